@@ -1,0 +1,421 @@
+/**
+ * The contract between the core and a driver. A driver package exports one {@link DriverDescriptor}; opening it
+ * gives an {@link OpenImage}. Whatever method an image leaves out is a capability that is left out: the core
+ * answers ENOTSUP, or emulates it where QEMU does (zeroes by writing, FUA by flushing, discard as a no-op).
+ *
+ * Promises that the core makes to every image, so that no driver checks them again:
+ * - offsets and lengths are safe integers, within `size` (a write may pass it only on a child whose parent has
+ *   the resize permission), multiples of `limits.alignment`, no longer than `limits.maxTransfer`;
+ * - `write`, `writeZeroes`, `discard`, `truncate` are never called on a read-only node;
+ * - `truncate`, `amend`, `check` with repair, `reopen`, snapshot operations and `close` run drained: no other
+ *   request is in flight. Reads, writes, zeroes, discards, flushes and status queries may overlap freely.
+ * Promises that an image makes: there are no short transfers; a rejected request leaves the buffer's content
+ * undefined but touches nothing outside it; the buffer belongs to the caller again when the promise settles;
+ * a read writes every byte of the buffer.
+ */
+import type { OptionSchemas } from './option-schema.ts'
+import type { ErrorCode } from './errors.ts'
+
+/** Request flags, or-ed together. */
+export const Flag = {
+  /** The data is on stable storage before the request completes. */
+  Fua: 1,
+  /** Zeroes may be made by deallocating. */
+  MayUnmap: 2,
+  /** Zeroes must be efficient: ENOTSUP rather than writing them out. */
+  NoFallback: 4,
+  /** The data is stored compressed; needs whole clusters. */
+  Compressed: 8,
+  /** The write does not change what a reader sees (copy-on-read, stream); needs only write-unchanged permission. */
+  Unchanged: 16,
+} as const
+
+/** The promise that a request which finished at once returns: one shared object, so that nothing is allocated. */
+export const done: Promise<void> = Promise.resolve()
+
+/** The permissions of an edge, as bits: what a parent does with a child, or lets others do. */
+export const Permission = {
+  ConsistentRead: 1,
+  Write: 2,
+  WriteUnchanged: 4,
+  Resize: 8,
+  All: 15,
+} as const
+
+/** What a child is to its parent; decides the permissions of the edge. */
+export type ChildRole =
+  /** Holds both metadata and data of a format. */
+  | 'storage'
+  /** Holds guest data only. */
+  | 'data'
+  /** Holds metadata only. */
+  | 'metadata'
+  /** The one child whose content a filter shows. */
+  | 'filtered'
+  /** Backing file: read where the parent has no data. */
+  | 'cow'
+  /** One of several equal children (quorum, blkverify): written whenever the parent is. */
+  | 'replica'
+
+/** Limits and preferences of an image, in bytes. */
+export interface Limits {
+  /** Offsets and lengths of all requests are multiples of this. A power of two; 1 when anything goes. */
+  readonly alignment: number
+  /** Longest read or write that the image takes at once. */
+  readonly maxTransfer: number
+  readonly maxWriteZeroes: number
+  /** `writeZeroes` is called with multiples of this; the edges of a request are written as data. */
+  readonly writeZeroesAlignment: number
+  readonly maxDiscard: number
+  /** `discard` is called with multiples of this; the edges of a request are dropped. */
+  readonly discardAlignment: number
+  /** A request of this length and alignment is efficient (a cluster, say). */
+  readonly optimalTransfer: number
+}
+
+/** What an image knows of a range of its own layer, without its backing file. */
+export interface BlockStatus {
+  /** How many bytes from the asked offset this holds for; at least 1 (aligned), at most the length asked for. */
+  readonly length: number
+  /** Reading takes stored data (possibly zeroes). */
+  readonly data: boolean
+  /** The range reads as zeroes. With `allocated` false: only if nothing below says otherwise. */
+  readonly zero: boolean
+  /** This layer decides the content; false means that a backing file, if there is one, does. */
+  readonly allocated: boolean
+  /** Where in `file` the data stands unencoded, when it does. */
+  readonly offset?: number
+  /** The child that `offset` refers to. */
+  readonly file?: ChildHandle
+  /** The status of `file` at `offset` may tell more (raw formats, preallocated images). */
+  readonly recurse?: boolean
+  readonly compressed?: boolean
+}
+
+/** How `truncate` sets a new size. */
+export interface TruncateOptions {
+  /** Fail rather than end up with another size (files grow to whole blocks otherwise). Default false. */
+  readonly exact?: boolean
+  readonly preallocation?: Preallocation
+  /** The new range must read as zeroes, whatever a backing file holds. Default false. */
+  readonly zero?: boolean
+}
+
+/** How much of a new range is allocated at once. */
+export type Preallocation = 'off' | 'metadata' | 'falloc' | 'full'
+
+/** A typed value of {@link DriverInfo.specific}: shown by `info` as `format-specific`. */
+export type InfoValue = string | number | boolean | readonly InfoValue[] | { readonly [key: string]: InfoValue | undefined }
+
+/** What `info` tells of an image beyond its size. Keys of `specific` are camelCase and shown in kebab-case. */
+export interface DriverInfo {
+  readonly clusterSize?: number
+  /** Bytes that the image takes in its own storage; protocols report it. */
+  readonly allocatedSize?: number
+  readonly encrypted?: boolean
+  readonly compressed?: boolean
+  readonly dirty?: boolean
+  readonly corrupt?: boolean
+  /** The reference in the image as it is written there. */
+  readonly backingFilename?: string
+  readonly backingFormat?: string
+  /** The virtual size of VM state, where a snapshot has it. */
+  readonly vmStateOffset?: number
+  readonly specific?: { readonly type: string; readonly data: { readonly [key: string]: InfoValue | undefined } }
+}
+
+/** What {@link OpenImage.check} repairs. */
+export type Repair = 'none' | 'leaks' | 'all'
+
+/** How {@link OpenImage.check} runs. */
+export interface CheckOptions {
+  readonly repair: Repair
+  readonly signal?: AbortSignal
+  /** Receives each finding as one line of text, as it is found. */
+  readonly onFinding?: (kind: 'error' | 'leak' | 'repair' | 'info', text: string) => void
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+/** Result of a check, with the figures of QAPI's ImageCheck. */
+export interface ImageCheck {
+  /** Internal errors: the check itself could not read or repair something. */
+  readonly checkErrors: number
+  readonly corruptions: number
+  readonly leaks: number
+  readonly corruptionsFixed: number
+  readonly leaksFixed: number
+  /** Offset in the file behind the last cluster in use. */
+  readonly imageEndOffset?: number
+  readonly totalClusters?: number
+  readonly allocatedClusters?: number
+  readonly fragmentedClusters?: number
+  readonly compressedClusters?: number
+}
+
+/** One internal snapshot, as QAPI's SnapshotInfo has it. */
+export interface SnapshotInfo {
+  readonly id: string
+  readonly name: string
+  /** Bytes of VM state stored with it. */
+  readonly vmStateSize: number
+  /** Seconds since the epoch, and nanoseconds on top. */
+  readonly dateSeconds: number
+  readonly dateNanoseconds: number
+  readonly vmClockNanoseconds: number
+  readonly icount?: number
+  /** Virtual disk size when it was taken. */
+  readonly diskSize?: number
+}
+
+/** What a new snapshot records besides the disk. */
+export interface NewSnapshot {
+  readonly name: string
+  readonly id?: string
+  readonly vmStateSize?: number
+  readonly dateSeconds?: number
+  readonly dateNanoseconds?: number
+  readonly vmClockNanoseconds?: number
+  readonly icount?: number
+}
+
+/** Internal snapshots of an image. Names are looked up by id first, then by name. All run drained. */
+export interface Snapshots {
+  list(): readonly SnapshotInfo[]
+  create(snapshot: NewSnapshot): Promise<SnapshotInfo>
+  /** Makes the disk what it was. EINVAL when the snapshot is missing or cannot be applied. */
+  apply(idOrName: string): Promise<void>
+  delete(idOrName: string): Promise<void>
+  /** Shows the content of a snapshot through a read-only image until it is closed. */
+  load(idOrName: string): Promise<void>
+}
+
+/** The VM state area behind the disk, addressed from 0. */
+export interface VmState {
+  read(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void>
+  write(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void>
+}
+
+/** A change of permissions in two phases, so that a whole graph changes or nothing does. */
+export interface PermissionHooks {
+  /** Takes what the new bits need on top of the old ones; throws when another process stands against it. */
+  prepare(permissions: number, shared: number): Promise<void> | void
+  /** Gives back what the new bits no longer need. Cannot fail. */
+  commit(): void
+  /** Returns to the old bits. Cannot fail. */
+  abort(): void
+}
+
+/** The cache options of a node. `writeback` belongs to devices: without it every write is flushed. */
+export interface CacheOptions {
+  readonly direct: boolean
+  readonly noFlush: boolean
+}
+
+/** What changes on {@link OpenImage.reopen}. */
+export interface ReopenChange {
+  /** All options of the driver, the new values among them. */
+  readonly options: Readonly<Record<string, unknown>>
+  readonly readOnly: boolean
+  readonly cache: CacheOptions
+}
+
+/** A prepared change of options; exactly one of the two is called. Neither can fail. */
+export interface PreparedReopen {
+  commit(): void
+  abort(): void
+}
+
+/** Options and progress of {@link OpenImage.amend}. */
+export interface AmendRequest {
+  /** Create options to change, validated, without defaults. */
+  readonly options: Readonly<Record<string, unknown>>
+  readonly force?: boolean
+  readonly signal?: AbortSignal
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+/** An image, device or stream that a driver has opened. See the promises at the top of this file. */
+export interface OpenImage {
+  /** Virtual size in bytes. A plain property or getter; may grow by writes where the image allows it. */
+  readonly size: number
+  readonly limits?: Partial<Limits>
+  /** The flags that `write` honours itself; the core emulates or drops the others. */
+  readonly writeFlags?: number
+  /** The flags that `writeZeroes` honours itself. */
+  readonly zeroFlags?: number
+  /** Same storage, same string (device and inode of a file, canonical URL): backing loops are found by it. */
+  readonly identity?: string
+  /** New ranges of a growing image read as zeroes (files do; block devices may not). Default true. */
+  readonly zeroInit?: boolean
+
+  read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void>
+  write?(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void>
+  writeZeroes?(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void>
+  discard?(offset: number, length: number, signal?: AbortSignal): Promise<void>
+  /** Writes the image's own caches to its children; the core then flushes the children. Protocols sync. */
+  flush?(signal?: AbortSignal): Promise<void>
+  blockStatus?(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
+  /** Copies inside one storage or between two of the same driver without passing memory. ENOTSUP: use buffers. */
+  copyRange?(offset: number, target: OpenImage, targetOffset: number, length: number, signal?: AbortSignal): Promise<void>
+  truncate?(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void>
+  /** Called once, after the last request; errors of a delayed write come out here. */
+  close?(): Promise<void>
+  /** Forgets everything cached, because another process wrote. */
+  invalidateCache?(): Promise<void>
+
+  info?(): Promise<DriverInfo>
+  check?(options: CheckOptions): Promise<ImageCheck>
+  amend?(request: AmendRequest): Promise<void>
+  /** Records a new backing reference; undefined filename: none. Does not touch the graph. */
+  changeBacking?(filename: string | undefined, format: string | undefined): Promise<void>
+  /** Forgets all guest data of this layer quickly, so that the backing file shows again. */
+  makeEmpty?(): Promise<void>
+  readonly snapshots?: Snapshots
+  readonly vmState?: VmState
+  readonly permissions?: PermissionHooks
+  reopen?(change: ReopenChange): Promise<PreparedReopen>
+  /** Children were added to or removed from the list `name`; runs drained. */
+  childrenChanged?(name: string): void
+  /** Hears a {@link ChildHandle.debugEvent} of a parent. Returns a promise only when it holds the parent up. */
+  debugEvent?(event: string): Promise<void> | undefined
+  /** Named operations that only this driver has (breakpoints of blkdebug, say). */
+  readonly control?: { readonly [operation: string]: (...args: string[]) => Promise<unknown> | unknown }
+}
+
+/** How a driver sees one of its children: an edge of the graph, which stays while the node behind it may change. */
+export interface ChildHandle {
+  readonly name: string
+  readonly role: ChildRole
+  readonly size: number
+  readonly limits: Limits
+  readonly readOnly: boolean
+  readonly nodeName: string
+  /** The file name or `json:` name of the node behind, for messages and relative references. */
+  readonly filename: string
+  readonly zeroInit: boolean
+  /** Bytes past the end of the child read as zeroes. */
+  read(offset: number, buf: Uint8Array, flags?: number, signal?: AbortSignal): Promise<void>
+  write(offset: number, buf: Uint8Array, flags?: number, signal?: AbortSignal): Promise<void>
+  writeZeroes(offset: number, length: number, flags?: number, signal?: AbortSignal): Promise<void>
+  discard(offset: number, length: number, signal?: AbortSignal): Promise<void>
+  flush(signal?: AbortSignal): Promise<void>
+  truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void>
+  /** Status of the child's own layer; past its end: unallocated zeroes. */
+  blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
+  /** ENOTSUP when the two ends cannot copy without memory. */
+  copyRange(offset: number, target: ChildHandle, targetOffset: number, length: number, signal?: AbortSignal): Promise<void>
+  info(): Promise<DriverInfo>
+  /** Tells a debugging filter below that the parent is about to do `event`. Await the promise if there is one. */
+  debugEvent(event: string): Promise<void> | undefined
+}
+
+/** The children of a node by name. Live: edges come and go while the graph changes (drained). */
+export interface Children {
+  /** The child called `name`; undefined if the option was left out or the child was removed. */
+  get(name: string): ChildHandle | undefined
+  /** The child called `name`, which the schema requires. */
+  require(name: string): ChildHandle
+  /** The children of a list option, in order: `children.0`, `children.1` … */
+  list(name: string): readonly ChildHandle[]
+}
+
+/** A reference to another file that stands inside an image. */
+export interface ImageReference {
+  readonly filename: string
+  /** Recorded format; without one the file would have to be probed. */
+  readonly format?: string
+}
+
+/** What a driver gets to open an image. Children that the options name are open already. */
+export interface OpenContext<Options = Readonly<Record<string, unknown>>> {
+  /** Validated options with defaults, camelCase, children left out. */
+  readonly options: Options
+  readonly nodeName: string
+  readonly readOnly: boolean
+  /** The caller accepts a read-only image where writing is not permitted: set {@link becomeReadOnly}. */
+  readonly autoReadOnly: boolean
+  readonly cache: CacheOptions
+  /** Whether discards reach the storage. */
+  readonly discard: 'ignore' | 'unmap'
+  /** Opened only to look at (`info`): references are not followed, nothing is written. */
+  readonly inspect: boolean
+  readonly children: Children
+  /**
+   * Set for a file that an image refers to: it must lie in this directory after symbolic links are resolved,
+   * and be a regular file.
+   */
+  readonly contain: string | undefined
+  readonly signal: AbortSignal | undefined
+  /** Opens what the image refers to, as the child `name`, if the graph's gate and the node's options allow it. */
+  reference(name: string, reference: ImageReference): Promise<ChildHandle | undefined>
+  /** Makes the node read-only after all (needs `autoReadOnly`, or EROFS is thrown). */
+  becomeReadOnly(reason: string): void
+  /** The bytes of a secret object that an option names. EINVAL if there is none. */
+  secret(id: string): Uint8Array
+  /** Raises an event of this node, e.g. `BLOCK_IMAGE_CORRUPTED`. */
+  emit(event: string, data: Readonly<Record<string, unknown>>): void
+  /** Tells the person who runs this something, once. */
+  warn(message: string): void
+}
+
+/** What a driver gets to make a new image. */
+export interface CreateContext<Options = Readonly<Record<string, unknown>>> {
+  /** Validated create options with defaults, camelCase, children left out. */
+  readonly options: Options
+  /** Open read-write, resizable. */
+  readonly children: Children
+  readonly signal: AbortSignal | undefined
+  warn(message: string): void
+}
+
+/** What {@link DriverDescriptor.measure} is asked about. */
+export interface MeasureRequest {
+  /** Create options of the new image, validated with defaults. */
+  readonly options: Readonly<Record<string, unknown>>
+  /** Virtual size; of the source if there is one. */
+  readonly size: number
+  /** Status of the content to store, whole chain; absent: an image of `size` without a source. */
+  readonly extents?: AsyncIterable<{ readonly offset: number; readonly length: number; readonly data: boolean; readonly zero: boolean }>
+}
+
+/** Bytes that a new image takes at least, and with every byte of the disk written. */
+export interface Measurement {
+  readonly required: number
+  readonly fullyAllocated: number
+  readonly bitmaps?: number
+}
+
+/** What a driver package exports: plain data and functions, no side effect on import. */
+export interface DriverDescriptor {
+  /** QAPI name: `qcow2`, `file`, `copy-before-write`. */
+  readonly name: string
+  readonly kind: 'protocol' | 'format' | 'filter'
+  /** One sentence for listings. */
+  readonly description: string
+  readonly options: OptionSchemas
+  readonly createOptions?: OptionSchemas
+  /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB at most. */
+  probe?(head: Uint8Array, filename: string): number
+  /** Prefixes of file names that belong to this protocol, e.g. `['http', 'https']` or `['blkdebug']`. */
+  readonly prefixes?: readonly string[]
+  /** Options (children among them) that a file name with one of the prefixes stands for. EINVAL if malformed. */
+  parseFilename?(filename: string): Record<string, unknown>
+  /** A short name for options that are no more than a file name, the inverse of `parseFilename`; else undefined. */
+  formatFilename?(options: Readonly<Record<string, unknown>>): string | undefined
+  open(context: OpenContext): Promise<OpenImage>
+  /** Protocols make a new file; formats write into `children.require('file')`. */
+  create?(context: CreateContext): Promise<void>
+  /** Removes what `create` made. */
+  remove?(options: Readonly<Record<string, unknown>>): Promise<void>
+  measure?(request: MeasureRequest): Promise<Measurement>
+}
+
+/** An event that a node raised. */
+export interface BlockEvent {
+  readonly event: string
+  readonly nodeName: string
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+/** The decision of a graph about a reference found inside an image: true, or the reason why not. */
+export type ReferenceVerdict = true | { readonly code: ErrorCode; readonly reason: string }

@@ -1,0 +1,5 @@
+export * from './bytes.ts'
+export * from './contract.ts'
+export * from './drivers.ts'
+export * from './errors.ts'
+export * from './option-schema.ts'
