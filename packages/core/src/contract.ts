@@ -254,6 +254,8 @@ export interface OpenImage {
   discard?(offset: number, length: number, signal?: AbortSignal): Promise<void>
   /** Writes the image's own caches to its children; the core then flushes the children. Protocols sync. */
   flush?(signal?: AbortSignal): Promise<void>
+  /** `flush` has flushed the children too (and may tolerate that one of them failed). */
+  readonly flushesChildren?: boolean
   blockStatus?(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
   /** Copies inside one storage or between two of the same driver without passing memory. ENOTSUP: use buffers. */
   copyRange?(offset: number, target: OpenImage, targetOffset: number, length: number, signal?: AbortSignal): Promise<void>
@@ -400,11 +402,22 @@ export interface DriverDescriptor {
   readonly prefixes?: readonly string[]
   /** Options (children among them) that a file name with one of the prefixes stands for. EINVAL if malformed. */
   parseFilename?(filename: string): Record<string, unknown>
-  /** A short name for options that are no more than a file name, the inverse of `parseFilename`; else undefined. */
-  formatFilename?(options: Readonly<Record<string, unknown>>): string | undefined
+  /** A short name for these options and children's names, the inverse of `parseFilename`; undefined if only `json:` fits. */
+  formatFilename?(
+    options: Readonly<Record<string, unknown>>,
+    children: Readonly<Record<string, string>>,
+  ): string | undefined
   open(context: OpenContext): Promise<OpenImage>
   /** Protocols make a new file; formats write into `children.require('file')`. */
   create?(context: CreateContext): Promise<void>
+  /** Throws for create options that do not go together, before any storage is touched. */
+  validateCreate?(options: Readonly<Record<string, unknown>>): void
+  /** The permissions of an edge, where those of its role do not fit. Arguments: the node's own, as bits. */
+  childPermissions?(
+    child: { readonly name: string; readonly role: ChildRole; readonly options: Readonly<Record<string, unknown>> },
+    permissions: number,
+    shared: number,
+  ): { readonly permissions: number; readonly shared: number }
   /** Removes what `create` made. */
   remove?(options: Readonly<Record<string, unknown>>): Promise<void>
   measure?(request: MeasureRequest): Promise<Measurement>

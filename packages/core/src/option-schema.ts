@@ -8,6 +8,8 @@ interface Common {
   /** One sentence, shown by `-o help` and in the README. */
   readonly description: string
   readonly required?: boolean
+  /** Changes what a reader sees, so that a file name of the node must tell it. */
+  readonly strong?: boolean
   /** May be given to `reopen`. */
   readonly reopen?: boolean
   /** May be given to `amend`. */

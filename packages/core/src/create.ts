@@ -1,0 +1,114 @@
+/** Making new images. */
+import { topBase } from './base-options.ts'
+import { ChildTable } from './child-table.ts'
+import { Permission } from './contract.ts'
+import { Edge } from './edge.ts'
+import { BlockError, throwIfAborted } from './errors.ts'
+import type { Graph } from './graph.ts'
+import type { Node } from './node.ts'
+import { withoutChildSchemas } from './opener.ts'
+import type { OptionSchemas } from './option-schema.ts'
+import { Root } from './root.ts'
+import { isRecord, validateOptions } from './validate.ts'
+
+/**
+ * Makes an image from create options. A child that is defined inline is created first (its definition may carry the
+ * create options of its own driver), opened, written into and closed; a child that is named is written into.
+ * If the format fails, files that were made here are removed.
+ */
+export async function createImage(
+  graph: Graph,
+  options: Readonly<Record<string, unknown>>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  throwIfAborted(signal)
+  const { driver: name, ...given } = options
+  const driver = await graph.registry.get(String(name))
+  if (driver.create === undefined || driver.createOptions === undefined) {
+    throw new BlockError('ENOTSUP', `Format driver '${driver.name}' does not support image creation`)
+  }
+  const schemas = driver.createOptions
+  const values = validateOptions(schemas, given)
+  const plain = Object.fromEntries(Object.entries(values).filter(([key]) => key in withoutChildSchemas(schemas)))
+  driver.validateCreate?.(plain)
+  const children = new Map<string, Edge>()
+  const made: Readonly<Record<string, unknown>>[] = []
+  const roots: Root[] = []
+  try {
+    for (const [childName, schema] of Object.entries(schemas)) {
+      const definition = values[childName]
+      if (schema.type !== 'child' || definition === undefined || definition === null) continue
+      const node = await openStorage(graph, definition, made, signal)
+      const root = await attachWriter(graph, node, `new ${driver.name} image '${node.filename}'`)
+      roots.push(root)
+      children.set(childName, root.edge)
+    }
+    const warn = (message: string): void => graph.warn(message)
+    await driver.create({ options: plain, children: new ChildTable(children), signal, warn })
+    for (const root of roots) await root.flush()
+    for (const root of roots.splice(0)) await graph.detachRoot(root)
+  } catch (error) {
+    for (const root of roots) await graph.detachRoot(root).catch(() => undefined)
+    for (const storage of made) await removeStorage(graph, storage)
+    throw error
+  }
+}
+
+async function attachWriter(graph: Graph, node: Node, description: string): Promise<Root> {
+  const permissions = Permission.ConsistentRead | Permission.Write | Permission.Resize
+  const settings = { description, permissions: { permissions, shared: Permission.ConsistentRead } }
+  try {
+    return await graph.attachRoot(new Root(node, settings), settings)
+  } catch (error) {
+    await graph.closeIfUnused(node)
+    throw error
+  }
+}
+
+/** Creates (if it is defined inline and can be created) and opens the storage of a new image. */
+async function openStorage(
+  graph: Graph,
+  definition: unknown,
+  made: Readonly<Record<string, unknown>>[],
+  signal: AbortSignal | undefined,
+): Promise<Node> {
+  if (typeof definition === 'string') {
+    const node = graph.find(definition)
+    if (node === undefined) {
+      throw new BlockError('ENODEV', `Cannot find device='${definition}' nor node-name='${definition}'`)
+    }
+    return node
+  }
+  if (!isRecord(definition)) throw new BlockError('EINVAL', "Parameter 'file' expects a node name or a definition")
+  const driver = await graph.registry.get(String(definition.driver))
+  const base = { ...topBase, autoReadOnly: false, discard: 'unmap' as const }
+  if (driver.create === undefined || driver.createOptions === undefined) {
+    return graph.openDefinition(definition, { base, signal })
+  }
+  const { driver: _, ...given } = definition
+  const { createOptions } = driver
+  const forCreate = pick(given, (key) => key in createOptions || !(key in driver.options))
+  const size = 'size' in createOptions ? { size: 0 } : {}
+  await createImage(graph, { ...size, ...forCreate, driver: driver.name }, signal)
+  const forOpen = { ...pick(given, (key) => key in driver.options || !(key in createOptions)), driver: driver.name }
+  made.push(forOpen)
+  return graph.openDefinition(forOpen, { base, signal })
+}
+
+async function removeStorage(graph: Graph, definition: Readonly<Record<string, unknown>>): Promise<void> {
+  const driver = await graph.registry.get(String(definition.driver))
+  await driver.remove?.(definition).catch((error: Error) => graph.warn(`cannot remove the unfinished image: ${error.message}`))
+}
+
+function pick(given: Readonly<Record<string, unknown>>, wanted: (key: string) => boolean): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(given).filter(([key]) => wanted(key)))
+}
+
+/** Create options as `amend` takes them: validated, without defaults; only those that may be amended. */
+export function validateAmend(
+  schemas: OptionSchemas,
+  given: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const optional = Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, { ...schema, required: false }]))
+  return validateOptions(optional, given, { withoutDefaults: true })
+}

@@ -1,0 +1,98 @@
+/** File names: protocols, `json:` names, and names relative to an image. */
+import { BlockError } from './errors.ts'
+import { toCamelCase, toKebabCase } from './names.ts'
+import { isRecord } from './validate.ts'
+
+/** The protocol of `http://host/x` or `blkdebug:conf:x`; undefined for a path (`./a:b`, `C:\x` are paths). */
+export function protocolOf(filename: string): string | undefined {
+  const match = /^([A-Za-z][A-Za-z0-9+.-]+):/.exec(filename)
+  return match === null ? undefined : (match[1] as string)
+}
+
+/** The options of a `json:{…}` name, camelCase, dotted keys expanded. EINVAL if it is not a JSON object. */
+export function parseJsonFilename(filename: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(filename.slice('json:'.length))
+  } catch (cause) {
+    throw new BlockError('EINVAL', `Could not parse the JSON options: ${(cause as Error).message}`, { cause })
+  }
+  if (!isRecord(value)) throw new BlockError('EINVAL', 'Invalid JSON object given')
+  return fromQapi(value)
+}
+
+/** Options as QAPI and `json:` names spell them, in camelCase and nested: `{ 'file.filename': 'x' }` too. */
+export function fromQapi(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const result: Record<string, unknown> = Object.create(null)
+  for (const [key, value] of Object.entries(options)) place(result, key.split('.').map(toCamelCase), convert(value), key)
+  return listsFromIndexes(result) as Record<string, unknown>
+}
+
+function convert(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(convert)
+  return isRecord(value) ? fromQapi(value) : value
+}
+
+function place(target: Record<string, unknown>, path: readonly string[], value: unknown, key: string): void {
+  let at = target
+  for (const name of path.slice(0, -1)) {
+    const inner = at[name] ?? Object.create(null)
+    if (!isRecord(inner)) throw new BlockError('EINVAL', `Cannot mix scalar and non-scalar keys: '${key}'`)
+    at[name] = inner
+    at = inner as Record<string, unknown>
+  }
+  const last = path[path.length - 1] as string
+  const present = at[last]
+  if (present !== undefined && isRecord(present) && isRecord(value)) Object.assign(present, value)
+  else if (present !== undefined) throw new BlockError('EINVAL', `option '${key}' is given twice`)
+  else at[last] = value
+}
+
+/** Objects whose keys are 0, 1, 2 … become lists. */
+function listsFromIndexes(value: unknown): unknown {
+  if (!isRecord(value)) return value
+  const keys = Object.keys(value)
+  if (keys.length > 0 && keys.every((key, i) => /^\d+$/.test(key) && Number(key) < keys.length && i >= 0)) {
+    return keys.map((_, i) => listsFromIndexes(value[String(i)]))
+  }
+  for (const key of keys) (value as Record<string, unknown>)[key] = listsFromIndexes(value[key])
+  return value
+}
+
+/** Options in QAPI's spelling; the inverse of {@link fromQapi}. */
+export function toQapi(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(toQapi)
+  if (!isRecord(value)) return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [toKebabCase(key), toQapi(inner)]))
+}
+
+/** A `json:` name of options, spaced as QEMU writes it. */
+export function jsonFilename(options: Readonly<Record<string, unknown>>): string {
+  return `json:${spacedJson(toQapi(options))}`
+}
+
+function spacedJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(spacedJson).join(', ')}]`
+  if (!isRecord(value)) return JSON.stringify(value)
+  const members = Object.entries(value).filter(([, inner]) => inner !== undefined)
+  return `{${members.map(([key, inner]) => `${JSON.stringify(key)}: ${spacedJson(inner)}`).join(', ')}}`
+}
+
+/** The directory part of a path or URL, with its slash; empty for a bare name. */
+export function directoryOf(filename: string): string {
+  const end = filename.lastIndexOf('/')
+  return end < 0 ? '' : filename.slice(0, end + 1)
+}
+
+/**
+ * The name that `reference`, found in the image `image`, stands for: itself if it is absolute or has a protocol,
+ * else relative to the directory of the image.
+ * @throws BlockError EINVAL when it is relative and the image's own name has no directory (`json:`).
+ */
+export function resolveReference(image: string, reference: string): string {
+  if (reference.startsWith('/') || protocolOf(reference) !== undefined) return reference
+  if (image.startsWith('json:')) {
+    throw new BlockError('EINVAL', `Cannot use relative backing file names for '${image}'`)
+  }
+  return directoryOf(image.split(/[?#]/, 1)[0] as string) + reference
+}

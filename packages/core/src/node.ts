@@ -1,0 +1,244 @@
+/**
+ * A node of the graph: a driver's open image, and all that the core does for it on the way of a request.
+ *
+ * The fast path is a direct call: a node without alignment, watchers, zero detection or probing guard forwards
+ * to its image after two comparisons, and allocates nothing. Everything else is in `requests.ts`, which is
+ * entered only when one of them applies. `simpleRead` and `simpleWrite` hold that decision; whatever changes it
+ * calls {@link Node.updatePaths}.
+ */
+import {
+  type BlockStatus,
+  type CacheOptions,
+  done,
+  type DriverDescriptor,
+  type DriverInfo,
+  Flag,
+  type Limits,
+  type OpenImage,
+  Permission,
+  type TruncateOptions,
+} from './contract.ts'
+import { DirtyBitmap } from './dirty-bitmap.ts'
+import type { Edge } from './edge.ts'
+import { BlockError } from './errors.ts'
+import { defaultLimits, resolveLimits } from './limits.ts'
+import { RangeLock } from './range-lock.ts'
+import { discardRequest, type ProbeGuard, readRequest, writeRequest, writeZeroesRequest } from './requests.ts'
+import { ownStatus } from './status.ts'
+
+/** What a {@link WriteNotifier} is told about. */
+export type WriteKind = 'write' | 'zeroes' | 'discard'
+
+/** Called before a change of a range reaches the image; the change waits for it, and fails if it rejects. */
+export type WriteNotifier = (offset: number, length: number, kind: WriteKind) => Promise<void> | void
+
+/** What a node is made of; see {@link Node}. */
+export interface NodeSettings {
+  readonly name: string
+  readonly driver: DriverDescriptor
+  readonly options: Readonly<Record<string, unknown>>
+  readonly filename: string
+  readonly readOnly: boolean
+  readonly cache: CacheOptions
+  readonly discard: 'ignore' | 'unmap'
+  readonly detectZeroes: 'off' | 'on' | 'unmap'
+  readonly forceShare: boolean
+  readonly children: ReadonlyMap<string, Edge>
+}
+
+const noImage: OpenImage = {
+  size: 0,
+  read: () => Promise.reject(new BlockError('ENOMEDIUM', 'the node is closed')),
+}
+
+/** A node of the graph. Made by `Graph`; parents reach it through edges, users through a `Disk`. */
+export class Node {
+  readonly name: string
+  readonly driver: DriverDescriptor
+  /** The options as they were given, children left out. */
+  options: Readonly<Record<string, unknown>>
+  readonly filename: string
+  readOnly: boolean
+  cache: CacheOptions
+  discardMode: 'ignore' | 'unmap'
+  detectZeroes: 'off' | 'on' | 'unmap'
+  readonly forceShare: boolean
+  /** Edges to children by name. Changed only by the graph, drained. */
+  readonly children: Map<string, Edge>
+  /** Edges from parents. Changed only by the graph. */
+  readonly parents = new Set<Edge>()
+  /** Union of what the parents do, and intersection of what they share, as {@link Permission} bits. */
+  permissions = 0
+  shared: number = Permission.All
+  /** Kept although nobody uses it; the graph's `remove` ends that. */
+  explicit = false
+  image: OpenImage = noImage
+  limits: Limits = defaultLimits
+  /** End of the furthest write so far. */
+  writtenUpTo = 0
+  /** Present on a node whose format was guessed to be raw. */
+  probeGuard: ProbeGuard | undefined
+  readonly writeNotifiers: WriteNotifier[] = []
+  readonly resizeListeners: ((size: number) => void)[] = []
+  readonly dirtyBitmaps: DirtyBitmap[] = []
+  readonly rangeLock = new RangeLock()
+  simpleRead = false
+  simpleWrite = false
+
+  constructor(settings: NodeSettings) {
+    this.name = settings.name
+    this.driver = settings.driver
+    this.options = settings.options
+    this.filename = settings.filename
+    this.readOnly = settings.readOnly
+    this.cache = settings.cache
+    this.discardMode = settings.discard
+    this.detectZeroes = settings.detectZeroes
+    this.forceShare = settings.forceShare
+    this.children = new Map(settings.children)
+  }
+
+  /** Virtual size in bytes. */
+  get size(): number {
+    return this.image.size
+  }
+
+  /** Puts an opened image behind the node. */
+  attachImage(image: OpenImage): void {
+    this.image = image
+    this.limits = resolveLimits(image.limits)
+    this.updatePaths()
+  }
+
+  /** Forgets the image, which is closed: requests fail with ENOMEDIUM from now on. */
+  detachImage(): void {
+    this.attachImage(noImage)
+  }
+
+  /** Recomputes which requests may take the fast path. */
+  updatePaths(): void {
+    const aligned = this.limits.alignment === 1
+    this.simpleRead = aligned
+    this.simpleWrite =
+      aligned &&
+      !this.readOnly &&
+      this.image.write !== undefined &&
+      this.detectZeroes === 'off' &&
+      this.probeGuard === undefined &&
+      this.writeNotifiers.length === 0 &&
+      this.dirtyBitmaps.length === 0
+  }
+
+  read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    if (this.simpleRead && buf.length <= this.limits.maxTransfer) return this.image.read(offset, buf, flags, signal)
+    return readRequest(this, offset, buf, flags, signal)
+  }
+
+  write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    if (this.simpleWrite && buf.length <= this.limits.maxTransfer) {
+      const end = offset + buf.length
+      if (end > this.writtenUpTo) this.writtenUpTo = end
+      const { image } = this
+      if (flags === 0 || (flags & ~((image.writeFlags ?? 0) | Flag.Unchanged)) === 0) {
+        return (image.write as NonNullable<OpenImage['write']>)(offset, buf, flags, signal)
+      }
+    }
+    return writeRequest(this, offset, buf, flags, signal)
+  }
+
+  writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    return writeZeroesRequest(this, offset, length, flags, signal)
+  }
+
+  /** A hint: dropped when the node ignores discards or the image has none. */
+  discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    return discardRequest(this, offset, length, signal)
+  }
+
+  /** Flushes the image's caches, then every child that may have been written. The first error is reported. */
+  flush(signal?: AbortSignal): Promise<void> {
+    if (this.cache.noFlush && this.driver.kind === 'protocol') return done
+    const flush = this.image.flush
+    if (this.children.size === 0) return flush === undefined ? done : flush.call(this.image, signal)
+    return this.#flushWithChildren(signal)
+  }
+
+  async #flushWithChildren(signal?: AbortSignal): Promise<void> {
+    await this.image.flush?.(signal)
+    if (this.image.flushesChildren) return
+    const flushes: Promise<void>[] = []
+    for (const edge of this.children.values()) {
+      if ((edge.permissions & (Permission.Write | Permission.WriteUnchanged)) !== 0) flushes.push(edge.flush(signal))
+    }
+    if (flushes.length === 1) return flushes[0]
+    const results = await Promise.allSettled(flushes)
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Sets the size. Runs drained. ENOTSUP when the image has a fixed size. */
+  async truncate(size: number, options: TruncateOptions = {}, signal?: AbortSignal): Promise<void> {
+    const { image } = this
+    if (this.readOnly) throw readOnlyError(this)
+    if (image.truncate === undefined) {
+      throw new BlockError('ENOTSUP', 'Image format driver does not support resize', { node: this.name })
+    }
+    if (size < image.size) for (const notify of this.writeNotifiers) await notify(size, image.size - size, 'discard')
+    await image.truncate(size, options, signal)
+    for (const bitmap of this.dirtyBitmaps) bitmap.resize(image.size)
+    for (const listener of this.resizeListeners) listener(image.size)
+  }
+
+  /** Status of this layer at `offset`, with what the storage below knows of its zeroes. */
+  blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
+    return ownStatus(this, offset, length, signal)
+  }
+
+  async info(): Promise<DriverInfo> {
+    return (await this.image.info?.()) ?? {}
+  }
+
+  /** Calls `notifier` before every change from now on; the result takes it away again. */
+  addWriteNotifier(notifier: WriteNotifier): () => void {
+    this.writeNotifiers.push(notifier)
+    this.updatePaths()
+    return () => {
+      this.writeNotifiers.splice(this.writeNotifiers.indexOf(notifier), 1)
+      this.updatePaths()
+    }
+  }
+
+  /** Starts to record which ranges change. `granularity` in bytes, a power of two. */
+  addDirtyBitmap(granularity = 65536, name?: string): DirtyBitmap {
+    const bitmap = new DirtyBitmap(this.size, granularity, name)
+    this.dirtyBitmaps.push(bitmap)
+    this.updatePaths()
+    return bitmap
+  }
+
+  removeDirtyBitmap(bitmap: DirtyBitmap): void {
+    this.dirtyBitmaps.splice(this.dirtyBitmaps.indexOf(bitmap), 1)
+    this.updatePaths()
+  }
+
+  /** The one child whose content a filter shows; undefined for other nodes. */
+  get filtered(): Edge | undefined {
+    for (const edge of this.children.values()) if (edge.role === 'filtered') return edge
+    return undefined
+  }
+
+  /** The backing file. */
+  get backing(): Edge | undefined {
+    for (const edge of this.children.values()) if (edge.role === 'cow') return edge
+    return undefined
+  }
+
+  /** How messages and conflicts name the node. */
+  describe(): string {
+    return `node '${this.name}'`
+  }
+}
+
+/** The error of a change of a read-only node. */
+export function readOnlyError(node: Node): BlockError {
+  return new BlockError('EPERM', `Block node '${node.name}' is read-only`, { node: node.name })
+}

@@ -1,0 +1,169 @@
+/**
+ * Permissions of edges, as QEMU has them: every parent says what it does with a child and what it lets others do.
+ *
+ * A change (a new edge, a swapped node, a reopened parent) starts at some edges and spreads downwards: the union of
+ * what a node's parents need decides what the node needs of its children. The new values are computed into a plan,
+ * checked, prepared by the drivers that hold something outside (file locks), and then committed all together; on
+ * any failure everything is as it was. Nodes whose union does not change end the spreading, so attaching a node at
+ * the top of a long chain costs only what really changes.
+ */
+import { type ChildRole, Permission } from './contract.ts'
+import type { Edge } from './edge.ts'
+import { BlockError } from './errors.ts'
+import type { Node } from './node.ts'
+
+/** What a parent needs and shares, as {@link Permission} bits. */
+export interface EdgePermissions {
+  readonly permissions: number
+  readonly shared: number
+}
+
+const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
+
+/** QEMU's words for the bits. */
+const permissionNames: readonly (readonly [number, string])[] = [
+  [ConsistentRead, 'consistent read'],
+  [Write, 'write'],
+  [WriteUnchanged, 'write unchanged'],
+  [Resize, 'resize'],
+]
+
+/** The names of the bits in `permissions`, comma-separated. */
+export function describePermissions(permissions: number): string {
+  const names = permissionNames.filter(([bit]) => (permissions & bit) !== 0)
+  return names.map(([, name]) => name).join(', ')
+}
+
+/** What a node with `own` permissions needs of a child in `role`. */
+export function permissionsForRole(role: ChildRole, own: EdgePermissions, writable: boolean): EdgePermissions {
+  switch (role) {
+    case 'filtered':
+    case 'data':
+      return own
+    case 'replica':
+      return { permissions: own.permissions, shared: own.shared & (ConsistentRead | WriteUnchanged) }
+    case 'cow':
+      return {
+        permissions: own.permissions & ConsistentRead,
+        shared: ConsistentRead | WriteUnchanged,
+      }
+    case 'storage':
+    case 'metadata':
+      return {
+        permissions: ConsistentRead | (writable ? Write | Resize : 0),
+        shared: ConsistentRead | WriteUnchanged,
+      }
+  }
+}
+
+/** A set of changes under way: new values of edges and nodes, applied together or not at all. */
+export class PermissionUpdate {
+  readonly #edges = new Map<Edge, EdgePermissions>()
+  readonly #nodes = new Map<Node, EdgePermissions>()
+  readonly #prepared: Node[] = []
+  readonly #queue: Node[] = []
+
+  /** Sets what an edge needs; its node is looked at in {@link apply}. */
+  setEdge(edge: Edge, value: EdgePermissions): void {
+    this.#edges.set(edge, value)
+    this.#queue.push(edge.node)
+  }
+
+  /** Looks at a node again, because its parents changed. */
+  touch(node: Node): void {
+    this.#queue.push(node)
+  }
+
+  /** Looks again at what `node` needs of its children, because its mode changed. */
+  touchChildren(node: Node): void {
+    for (const edge of node.children.values()) this.setEdge(edge, this.#childPermissions(node, edge))
+  }
+
+  /** Computes, checks, prepares and commits. Throws EBUSY-like EPERM with both users named; then nothing changed. */
+  async apply(): Promise<void> {
+    for (let node = this.#queue.shift(); node !== undefined; node = this.#queue.shift()) this.#spread(node)
+    for (const node of this.#nodes.keys()) checkConflicts(node, this.#edges)
+    try {
+      for (const [node, value] of this.#nodes) {
+        if (node.image.permissions === undefined) continue
+        this.#prepared.push(node)
+        await node.image.permissions.prepare(value.permissions, value.shared)
+      }
+    } catch (error) {
+      for (const node of this.#prepared) node.image.permissions?.abort()
+      throw error
+    }
+    this.#commit()
+  }
+
+  #spread(node: Node): void {
+    const next = this.#union(node)
+    const current = this.#nodes.get(node) ?? { permissions: node.permissions, shared: node.shared }
+    if (next.permissions === current.permissions && next.shared === current.shared) {
+      // A node is checked even when its union stays, for a new parent may conflict with an old one.
+      if (!this.#nodes.has(node)) this.#nodes.set(node, next)
+      return
+    }
+    this.#nodes.set(node, next)
+    for (const edge of node.children.values()) {
+      const value = this.#childPermissions(node, edge)
+      const known = this.#edges.get(edge) ?? edge
+      if (value.permissions !== known.permissions || value.shared !== known.shared) this.setEdge(edge, value)
+    }
+  }
+
+  #union(node: Node): EdgePermissions {
+    let permissions = 0
+    let shared: number = All
+    for (const edge of node.parents) {
+      const value = this.#edges.get(edge) ?? edge
+      permissions |= value.permissions
+      shared &= value.shared
+    }
+    return { permissions, shared }
+  }
+
+  #childPermissions(node: Node, edge: Edge): EdgePermissions {
+    const own = this.#nodes.get(node) ?? { permissions: node.permissions, shared: node.shared }
+    const custom = node.driver.childPermissions?.(
+      { name: edge.name, role: edge.role, options: node.options },
+      own.permissions,
+      own.shared,
+    )
+    const value = custom ?? permissionsForRole(edge.role, own, !node.readOnly)
+    return node.forceShare ? { permissions: value.permissions, shared: All } : value
+  }
+
+  #commit(): void {
+    for (const [edge, value] of this.#edges) {
+      edge.permissions = value.permissions
+      edge.shared = value.shared
+    }
+    for (const [node, value] of this.#nodes) {
+      node.permissions = value.permissions
+      node.shared = value.shared
+    }
+    for (const node of this.#prepared) node.image.permissions?.commit()
+  }
+}
+
+function checkConflicts(node: Node, plan: ReadonlyMap<Edge, EdgePermissions>): void {
+  const edges = [...node.parents]
+  for (const user of edges) {
+    const needs = plan.get(user) ?? user
+    if (node.readOnly && (needs.permissions & (Write | WriteUnchanged | Resize)) !== 0) {
+      throw new BlockError('EPERM', 'Block node is read-only', { node: node.name })
+    }
+    for (const other of edges) {
+      if (other === user) continue
+      const lacking = needs.permissions & ~(plan.get(other) ?? other).shared
+      if (lacking === 0) continue
+      throw new BlockError(
+        'EPERM',
+        `Permission conflict on node '${node.name}': permissions '${describePermissions(lacking)}' are both required ` +
+          `by ${user.describe()} and unshared by ${other.describe()}.`,
+        { node: node.name },
+      )
+    }
+  }
+}

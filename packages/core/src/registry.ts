@@ -1,0 +1,102 @@
+/** The drivers that a graph knows, by name. */
+import type { DriverDescriptor } from './contract.ts'
+import { BlockError } from './errors.ts'
+
+/** A driver that is loaded when it is first needed. */
+export interface LazyDriver {
+  readonly name: string
+  readonly kind: DriverDescriptor['kind']
+  readonly prefixes?: readonly string[]
+  readonly probe?: DriverDescriptor['probe']
+  load(): Promise<DriverDescriptor>
+}
+
+/** Finds a driver that was not registered, by its name; undefined if there is none. */
+export type DriverResolver = (name: string) => Promise<DriverDescriptor | undefined>
+
+type Entry = DriverDescriptor | LazyDriver
+
+/** See the top of the file. */
+export class Registry {
+  readonly #entries = new Map<string, Entry>()
+  readonly #byPrefix = new Map<string, Entry>()
+  readonly #resolve: DriverResolver | undefined
+
+  constructor(drivers: Iterable<Entry>, resolve?: DriverResolver) {
+    for (const driver of drivers) this.#add(driver)
+    this.#resolve = resolve
+  }
+
+  #add(driver: Entry): void {
+    if (this.#entries.has(driver.name)) {
+      throw new BlockError('EINVAL', `driver '${driver.name}' is registered twice`)
+    }
+    this.#entries.set(driver.name, driver)
+    for (const prefix of driver.prefixes ?? []) this.#byPrefix.set(prefix, driver)
+  }
+
+  /** Names of the registered drivers, sorted. */
+  get names(): string[] {
+    return [...this.#entries.keys()].sort()
+  }
+
+  /** The driver called `name`, loaded. ENOTSUP with the way to install it if there is none. */
+  async get(name: string): Promise<DriverDescriptor> {
+    const entry = this.#entries.get(name)
+    if (entry !== undefined) return this.#loaded(entry)
+    const found = await this.#resolve?.(name)
+    if (found !== undefined) {
+      this.#add(found)
+      return found
+    }
+    throw new BlockError('ENOTSUP', `Unknown driver '${name}'`, {
+      hint:
+        `driver '${name}' is not registered: npm install @diskgraph/driver-${name}, ` +
+        'and pass it to new Graph({ drivers: [...] })',
+    })
+  }
+
+  /** The driver whose file names begin with `prefix` and a colon. */
+  async forPrefix(prefix: string): Promise<DriverDescriptor | undefined> {
+    const entry = this.#byPrefix.get(prefix)
+    if (entry !== undefined) return this.#loaded(entry)
+    const found = await this.#resolve?.(prefix)
+    if (found?.prefixes?.includes(prefix)) {
+      if (!this.#entries.has(found.name)) this.#add(found)
+      return found
+    }
+    return undefined
+  }
+
+  /** The name of the format that claims `head` most surely; `raw` when none does. */
+  async probe(head: Uint8Array, filename: string): Promise<string> {
+    let best = 'raw'
+    let bestScore = 0
+    for (const entry of this.#entries.values()) {
+      if (entry.kind !== 'format') continue
+      const probing = entry.probe === undefined && 'load' in entry ? await this.#loaded(entry) : entry
+      const score = probing.probe?.(head, filename) ?? 0
+      if (score > bestScore) {
+        best = entry.name
+        bestScore = score
+      }
+    }
+    return best
+  }
+
+  /** Whether a format other than raw claims `head`; only drivers that need no loading are asked. */
+  looksFormatted(head: Uint8Array, filename: string): boolean {
+    for (const entry of this.#entries.values()) {
+      if (entry.kind === 'format' && entry.name !== 'raw' && (entry.probe?.(head, filename) ?? 0) > 1) return true
+    }
+    return false
+  }
+
+  async #loaded(entry: Entry): Promise<DriverDescriptor> {
+    if (!('load' in entry)) return entry
+    const driver = await entry.load()
+    this.#entries.set(entry.name, driver)
+    for (const prefix of entry.prefixes ?? []) this.#byPrefix.set(prefix, driver)
+    return driver
+  }
+}
