@@ -1,4 +1,5 @@
 /** An edge of the graph: what a parent holds of a child. The node behind it may be swapped, drained. */
+import { alignUp } from './bytes.ts'
 import {
   type BlockStatus,
   type ChildHandle,
@@ -88,6 +89,8 @@ export class Edge implements ChildHandle {
 
   #refuseGrowth(offset: number, length: number): Promise<void> | undefined {
     if ((this.permissions & Permission.Resize) !== 0) return undefined
+    // Formats round the end of their storage up to whole sectors; filling the last one is no growth of the disk.
+    if (offset + length <= alignUp(this.size, 512)) return undefined
     const message = `write of ${length} bytes at ${offset} is past the end of ${this.node.describe()} (${this.size} bytes)`
     return Promise.reject(new BlockError('ENOSPC', message, { node: this.node.name }))
   }
