@@ -13,8 +13,9 @@
  * undefined but touches nothing outside it; the buffer belongs to the caller again when the promise settles;
  * a read writes every byte of the buffer.
  */
-import type { OptionSchemas } from './option-schema.ts'
+
 import type { ErrorCode } from './errors.ts'
+import type { OptionSchemas } from './option-schema.ts'
 
 /** Request flags, or-ed together. */
 export const Flag = {
@@ -105,7 +106,12 @@ export interface TruncateOptions {
 export type Preallocation = 'off' | 'metadata' | 'falloc' | 'full'
 
 /** A typed value of {@link DriverInfo.specific}: shown by `info` as `format-specific`. */
-export type InfoValue = string | number | boolean | readonly InfoValue[] | { readonly [key: string]: InfoValue | undefined }
+export type InfoValue =
+  | string
+  | number
+  | boolean
+  | readonly InfoValue[]
+  | { readonly [key: string]: InfoValue | undefined }
 
 /** What `info` tells of an image beyond its size. Keys of `specific` are camelCase and shown in kebab-case. */
 export interface DriverInfo {
@@ -258,7 +264,13 @@ export interface OpenImage {
   readonly flushesChildren?: boolean
   blockStatus?(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
   /** Copies inside one storage or between two of the same driver without passing memory. ENOTSUP: use buffers. */
-  copyRange?(offset: number, target: OpenImage, targetOffset: number, length: number, signal?: AbortSignal): Promise<void>
+  copyRange?(
+    offset: number,
+    target: OpenImage,
+    targetOffset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<void>
   truncate?(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void>
   /** Called once, after the last request; errors of a delayed write come out here. */
   close?(): Promise<void>
@@ -305,7 +317,13 @@ export interface ChildHandle {
   /** Status of the child's own layer; past its end: unallocated zeroes. */
   blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
   /** ENOTSUP when the two ends cannot copy without memory. */
-  copyRange(offset: number, target: ChildHandle, targetOffset: number, length: number, signal?: AbortSignal): Promise<void>
+  copyRange(
+    offset: number,
+    target: ChildHandle,
+    targetOffset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<void>
   info(): Promise<DriverInfo>
   /** Tells a debugging filter below that the parent is about to do `event`. Await the promise if there is one. */
   debugEvent(event: string): Promise<void> | undefined
@@ -377,7 +395,12 @@ export interface MeasureRequest {
   /** Virtual size; of the source if there is one. */
   readonly size: number
   /** Status of the content to store, whole chain; absent: an image of `size` without a source. */
-  readonly extents?: AsyncIterable<{ readonly offset: number; readonly length: number; readonly data: boolean; readonly zero: boolean }>
+  readonly extents?: AsyncIterable<{
+    readonly offset: number
+    readonly length: number
+    readonly data: boolean
+    readonly zero: boolean
+  }>
 }
 
 /** Bytes that a new image takes at least, and with every byte of the disk written. */

@@ -2,7 +2,7 @@
 import { topBase } from './base-options.ts'
 import { ChildTable } from './child-table.ts'
 import { Permission } from './contract.ts'
-import { Edge } from './edge.ts'
+import type { Edge } from './edge.ts'
 import { BlockError, throwIfAborted } from './errors.ts'
 import type { Graph } from './graph.ts'
 import type { Node } from './node.ts'
@@ -97,7 +97,9 @@ async function openStorage(
 
 async function removeStorage(graph: Graph, definition: Readonly<Record<string, unknown>>): Promise<void> {
   const driver = await graph.registry.get(String(definition.driver))
-  await driver.remove?.(definition).catch((error: Error) => graph.warn(`cannot remove the unfinished image: ${error.message}`))
+  await driver
+    .remove?.(definition)
+    .catch((error: Error) => graph.warn(`cannot remove the unfinished image: ${error.message}`))
 }
 
 function pick(given: Readonly<Record<string, unknown>>, wanted: (key: string) => boolean): Record<string, unknown> {
@@ -109,6 +111,8 @@ export function validateAmend(
   schemas: OptionSchemas,
   given: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
-  const optional = Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, { ...schema, required: false }]))
+  const optional = Object.fromEntries(
+    Object.entries(schemas).map(([name, schema]) => [name, { ...schema, required: false }]),
+  )
   return validateOptions(optional, given, { withoutDefaults: true })
 }

@@ -112,7 +112,9 @@ export function toBlockError(error: unknown, attempt?: string): BlockError {
   if (isBlockError(error)) return error
   const code = errorCodeOf(error)
   const reason = error instanceof Error ? error.message : String(error)
-  return new BlockError(code, attempt === undefined ? reason : `${attempt}: ${describeErrorCode(code)}`, { cause: error })
+  return new BlockError(code, attempt === undefined ? reason : `${attempt}: ${describeErrorCode(code)}`, {
+    cause: error,
+  })
 }
 
 /** Throws the error of an aborted operation when `signal` is aborted. */

@@ -24,7 +24,8 @@ export function parseJsonFilename(filename: string): Record<string, unknown> {
 /** Options as QAPI and `json:` names spell them, in camelCase and nested: `{ 'file.filename': 'x' }` too. */
 export function fromQapi(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const result: Record<string, unknown> = Object.create(null)
-  for (const [key, value] of Object.entries(options)) place(result, key.split('.').map(toCamelCase), convert(value), key)
+  for (const [key, value] of Object.entries(options))
+    place(result, key.split('.').map(toCamelCase), convert(value), key)
   return listsFromIndexes(result) as Record<string, unknown>
 }
 

@@ -5,7 +5,7 @@ import { createImage } from './create.ts'
 import { Disk } from './disk.ts'
 import { drained } from './drain.ts'
 import type { CreateOptions, NodeOptions } from './drivers.ts'
-import { Edge } from './edge.ts'
+import type { Edge } from './edge.ts'
 import { BlockError, toBlockError } from './errors.ts'
 import { fromQapi } from './filenames.ts'
 import type { ReferencePolicy } from './gate.ts'
@@ -13,10 +13,10 @@ import type { Node } from './node.ts'
 import { type Definition, Opener, type Scope } from './opener.ts'
 import { PermissionUpdate } from './permissions.ts'
 import { insertFilter, removeFilter, replaceNode, setChild } from './rearrange.ts'
-import { Registry, type DriverResolver, type LazyDriver } from './registry.ts'
+import { type DriverResolver, type LazyDriver, Registry } from './registry.ts'
 import { reopenNode } from './reopen.ts'
 import type { ProbeGuard } from './requests.ts'
-import { Root, type RootSettings } from './root.ts'
+import type { Root, RootSettings } from './root.ts'
 
 /** Settings of a {@link Graph}. */
 export interface GraphSettings {
@@ -180,7 +180,10 @@ export class Graph {
     const node = this.#require(name)
     if (node.parents.size > 0) {
       const [user] = node.parents
-      throw new BlockError('EBUSY', `Node '${node.name}' is busy: node is used as '${user?.name}' of ${user?.parent.describe()}`)
+      throw new BlockError(
+        'EBUSY',
+        `Node '${node.name}' is busy: node is used as '${user?.name}' of ${user?.parent.describe()}`,
+      )
     }
     node.explicit = false
     await this.closeIfUnused(node)
@@ -197,11 +200,7 @@ export class Graph {
   }
 
   /** Opens a filter over `node` (its child option `childOption`) and puts it between the node and its parents. */
-  insertFilter(
-    node: Node | string,
-    filter: Readonly<Record<string, unknown>>,
-    childOption = 'file',
-  ): Promise<Node> {
+  insertFilter(node: Node | string, filter: Readonly<Record<string, unknown>>, childOption = 'file'): Promise<Node> {
     return insertFilter(this, this.#require(node), filter, childOption)
   }
 
@@ -351,8 +350,7 @@ export class Graph {
   }
 
   async #handle(node: Node, settings: OpenSettings): Promise<Disk> {
-    const wanted =
-      settings.permissions ?? Permission.ConsistentRead | (node.readOnly ? 0 : Permission.Write)
+    const wanted = settings.permissions ?? Permission.ConsistentRead | (node.readOnly ? 0 : Permission.Write)
     const rootSettings: RootSettings = {
       description: `disk '${node.filename}'`,
       permissions: { permissions: wanted, shared: settings.shared ?? Permission.All },

@@ -1,5 +1,5 @@
-import type { Limits } from './contract.ts'
 import { maxOffset } from './bytes.ts'
+import type { Limits } from './contract.ts'
 
 /** The longest request that the core takes: 2 GiB less one sector, as in QEMU. */
 export const maxRequest = 2 ** 31 - 512

@@ -9,9 +9,9 @@
 import {
   type BlockStatus,
   type CacheOptions,
-  done,
   type DriverDescriptor,
   type DriverInfo,
+  done,
   Flag,
   type Limits,
   type OpenImage,

@@ -14,8 +14,8 @@ import { BlockError, throwIfAborted, toBlockError } from './errors.ts'
 import { directoryOf, parseJsonFilename, protocolOf, resolveReference } from './filenames.ts'
 import { judgeReference } from './gate.ts'
 import type { Graph } from './graph.ts'
-import { nodeFilename } from './node-filename.ts'
 import { Node } from './node.ts'
+import { nodeFilename } from './node-filename.ts'
 import type { OptionSchema, OptionSchemas } from './option-schema.ts'
 import { PermissionUpdate } from './permissions.ts'
 import { isRecord, validateOptions } from './validate.ts'
@@ -125,7 +125,8 @@ export class Opener {
       await this.#attachChildren(node, opened)
       const context = this.#context(node, given, base, scope)
       node.attachImage(await driver.open(context))
-      if (node.image.write === undefined && !node.readOnly) context.becomeReadOnly(`driver '${driver.name}' cannot write`)
+      if (node.image.write === undefined && !node.readOnly)
+        context.becomeReadOnly(`driver '${driver.name}' cannot write`)
       if (guess) node.probeGuard = this.#graph.probeGuard(node)
       node.updatePaths()
       checkLoop(node, scope)
@@ -190,12 +191,7 @@ export class Opener {
     await update.apply()
   }
 
-  #context(
-    node: Node,
-    given: Readonly<Record<string, unknown>>,
-    base: ResolvedBase,
-    scope: Scope,
-  ): OpenContext {
+  #context(node: Node, given: Readonly<Record<string, unknown>>, base: ResolvedBase, scope: Scope): OpenContext {
     return {
       options: validateOptions(withoutChildSchemas(node.driver.options), node.options),
       nodeName: node.name,
@@ -276,7 +272,9 @@ export class Opener {
   async #openReferenced(node: Node, role: ChildRole, reference: ImageReference, scope: Scope): Promise<Node> {
     const { format } = reference
     if (role !== 'cow') {
-      const filename = reference.filename.startsWith('/') ? reference.filename : directoryOf(node.filename) + reference.filename
+      const filename = reference.filename.startsWith('/')
+        ? reference.filename
+        : directoryOf(node.filename) + reference.filename
       return this.open({ driver: 'file', filename }, scope)
     }
     const filename = resolveReference(node.filename, reference.filename)

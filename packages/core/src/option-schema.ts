@@ -22,7 +22,12 @@ interface Common {
 export type OptionSchema =
   | (Common & { readonly type: 'boolean'; readonly default?: boolean })
   | (Common & { readonly type: 'string'; readonly default?: string })
-  | (Common & { readonly type: 'number'; readonly default?: number; readonly minimum?: number; readonly maximum?: number })
+  | (Common & {
+      readonly type: 'number'
+      readonly default?: number
+      readonly minimum?: number
+      readonly maximum?: number
+    })
   /** A whole number; from text also with the suffixes k M G T P E when `size` is set. */
   | (Common & {
       readonly type: 'integer'

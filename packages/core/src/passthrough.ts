@@ -1,12 +1,5 @@
 /** The image of a filter that changes nothing: extend it and override what the filter is about. */
-import type {
-  BlockStatus,
-  ChildHandle,
-  DriverInfo,
-  Limits,
-  OpenImage,
-  TruncateOptions,
-} from './contract.ts'
+import type { BlockStatus, ChildHandle, DriverInfo, Limits, OpenImage, TruncateOptions } from './contract.ts'
 import { Flag } from './contract.ts'
 
 /** Forwards every request to one child. */

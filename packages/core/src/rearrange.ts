@@ -52,7 +52,12 @@ export async function insertFilter(
   childOption: string,
 ): Promise<Node> {
   return drained([node], async () => {
-    const above = await graph.openDefinition({ readOnly: node.readOnly, discard: 'unmap', ...filter, [childOption]: node })
+    const above = await graph.openDefinition({
+      readOnly: node.readOnly,
+      discard: 'unmap',
+      ...filter,
+      [childOption]: node,
+    })
     try {
       await replaceNode(graph, node, above)
       return above
@@ -91,7 +96,8 @@ export async function setChild(graph: Graph, parent: Node, name: string, child: 
 }
 
 async function attach(graph: Graph, parent: Node, edge: Edge): Promise<void> {
-  if (isBelow(edge, edge.node)) throw new BlockError('EINVAL', `node '${edge.node.name}' is above node '${parent.name}'`)
+  if (isBelow(edge, edge.node))
+    throw new BlockError('EINVAL', `node '${edge.node.name}' is above node '${parent.name}'`)
   parent.children.set(edge.name, edge)
   edge.node.parents.add(edge)
   const update = new PermissionUpdate()

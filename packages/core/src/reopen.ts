@@ -15,7 +15,8 @@ export async function reopenNode(node: Node, changes: Readonly<Record<string, un
   for (const name of Object.keys(changes)) {
     const schema = schemas[name]
     if (schema === undefined) throw new BlockError('EINVAL', `Invalid parameter '${name}'`, { node: node.name })
-    if (!schema.reopen) throw new BlockError('EINVAL', `Cannot change the option '${toKebabCase(name)}'`, { node: node.name })
+    if (!schema.reopen)
+      throw new BlockError('EINVAL', `Cannot change the option '${toKebabCase(name)}'`, { node: node.name })
   }
   const given = validateOptions({ ...schemas, driver: { type: 'string', description: '' } }, changes, {
     withoutDefaults: true,

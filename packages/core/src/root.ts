@@ -154,7 +154,9 @@ export class Root {
   }
 
   #mustStopLong(offset: number, length: number, signal: AbortSignal | undefined): boolean {
-    return !(length >= 0 && Number.isSafeInteger(length)) || this.#mustStop(offset, 0, signal) || offset + length > this.size
+    return (
+      !(length >= 0 && Number.isSafeInteger(length)) || this.#mustStop(offset, 0, signal) || offset + length > this.size
+    )
   }
 
   #stop(verb: string, offset: number, length: number, signal: AbortSignal | undefined): Promise<never> {
@@ -172,7 +174,9 @@ export class Root {
 
   #refuseWrite(verb: string): Promise<never> {
     const reason = this.edge.node.readOnly ? 'it is read-only' : 'it was opened for reading'
-    return Promise.reject(new BlockError('EPERM', `cannot ${verb} on ${this.describe()}: ${reason}`, { node: this.node.name }))
+    return Promise.reject(
+      new BlockError('EPERM', `cannot ${verb} on ${this.describe()}: ${reason}`, { node: this.node.name }),
+    )
   }
 
   async #hold<T>(request: () => Promise<T>): Promise<T> {

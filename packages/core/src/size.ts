@@ -19,7 +19,7 @@ export function parseSize(text: string): number | undefined {
   if (match === null) return undefined
   const hex = (match[1] as string).toLowerCase().startsWith('0x')
   const suffix = (match[4] as string).toLowerCase()
-  if (hex && suffix !== '' ) return undefined
+  if (hex && suffix !== '') return undefined
   if (match[3] !== undefined && (suffix === '' || suffix === 'b')) return undefined
   const size = Number(match[1]) * (suffixes[suffix] ?? 1)
   return size < 2 ** 64 ? Math.floor(size) : undefined

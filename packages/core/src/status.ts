@@ -25,7 +25,12 @@ export interface Extent {
 }
 
 /** Status of `node`'s own layer. */
-export async function ownStatus(node: Node, offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
+export async function ownStatus(
+  node: Node,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<BlockStatus> {
   const { image, limits } = node
   const size = image.size
   if (offset >= size) return { length, data: false, zero: true, allocated: false }
@@ -130,8 +135,6 @@ function continues(run: Extent, next: Extent): boolean {
     run.node === next.node &&
     run.compressed === next.compressed &&
     run.file === next.file &&
-    (run.hostOffset === undefined
-      ? next.hostOffset === undefined
-      : next.hostOffset === run.hostOffset + run.length)
+    (run.hostOffset === undefined ? next.hostOffset === undefined : next.hostOffset === run.hostOffset + run.length)
   )
 }

@@ -42,7 +42,12 @@ export function validateOptions(
 }
 
 /** Checks one value against its schema and returns it converted. */
-export function validateValue(schema: OptionSchema, value: unknown, path: string, options: ValidateOptions = {}): unknown {
+export function validateValue(
+  schema: OptionSchema,
+  value: unknown,
+  path: string,
+  options: ValidateOptions = {},
+): unknown {
   switch (schema.type) {
     case 'boolean':
       return toBoolean(value, path)
@@ -70,7 +75,12 @@ export function validateValue(schema: OptionSchema, value: unknown, path: string
   }
 }
 
-function toAlternate(schemas: readonly OptionSchema[], value: unknown, path: string, options: ValidateOptions): unknown {
+function toAlternate(
+  schemas: readonly OptionSchema[],
+  value: unknown,
+  path: string,
+  options: ValidateOptions,
+): unknown {
   let failure: unknown
   for (const schema of schemas) {
     try {

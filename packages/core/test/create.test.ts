@@ -1,5 +1,14 @@
+import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { BlockError, type DriverDescriptor, errorCodes, describeErrorCode, errorCodeOf, Graph, isBlockError } from '../src/index.ts'
+import {
+  BlockError,
+  type DriverDescriptor,
+  describeErrorCode,
+  errorCodeOf,
+  errorCodes,
+  Graph,
+  isBlockError,
+} from '../src/index.ts'
 import { pass, ram, Storage } from './drivers.ts'
 
 const stamped: DriverDescriptor = {
@@ -67,4 +76,10 @@ test('every error code has its words, and system errors keep their code', () => 
   expect(errorCodeOf(new TypeError('x'))).toBe('EIO')
   expect(isBlockError(new BlockError('EIO', 'x'))).toBe(true)
   expect(isBlockError(new Error('x'))).toBe(false)
+})
+
+test('the page of error codes lists every code with its words, and no other', () => {
+  const page = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8')
+  const rows = [...page.matchAll(/^\| `(E\w+)` \| ([^|]+) \|/gm)].map(([, code, words]) => [code, words?.trim()])
+  expect(rows).toEqual(errorCodes.map((code) => [code, describeErrorCode(code)]))
 })

@@ -8,7 +8,11 @@ export class Storage {
 }
 
 /** A growable RAM disk of one buffer, logging what reaches it. */
-export function ram(storage: Storage, limits: OpenImage['limits'] = {}, extra: Partial<OpenImage> = {}): DriverDescriptor {
+export function ram(
+  storage: Storage,
+  limits: OpenImage['limits'] = {},
+  extra: Partial<OpenImage> = {},
+): DriverDescriptor {
   return {
     name: 'ram',
     kind: 'protocol',

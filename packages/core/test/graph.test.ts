@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Graph, type BlockError } from '../src/index.ts'
+import { type BlockError, Graph } from '../src/index.ts'
 import { cowish, cowishImage, pass, ram, raw, Storage } from './drivers.ts'
 
 function setUp(settings: Partial<ConstructorParameters<typeof Graph>[0]> = {}) {
@@ -11,7 +11,10 @@ function setUp(settings: Partial<ConstructorParameters<typeof Graph>[0]> = {}) {
 test('a stack of nodes reads what was written through it', async () => {
   const { storage, graph } = setUp()
   storage.disks.set('a', new Uint8Array(4096))
-  const disk = await graph.addUnchecked({ driver: 'pass', file: { driver: 'pass', file: { driver: 'ram', disk: 'a' } } })
+  const disk = await graph.addUnchecked({
+    driver: 'pass',
+    file: { driver: 'pass', file: { driver: 'ram', disk: 'a' } },
+  })
   await disk.write(100, new Uint8Array([1, 2, 3]))
   const buf = new Uint8Array(5)
   await disk.read(99, buf)
@@ -31,7 +34,8 @@ test('a backing file shows through an overlay and past its own end reads as zero
   expect(buf[0]).toBe(7)
   expect(buf[64]).toBe(0)
   const extents = []
-  for await (const { offset, length, data, zero, depth } of disk.extents()) extents.push({ offset, length, data, zero, depth })
+  for await (const { offset, length, data, zero, depth } of disk.extents())
+    extents.push({ offset, length, data, zero, depth })
   expect(extents).toEqual([
     { offset: 0, length: 64, data: true, zero: false, depth: 1 },
     { offset: 64, length: 64, data: false, zero: true, depth: 0 },
@@ -43,9 +47,7 @@ test('a chain that loops is refused at once, and the message names the loop', as
   const { storage, graph } = setUp({ references: 'allow' })
   storage.disks.set('a', cowishImage(64, 'ram:b', 'cowish'))
   storage.disks.set('b', cowishImage(64, 'ram:a', 'cowish'))
-  await expect(graph.open('ram:a', { format: 'cowish' })).rejects.toThrow(
-    'Backing chain loops: ram:a → ram:b → ram:a',
-  )
+  await expect(graph.open('ram:a', { format: 'cowish' })).rejects.toThrow('Backing chain loops: ram:a → ram:b → ram:a')
   expect([...graph.nodes]).toEqual([])
 })
 
@@ -145,7 +147,10 @@ test('options are validated with their path, and slips get a suggestion', async 
   const { graph } = setUp()
   await expect(
     graph.addUnchecked({ driver: 'pass', file: { driver: 'ram', disk: 'a', cache: { direkt: true } } }),
-  ).rejects.toMatchObject({ message: expect.stringContaining("Invalid parameter 'cache.direkt'"), hint: "did you mean 'direct'?" })
+  ).rejects.toMatchObject({
+    message: expect.stringContaining("Invalid parameter 'cache.direkt'"),
+    hint: "did you mean 'direct'?",
+  })
 })
 
 test('reopen changes the mode of a node and its children agree', async () => {

@@ -20,8 +20,23 @@ const schemas: OptionSchemas = {
   lazyRefcounts: { type: 'boolean', default: false, description: 'lazy' },
   mode: { type: 'enum', values: ['off', 'metadata'], default: 'off', description: 'mode' },
   ratio: { type: 'number', maximum: 1, description: 'ratio' },
-  rules: { type: 'list', items: { type: 'object', properties: { event: { type: 'string', required: true, description: 'event' } }, description: 'rule' }, description: 'rules' },
-  overlap: { type: 'alternate', of: [{ type: 'enum', values: ['none', 'all'], description: '' }, { type: 'object', properties: { template: { type: 'string', description: '' } }, description: '' }], description: 'alternate' },
+  rules: {
+    type: 'list',
+    items: {
+      type: 'object',
+      properties: { event: { type: 'string', required: true, description: 'event' } },
+      description: 'rule',
+    },
+    description: 'rules',
+  },
+  overlap: {
+    type: 'alternate',
+    of: [
+      { type: 'enum', values: ['none', 'all'], description: '' },
+      { type: 'object', properties: { template: { type: 'string', description: '' } }, description: '' },
+    ],
+    description: 'alternate',
+  },
 }
 
 test('defaults are filled in and text becomes numbers and booleans', () => {
@@ -85,7 +100,12 @@ test('a near name is suggested, a far one is not', () => {
 })
 
 test('dotted keys and indexes become objects and lists', () => {
-  const options = { driver: 'quorum', 'children.0.file.filename': 'a', 'children.1': { driver: 'raw' }, 'vote-threshold': 2 }
+  const options = {
+    driver: 'quorum',
+    'children.0.file.filename': 'a',
+    'children.1': { driver: 'raw' },
+    'vote-threshold': 2,
+  }
   expect(fromQapi(options)).toEqual({
     driver: 'quorum',
     children: [{ file: { filename: 'a' } }, { driver: 'raw' }],

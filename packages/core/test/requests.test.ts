@@ -2,7 +2,12 @@ import { expect, test } from 'vitest'
 import { BlockError, DirtyBitmap, Flag, Graph, isZero, type OpenImage, RangeLock } from '../src/index.ts'
 import { pass, ram, Storage } from './drivers.ts'
 
-async function open(limits: OpenImage['limits'], extra: Partial<OpenImage>, options: Record<string, unknown> = {}, size = 8192) {
+async function open(
+  limits: OpenImage['limits'],
+  extra: Partial<OpenImage>,
+  options: Record<string, unknown> = {},
+  size = 8192,
+) {
   const storage = new Storage()
   storage.disks.set('a', new Uint8Array(size).fill(1))
   const graph = new Graph({ drivers: [ram(storage, limits, extra), pass] })
@@ -43,12 +48,15 @@ test('zeroes are written out where the image cannot make them, unless that is fo
 
 test('the edges of an unaligned zero request are written as data', async () => {
   const log: string[] = []
-  const { storage, disk } = await open({ writeZeroesAlignment: 1024 }, {
-    async writeZeroes(offset, length, flags) {
-      log.push(`zero ${offset}+${length} ${flags}`)
+  const { storage, disk } = await open(
+    { writeZeroesAlignment: 1024 },
+    {
+      async writeZeroes(offset, length, flags) {
+        log.push(`zero ${offset}+${length} ${flags}`)
+      },
+      zeroFlags: Flag.MayUnmap,
     },
-    zeroFlags: Flag.MayUnmap,
-  })
+  )
   await disk.writeZeroes(1000, 2000, Flag.MayUnmap)
   expect(log).toEqual(['zero 1024+1024 0'])
   expect(storage.log).toEqual(['write 1000+24', 'write 2048+952'])

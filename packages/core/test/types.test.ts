@@ -2,10 +2,11 @@
  * Typed stacks. The compiler is the judge: each `@ts-expect-error` below fails the type check when the line it stands
  * over compiles. The bodies are never run; the one test keeps the file in the suite.
  */
-import { expect, test } from 'vitest'
-import type { Graph } from '../src/index.ts'
 
-declare module '../src/drivers.ts' {
+import type { Child, Graph, OptionalChild } from '@diskgraph/core'
+import { expect, test } from 'vitest'
+
+declare module '@diskgraph/core' {
   interface BlockDrivers {
     typedLeaf: { open: { filename: string; pace?: number }; create: { filename: string; size: number } }
     typedFilter: { open: { file: Child } }
@@ -34,8 +35,11 @@ export async function badStacks(graph: Graph): Promise<void> {
   await graph.add({ driver: 'typedLeaf', filename: 3 })
   // @ts-expect-error an option of another driver
   await graph.add({ driver: 'typedFilter', file: 'leaf', filename: 'x' })
-  // @ts-expect-error a mistake two levels down
-  await graph.add({ driver: 'typedFilter', file: { driver: 'typedFilter', file: { driver: 'typedLeaf', filenam: 'x' } } })
+  await graph.add({
+    driver: 'typedFilter',
+    // @ts-expect-error a mistake two levels down
+    file: { driver: 'typedFilter', file: { driver: 'typedLeaf', filenam: 'x' } },
+  })
   // @ts-expect-error null where a child is required
   await graph.add({ driver: 'typedFilter', file: null })
   // @ts-expect-error a value that the base option does not have
