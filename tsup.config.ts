@@ -1,11 +1,24 @@
+import { readFileSync } from 'node:fs'
 import { defineConfig } from 'tsup'
 
-/** One configuration for every library package: `tsup --config ../../tsup.config.ts` in its folder. */
+/**
+ * One configuration for every library package: `tsup --config ../../tsup.config.ts` in its folder.
+ *
+ * The entries are read from the package's own `exports`: `./dist/index.js` is built from `src/index.ts`. Packages of
+ * the workspace stay imports, in the code and in the types, so that an interface which drivers extend by
+ * `declare module '@diskgraph/core'` is one interface for all of them. The types of those packages come from their
+ * built declarations (turbo builds them first), as an installed copy's would.
+ */
+const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: unknown }
+const outputs = JSON.stringify(manifest.exports).matchAll(/"\.\/dist\/([\w./-]+)\.js"/g)
+const entries = [...new Set([...outputs].map(([, name]) => `src/${name}.ts`))]
+
 export default defineConfig({
-  entry: ['src/index.ts'],
+  entry: entries,
   format: ['esm'],
   target: 'node20',
-  dts: true,
+  dts: { compilerOptions: { paths: {} } },
+  external: [/^@diskgraph\//],
   clean: true,
   sourcemap: false,
   treeshake: true,

@@ -1,15 +1,15 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
+const packages = fileURLToPath(new URL('./packages/', import.meta.url))
+
 /** Tests run against the sources, so that no build is needed before them. */
 export default defineConfig({
   resolve: {
-    alias: [
-      { find: /^@diskgraph\/(.*)$/, replacement: fileURLToPath(new URL('./packages/$1/src/index.ts', import.meta.url)) },
-    ],
+    alias: [{ find: /^@diskgraph\/([^/]+)$/, replacement: `${packages}$1/src/index.ts` }],
   },
   test: {
-    include: ['packages/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts'],
+    include: ['packages/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'scripts/test/**/*.test.mjs'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

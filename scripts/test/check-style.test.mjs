@@ -1,0 +1,96 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { findProblems } from '../check-style.mjs'
+
+const page = ['What', 'When to use it', 'Install', 'Use', 'Options', 'Limits', 'Differences from QEMU']
+  .map((heading) => `## ${heading}\n`)
+  .join('\n')
+
+let folder
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'diskgraph-style-'))
+  write('pnpm-workspace.yaml', 'packages:\n  - packages/*\n  - bench\nother: true\n')
+  addPackage('core')
+  addPackage('driver-a', { peerDependencies: { '@diskgraph/core': '*' } })
+  addPackage('driver-b')
+})
+
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+describe('the style check', () => {
+  it('finds nothing in a workspace that keeps the rules', () => {
+    write('packages/driver-a/src/index.ts', "import { Graph } from '@diskgraph/core'\nimport 'node:fs'\n")
+    expect(findProblems(folder)).toEqual([])
+  })
+
+  it("refuses node's modules in core", () => {
+    write('packages/core/src/index.ts', "export { x } from 'node:fs'\n")
+    expect(findProblems(folder)).toEqual(["packages/core/src/index.ts: imports 'node:fs': core runs in browsers too"])
+  })
+
+  it('refuses a driver that imports another one', () => {
+    write('packages/driver-a/src/index.ts', "const b = await import('@diskgraph/driver-b')\n")
+    expect(findProblems(folder)[0]).toMatch(/driver-a\/src\/index.ts: .* drivers do not import each other/)
+  })
+
+  it('refuses a relative import that leaves the package', () => {
+    write('packages/driver-a/src/index.ts', "import { b } from '../../driver-b/src/index.ts'\n")
+    expect(findProblems(folder)[0]).toMatch(/by its name only/)
+  })
+
+  it('refuses a package that package.json does not name', () => {
+    write('packages/driver-b/src/index.ts', "import { Graph } from '@diskgraph/core'\n")
+    expect(findProblems(folder)[0]).toMatch(/package.json of '@diskgraph\/driver-b' does not name it/)
+  })
+
+  it('takes no import from a comment', () => {
+    write(
+      'packages/core/src/index.ts',
+      "/**\n * import { file } from '@diskgraph/driver-a'\n */\n// import 'node:fs'\n",
+    )
+    expect(findProblems(folder)).toEqual([])
+  })
+
+  it('asks every published package for a README with every heading', () => {
+    rmSync(join(folder, 'packages/driver-a/README.md'))
+    write('packages/driver-b/README.md', page.replace('## Limits', ''))
+    expect(findProblems(folder)).toEqual([
+      expect.stringMatching(/^packages\/driver-a\/README.md: is missing/),
+      "packages/driver-b/README.md: has no heading 'Limits'",
+    ])
+  })
+
+  it('asks no README of a private package', () => {
+    write('bench/package.json', '{ "name": "bench", "private": true }')
+    expect(findProblems(folder)).toEqual([])
+  })
+
+  it('refuses file and folder names that say nothing', () => {
+    write('packages/driver-a/src/utils.ts', '')
+    write('packages/driver-b/test/helpers/image.ts', '')
+    expect(findProblems(folder)).toEqual([
+      expect.stringMatching(/^packages\/driver-a\/src\/utils.ts: 'utils.ts' says nothing/),
+      expect.stringMatching(/^packages\/driver-b\/test\/helpers\/image.ts: 'helpers' says nothing/),
+    ])
+  })
+
+  it('refuses a source of more than 400 lines', () => {
+    write('packages/core/src/index.ts', 'x\n'.repeat(400))
+    expect(findProblems(folder)).toEqual([])
+    write('packages/core/src/index.ts', 'x\n'.repeat(401))
+    expect(findProblems(folder)[0]).toMatch(/401 lines, 400 are allowed/)
+  })
+})
+
+function addPackage(name, fields = {}) {
+  write(`packages/${name}/package.json`, JSON.stringify({ name: `@diskgraph/${name}`, ...fields }))
+  write(`packages/${name}/README.md`, page)
+}
+
+function write(path, text) {
+  mkdirSync(dirname(join(folder, path)), { recursive: true })
+  writeFileSync(join(folder, path), text)
+}
