@@ -1,12 +1,12 @@
 /** Making new images. */
 import { topBase } from './base-options.ts'
+import { withoutChildSchemas } from './child-options.ts'
 import { ChildTable } from './child-table.ts'
 import { Permission } from './contract.ts'
 import type { Edge } from './edge.ts'
 import { BlockError, throwIfAborted } from './errors.ts'
 import type { Graph } from './graph.ts'
 import type { Node } from './node.ts'
-import { withoutChildSchemas } from './opener.ts'
 import type { OptionSchemas } from './option-schema.ts'
 import { Root } from './root.ts'
 import { isRecord, validateOptions } from './validate.ts'

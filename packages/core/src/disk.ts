@@ -1,18 +1,18 @@
 /** The handle of a user on a node. */
-import {
-  type AmendRequest,
-  type CheckOptions,
-  type DriverInfo,
-  type ImageCheck,
-  type NewSnapshot,
-  Permission,
-  type SnapshotInfo,
-  type Snapshots,
-  type TruncateOptions,
-} from './contract.ts'
+
+import { Permission, type TruncateOptions } from './contract.ts'
 import { drained } from './drain.ts'
 import { BlockError } from './errors.ts'
 import type { Graph } from './graph.ts'
+import type {
+  AmendRequest,
+  CheckOptions,
+  DriverInfo,
+  ImageCheck,
+  NewSnapshot,
+  SnapshotInfo,
+  Snapshots,
+} from './image-operations.ts'
 import type { Node } from './node.ts'
 import { PermissionUpdate } from './permissions.ts'
 import { Root, type RootSettings } from './root.ts'

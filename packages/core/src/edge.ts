@@ -1,16 +1,17 @@
 /** An edge of the graph: what a parent holds of a child. The node behind it may be swapped, drained. */
+
 import { alignUp } from './bytes.ts'
 import {
   type BlockStatus,
   type ChildHandle,
   type ChildRole,
-  type DriverInfo,
   done,
   type Limits,
   Permission,
   type TruncateOptions,
 } from './contract.ts'
 import { BlockError } from './errors.ts'
+import type { DriverInfo } from './image-operations.ts'
 import type { Node } from './node.ts'
 import type { Root } from './root.ts'
 

@@ -2,6 +2,7 @@
 import { topBase } from './base-options.ts'
 import { type BlockEvent, type DriverDescriptor, Permission } from './contract.ts'
 import { createImage } from './create.ts'
+import { describingFailure, nameOfDefinition } from './described.ts'
 import { Disk } from './disk.ts'
 import { drained } from './drain.ts'
 import type { CreateOptions, NodeOptions } from './drivers.ts'
@@ -84,7 +85,7 @@ export class Graph {
 
   /** As {@link add}, for options that the compiler does not know. They are validated all the same. */
   async addUnchecked(options: Readonly<Record<string, unknown>>, settings: OpenSettings = {}): Promise<Disk> {
-    const node = await this.#openDescribed(nameOfDefinition(options), () =>
+    const node = await describingFailure(nameOfDefinition(options), () =>
       this.#opener.open(options, this.#scope(settings)),
     )
     return this.#handle(node, settings)
@@ -100,7 +101,7 @@ export class Graph {
     settings: OpenSettings = {},
   ): Promise<Disk> {
     const { format, ...rest } = options
-    const node = await this.#openDescribed(filename, () =>
+    const node = await describingFailure(filename, () =>
       this.#opener.openFilename(filename, format, this.#scope(settings), rest),
     )
     return this.#handle(node, settings)
@@ -108,7 +109,7 @@ export class Graph {
 
   /** Adds a node without a user, as QMP's blockdev-add does. It stays until {@link remove}. */
   async addNode(options: Readonly<Record<string, unknown>>, settings: OpenSettings = {}): Promise<Node> {
-    const node = await this.#openDescribed(nameOfDefinition(options), () =>
+    const node = await describingFailure(nameOfDefinition(options), () =>
       this.#opener.open(options, this.#scope(settings)),
     )
     node.explicit = true
@@ -376,22 +377,6 @@ export class Graph {
     }
   }
 
-  /** Adds what was to be opened to the message of a failure. */
-  async #openDescribed<T>(name: string, open: () => Promise<T>): Promise<T> {
-    try {
-      return await open()
-    } catch (error) {
-      const failure = toBlockError(error)
-      const prefix = `Could not open '${name}': `
-      if (failure.message.startsWith(prefix)) throw failure
-      throw new BlockError(failure.code, prefix + failure.message, {
-        cause: error,
-        hint: failure.hint,
-        node: failure.node,
-      })
-    }
-  }
-
   #require(node: Node | string): Node {
     const found = typeof node === 'string' ? this.#nodes.get(node) : node
     if (found === undefined || this.#nodes.get(found.name) !== found) {
@@ -400,16 +385,4 @@ export class Graph {
     }
     return found
   }
-}
-
-/** How messages name what a definition opens: its innermost file name, or its driver. */
-function nameOfDefinition(options: Readonly<Record<string, unknown>>): string {
-  let at: unknown = options
-  while (typeof at === 'object' && at !== null) {
-    const { filename, file, image, url } = at as Record<string, unknown>
-    if (typeof filename === 'string') return filename
-    if (typeof url === 'string') return url
-    at = file ?? image
-  }
-  return typeof at === 'string' ? at : String(options.driver ?? '')
 }

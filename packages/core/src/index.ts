@@ -17,6 +17,7 @@ export {
 } from './filenames.ts'
 export type { ReferencePolicy } from './gate.ts'
 export { Graph, type GraphSettings, type OpenSettings } from './graph.ts'
+export * from './image-operations.ts'
 export * from './names.ts'
 export { Node, type WriteKind, type WriteNotifier } from './node.ts'
 export * from './option-schema.ts'

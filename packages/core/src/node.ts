@@ -6,11 +6,11 @@
  * entered only when one of them applies. `simpleRead` and `simpleWrite` hold that decision; whatever changes it
  * calls {@link Node.updatePaths}.
  */
+
 import {
   type BlockStatus,
   type CacheOptions,
   type DriverDescriptor,
-  type DriverInfo,
   done,
   Flag,
   type Limits,
@@ -21,6 +21,7 @@ import {
 import { DirtyBitmap } from './dirty-bitmap.ts'
 import type { Edge } from './edge.ts'
 import { BlockError } from './errors.ts'
+import type { DriverInfo } from './image-operations.ts'
 import { defaultLimits, resolveLimits } from './limits.ts'
 import { RangeLock } from './range-lock.ts'
 import { discardRequest, type ProbeGuard, readRequest, writeRequest, writeZeroesRequest } from './requests.ts'

@@ -7,6 +7,7 @@
  * chain: how deep it is, and the identity of every storage above, by which a loop is found before it turns.
  */
 import { baseOptions, type ResolvedBase, resolveBase } from './base-options.ts'
+import { namedChildren, pick, withoutChildren, withoutChildSchemas } from './child-options.ts'
 import { ChildTable } from './child-table.ts'
 import type { ChildHandle, ChildRole, DriverDescriptor, ImageReference, OpenContext } from './contract.ts'
 import { Edge } from './edge.ts'
@@ -16,7 +17,7 @@ import { judgeReference } from './gate.ts'
 import type { Graph } from './graph.ts'
 import { Node } from './node.ts'
 import { nodeFilename } from './node-filename.ts'
-import type { OptionSchema, OptionSchemas } from './option-schema.ts'
+import type { OptionSchemas } from './option-schema.ts'
 import { PermissionUpdate } from './permissions.ts'
 import { isRecord, validateOptions } from './validate.ts'
 
@@ -158,7 +159,7 @@ export class Opener {
         // A child beside or below the storage is a step down; the storage itself is the same image.
         const depth = role === 'cow' ? scope.depth + 1 : scope.depth
         const chain = role === 'replica' ? new Map(scope.chain) : scope.chain
-        const child = await this.#openChild(value, name, { ...scope, base: below, depth, chain })
+        const child = await this.#openChild(value as Definition | string, name, { ...scope, base: below, depth, chain })
         opened.push({ name, role, node: child })
       }
     } catch (error) {
@@ -359,50 +360,6 @@ function tooDeep(maxDepth: number, chain: ReadonlyMap<string, string>): BlockErr
   return new BlockError('ELOOP', `the backing chain of '${top}' is deeper than ${maxDepth} images`, {
     hint: 'pass a larger maxDepth to new Graph(…), or commit some of them',
   })
-}
-
-/** The children that a definition names, lists as `children.0`, `children.1` …; null and '' mean none. */
-function* namedChildren(
-  schemas: OptionSchemas,
-  given: Readonly<Record<string, unknown>>,
-): Generator<{ name: string; role: ChildRole; value: Definition | string }> {
-  for (const [name, schema] of Object.entries(schemas)) {
-    const value = given[name]
-    if (schema.type === 'child') {
-      if (value === undefined || value === null || value === '') {
-        if (schema.required) throw new BlockError('EINVAL', `A block device must be specified for "${name}"`)
-        continue
-      }
-      yield { name, role: schema.role, value: value as Definition | string }
-    } else if (schema.type === 'children') {
-      const list = value ?? []
-      if (!Array.isArray(list)) throw new BlockError('EINVAL', `Parameter '${name}' expects a list of nodes`)
-      if (list.length < (schema.minimum ?? 0)) {
-        throw new BlockError('EINVAL', `Number of provided ${name} must be ${schema.minimum} or more`)
-      }
-      for (const [i, item] of list.entries()) yield { name: `${name}.${i}`, role: schema.role, value: item }
-    }
-  }
-}
-
-function isChildSchema(schema: OptionSchema): boolean {
-  return schema.type === 'child' || schema.type === 'children'
-}
-
-/** The schemas of plain options. */
-export function withoutChildSchemas(schemas: OptionSchemas): OptionSchemas {
-  return Object.fromEntries(Object.entries(schemas).filter(([, schema]) => !isChildSchema(schema)))
-}
-
-function withoutChildren(
-  schemas: OptionSchemas,
-  given: Readonly<Record<string, unknown>>,
-): Readonly<Record<string, unknown>> {
-  return pick(given, withoutChildSchemas(schemas))
-}
-
-function pick(given: Readonly<Record<string, unknown>>, schemas: OptionSchemas): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(given).filter(([name]) => Object.hasOwn(schemas, name)))
 }
 
 function containingDirectory(filename: string): string {

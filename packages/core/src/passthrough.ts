@@ -1,6 +1,8 @@
 /** The image of a filter that changes nothing: extend it and override what the filter is about. */
-import type { BlockStatus, ChildHandle, DriverInfo, Limits, OpenImage, TruncateOptions } from './contract.ts'
+
+import type { BlockStatus, ChildHandle, Limits, OpenImage, TruncateOptions } from './contract.ts'
 import { Flag } from './contract.ts'
+import type { DriverInfo } from './image-operations.ts'
 
 /** Forwards every request to one child. */
 export class Passthrough implements OpenImage {

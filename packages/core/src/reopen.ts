@@ -1,11 +1,11 @@
 /** Changing options of an open node. */
 import { baseOptions, type ResolvedBase, resolveBase } from './base-options.ts'
+import { withoutChildSchemas } from './child-options.ts'
 import type { PreparedReopen } from './contract.ts'
 import { drained } from './drain.ts'
 import { BlockError } from './errors.ts'
 import { toKebabCase } from './names.ts'
 import type { Node } from './node.ts'
-import { withoutChildSchemas } from './opener.ts'
 import { PermissionUpdate } from './permissions.ts'
 import { validateOptions } from './validate.ts'
 

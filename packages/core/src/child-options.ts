@@ -1,0 +1,50 @@
+/** Options that are children, told apart from plain ones. */
+import type { ChildRole } from './contract.ts'
+import { BlockError } from './errors.ts'
+import type { OptionSchema, OptionSchemas } from './option-schema.ts'
+
+/** The children that a definition names, lists as `children.0`, `children.1` …; null and '' mean none. */
+export function* namedChildren(
+  schemas: OptionSchemas,
+  given: Readonly<Record<string, unknown>>,
+): Generator<{ name: string; role: ChildRole; value: unknown }> {
+  for (const [name, schema] of Object.entries(schemas)) {
+    const value = given[name]
+    if (schema.type === 'child') {
+      if (value === undefined || value === null || value === '') {
+        if (schema.required) throw new BlockError('EINVAL', `A block device must be specified for "${name}"`)
+        continue
+      }
+      yield { name, role: schema.role, value }
+    } else if (schema.type === 'children') {
+      const list = value ?? []
+      if (!Array.isArray(list)) throw new BlockError('EINVAL', `Parameter '${name}' expects a list of nodes`)
+      if (list.length < (schema.minimum ?? 0)) {
+        throw new BlockError('EINVAL', `Number of provided ${name} must be ${schema.minimum} or more`)
+      }
+      for (const [i, item] of list.entries()) yield { name: `${name}.${i}`, role: schema.role, value: item }
+    }
+  }
+}
+
+function isChildSchema(schema: OptionSchema): boolean {
+  return schema.type === 'child' || schema.type === 'children'
+}
+
+/** The schemas of plain options. */
+export function withoutChildSchemas(schemas: OptionSchemas): OptionSchemas {
+  return Object.fromEntries(Object.entries(schemas).filter(([, schema]) => !isChildSchema(schema)))
+}
+
+/** `given` without children. */
+export function withoutChildren(
+  schemas: OptionSchemas,
+  given: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  return pick(given, withoutChildSchemas(schemas))
+}
+
+/** The entries of `given` that `schemas` knows. */
+export function pick(given: Readonly<Record<string, unknown>>, schemas: OptionSchemas): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(given).filter(([name]) => Object.hasOwn(schemas, name)))
+}
