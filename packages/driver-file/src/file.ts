@@ -1,0 +1,36 @@
+import { BlockError, type DriverDescriptor } from '@diskgraph/core'
+import { createFile, removeFile } from './create.ts'
+import { openImage } from './open.ts'
+import { fileCreateSchemas, fileSchemas } from './options.ts'
+
+/** The `file` driver: regular files of the host. */
+export const file: DriverDescriptor = {
+  name: 'file',
+  kind: 'protocol',
+  description: 'a regular file',
+  options: fileSchemas,
+  createOptions: fileCreateSchemas,
+  prefixes: ['file'],
+  parseFilename: (filename) => ({ filename: withoutPrefix(filename, 'file:') }),
+  formatFilename: ({ filename, ...rest }) =>
+    Object.keys(rest).length === 0 && typeof filename === 'string' ? plainName(filename, 'file:') : undefined,
+  open: (context) => openImage(context, 'file'),
+  create: createFile,
+  remove: (options) => {
+    if (typeof options.filename !== 'string')
+      throw new BlockError('EINVAL', "A value is required for option 'filename'")
+    return removeFile(options.filename)
+  },
+}
+
+/** `filename` without a leading `prefix`. */
+export function withoutPrefix(filename: string, prefix: string): string {
+  return filename.startsWith(prefix) ? filename.slice(prefix.length) : filename
+}
+
+/** A name that reads as a path, although a colon may stand in it: behind `prefix` then. */
+function plainName(filename: string, prefix: string): string {
+  const colon = filename.indexOf(':')
+  const slash = filename.indexOf('/')
+  return colon !== -1 && (slash === -1 || colon < slash) ? prefix + filename : filename
+}

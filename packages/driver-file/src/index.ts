@@ -1,0 +1,13 @@
+import type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDeviceOptions } from './options.ts'
+
+export { isBlockDevice } from './device-names.ts'
+export { file } from './file.ts'
+export { hostDevice } from './host-device.ts'
+export type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDeviceOptions } from './options.ts'
+
+declare module '@diskgraph/core' {
+  interface BlockDrivers {
+    file: { open: FileOptions; create: FileCreateOptions }
+    host_device: { open: HostDeviceOptions; create: HostDeviceCreateOptions }
+  }
+}

@@ -1,0 +1,57 @@
+import { BlockError, type ReopenChange } from '@diskgraph/core'
+import { close, open, stat } from './calls.ts'
+import { directUnit } from './direct.ts'
+import { fileError, systemCode } from './errors.ts'
+import { descriptorPath, openFlags } from './open-flags.ts'
+
+/** An image to open again. */
+export interface Reopenable {
+  readonly fd: number
+  readonly filename: string
+  readonly size: number
+}
+
+/** A second descriptor of the same file with the flags that `change` asks for. */
+export async function prepareReopen(
+  image: Reopenable,
+  change: ReopenChange,
+): Promise<{ fd: number; directUnit: number | undefined }> {
+  const { direct } = change.cache
+  const flags = openFlags(!change.readOnly, direct)
+  const fd = await openAgain(image, flags)
+  try {
+    return { fd, directUnit: direct ? directUnit(fd, image.size) : undefined }
+  } catch (error) {
+    await close(fd)
+    throw error
+  }
+}
+
+/** Runs `work` on a second, writable descriptor that goes through the page cache, and closes it. */
+export async function withBuffered<T>(image: Reopenable, work: (fd: number) => Promise<T>): Promise<T> {
+  const fd = await openAgain(image, openFlags(true, false))
+  try {
+    return await work(fd)
+  } finally {
+    await close(fd)
+  }
+}
+
+/** Through the old descriptor where the system can do that, so that a renamed file is found; else by name. */
+async function openAgain(image: Reopenable, flags: number): Promise<number> {
+  const { filename } = image
+  try {
+    if (process.platform === 'linux') return await open(descriptorPath(image.fd), flags)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw fileError(error, `Could not reopen '${filename}'`)
+  }
+  try {
+    const fd = await open(filename, flags)
+    const [old, found] = await Promise.all([stat(image.fd), stat(fd)])
+    if (old.dev === found.dev && old.ino === found.ino) return fd
+    await close(fd)
+  } catch (error) {
+    throw fileError(error, `Could not reopen '${filename}'`)
+  }
+  throw new BlockError('ESTALE', `Could not reopen '${filename}': another file stands there now`)
+}

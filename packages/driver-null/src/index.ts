@@ -1,0 +1,128 @@
+import {
+  abortedError,
+  BlockError,
+  type BlockStatus,
+  done,
+  type DriverDescriptor,
+  type DriverInfo,
+  Flag,
+  type OpenContext,
+  type OpenImage,
+  throwIfAborted,
+} from '@diskgraph/core'
+
+/** Options of `null-co` and `null-aio`. */
+export interface NullOptions {
+  /** Virtual size in bytes. Default 1 GiB. */
+  size?: number
+  /** Nanoseconds that each request takes at least; rounded up to whole milliseconds. Default 0. */
+  latencyNs?: number
+  /** Block status says that the disk reads as zeroes. Default false. */
+  readZeroes?: boolean
+}
+
+declare module '@diskgraph/core' {
+  interface BlockDrivers {
+    'null-co': { open: NullOptions }
+    'null-aio': { open: NullOptions }
+  }
+}
+
+const defaultSize = 2 ** 30
+
+class NullImage implements OpenImage {
+  readonly size: number
+  readonly writeFlags = Flag.Fua | Flag.Unchanged
+  readonly zeroFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
+  readonly #delay: number
+  readonly #readZeroes: boolean
+
+  constructor(size: number, delay: number, readZeroes: boolean) {
+    this.size = size
+    this.#delay = delay
+    this.#readZeroes = readZeroes
+  }
+
+  read(_offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
+    buf.fill(0)
+    return this.#wait(signal)
+  }
+
+  write(_offset: number, _buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
+    return this.#wait(signal)
+  }
+
+  writeZeroes(_offset: number, _length: number, _flags: number, signal?: AbortSignal): Promise<void> {
+    return this.#wait(signal)
+  }
+
+  flush(signal?: AbortSignal): Promise<void> {
+    return this.#wait(signal)
+  }
+
+  blockStatus(offset: number, length: number): Promise<BlockStatus> {
+    const zero = this.#readZeroes
+    return Promise.resolve({ length, data: false, zero, allocated: zero, ...(zero ? { offset } : {}) })
+  }
+
+  info(): Promise<DriverInfo> {
+    return Promise.resolve({ allocatedSize: 0 })
+  }
+
+  #wait(signal: AbortSignal | undefined): Promise<void> {
+    return this.#delay === 0 ? done : delayed(this.#delay, signal)
+  }
+}
+
+async function delayed(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  throwIfAborted(signal)
+  await new Promise<void>((resolve, reject) => {
+    const abort = () => {
+      clearTimeout(timer)
+      reject(abortedError(signal as AbortSignal))
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', abort)
+      resolve()
+    }, milliseconds)
+    signal?.addEventListener('abort', abort, { once: true })
+  })
+}
+
+function nullDriver(name: 'null-co' | 'null-aio'): DriverDescriptor {
+  const uri = `${name}://`
+  return {
+    name,
+    kind: 'protocol',
+    description: 'A disk that takes every write and keeps none; reads give zeroes.',
+    options: {
+      size: { type: 'integer', size: true, minimum: 0, default: defaultSize, description: 'Size of the disk' },
+      latencyNs: { type: 'integer', default: 0, description: 'Nanoseconds that each request takes at least' },
+      readZeroes: {
+        type: 'boolean',
+        default: false,
+        description: 'Block status tells that the disk reads as zeroes',
+      },
+    },
+    prefixes: [name],
+    parseFilename(filename) {
+      if (filename === uri) return {}
+      throw new BlockError('EINVAL', `The only allowed filename for this driver is '${uri}'`)
+    },
+    formatFilename(options) {
+      const { size = defaultSize, latencyNs = 0, readZeroes = false } = options as NullOptions
+      return size === defaultSize && latencyNs === 0 && !readZeroes ? uri : undefined
+    },
+    open(context: OpenContext<NullOptions>) {
+      const { size = defaultSize, latencyNs = 0, readZeroes = false } = context.options
+      if (latencyNs < 0) return Promise.reject(new BlockError('EINVAL', 'latency-ns is invalid'))
+      return Promise.resolve(new NullImage(size, Math.ceil(latencyNs / 1e6), readZeroes))
+    },
+  }
+}
+
+/** The driver `null-co`. */
+export const nullCo: DriverDescriptor = nullDriver('null-co')
+
+/** The driver `null-aio`: the same under the name that QEMU has for its second implementation. */
+export const nullAio: DriverDescriptor = nullDriver('null-aio')

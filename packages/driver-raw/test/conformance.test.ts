@@ -1,0 +1,14 @@
+import { raw } from '@diskgraph/driver-raw'
+import { conformance } from '@diskgraph/driver-testkit'
+import { describe, it } from 'vitest'
+
+await conformance({ test: { describe, it }, driver: raw })
+
+await conformance({
+  test: { describe, it },
+  driver: raw,
+  setUp({ shelf, size, storage }) {
+    shelf.put('image').truncate(size + 10_000)
+    return { definition: { driver: 'raw', offset: 4097, size, file: storage('image') } }
+  },
+})
