@@ -1,5 +1,6 @@
 /** Messages of failed opens: what was to be opened stands in front. */
 import { BlockError, toBlockError } from './errors.ts'
+import { withoutCredentials } from './filenames.ts'
 
 /** Runs `open`; a failure gets `Could not open 'name': ` before its message. */
 export async function describingFailure<T>(name: string, open: () => Promise<T>): Promise<T> {
@@ -7,7 +8,7 @@ export async function describingFailure<T>(name: string, open: () => Promise<T>)
     return await open()
   } catch (error) {
     const failure = toBlockError(error)
-    const prefix = `Could not open '${name}': `
+    const prefix = `Could not open '${withoutCredentials(name)}': `
     if (failure.message.startsWith(prefix)) throw failure
     throw new BlockError(failure.code, prefix + failure.message, {
       cause: error,

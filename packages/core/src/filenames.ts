@@ -79,6 +79,11 @@ function spacedJson(value: unknown): string {
   return `{${members.map(([key, inner]) => `${JSON.stringify(key)}: ${spacedJson(inner)}`).join(', ')}}`
 }
 
+/** `text` with `user:password@` taken out of every URL in it. */
+export function withoutCredentials(text: string): string {
+  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^/?#\s"']*@/gi, '$1')
+}
+
 /** The directory part of a path or URL, with its slash; empty for a bare name. */
 export function directoryOf(filename: string): string {
   const end = filename.lastIndexOf('/')

@@ -14,6 +14,7 @@ export {
   protocolOf,
   resolveReference,
   toQapi,
+  withoutCredentials,
 } from './filenames.ts'
 export type { ReferencePolicy } from './gate.ts'
 export { Graph, type GraphSettings, type OpenSettings } from './graph.ts'

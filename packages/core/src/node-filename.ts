@@ -1,5 +1,5 @@
 import type { ChildRole, DriverDescriptor } from './contract.ts'
-import { jsonFilename } from './filenames.ts'
+import { jsonFilename, withoutCredentials } from './filenames.ts'
 import type { Node } from './node.ts'
 
 interface NamedNode {
@@ -37,7 +37,9 @@ function definitionOf(
   const definition: Record<string, unknown> = { driver: driver.name }
   for (const [name, value] of Object.entries(options)) {
     const schema = driver.options[name]
-    if (schema?.strong === true || driver.kind === 'protocol') definition[name] = value
+    if (schema === undefined || schema.confidential || schema.type === 'value') continue
+    if (!schema.strong && driver.kind !== 'protocol') continue
+    definition[name] = typeof value === 'string' ? withoutCredentials(value) : value
   }
   for (const { name, role, node } of children) {
     if (role === 'cow') continue

@@ -10,6 +10,10 @@ interface Common {
   readonly required?: boolean
   /** Changes what a reader sees, so that a file name of the node must tell it. */
   readonly strong?: boolean
+  /** Its default goes without saying: `create` does not tell it. */
+  readonly quiet?: boolean
+  /** Holds a secret itself: names and messages leave it out. */
+  readonly confidential?: boolean
   /** May be given to `reopen`. */
   readonly reopen?: boolean
   /** May be given to `amend`. */
@@ -39,6 +43,8 @@ export type OptionSchema =
   | (Common & { readonly type: 'enum'; readonly values: readonly string[]; readonly default?: string })
   | (Common & { readonly type: 'object'; readonly properties: OptionSchemas })
   | (Common & { readonly type: 'list'; readonly items: OptionSchema })
+  /** An object of the program that opens the node (a Blob, say), passed on as it is; text and JSON cannot give it. */
+  | (Common & { readonly type: 'value'; readonly expects: string; check(value: unknown): boolean })
   /** A value that may have one of several types, tried in order. */
   | (Common & { readonly type: 'alternate'; readonly of: readonly OptionSchema[] })
   /** A child node: a definition, the name of a node, or null for none. */

@@ -69,6 +69,9 @@ export function validateValue(
     }
     case 'alternate':
       return toAlternate(schema.of, value, path, options)
+    case 'value':
+      if (schema.check(value)) return value
+      throw wrongType(path, schema.expects)
     case 'child':
     case 'children':
       return value

@@ -13,6 +13,7 @@ import {
   toQapi,
   toSnakeCase,
   validateOptions,
+  withoutCredentials,
 } from '../src/index.ts'
 
 const schemas: OptionSchemas = {
@@ -144,4 +145,10 @@ test('backing names are relative to the image that names them', () => {
   expect(resolveReference('http://host/dir/top.qcow2?x=/y', 'base')).toBe('http://host/dir/base')
   expect(resolveReference('dir/top', 'http://host/base')).toBe('http://host/base')
   expect(() => resolveReference('json:{}', 'base')).toThrow('Cannot use relative backing file names')
+})
+
+test('credentials are taken out of URLs', () => {
+  expect(withoutCredentials('http://user:secret@host/a@b?c=d@e')).toBe('http://host/a@b?c=d@e')
+  expect(withoutCredentials('json:{"url": "https://u:p@h/x"}')).toBe('json:{"url": "https://h/x"}')
+  expect(withoutCredentials('a@b')).toBe('a@b')
 })
