@@ -81,7 +81,7 @@ function spacedJson(value: unknown): string {
 
 /** `text` with `user:password@` taken out of every URL in it. */
 export function withoutCredentials(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^/?#\s"']*@/gi, '$1')
+  return text.replace(/([a-z][a-z0-9+.-]{0,30}:\/\/)[^/?#\s"']*@/gi, '$1')
 }
 
 /** The directory part of a path or URL, with its slash; empty for a bare name. */
