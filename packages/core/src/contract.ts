@@ -322,6 +322,8 @@ export interface DriverDescriptor {
   readonly prefixes?: readonly string[]
   /** Options (children among them) that a file name with one of the prefixes stands for. EINVAL if malformed. */
   parseFilename?(filename: string): Record<string, unknown>
+  /** Whether a plain path belongs to this protocol rather than to `file` (a device, say). Asked without opening it. */
+  claimsPath?(path: string): Promise<boolean>
   /** A short name for these options and children's names, the inverse of `parseFilename`; undefined if only `json:` fits. */
   formatFilename?(
     options: Readonly<Record<string, unknown>>,

@@ -9,7 +9,7 @@ import type { Graph } from './graph.ts'
 import type { Node } from './node.ts'
 import type { OptionSchemas } from './option-schema.ts'
 import { Root } from './root.ts'
-import { isRecord, validateOptions } from './validate.ts'
+import { isRecord, optional, validateOptions } from './validate.ts'
 
 /**
  * Makes an image from create options. A child that is defined inline is created first (its definition may carry the
@@ -111,8 +111,5 @@ export function validateAmend(
   schemas: OptionSchemas,
   given: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
-  const optional = Object.fromEntries(
-    Object.entries(schemas).map(([name, schema]) => [name, { ...schema, required: false }]),
-  )
-  return validateOptions(optional, given, { withoutDefaults: true })
+  return validateOptions(optional(schemas), given, { withoutDefaults: true })
 }

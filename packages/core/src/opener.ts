@@ -94,7 +94,7 @@ export class Opener {
   async optionsFromFilename(filename: string): Promise<Record<string, unknown>> {
     if (filename.startsWith('json:')) return parseJsonFilename(filename)
     const protocol = protocolOf(filename)
-    if (protocol === undefined) return { driver: 'file', filename }
+    if (protocol === undefined) return { driver: await this.#graph.registry.forPath(filename), filename }
     const driver = await this.#graph.registry.forPrefix(protocol)
     if (driver?.parseFilename !== undefined) return { driver: driver.name, ...driver.parseFilename(filename) }
     if (protocol === 'file') return { driver: 'file', filename: filename.slice('file:'.length) }

@@ -8,6 +8,7 @@ export interface LazyDriver {
   readonly kind: DriverDescriptor['kind']
   readonly prefixes?: readonly string[]
   readonly probe?: DriverDescriptor['probe']
+  readonly claimsPath?: DriverDescriptor['claimsPath']
   load(): Promise<DriverDescriptor>
 }
 
@@ -66,6 +67,14 @@ export class Registry {
       return found
     }
     return undefined
+  }
+
+  /** The protocol that a plain path belongs to: `file`, unless another one claims it. */
+  async forPath(path: string): Promise<string> {
+    for (const { name, claimsPath } of this.#entries.values()) {
+      if (claimsPath !== undefined && (await claimsPath(path))) return name
+    }
+    return 'file'
   }
 
   /** The name of the format that claims `head` most surely; `raw` when none does. */

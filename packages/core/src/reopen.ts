@@ -7,7 +7,7 @@ import { BlockError } from './errors.ts'
 import { toKebabCase } from './names.ts'
 import type { Node } from './node.ts'
 import { PermissionUpdate } from './permissions.ts'
-import { validateOptions } from './validate.ts'
+import { optional, validateOptions } from './validate.ts'
 
 /** Changes `changes` (camelCase) of `node` and of nothing else, drained: all of them, or none and an error. */
 export async function reopenNode(node: Node, changes: Readonly<Record<string, unknown>>): Promise<void> {
@@ -18,9 +18,7 @@ export async function reopenNode(node: Node, changes: Readonly<Record<string, un
     if (!schema.reopen)
       throw new BlockError('EINVAL', `Cannot change the option '${toKebabCase(name)}'`, { node: node.name })
   }
-  const given = validateOptions({ ...schemas, driver: { type: 'string', description: '' } }, changes, {
-    withoutDefaults: true,
-  })
+  const given = validateOptions(optional(schemas), changes, { withoutDefaults: true })
   const current: ResolvedBase = {
     readOnly: node.readOnly,
     autoReadOnly: false,

@@ -156,6 +156,11 @@ function wrongType(path: string, expected: string): BlockError {
   return new BlockError('EINVAL', `Parameter '${path}' expects ${expected}`)
 }
 
+/** The same schemas with nothing required: for changes of some options. */
+export function optional(schemas: OptionSchemas): OptionSchemas {
+  return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, { ...schema, required: false }]))
+}
+
 /** Whether `value` is a plain object (not an array, not null). */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

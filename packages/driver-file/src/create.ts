@@ -83,8 +83,11 @@ function applyHints(
   }
   const { extentSizeHint } = options
   if (extentSizeHint === undefined || extentSizeHint === 0) return
+  if (posix === null) {
+    context.warn('Failed to set extent size hint: no native access')
+    return
+  }
   try {
-    if (posix === null) throw new BlockError('ENOTSUP', 'no native access')
     posix.setExtentSize(fd, extentSizeHint)
   } catch (error) {
     context.warn(fileError(error, 'Failed to set extent size hint').message)

@@ -1,5 +1,6 @@
 import type { DriverDescriptor } from '@diskgraph/core'
 import { createOnDevice } from './create.ts'
+import { isBlockDevice } from './device-names.ts'
 import { withoutPrefix } from './file.ts'
 import { openImage } from './open.ts'
 import { fileSchemas, hostDeviceCreateSchemas } from './options.ts'
@@ -12,6 +13,7 @@ export const hostDevice: DriverDescriptor = {
   options: fileSchemas,
   createOptions: hostDeviceCreateSchemas,
   prefixes: ['host_device'],
+  claimsPath: isBlockDevice,
   parseFilename: (filename) => ({ filename: withoutPrefix(filename, 'host_device:') }),
   open: (context) => openImage(context, 'host_device'),
   create: createOnDevice,

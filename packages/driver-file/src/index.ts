@@ -1,6 +1,5 @@
 import type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDeviceOptions } from './options.ts'
 
-export { isBlockDevice } from './device-names.ts'
 export { file } from './file.ts'
 export { hostDevice } from './host-device.ts'
 export type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDeviceOptions } from './options.ts'

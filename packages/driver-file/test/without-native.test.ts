@@ -18,6 +18,7 @@ describe('without native access', () => {
   beforeAll(() => writeFileSync(filename, pattern(2 * MiB)))
 
   it('one warning says what is missing', async () => {
+    vi.stubEnv('DISKGRAPH_NATIVE', undefined)
     const warnings: string[] = []
     for (let i = 0; i < 3; i++) await (await openImage(filename, { warnings })).close()
     expect(warnings).toEqual(["image locks and holes are not available: Cannot find module 'koffi'; npm install koffi"])
