@@ -3,7 +3,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Flag } from '@diskgraph/core'
 import { afterAll, describe, expect, it } from 'vitest'
-import { isBlockDevice } from '../src/index.ts'
+import { isBlockDevice } from '../src/device-names.ts'
 import { createImage, hasNative, openImage, pattern, temporaryFolder } from './support.ts'
 
 const folder = temporaryFolder()
