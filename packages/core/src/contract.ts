@@ -97,8 +97,11 @@ export interface BlockStatus {
   readonly offset?: number
   /** The child that `offset` refers to. */
   readonly file?: ChildHandle
-  /** The status of `file` at `offset` may tell more (raw formats, preallocated images). */
-  readonly recurse?: boolean
+  /**
+   * The status of `file` at `offset` may tell more: that stored data is zeroes (preallocated images), or all there
+   * is to tell (raw formats, filters).
+   */
+  readonly recurse?: 'zeroes' | 'all'
   readonly compressed?: boolean
 }
 
@@ -192,9 +195,14 @@ export interface OpenImage {
   readonly vmState?: VmState
   readonly permissions?: PermissionHooks
   reopen?(change: ReopenChange): Promise<PreparedReopen>
+  /** Throws when the child `name` may not be set to `child` (undefined: removed). Runs drained, before the change. */
+  checkChild?(name: string, child: { readonly size: number } | undefined): void
   /** Children were added to or removed from the list `name`; runs drained. */
   childrenChanged?(name: string): void
-  /** Hears a {@link ChildHandle.debugEvent} of a parent. Returns a promise only when it holds the parent up. */
+  /**
+   * Hears events addressed to this node: a parent's ({@link ChildHandle.debugEvent}) and the core's own (`pwritev` …).
+   * Not passed on. Returns a promise only when it holds the caller up. A node that has it is off the fast path.
+   */
   debugEvent?(event: string): Promise<void> | undefined
   /** Named operations that only this driver has (breakpoints of blkdebug, say). */
   readonly control?: { readonly [operation: string]: (...args: string[]) => Promise<unknown> | unknown }
@@ -218,6 +226,12 @@ export interface ChildHandle {
   discard(offset: number, length: number, signal?: AbortSignal): Promise<void>
   flush(signal?: AbortSignal): Promise<void>
   truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void>
+  /** What the child reads as, its backing files included; past its end: zeroes. */
+  chainStatus(
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<{ readonly length: number; readonly data: boolean; readonly zero: boolean }>
   /** Status of the child's own layer; past its end: unallocated zeroes. */
   blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
   /** ENOTSUP when the two ends cannot copy without memory. */
@@ -263,6 +277,8 @@ export interface OpenContext<Options = Readonly<Record<string, unknown>>> {
   readonly discard: 'ignore' | 'unmap'
   /** Opened only to look at (`info`): references are not followed, nothing is written. */
   readonly inspect: boolean
+  /** Opened to be checked: damage that a check can repair does not fail the open. */
+  readonly check: boolean
   readonly children: Children
   /**
    * Set for a file that an image refers to: it must lie in this directory after symbolic links are resolved,

@@ -14,6 +14,7 @@ import { BlockError } from './errors.ts'
 import type { DriverInfo } from './image-operations.ts'
 import type { Node } from './node.ts'
 import type { Root } from './root.ts'
+import { chainStatus } from './status.ts'
 
 /** Who holds an edge: a node, or a root (a user, an export, a job). */
 export type Parent = Node | Root
@@ -111,6 +112,15 @@ export class Edge implements ChildHandle {
 
   blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     return this.node.blockStatus(offset, length, signal)
+  }
+
+  async chainStatus(
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<{ readonly length: number; readonly data: boolean; readonly zero: boolean }> {
+    if (offset >= this.size) return { length, data: false, zero: true }
+    return chainStatus(this.node, undefined, offset, length, signal)
   }
 
   copyRange(

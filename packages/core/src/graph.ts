@@ -13,7 +13,7 @@ import type { ReferencePolicy } from './gate.ts'
 import type { Node } from './node.ts'
 import { type Definition, Opener, type Scope } from './opener.ts'
 import { PermissionUpdate } from './permissions.ts'
-import { insertFilter, removeFilter, replaceNode, setChild } from './rearrange.ts'
+import { addChild, insertFilter, removeFilter, replaceNode, setChild } from './rearrange.ts'
 import { type DriverResolver, type LazyDriver, Registry } from './registry.ts'
 import { reopenNode } from './reopen.ts'
 import type { ProbeGuard } from './requests.ts'
@@ -40,6 +40,8 @@ export interface OpenSettings {
   readonly signal?: AbortSignal
   /** Look at this image only: follow no reference, write nothing. */
   readonly inspect?: boolean
+  /** Open to check: damage that a check can repair does not fail the open. Holds for the top node only. */
+  readonly check?: boolean
   /** Open without the backing file. */
   readonly withoutBacking?: boolean
   /** Every write is on stable storage before it completes. */
@@ -215,6 +217,11 @@ export class Graph {
     return setChild(this, this.#require(parent), name, child === undefined ? undefined : this.#require(child))
   }
 
+  /** Adds a child at the end of a list option of `parent`; returns its name, `children.3`. */
+  addChild(parent: Node | string, list: string, child: Node | string): Promise<string> {
+    return addChild(this, this.#require(parent), list, this.#require(child))
+  }
+
   /** Changes options of an open node, all or none. EINVAL for options that cannot change. */
   reopen(node: Node | string, changes: Readonly<Record<string, unknown>>): Promise<void> {
     return reopenNode(this.#require(node), changes)
@@ -370,6 +377,7 @@ export class Graph {
       depth: 0,
       chain: new Map(),
       inspect: settings.inspect === true,
+      check: settings.check === true,
       withoutBacking: settings.withoutBacking === true,
       base: topBase,
       contain: undefined,

@@ -126,6 +126,7 @@ export class Node {
       this.image.write !== undefined &&
       this.detectZeroes === 'off' &&
       this.probeGuard === undefined &&
+      this.image.debugEvent === undefined &&
       this.writeNotifiers.length === 0 &&
       this.dirtyBitmaps.length === 0
   }
@@ -165,8 +166,13 @@ export class Node {
   }
 
   async #flushWithChildren(signal?: AbortSignal): Promise<void> {
+    const storage = this.storage
+    const toOs = storage?.debugEvent('flush_to_os')
+    if (toOs !== undefined) await toOs
     await this.image.flush?.(signal)
     if (this.image.flushesChildren) return
+    const toDisk = this.cache.noFlush ? undefined : storage?.debugEvent('flush_to_disk')
+    if (toDisk !== undefined) await toDisk
     const flushes: Promise<void>[] = []
     for (const edge of this.children.values()) {
       if ((edge.permissions & (Permission.Write | Permission.WriteUnchanged)) !== 0) flushes.push(edge.flush(signal))
@@ -231,6 +237,20 @@ export class Node {
   get backing(): Edge | undefined {
     for (const edge of this.children.values()) if (edge.role === 'cow') return edge
     return undefined
+  }
+
+  /** The child that holds the content of this layer: `file`, or what a filter shows. */
+  get storage(): Edge | undefined {
+    return this.children.get('file') ?? this.filtered
+  }
+
+  /** The operation `name` that only some drivers have, of the nearest image from here downwards. ENOTSUP if none has it. */
+  control(name: string): (...args: string[]) => unknown {
+    const operation = this.image.control?.[name]
+    if (operation !== undefined) return operation
+    const { storage } = this
+    if (storage === undefined) throw new BlockError('ENOTSUP', 'Operation not supported', { node: this.name })
+    return storage.node.control(name)
   }
 
   /** How messages and conflicts name the node. */

@@ -27,6 +27,8 @@ export interface Scope {
   /** Storage identities on the way from the top of the chain to here, with the names they were opened by. */
   readonly chain: Map<string, string>
   readonly inspect: boolean
+  /** The top node is opened to be checked. */
+  readonly check: boolean
   /** References inside images are not followed. */
   readonly withoutBacking: boolean
   readonly base: ResolvedBase
@@ -80,7 +82,7 @@ export class Opener {
   async withProbedFormat(definition: Readonly<Record<string, unknown>>, scope: Scope): Promise<Definition> {
     const { file, ...rest } = definition
     const base = resolveBase(validateOptions(baseOptions, { ...pick(rest, baseOptions), driver: '' }), scope.base)
-    const storage = await this.#openChild(file as Definition | string, 'file', { ...scope, base })
+    const storage = await this.#openChild(file as Definition | string, 'file', { ...scope, check: false, base })
     try {
       const format = await this.#graph.probeNode(storage)
       return { ...rest, driver: format, file: storage, ...(format === 'raw' ? { [probed]: true } : {}) }
@@ -159,7 +161,13 @@ export class Opener {
         // A child beside or below the storage is a step down; the storage itself is the same image.
         const depth = role === 'cow' ? scope.depth + 1 : scope.depth
         const chain = role === 'replica' ? new Map(scope.chain) : scope.chain
-        const child = await this.#openChild(value as Definition | string, name, { ...scope, base: below, depth, chain })
+        const child = await this.#openChild(value as Definition | string, name, {
+          ...scope,
+          check: false,
+          base: below,
+          depth,
+          chain,
+        })
         opened.push({ name, role, node: child })
       }
     } catch (error) {
@@ -203,6 +211,7 @@ export class Opener {
       cache: node.cache,
       discard: node.discardMode,
       inspect: scope.inspect,
+      check: scope.check,
       children: new ChildTable(node.children),
       contain: scope.contain,
       signal: scope.signal,
@@ -245,7 +254,7 @@ export class Opener {
       detectZeroes: 'off',
     }
     const contain = this.#graph.references === 'neighbours' ? containingDirectory(node.filename) : scope.contain
-    const nested = { ...scope, depth: scope.depth + 1, base: below, contain }
+    const nested = { ...scope, check: false, depth: scope.depth + 1, base: below, contain }
     try {
       const child = await this.#inChain(node, scope, () => this.#openReferenced(node, role, reference, nested))
       await this.#attachReferenced(node, name, role, child)

@@ -44,7 +44,7 @@ export class Passthrough implements OpenImage {
 
   blockStatus(offset: number, length: number, _signal?: AbortSignal): Promise<BlockStatus> {
     const { file } = this
-    return Promise.resolve({ length, data: true, zero: false, allocated: true, offset, file, recurse: true })
+    return Promise.resolve({ length, data: true, zero: false, allocated: true, offset, file, recurse: 'all' })
   }
 
   truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {
@@ -53,9 +53,5 @@ export class Passthrough implements OpenImage {
 
   info(): Promise<DriverInfo> {
     return this.file.info()
-  }
-
-  debugEvent(event: string): Promise<void> | undefined {
-    return this.file.debugEvent(event)
   }
 }

@@ -7,6 +7,7 @@
  * any failure everything is as it was. Nodes whose union does not change end the spreading, so attaching a node at
  * the top of a long chain costs only what really changes.
  */
+import { isAligned } from './bytes.ts'
 import { type ChildRole, Permission } from './contract.ts'
 import type { Edge } from './edge.ts'
 import { BlockError } from './errors.ts'
@@ -153,6 +154,14 @@ function checkConflicts(node: Node, plan: ReadonlyMap<Edge, EdgePermissions>): v
     const needs = plan.get(user) ?? user
     if (node.readOnly && (needs.permissions & (Write | WriteUnchanged | Resize)) !== 0) {
       throw new BlockError('EPERM', 'Block node is read-only', { node: node.name })
+    }
+    const writes = (needs.permissions & (Write | WriteUnchanged)) !== 0
+    if (writes && (needs.permissions & Resize) === 0 && !isAligned(node.size, node.limits.alignment)) {
+      throw new BlockError(
+        'EPERM',
+        "Cannot get 'write' permission without 'resize': Image size is not a multiple of request alignment",
+        { node: node.name },
+      )
     }
     for (const other of edges) {
       if (other === user) continue

@@ -87,12 +87,22 @@ export async function setChild(graph: Graph, parent: Node, name: string, child: 
   }
   const old = parent.children.get(name)
   await drained([parent], async () => {
+    parent.image.checkChild?.(name, child)
     if (child === undefined) await graph.detachChild(parent, name)
     else if (old !== undefined) await moveEdges([old], child)
     else await attach(graph, parent, new Edge(parent, name, schema.role, child))
     parent.image.childrenChanged?.(list)
   })
   if (old !== undefined && child !== undefined) await graph.closeIfUnused(old.node)
+}
+
+/** Adds a child at the end of the list `list`; returns its name, `children.3`. */
+export async function addChild(graph: Graph, parent: Node, list: string, child: Node): Promise<string> {
+  const prefix = `${list}.`
+  const indexes = [...parent.children.keys()].filter((name) => name.startsWith(prefix))
+  const next = Math.max(-1, ...indexes.map((name) => Number(name.slice(prefix.length)))) + 1
+  await setChild(graph, parent, prefix + next, child)
+  return prefix + next
 }
 
 async function attach(graph: Graph, parent: Node, edge: Edge): Promise<void> {

@@ -111,17 +111,33 @@ async function widen(
   const wide = new Uint8Array(end - start)
   const head = start < offset
   const tail = offset + buf.length < end
-  if (head || end - start === alignment) await readKnown(node, start, wide.subarray(0, alignment), signal)
-  if (tail && end - start > alignment) {
+  // One read does for both ends when they are, or are in, neighbouring blocks.
+  const together = end - start <= (head && tail ? 2 : 1) * alignment
+  if (head || together) {
+    if (head) await hear(node, 'pwritev_rmw_head')
+    if (together && tail) await hear(node, 'pwritev_rmw_tail')
+    await readKnown(node, start, together ? wide : wide.subarray(0, alignment), signal)
+    if (head) await hear(node, 'pwritev_rmw_after_head')
+    if (together && tail) await hear(node, 'pwritev_rmw_after_tail')
+  }
+  if (tail && !together) {
+    await hear(node, 'pwritev_rmw_tail')
     await readKnown(node, end - alignment, wide.subarray(wide.length - alignment), signal)
+    await hear(node, 'pwritev_rmw_after_tail')
   }
   wide.set(buf, offset - start)
   return wide
 }
 
+/** Tells a node that listens about a step of its own request. */
+function hear(node: Node, event: string): Promise<void> | undefined {
+  return node.image.debugEvent === undefined ? undefined : node.image.debugEvent(event)
+}
+
 /** Reads, leaving what is past the end of the image as it is. */
 async function readKnown(node: Node, offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
-  if (offset < node.image.size) await node.image.read(offset, buf, 0, signal)
+  const known = Math.min(buf.length, alignUp(node.image.size, node.limits.alignment) - offset)
+  if (known > 0) await node.image.read(offset, buf.subarray(0, known), 0, signal)
 }
 
 async function writePieces(
@@ -136,11 +152,16 @@ async function writePieces(
   const pass = flags & (supported | Flag.Unchanged)
   const write = image.write as NonNullable<OpenImage['write']>
   const max = alignDown(node.limits.maxTransfer, node.limits.alignment)
-  if (buf.length <= max) await write.call(image, offset, buf, pass, signal)
-  else {
-    await inPieces(offset, buf.length, max, (at, length) =>
-      write.call(image, at, buf.subarray(at - offset, at - offset + length), pass, signal),
-    )
+  await hear(node, 'pwritev')
+  try {
+    if (buf.length <= max) await write.call(image, offset, buf, pass, signal)
+    else {
+      await inPieces(offset, buf.length, max, (at, length) =>
+        write.call(image, at, buf.subarray(at - offset, at - offset + length), pass, signal),
+      )
+    }
+  } finally {
+    await hear(node, 'pwritev_done')
   }
   if ((flags & Flag.Fua) !== 0 && (supported & Flag.Fua) === 0) await node.flush(signal)
 }
@@ -183,6 +204,7 @@ async function zeroPieces(
   }
   const supported = image.zeroFlags ?? 0
   if (start > offset) await writeZeroBytes(node, offset, start - offset, flags, signal)
+  await hear(node, 'pwritev_zero')
   try {
     const max = alignDown(limits.maxWriteZeroes, alignment)
     for (let at = start; at < end; at += max) {
@@ -198,6 +220,8 @@ async function zeroPieces(
   } catch (error) {
     if (!isBlockError(error) || error.code !== 'ENOTSUP' || (flags & Flag.NoFallback) !== 0) throw error
     await writeZeroBytes(node, start, end - start, flags, signal)
+  } finally {
+    await hear(node, 'pwritev_done')
   }
   if (end < offset + length) await writeZeroBytes(node, end, offset + length - end, flags, signal)
 }

@@ -45,7 +45,7 @@ export async function ownStatus(
     length: Math.min(status.length - skipped, limited),
     ...(status.offset === undefined ? {} : { offset: status.offset + skipped }),
   }
-  return own.recurse && own.data && !own.zero ? withStorage(own, signal) : own
+  return own.recurse !== undefined && own.data && !own.zero ? withStorage(own, signal) : own
 }
 
 /** What the file below knows: a preallocated or raw range may be a hole there. */
@@ -56,7 +56,7 @@ async function withStorage(own: BlockStatus, signal?: AbortSignal): Promise<Bloc
   return {
     ...own,
     length: Math.min(own.length, below.length),
-    data: below.data,
+    data: own.recurse === 'all' ? below.data : own.data,
     zero: below.zero,
   }
 }

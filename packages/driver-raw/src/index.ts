@@ -2,16 +2,16 @@ import {
   alignUp,
   BlockError,
   type BlockStatus,
-  type ChildHandle,
   type Child,
+  type ChildHandle,
   type CreateContext,
   type DriverDescriptor,
   type DriverInfo,
   Flag,
   isAligned,
   type Limits,
-  maxOffset,
   type MeasureRequest,
+  maxOffset,
   type OpenContext,
   type OpenImage,
   type Preallocation,
@@ -108,7 +108,7 @@ class RawImage implements OpenImage {
       allocated: true,
       offset: offset + this.#offset,
       file: this.file,
-      recurse: true,
+      recurse: 'all',
     })
   }
 
@@ -135,10 +135,6 @@ class RawImage implements OpenImage {
 
   info(): Promise<DriverInfo> {
     return this.file.info()
-  }
-
-  debugEvent(event: string): Promise<void> | undefined {
-    return this.file.debugEvent(event)
   }
 
   async reopen(change: ReopenChange): Promise<PreparedReopen> {

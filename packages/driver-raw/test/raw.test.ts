@@ -5,13 +5,20 @@ import { describe, expect, it } from 'vitest'
 
 function setup(size: number) {
   const storage = new MemoryStorage(size)
-  storage.write(0, Uint8Array.from({ length: size }, (_, i) => (i % 251) + 1))
+  storage.write(
+    0,
+    Uint8Array.from({ length: size }, (_, i) => (i % 251) + 1),
+  )
   const graph = new Graph({ drivers: [memoryDriver(new Map([['file', storage]])), raw] })
   const file = { driver: 'memory', name: 'file', discard: 'unmap' } as const
   return { storage, graph, file }
 }
 
-async function bytes(disk: { read(offset: number, buf: Uint8Array): Promise<unknown> }, offset: number, length: number) {
+async function bytes(
+  disk: { read(offset: number, buf: Uint8Array): Promise<unknown> },
+  offset: number,
+  length: number,
+) {
   const buf = new Uint8Array(length).fill(0xee)
   await disk.read(offset, buf)
   return [...buf]
