@@ -147,23 +147,29 @@ async function writePieces(
   flags: number,
   signal?: AbortSignal,
 ): Promise<void> {
-  const { image } = node
-  const supported = image.writeFlags ?? 0
-  const pass = flags & (supported | Flag.Unchanged)
-  const write = image.write as NonNullable<OpenImage['write']>
-  const max = alignDown(node.limits.maxTransfer, node.limits.alignment)
   await hear(node, 'pwritev')
   try {
-    if (buf.length <= max) await write.call(image, offset, buf, pass, signal)
-    else {
-      await inPieces(offset, buf.length, max, (at, length) =>
-        write.call(image, at, buf.subarray(at - offset, at - offset + length), pass, signal),
-      )
-    }
+    await writeUnheard(node, offset, buf, flags, signal)
   } finally {
     await hear(node, 'pwritev_done')
   }
-  if ((flags & Flag.Fua) !== 0 && (supported & Flag.Fua) === 0) await node.flush(signal)
+  if (mustFlush(node, flags, node.image.writeFlags)) await node.flush(signal)
+}
+
+function writeUnheard(node: Node, offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+  const { image } = node
+  const pass = flags & ((image.writeFlags ?? 0) | Flag.Unchanged)
+  const write = image.write as NonNullable<OpenImage['write']>
+  const max = alignDown(node.limits.maxTransfer, node.limits.alignment)
+  if (buf.length <= max) return write.call(image, offset, buf, pass, signal)
+  return inPieces(offset, buf.length, max, (at, length) =>
+    write.call(image, at, buf.subarray(at - offset, at - offset + length), pass, signal),
+  )
+}
+
+/** Whether FUA is asked for and the image, which honours `supported`, does not do it itself. */
+function mustFlush(node: Node, flags: number, supported = 0): boolean {
+  return (flags & Flag.Fua) !== 0 && (supported & Flag.Fua) === 0
 }
 
 /** Makes a range read as zeroes, by the image's own means where it has them. */
@@ -216,10 +222,10 @@ async function zeroPieces(
         node.rangeLock.release(hold)
       }
     }
-    if ((flags & Flag.Fua) !== 0 && (supported & Flag.Fua) === 0) await node.flush(signal)
+    if (mustFlush(node, flags, supported)) await node.flush(signal)
   } catch (error) {
     if (!isBlockError(error) || error.code !== 'ENOTSUP' || (flags & Flag.NoFallback) !== 0) throw error
-    await writeZeroBytes(node, start, end - start, flags, signal)
+    await writeAlignedZeroes(node, start, end - start, flags, signal)
   } finally {
     await hear(node, 'pwritev_done')
   }
@@ -242,6 +248,26 @@ async function writeZeroBytes(
     const piece = zeroes.subarray(0, Math.min(zeroes.length, length - at))
     await writeAligned(node, offset + at, piece, pass, signal)
   }
+}
+
+/** Writes zeroes as the second attempt of a request that is heard already; offset and length are aligned. */
+async function writeAlignedZeroes(
+  node: Node,
+  offset: number,
+  length: number,
+  flags: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const hold = await node.rangeLock.acquire(offset, length, false)
+  try {
+    for (let at = 0; at < length; at += zeroes.length) {
+      const piece = zeroes.subarray(0, Math.min(zeroes.length, length - at))
+      await writeUnheard(node, offset + at, piece, flags & Flag.Unchanged, signal)
+    }
+  } finally {
+    node.rangeLock.release(hold)
+  }
+  if ((flags & Flag.Fua) !== 0) await node.flush(signal)
 }
 
 /** Passes on a hint that a range is no longer needed. Its edges that do not fill whole units are kept. */

@@ -1,0 +1,140 @@
+/** One disk, or several behind each other, as the source of a copy. */
+import { chainStatus, type Disk, type Node } from '@diskgraph/core'
+
+/** What there is to do with a range of a source. */
+export type Content =
+  /** Stored: it has to be read. */
+  | 'data'
+  | 'zero'
+  /** The layers that are looked at leave it to those below. */
+  | 'absent'
+
+/** A range of a source. */
+export interface Range {
+  readonly offset: number
+  readonly length: number
+  readonly content: Content
+}
+
+/** An error with the status or the data of a source, with the offset in it. */
+export class SourceError extends Error {
+  readonly kind: 'status' | 'read'
+  readonly offset: number
+
+  constructor(kind: 'status' | 'read', offset: number, cause: unknown) {
+    super(`cannot ${kind === 'read' ? 'read' : 'get the status'} at ${offset}`, { cause })
+    this.kind = kind
+    this.offset = offset
+  }
+}
+
+interface Part {
+  readonly disk: Disk
+  readonly start: number
+  readonly end: number
+  readonly base: Node | undefined
+}
+
+/** Ranges are looked up in steps of this length at most, so that work begins before all of a disk is known. */
+const longestStep = 2 ** 30
+/** Longest part that is given up when it cannot be read. */
+const salvageUnit = 512
+
+/** See the top of the file. The disks stay the caller's. */
+export class Source {
+  readonly length: number
+  readonly #parts: readonly Part[]
+  readonly #signal: AbortSignal | undefined
+
+  /** `baseOf` names the layer of a disk from which on downwards content counts as absent. */
+  constructor(disks: readonly Disk[], options: { baseOf?: (disk: Disk) => Node | undefined; signal?: AbortSignal } = {}) {
+    let start = 0
+    this.#parts = disks.map((disk) => {
+      const part = { disk, start, end: start + disk.size, base: options.baseOf?.(disk) }
+      start = part.end
+      return part
+    })
+    this.length = start
+    this.#signal = options.signal
+  }
+
+  /** The ranges of the source in order; neighbours of the same content are mostly one range. */
+  async *ranges(): AsyncGenerator<Range> {
+    let open: Range | undefined
+    for (const part of this.#parts) {
+      for (let at = part.start; at < part.end; ) {
+        const next = await this.#rangeAt(part, at)
+        at += next.length
+        if (open !== undefined && open.content === next.content && open.length < longestStep) {
+          open = { ...open, length: open.length + next.length }
+        } else {
+          if (open !== undefined) yield open
+          open = next
+        }
+      }
+    }
+    if (open !== undefined) yield open
+  }
+
+  async #rangeAt({ disk, start, end, base }: Part, offset: number): Promise<Range> {
+    try {
+      const extent = await chainStatus(disk.node, base, offset - start, Math.min(end - offset, longestStep), this.#signal)
+      const absent = base !== undefined && !extent.present
+      return { offset, length: extent.length, content: absent ? 'absent' : extent.zero ? 'zero' : 'data' }
+    } catch (error) {
+      throw new SourceError('status', offset, error)
+    }
+  }
+
+  /** Fills `buf` from `offset`. With `onUnreadable`, parts that cannot be read are told and become zeroes. */
+  async read(offset: number, buf: Buffer, onUnreadable?: (offset: number, error: unknown) => void): Promise<void> {
+    for (const { disk, start, end } of this.#parts) {
+      const from = Math.max(offset, start)
+      const to = Math.min(offset + buf.length, end)
+      if (from >= to) continue
+      const piece = buf.subarray(from - offset, to - offset)
+      try {
+        await disk.read(from - start, piece, 0, this.#signal)
+      } catch (error) {
+        if (onUnreadable === undefined || this.#signal?.aborted) throw new SourceError('read', from, error)
+        await this.#salvage(disk, start, from, piece, onUnreadable)
+      }
+    }
+  }
+
+  /** Reads by ever smaller parts. */
+  async #salvage(
+    disk: Disk,
+    start: number,
+    offset: number,
+    buf: Buffer,
+    onUnreadable: (offset: number, error: unknown) => void,
+  ): Promise<void> {
+    const half = Math.ceil(buf.length / 2 / salvageUnit) * salvageUnit
+    const parts = buf.length <= salvageUnit ? [buf] : [buf.subarray(0, half), buf.subarray(half)]
+    let at = offset
+    for (const part of parts) {
+      try {
+        await disk.read(at - start, part, 0, this.#signal)
+      } catch (error) {
+        if (this.#signal?.aborted) throw new SourceError('read', at, error)
+        if (part.length > salvageUnit) await this.#salvage(disk, start, at, part, onUnreadable)
+        else {
+          part.fill(0)
+          onUnreadable(at, error)
+        }
+      }
+      at += part.length
+    }
+  }
+
+  /** Lets the storage copy a range to `target` by itself. ENOTSUP where it cannot. */
+  async offload(offset: number, length: number, target: Disk): Promise<void> {
+    for (const { disk, start, end } of this.#parts) {
+      const from = Math.max(offset, start)
+      const to = Math.min(offset + length, end)
+      if (from >= to) continue
+      await target.whileCounted(() => disk.edge.copyRange(from - start, target.edge, from, to - from, this.#signal))
+    }
+  }
+}

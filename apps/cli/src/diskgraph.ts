@@ -1,0 +1,4 @@
+import { main } from './main.ts'
+import { runDiskgraph } from './people/main.ts'
+
+await main(runDiskgraph, true)

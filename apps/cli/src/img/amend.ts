@@ -1,0 +1,105 @@
+/** `amend`: changes create options of an image in place. */
+import { type Disk, type DriverDescriptor, validateAmend } from '@diskgraph/core'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { createOptionsOf, CreateValues, findFormat, optionHelp } from '../create-options.ts'
+import { imageGrammar, ImageOptions } from '../image-options.ts'
+import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
+import { CommandError, messageOf, UsageError } from '../messages.ts'
+import { cacheMode, openImage, withGraph } from '../opening.ts'
+import { progressFor } from '../progress.ts'
+import type { Terminal } from '../terminal.ts'
+
+const grammar = {
+  ...imageGrammar,
+  options: { short: 'o', argument: true },
+  cache: { short: 't', argument: true },
+  progress: { short: 'p' },
+  quiet: { short: 'q' },
+  force: { long: 'force' },
+} as const
+
+/** Changes what `-o` says, or lists with `-o help` what can be changed. */
+export const amend: Command = {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const image = new ImageOptions()
+    let text: string | undefined
+    let cacheName = 'writeback'
+    let progress = false
+    let quiet = false
+    let force = false
+    const line = new CommandLine(grammar, words)
+    for (const option of line) {
+      if (option.name === 'options') text = joinOptions(text, option.value)
+      else if (option.name === 'cache') cacheName = option.value
+      else if (option.name === 'progress') progress = true
+      else if (option.name === 'quiet') quiet = true
+      else if (option.name === 'force') force = true
+      else image.take(option)
+    }
+    if (text === undefined) throw new UsageError('Must specify options (-o)')
+    const given = text
+    const help = asksForHelp(given)
+    const { operands } = line
+    return withGraph(terminal, image.secrets, async (graph) => {
+      if (help && image.format !== undefined) {
+        terminal.out(amendHelp(await findFormat(graph, image.format)))
+        return 0
+      }
+      if (operands.length !== 1) throw new CommandError('Expecting one image file name')
+      const cache = cacheMode(cacheName)
+      if (cache === undefined) throw new CommandError(`Invalid cache option: ${cacheName}`)
+      const request = { ...image.opening, filename: operands[0] as string, cache, writable: true }
+      const disk = await openImage(graph, { ...request, signal: terminal.signal })
+      if (help) terminal.out(amendHelp(disk.node.driver))
+      else await amendDisk(disk, given, { force, progress: progress && !quiet }, terminal)
+      await disk.close()
+      if (terminal.forPeople && !quiet && !help) terminal.out(`Amended ${operands[0]}\n`)
+      return 0
+    })
+  },
+}
+
+/** What `-o help` prints. @throws CommandError when the format can change nothing. */
+function amendHelp(driver: DriverDescriptor): string {
+  const options = createOptionsOf({ format: driver, storage: undefined }).filter(({ schema }) => schema.amend)
+  if (options.length === 0) throw cannotAmend(driver)
+  return `Amend options for '${driver.name}':\n${optionHelp(options)}`
+}
+
+async function amendDisk(
+  disk: Disk,
+  text: string,
+  { force, progress: wanted }: { force: boolean; progress: boolean },
+  terminal: Terminal,
+): Promise<void> {
+  const { driver, image } = disk.node
+  if (image.amend === undefined) throw cannotAmend(driver)
+  const values = new CreateValues(createOptionsOf({ format: driver, storage: undefined }))
+  values.take(parseKeyValues(text))
+  for (const { name, schema } of values.given()) {
+    if (schema.amend) continue
+    throw new CommandError(`Invalid parameter '${name}'`, { hint: 'This option is only supported for image creation' })
+  }
+  const compat = values.get('compat')
+  const known = values.find('compat')?.schema
+  if (known?.type === 'enum' && compat !== undefined && !known.values.includes(String(compat))) {
+    throw new CommandError(`Unknown compatibility level ${compat}`)
+  }
+  const options = validateAmend(driver.createOptions ?? {}, values.toOptions(false))
+  const progress = progressFor(terminal, 'amend', wanted)
+  const onProgress = (done: number, total: number): void => progress.update(done, total)
+  try {
+    await disk.amend({ options, force, signal: terminal.signal, onProgress })
+    progress.update(1, 1)
+  } catch (error) {
+    if (terminal.signal.aborted) throw error
+    throw new CommandError(messageOf(error), { cause: error })
+  } finally {
+    progress.end()
+  }
+}
+
+function cannotAmend({ name }: DriverDescriptor): CommandError {
+  return new CommandError(`Format driver '${name}' does not support option amendment`)
+}

@@ -1,0 +1,51 @@
+/** `bitmap`: persistent dirty bitmaps, which no driver has yet. */
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { imageGrammar, ImageOptions } from '../image-options.ts'
+import { CommandError } from '../messages.ts'
+import { openImage, withGraph } from '../opening.ts'
+import type { Terminal } from '../terminal.ts'
+
+const actions = {
+  add: { long: 'add' },
+  remove: { long: 'remove' },
+  clear: { long: 'clear' },
+  enable: { long: 'enable' },
+  disable: { long: 'disable' },
+  merge: { long: 'merge', argument: true },
+} as const
+
+const grammar = {
+  ...imageGrammar,
+  ...actions,
+  sourceFile: { short: 'b', argument: true },
+  sourceFormat: { short: 'F', argument: true },
+  granularity: { short: 'g', argument: true },
+} as const
+
+/** Says that the image's driver stores no bitmaps. Nothing is written. */
+export const bitmap: Command = {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const options = new ImageOptions()
+    let action: string | undefined
+    const line = new CommandLine(grammar, words)
+    for (const option of line) {
+      if (option.name in actions) action ??= option.name
+      else options.take(option)
+    }
+    if (action === undefined) {
+      throw new CommandError('Need at least one of --add, --remove, --clear, --enable, --disable, or --merge')
+    }
+    const [filename, name] = line.operands
+    if (line.operands.length !== 2) throw new CommandError('Expecting filename and bitmap name')
+    const request = { ...options.opening, filename: filename as string, signal: terminal.signal }
+    return withGraph(terminal, options.secrets, async (graph) => {
+      const disk = await openImage(graph, request)
+      const format = disk.node.driver.name
+      await disk.close()
+      const hint = 'nothing was changed'
+      const reason = `driver '${format}' does not store persistent bitmaps: Operation not supported`
+      throw new CommandError(`Operation ${action} on bitmap ${name} failed: ${reason}`, { hint })
+    })
+  },
+}

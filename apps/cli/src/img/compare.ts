@@ -1,0 +1,125 @@
+/** `compare`: whether two images have the same content, or in strict mode the same allocation, too. */
+import type { Disk } from '@diskgraph/core'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { type Comparison, compareDisks } from '../comparison.ts'
+import { imageGrammar, ImageOptions, shareGrammar } from '../image-options.ts'
+import { CommandError, errnoText, showFailure, UsageError } from '../messages.ts'
+import { cacheMode, openImage, type OpenRequest, withGraph } from '../opening.ts'
+import { type Progress, progressFor } from '../progress.ts'
+import type { Terminal } from '../terminal.ts'
+
+const grammar = {
+  ...imageGrammar,
+  ...shareGrammar,
+  secondFormat: { short: 'F', argument: true },
+  cache: { short: 'T', argument: true },
+  progress: { short: 'p' },
+  quiet: { short: 'q' },
+  strict: { short: 's' },
+} as const
+
+/** Exit codes, as scripts know them. */
+const exitCode = { same: 0, different: 1, failed: 2, statusFailed: 3, readFailed: 4 } as const
+
+interface Flags {
+  progress: boolean
+  quiet: boolean
+  strict: boolean
+}
+
+/** Says where two images differ first. */
+export const compare: Command = {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const options = new ImageOptions()
+    const flags: Flags = { progress: false, quiet: false, strict: false }
+    let secondFormat: string | undefined
+    let cacheName = 'writeback'
+    const line = new CommandLine(grammar, words)
+    for (const option of line) {
+      const { name, value } = option
+      if (name === 'secondFormat') secondFormat = value
+      else if (name === 'cache') cacheName = value
+      else if (name === 'progress' || name === 'quiet' || name === 'strict') flags[name] = true
+      else options.take(option)
+    }
+    const [first, second] = line.operands
+    if (line.operands.length !== 2) throw new UsageError('Expecting two image file names')
+    const cache = cacheMode(cacheName)
+    if (cache === undefined) {
+      throw new CommandError(`Invalid source cache option: ${cacheName}`, { exitCode: exitCode.failed })
+    }
+    const requests: OpenRequest[] = [
+      { ...options.opening, filename: first as string, cache, signal: terminal.signal },
+      { ...options.opening, format: secondFormat, filename: second as string, cache, signal: terminal.signal },
+    ]
+    return withGraph(terminal, options.secrets, async (graph) => {
+      const disks: Disk[] = []
+      try {
+        for (const request of requests) disks.push(await openImage(graph, request))
+      } catch (error) {
+        showFailure(terminal, error)
+        return exitCode.failed
+      }
+      const code = await run(disks, line.operands, flags, terminal)
+      for (const disk of disks) await disk.close()
+      return code
+    })
+  },
+}
+
+async function run(
+  disks: readonly Disk[],
+  names: readonly string[],
+  { progress: wanted, quiet, strict }: Flags,
+  terminal: Terminal,
+): Promise<number> {
+  const progress = progressFor(terminal, 'compare', wanted && !quiet)
+  try {
+    const options = {
+      strict,
+      signal: terminal.signal,
+      onSizeMismatch: () => {
+        if (!quiet && !strict) say(terminal, progress, 'Warning: Image size mismatch!')
+      },
+      onProgress: (done: number, total: number) => progress.update(done, total),
+    }
+    const result = await compareDisks(disks[0] as Disk, disks[1] as Disk, options)
+    if (result.kind === 'same') progress.update(1, 1)
+    if (result.kind === 'failed') throw failure(result, names, terminal)
+    if (!quiet) say(terminal, progress, describe(result))
+    return result.kind === 'same' ? exitCode.same : exitCode.different
+  } finally {
+    progress.end()
+  }
+}
+
+/** A bar gives way to the message; QEMU's percentages end behind it. */
+function say(terminal: Terminal, progress: Progress, message: string): void {
+  if (terminal.forPeople) progress.end()
+  terminal.out(`${message}\n`)
+}
+
+function describe(result: Exclude<Comparison, { kind: 'failed' }>): string {
+  if (result.kind === 'same') return 'Images are identical.'
+  if (result.kind === 'size') return 'Strict mode: Image size mismatch!'
+  if (result.kind === 'status') return `Strict mode: Offset ${result.offset} block status mismatch!`
+  return `Content mismatch at offset ${result.offset}!`
+}
+
+function failure(
+  { offset, side, error, reading }: Extract<Comparison, { kind: 'failed' }>,
+  names: readonly string[],
+  terminal: Terminal,
+): unknown {
+  if (terminal.signal.aborted) return error
+  if (reading) {
+    const message = `Error while reading offset ${offset} of ${names[side]}: ${errnoText(error)}`
+    return new CommandError(message, { exitCode: exitCode.readFailed, cause: error })
+  }
+  const which = side === 0 ? 'first' : 'second'
+  return new CommandError(`Sector allocation test failed for ${which} image: ${errnoText(error)}`, {
+    exitCode: exitCode.statusFailed,
+    cause: error,
+  })
+}

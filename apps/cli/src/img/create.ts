@@ -1,0 +1,189 @@
+/** `create`: makes a new image, empty or on top of a backing file. */
+import { BlockError, type Disk, type Graph, isBlockError, resolveReference } from '@diskgraph/core'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import {
+  createOptionsOf,
+  CreateValues,
+  newImageDefinition,
+  type NewImageDrivers,
+  newImageDrivers,
+  newImageHelp,
+} from '../create-options.ts'
+import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
+import { CommandError, hintOf, messageOf, UsageError, visible, visibleLine } from '../messages.ts'
+import { addObject, type Secrets } from '../objects.ts'
+import { openReason, withGraph } from '../opening.ts'
+import { humanSize, sizeArgument } from '../sizes.ts'
+import type { Terminal } from '../terminal.ts'
+
+const grammar = {
+  object: { long: 'object', argument: true },
+  format: { short: 'f', argument: true },
+  backingFile: { short: 'b', argument: true },
+  backingFormat: { short: 'F', argument: true },
+  options: { short: 'o', argument: true },
+  quiet: { short: 'q' },
+  unsafe: { short: 'u' },
+} as const
+
+interface Request {
+  format: string
+  filename: string
+  size: number | undefined
+  backingFile: string | undefined
+  backingFormat: string | undefined
+  options: string | undefined
+  quiet: boolean
+  /** The backing file is not looked at. */
+  unsafe: boolean
+  secrets: Secrets
+}
+
+/** Prints QEMU's `Formatting …` line and makes the image. */
+export const create: Command = {
+  run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const request: Request = {
+      format: 'raw',
+      filename: '',
+      size: undefined,
+      backingFile: undefined,
+      backingFormat: undefined,
+      options: undefined,
+      quiet: false,
+      unsafe: false,
+      secrets: {},
+    }
+    const line = new CommandLine(grammar, words)
+    for (const { name, value } of line) {
+      if (name === 'options') request.options = joinOptions(request.options, value)
+      else if (name === 'object') request.secrets = addObject(request.secrets, value)
+      else if (name === 'quiet' || name === 'unsafe') request[name] = true
+      else request[name] = value
+    }
+    const help = request.options !== undefined && asksForHelp(request.options)
+    if (line.operands.length === 0 && !help) throw new UsageError('Expecting image file name')
+    return withGraph(terminal, request.secrets, async (graph) => {
+      if (help) {
+        const drivers = await newImageDrivers(graph, request.format, line.operands[0])
+        terminal.out(newImageHelp(drivers, line.operands[0]))
+        return 0
+      }
+      takeOperands(request, line.operands, terminal)
+      await makeImage(graph, request, terminal)
+      return 0
+    })
+  },
+}
+
+function takeOperands(request: Request, [filename = '', size, ...rest]: readonly string[], terminal: Terminal): void {
+  request.filename = filename
+  if (size !== undefined) request.size = sizeArgument(size, 'image size', terminal)
+  if (rest.length > 0) throw new UsageError(`Unexpected argument: ${rest[0]}`)
+}
+
+async function makeImage(graph: Graph, request: Request, terminal: Terminal): Promise<void> {
+  try {
+    const drivers = await newImageDrivers(graph, request.format, request.filename)
+    const values = await gatherValues(graph, drivers, request, terminal)
+    if (!request.quiet && !terminal.forPeople) {
+      terminal.out(`Formatting '${visibleLine(request.filename)}', fmt=${request.format}${visible(values.describe())}\n`)
+    }
+    values.checkChoices()
+    if (Number(values.get('size')) > Number.MAX_SAFE_INTEGER) throw new BlockError('EFBIG', 'the size is above 2^53')
+    const definition = newImageDefinition(drivers, request.filename, values)
+    await graph.createUnchecked(definition, { signal: terminal.signal })
+    if (!request.quiet && terminal.forPeople) terminal.out(summary(request, values))
+  } catch (error) {
+    if (terminal.signal.aborted) throw error
+    throw creationFailure(request, error)
+  }
+}
+
+/** What people are told instead of the `Formatting` line. */
+function summary({ filename, format }: Request, values: CreateValues): string {
+  const backing = values.get('backing_file')
+  const above = backing === undefined ? '' : `, on top of ${backing} (${values.get('backing_fmt')})`
+  return visible(`Created ${filename}: ${format}, ${humanSize(Number(values.get('size')))}${above}`) + '\n'
+}
+
+/** The options of the image: those given, the backing file, and a size, which may be that of the backing file. */
+async function gatherValues(
+  graph: Graph,
+  drivers: NewImageDrivers,
+  request: Request,
+  terminal: Terminal,
+): Promise<CreateValues> {
+  const values = new CreateValues(createOptionsOf(drivers))
+  if (request.options !== undefined) {
+    values.take(parseKeyValues(request.options))
+    if (request.size !== undefined && values.get('size') !== undefined) {
+      throw new CommandError('The image size must be specified only once')
+    }
+  }
+  setBacking(values, request)
+  if (request.size !== undefined) values.set('size', request.size)
+  const backing = values.get('backing_file')
+  const size = typeof backing === 'string' ? await backingSize(graph, backing, values, request, terminal) : undefined
+  if (values.get('size') === undefined) {
+    if (size === undefined) throw new CommandError('Image creation needs a size parameter')
+    values.set('size', size)
+  }
+  return values
+}
+
+function setBacking(values: CreateValues, { format, filename, backingFile, backingFormat }: Request): void {
+  if (backingFile !== undefined) {
+    if (values.find('backing_file') === undefined) {
+      throw new CommandError(`Backing file not supported for file format '${format}'`)
+    }
+    values.set('backing_file', backingFile)
+  }
+  if (backingFormat !== undefined) {
+    if (values.find('backing_fmt') === undefined) {
+      throw new CommandError(`Backing file format not supported for file format '${format}'`)
+    }
+    values.set('backing_fmt', backingFormat)
+  }
+  const backing = values.get('backing_file')
+  if (backing === '') throw new CommandError('Expected backing file name, got empty string')
+  if (backing === filename) {
+    throw new CommandError('Error: Trying to create an image with the same filename as the backing file')
+  }
+}
+
+/** The size of the backing file, which is opened to see that it can be. Undefined: it is not looked at. */
+async function backingSize(
+  graph: Graph,
+  backing: string,
+  values: CreateValues,
+  request: Request,
+  terminal: Terminal,
+): Promise<number | undefined> {
+  const format = values.get('backing_fmt') as string | undefined
+  const needsFormat = 'Backing file specified without backing format'
+  if (request.unsafe) {
+    if (format === undefined) throw new CommandError(needsFormat)
+    return undefined
+  }
+  const options = { readOnly: true, ...(format === undefined ? {} : { format }) }
+  const settings = { signal: terminal.signal, permissions: 0 }
+  let disk: Disk
+  try {
+    disk = await graph.open(resolveReference(request.filename, backing), options, settings)
+  } catch (error) {
+    throw new CommandError(openReason(error), { cause: error, hint: 'Could not open backing image.' })
+  }
+  const { size, node } = disk
+  await disk.close()
+  if (format !== undefined) return size
+  throw new CommandError(needsFormat, { hint: `Detected format of ${node.driver.name}.` })
+}
+
+function creationFailure({ filename, format }: Request, error: unknown): CommandError {
+  const hint = hintOf(error)
+  const tooLarge = isBlockError(error) && error.code === 'EFBIG'
+  const advice = format === 'qcow2' || format === 'qed' ? ' (try using a larger cluster size)' : ''
+  const message = tooLarge ? `The image size is too large for file format '${format}'${advice}` : messageOf(error)
+  return new CommandError(`${filename}: ${message}`, { cause: error, ...(hint === undefined ? {} : { hint }) })
+}

@@ -1,0 +1,69 @@
+/** `info`: what an image is, without opening anything that it refers to. */
+import type { Graph } from '@diskgraph/core'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { imageInfo, type ImageInfo, infoMembers } from '../image-info.ts'
+import { imageGrammar, ImageOptions, outputGrammar, shareGrammar } from '../image-options.ts'
+import { infoText } from '../info-text.ts'
+import { qemuJson } from '../json.ts'
+import { CommandError } from '../messages.ts'
+import { openImage, type OpenRequest, withGraph } from '../opening.ts'
+import type { Terminal } from '../terminal.ts'
+
+const grammar = {
+  ...imageGrammar,
+  ...outputGrammar,
+  ...shareGrammar,
+  format: { short: 'f', long: 'format', argument: true },
+  backingChain: { long: 'backing-chain' },
+}
+
+/** Prints QEMU's `info`, for one image or for its whole backing chain. */
+export const info: Command = {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const options = new ImageOptions()
+    let wholeChain = false
+    const line = new CommandLine(grammar, words)
+    for (const option of line) {
+      if (option.name === 'backingChain') wholeChain = true
+      else options.take(option)
+    }
+    const filename = options.oneFilename(line.operands)
+    options.checkFormat()
+    const request = { ...options.opening, filename, inspect: true, signal: terminal.signal }
+    const infos = await withGraph(terminal, options.secrets, (graph) => collect(graph, request, wholeChain))
+    if (options.json) {
+      const members = infos.map(infoMembers)
+      terminal.out(`${qemuJson(wholeChain ? members : members[0])}\n`)
+    } else {
+      terminal.out(infos.map((one) => infoText(one)).join('\n'))
+    }
+    return 0
+  },
+}
+
+/** The facts of an image and, if the chain is wanted, of each image below. Every image is opened alone. */
+async function collect(graph: Graph, request: OpenRequest, wholeChain: boolean): Promise<ImageInfo[]> {
+  const infos: ImageInfo[] = []
+  const seen = new Set<string>()
+  let next: OpenRequest | undefined = request
+  while (next !== undefined) {
+    if (seen.has(next.filename)) throw new CommandError(`Backing file '${next.filename}' creates an infinite loop.`)
+    seen.add(next.filename)
+    const disk = await openImage(graph, next)
+    const found = await imageInfo(disk)
+    await disk.close()
+    infos.push(found)
+    next = wholeChain ? below(found, request) : undefined
+  }
+  return infos
+}
+
+function below(found: ImageInfo, request: OpenRequest): OpenRequest | undefined {
+  const { backingFilename, fullBackingFilename, backingFormat } = found
+  if (backingFilename === undefined) return undefined
+  if (fullBackingFilename === undefined) {
+    throw new CommandError(`Could not determine the backing file name of '${found.filename}'`)
+  }
+  return { ...request, filename: fullBackingFilename, format: backingFormat, imageOpts: false }
+}

@@ -1,0 +1,105 @@
+/** `snapshot`: lists, takes, applies and deletes internal snapshots. */
+import { type Disk, isBlockError } from '@diskgraph/core'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { imageGrammar, ImageOptions, shareGrammar } from '../image-options.ts'
+import { CommandError, errnoText, UsageError } from '../messages.ts'
+import { openImage, withGraph } from '../opening.ts'
+import { snapshotTable } from '../snapshot-table.ts'
+import type { Terminal } from '../terminal.ts'
+
+const grammar = {
+  ...imageGrammar,
+  ...shareGrammar,
+  list: { short: 'l' },
+  create: { short: 'c', argument: true },
+  apply: { short: 'a', argument: true },
+  delete: { short: 'd', argument: true },
+  quiet: { short: 'q' },
+} as const
+
+type Action = 'list' | 'create' | 'apply' | 'delete'
+
+const pastTense = { list: 'Listed', create: 'Created', apply: 'Applied', delete: 'Deleted' } as const
+
+/** Does what one of `-l -c -a -d` says. Without one people get the list; QEMU only opens the image. */
+export const snapshot: Command = {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const options = new ImageOptions()
+    let action: Action | undefined
+    let name = ''
+    let quiet = false
+    const line = new CommandLine(grammar, words)
+    for (const option of line) {
+      if (option.name === 'quiet') quiet = true
+      if (option.name === 'quiet' || options.take(option)) continue
+      if (action !== undefined) throw new UsageError("Cannot mix '-l', '-a', '-c', '-d'")
+      action = option.name as Action
+      name = option.value
+    }
+    const filename = options.oneFilename(line.operands)
+    const writable = action !== 'list' && !(action === undefined && terminal.forPeople)
+    const request = { ...options.opening, filename, writable, signal: terminal.signal }
+    await withGraph(terminal, options.secrets, async (graph) => {
+      const disk = await openImage(graph, request)
+      await perform(disk, action ?? (terminal.forPeople ? 'list' : undefined), name, terminal)
+      await disk.close()
+    })
+    if (terminal.forPeople && !quiet && writable) terminal.out(`${pastTense[action as Action]} snapshot '${name}'\n`)
+    return 0
+  },
+}
+
+async function perform(disk: Disk, action: Action | undefined, name: string, terminal: Terminal): Promise<void> {
+  if (action === 'list') terminal.out(snapshotTable(disk.node.image.snapshots?.list() ?? []))
+  else if (action === 'create') await take(disk, name)
+  else if (action === 'apply') await revert(disk, name)
+  else if (action === 'delete') await remove(disk, name)
+}
+
+async function take(disk: Disk, name: string): Promise<void> {
+  try {
+    const now = Date.now()
+    const dateSeconds = Math.floor(now / 1000)
+    await disk.snapshots.create({ name, dateSeconds, dateNanoseconds: (now % 1000) * 1e6, icount: 0 })
+  } catch (error) {
+    const number = isBlockError(error) ? errnoNumbers[error.code] : undefined
+    throw new CommandError(`Could not create snapshot '${name}': -${number ?? 5} (${errnoText(error)})`, { cause: error })
+  }
+}
+
+/** Linux's numbers of the errors that taking a snapshot ends in; QEMU prints them. */
+const errnoNumbers: Readonly<Record<string, number>> = {
+  EPERM: 1,
+  EIO: 5,
+  EACCES: 13,
+  EBUSY: 16,
+  EEXIST: 17,
+  EINVAL: 22,
+  EFBIG: 27,
+  ENOSPC: 28,
+  EROFS: 30,
+  ENOTSUP: 95,
+  ECANCELED: 125,
+}
+
+async function revert(disk: Disk, name: string): Promise<void> {
+  try {
+    if (disk.node.image.snapshots === undefined) throw new CommandError('Block driver does not support snapshots')
+    await disk.snapshots.apply(name)
+  } catch (error) {
+    const reason = isBlockError(error) ? `Failed to load snapshot: ${errnoText(error)}` : (error as Error).message
+    throw new CommandError(`Could not apply snapshot '${name}': ${reason}`, { cause: error })
+  }
+}
+
+async function remove(disk: Disk, name: string): Promise<void> {
+  const attempt = `Could not delete snapshot '${name}'`
+  const found = disk.node.image.snapshots?.list().some((one) => one.id === name || one.name === name)
+  if (!found) throw new CommandError(`${attempt}: snapshot not found`)
+  try {
+    await disk.snapshots.delete(name)
+  } catch (error) {
+    throw new CommandError(`${attempt}: ${errnoText(error)}`, { cause: error })
+  }
+}

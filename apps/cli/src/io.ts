@@ -1,0 +1,4 @@
+import { runIo } from './io/main.ts'
+import { main } from './main.ts'
+
+await main(runIo, false)

@@ -1,0 +1,43 @@
+/** Numbers in the words of a command. */
+import { isAligned, maxOffset } from '@diskgraph/core'
+import { readSize } from '../sizes.ts'
+import { CommandFailure } from './session.ts'
+
+/** Longest request that has to be done in one: 2 GiB less one sector. */
+export const maxRequest = 2 ** 31 - 512
+
+/**
+ * An offset or a length with an optional suffix.
+ * @throws CommandFailure that names the word.
+ */
+export function parseAmount(word: string): number {
+  const value = word.startsWith('-') ? 'malformed' : readSize(word)
+  if (value === 'malformed') {
+    throw new CommandFailure(`Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- ${word}`)
+  }
+  if (value === 'range') throw new CommandFailure(`Parsing error: argument too large -- ${word}`)
+  // What no disk reaches is past the end of every one.
+  return Math.min(value, maxOffset)
+}
+
+/** A byte to fill or compare with: decimal, `0x` hexadecimal, or octal with a leading `0`. */
+export function parsePattern(word: string): number {
+  const value = parseInteger(word)
+  if (value === undefined || value < 0 || value > 255) throw new CommandFailure(`${word} is not a valid pattern byte`)
+  return value
+}
+
+/** An integer in C's spellings; undefined if the word is none. */
+export function parseInteger(word: string): number | undefined {
+  const match = /^\s*([+-]?)(?:0x([0-9a-f]+)|(0[0-7]*)|([1-9]\d*))$/i.exec(word)
+  if (match === null) return undefined
+  const [, sign, hex, octal, decimal] = match
+  const value =
+    hex !== undefined ? Number.parseInt(hex, 16) : octal !== undefined ? Number.parseInt(octal, 8) : Number(decimal)
+  return sign === '-' ? -value : value
+}
+
+/** Refuses what VM state and compressed writes cannot take. */
+export function requireSectors(value: number, word: 'offset' | 'count'): void {
+  if (!isAligned(value, 512)) throw new CommandFailure(`${value} is not a sector-aligned value for '${word}'`)
+}

@@ -1,0 +1,149 @@
+/** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
+import { type Disk, fromQapi, Graph, isBlockError } from '@diskgraph/core'
+import { drivers, resolveDriver } from './drivers.ts'
+import { parseKeyValues, toObject } from './key-values.ts'
+import { CommandError, hintOf, messageOf, reportWarning, visible } from './messages.ts'
+import type { Secrets } from './objects.ts'
+import type { Terminal } from './terminal.ts'
+
+/** What a cache mode stands for. */
+export interface CacheMode {
+  readonly direct: boolean
+  readonly noFlush: boolean
+  readonly writethrough: boolean
+}
+
+const cacheModes: Readonly<Record<string, CacheMode>> = {
+  none: { direct: true, noFlush: false, writethrough: false },
+  off: { direct: true, noFlush: false, writethrough: false },
+  directsync: { direct: true, noFlush: false, writethrough: true },
+  writeback: { direct: false, noFlush: false, writethrough: false },
+  unsafe: { direct: false, noFlush: true, writethrough: false },
+  writethrough: { direct: false, noFlush: false, writethrough: true },
+}
+
+/** The cache mode called `name`; undefined if there is none. Commands word the error differently. */
+export function cacheMode(name: string): CacheMode | undefined {
+  return Object.hasOwn(cacheModes, name) ? cacheModes[name] : undefined
+}
+
+/** An image to be opened. */
+export interface OpenRequest {
+  readonly filename: string
+  /** Without one the image is probed. */
+  readonly format?: string | undefined
+  /** `filename` is a list of options (`--image-opts`). */
+  readonly imageOpts?: boolean
+  readonly writable?: boolean
+  /** Default: `writeback`. */
+  readonly cache?: CacheMode | undefined
+  readonly forceShare?: boolean
+  /** Look at this image only: nothing that it refers to is opened. */
+  readonly inspect?: boolean
+  readonly withoutBacking?: boolean
+  /** Further options of the top node, camelCase. */
+  readonly options?: Readonly<Record<string, unknown>>
+  readonly signal?: AbortSignal
+}
+
+/** A graph for one command: it follows the references that QEMU's tools follow, and warns on standard error. */
+export function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
+  return new Graph({
+    drivers,
+    resolveDriver,
+    references: 'allow',
+    secrets,
+    onWarning: (message) => {
+      if (message.startsWith('WARNING: ')) terminal.err(`${visible(message)}\n`)
+      else reportWarning(terminal, visible(message))
+    },
+  })
+}
+
+/** Runs `work` with a graph that is closed in the end; errors of late writes come out then. */
+export async function withGraph<T>(
+  terminal: Terminal,
+  secrets: Secrets | undefined,
+  work: (graph: Graph) => Promise<T>,
+): Promise<T> {
+  const graph = commandGraph(terminal, secrets)
+  let result: T
+  try {
+    result = await work(graph)
+  } catch (error) {
+    await graph.close().catch(() => undefined)
+    throw error
+  }
+  await graph.close()
+  return result
+}
+
+/**
+ * Opens an image.
+ * @throws CommandError `Could not open '<filename>': <reason>`
+ */
+export async function openImage(graph: Graph, request: OpenRequest): Promise<Disk> {
+  if (request.forceShare && request.writable) {
+    const reason = 'force-share=on can only be used with read-only images'
+    throw new CommandError(`Could not open '${request.filename}': ${reason}`)
+  }
+  try {
+    const disk = await open(graph, request)
+    if (disk.node.probeGuard !== undefined && request.writable) warnOfGuess(graph, request.filename)
+    return disk
+  } catch (error) {
+    if (error instanceof CommandError) throw error
+    throw openFailure(request.filename, error)
+  }
+}
+
+/** What QEMU says of an image that is written to and is raw only by a guess. */
+function warnOfGuess(graph: Graph, filename: string): void {
+  graph.warn(
+    `WARNING: Image format was not specified for '${filename}' and probing guessed raw.
+         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.
+         Specify the 'raw' format explicitly to remove the restrictions.`,
+  )
+}
+
+function open(graph: Graph, request: OpenRequest): Promise<Disk> {
+  const { cache = cacheModes.writeback as CacheMode } = request
+  const options = {
+    readOnly: request.writable !== true,
+    autoReadOnly: false,
+    ...(request.forceShare ? { forceShare: true } : {}),
+    cache: { direct: cache.direct, noFlush: cache.noFlush },
+    ...request.options,
+  }
+  const settings = {
+    writethrough: cache.writethrough,
+    ...(request.signal === undefined ? {} : { signal: request.signal }),
+    ...(request.inspect ? { inspect: true, permissions: 0 } : {}),
+    ...(request.withoutBacking ? { withoutBacking: true } : {}),
+  }
+  if (request.imageOpts) {
+    const given = toObject(parseKeyValues(request.filename, 'file'))
+    return graph.addUnchecked({ ...options, ...fromQapi(given) }, settings)
+  }
+  const { format } = request
+  return graph.open(request.filename, { ...options, ...(format === undefined ? {} : { format }) }, settings)
+}
+
+/** The error of an image that could not be opened, worded as QEMU's tools word it. */
+export function openFailure(filename: string, error: unknown): CommandError {
+  return new CommandError(`Could not open '${filename}': ${openReason(error)}`, withHint(error))
+}
+
+/** Why an image could not be opened, without the prefix that the graph puts before every such message. */
+export function openReason(error: unknown): string {
+  if (isBlockError(error) && isBlockError(error.cause)) {
+    const inner = error.cause.message
+    if (/^Could not open '/.test(error.message) && error.message.endsWith(`': ${inner}`)) return messageOf(error.cause)
+  }
+  return messageOf(error)
+}
+
+function withHint(cause: unknown): { cause: unknown; hint?: string } {
+  const hint = hintOf(cause)
+  return hint === undefined ? { cause } : { cause, hint }
+}

@@ -1,0 +1,200 @@
+/**
+ * `inspect`: what an image from elsewhere is and refers to, without opening anything but the file itself.
+ *
+ * The file is read once through a graph that follows no reference and knows no other storage than plain files: its
+ * signatures are looked for, then the one format that fits parses the header. With `--untrusted` the exit code is
+ * the verdict: 0 for an image that stands alone and is one thing only, 2 for any other.
+ */
+import { type Disk, Graph, protocolOf } from '@diskgraph/core'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { drivers } from '../drivers.ts'
+import { imageInfo, type ImageInfo, kebabKeys } from '../image-info.ts'
+import { CommandError, messageOf, UsageError, visibleLine } from '../messages.ts'
+import { openImage, openReason } from '../opening.ts'
+import { humanSize } from '../sizes.ts'
+import type { Terminal } from '../terminal.ts'
+import { contentFormats, findSignatures, headLength, tailLength } from './signatures.ts'
+import { type Style, styleFor } from './style.ts'
+
+const grammar = {
+  untrusted: { long: 'untrusted' },
+  json: { long: 'json' },
+  output: { long: 'output', argument: true },
+  format: { short: 'f', long: 'format', argument: true },
+} as const
+
+/** Exit code of `--untrusted` for an image that should not be used. */
+const unsafeCode = 2
+
+interface Reference {
+  readonly kind: 'backing file' | 'data file'
+  readonly filename: string
+  readonly format?: string
+}
+
+/** What is known of the file. */
+interface Report {
+  readonly filename: string
+  readonly fileSize: number
+  readonly signatures: readonly string[]
+  readonly format?: string
+  readonly virtualSize?: number
+  readonly features: unknown
+  readonly snapshots: number
+  readonly references: readonly Reference[]
+  /** Why the image should not be used; empty for a safe one. */
+  readonly reasons: readonly string[]
+}
+
+/** Prints the report, with the verdict on top. */
+export const inspect: Command = {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
+    let untrusted = false
+    let json = false
+    let format: string | undefined
+    const line = new CommandLine(grammar, words)
+    for (const { name, value } of line) {
+      if (name === 'untrusted') untrusted = true
+      else if (name === 'format') format = value
+      else json = name === 'json' || value === 'json'
+    }
+    const [filename] = line.operands
+    if (filename === undefined || line.operands.length !== 1) throw new UsageError('Expecting one image file name')
+    const report = await inspectFile(filename, format, terminal)
+    terminal.out(json ? `${JSON.stringify(members(report), undefined, 2)}\n` : text(report, styleFor(terminal)))
+    return untrusted && report.reasons.length > 0 ? unsafeCode : 0
+  },
+}
+
+async function inspectFile(filename: string, wanted: string | undefined, terminal: Terminal): Promise<Report> {
+  const usable = drivers.filter(({ name, kind }) => name === 'file' || kind === 'format')
+  await using graph = new Graph({ drivers: usable, references: 'deny', onWarning: () => undefined })
+  const signal = terminal.signal
+  const storage = await openStorage(graph, filename, signal)
+  const { size } = storage
+  const head = new Uint8Array(Math.min(headLength, size))
+  const tail = new Uint8Array(Math.min(tailLength, size))
+  await storage.read(0, head, 0, signal)
+  await storage.read(size - tail.length, tail, 0, signal)
+  await storage.close()
+  const signatures = findSignatures(head, tail)
+  const image = await describeImage(graph, filename, wanted, signal)
+  const features = image.info?.specific === undefined ? {} : kebabKeys(image.info.specific.data)
+  const references = image.info === undefined ? [] : referencesOf(image.info, features as Record<string, unknown>)
+  const reasons = judge({ signatures, wanted, references, size, ...image })
+  return {
+    filename,
+    fileSize: size,
+    signatures,
+    ...(image.info === undefined ? {} : { format: image.info.format, virtualSize: image.info.virtualSize }),
+    features,
+    snapshots: image.info?.snapshots.length ?? 0,
+    references,
+    reasons,
+  }
+}
+
+/** The file as it is, and nothing else: a name with a protocol is no file here. */
+async function openStorage(graph: Graph, filename: string, signal: AbortSignal): Promise<Disk> {
+  try {
+    return await graph.addUnchecked({ driver: 'file', filename, readOnly: true, locking: 'off' }, { signal })
+  } catch (error) {
+    throw new CommandError(`Could not open '${filename}': ${openReason(error)}`, { cause: error })
+  }
+}
+
+async function describeImage(
+  graph: Graph,
+  filename: string,
+  format: string | undefined,
+  signal: AbortSignal,
+): Promise<{ info?: ImageInfo; failure?: string }> {
+  try {
+    // A name such as `http:x` is a file here.
+    const path = protocolOf(filename) === undefined ? filename : `./${filename}`
+    const disk = await openImage(graph, { filename: path, format, inspect: true, forceShare: true, signal })
+    const info = await imageInfo(disk)
+    await disk.close()
+    return { info }
+  } catch (error) {
+    if (signal.aborted) throw error
+    const reason = error instanceof Error && error.cause !== undefined ? openReason(error.cause) : messageOf(error)
+    return { failure: reason }
+  }
+}
+
+function referencesOf(info: ImageInfo, features: Record<string, unknown>): Reference[] {
+  const references: Reference[] = []
+  if (info.backingFilename !== undefined) {
+    const format = info.backingFormat === undefined ? {} : { format: info.backingFormat }
+    references.push({ kind: 'backing file', filename: info.backingFilename, ...format })
+  }
+  const dataFile = features['data-file']
+  if (typeof dataFile === 'string') references.push({ kind: 'data file', filename: dataFile })
+  return references
+}
+
+interface Evidence {
+  readonly signatures: readonly string[]
+  readonly wanted: string | undefined
+  readonly references: readonly Reference[]
+  readonly size: number
+  readonly info?: ImageInfo
+  readonly failure?: string
+}
+
+/** Why an image should not be used. */
+function judge({ signatures, wanted, references, size, info, failure }: Evidence): string[] {
+  const reasons: string[] = []
+  if (failure !== undefined) reasons.push(`it cannot be opened: ${failure}`)
+  const containers = signatures.filter((name) => !contentFormats.includes(name))
+  const named = wanted ?? info?.format
+  if (containers.length > 1) reasons.push(`it looks like ${list(containers)} at once`)
+  else if (containers.length === 1 && named !== undefined && containers[0] !== named) {
+    reasons.push(`it is taken for ${named}, but has the signature of ${containers[0]}`)
+  }
+  if (named !== 'raw' && containers.length > 0 && signatures.includes('iso9660')) {
+    reasons.push(`it looks like ${list([...containers, 'iso9660'])} at once`)
+  }
+  for (const { kind, filename } of references) reasons.push(`it refers to another file: ${kind} '${filename}'`)
+  if (info?.specific?.data.corrupt === true) reasons.push('it is marked as corrupt')
+  if (info !== undefined && info.format !== 'raw' && info.virtualSize > 2 ** 40 * 64) {
+    reasons.push(`its virtual size is ${humanSize(info.virtualSize)}, its file has ${humanSize(size)}`)
+  }
+  return [...new Set(reasons)]
+}
+
+function list(names: readonly string[]): string {
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
+}
+
+function members({ reasons, ...report }: Report): Record<string, unknown> {
+  return { verdict: reasons.length === 0 ? 'safe' : 'unsafe', reasons, ...report }
+}
+
+function text(report: Report, style: Style): string {
+  const { filename, reasons, references, signatures, features, format, virtualSize, fileSize, snapshots } = report
+  const verdict =
+    reasons.length === 0
+      ? `${style.green('✔ safe')}: it stands alone and is one thing only`
+      : `${style.red('✘ unsafe')}\n${reasons.map((reason) => `  ${style.red('-')} ${visibleLine(reason)}\n`).join('')}`.trimEnd()
+  const facts: [string, string][] = [
+    ['format', format ?? 'unknown'],
+    ['virtual size', virtualSize === undefined ? 'unknown' : `${humanSize(virtualSize)} (${virtualSize} bytes)`],
+    ['file size', `${humanSize(fileSize)} (${fileSize} bytes)`],
+    ['signatures', signatures.length === 0 ? 'none' : signatures.join(', ')],
+    ['snapshots', String(snapshots)],
+    ['references', references.length === 0 ? 'none' : references.map(referenceText).join('; ')],
+    ...Object.entries(features as Record<string, unknown>).map(([name, value]): [string, string] => [
+      name,
+      typeof value === 'object' ? JSON.stringify(value) : String(value),
+    ]),
+  ]
+  const lines = facts.map(([name, value]) => `  ${style.dim(`${name}:`.padEnd(18))} ${visibleLine(value)}\n`)
+  return `${style.bold(visibleLine(filename))}: ${verdict}\n${lines.join('')}`
+}
+
+function referenceText({ kind, filename, format }: Reference): string {
+  return `${kind} ${filename}${format === undefined ? '' : ` (${format})`}`
+}

@@ -1,0 +1,102 @@
+/** `diskgraph`: the commands of `dg-img` with colours, bars, aliases and advice, and a few of its own. */
+import type { Command } from '../command.ts'
+import { drivers, formatAliases } from '../drivers.ts'
+import { commands as imageCommands } from '../img/main.ts'
+import { CommandError, HelpRequested, UsageError } from '../messages.ts'
+import type { Terminal } from '../terminal.ts'
+import { version } from '../version.ts'
+import { nearest } from './nearest.ts'
+import { painted } from './paint.ts'
+
+/** The commands that `dg-img` does not have. */
+export const ownCommands: Readonly<Record<string, () => Promise<Command>>> = {
+  drivers: async () => (await import('./drivers.ts')).driversCommand,
+  inspect: async () => (await import('./inspect.ts')).inspect,
+  tour: async () => (await import('./tour.ts')).tour,
+  tree: async () => (await import('./tree.ts')).tree,
+}
+
+const commands: Readonly<Record<string, () => Promise<Command>>> = { ...imageCommands, ...ownCommands }
+
+/** Runs `diskgraph` with the words behind its name. */
+export async function runDiskgraph(words: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    return await dispatch(words, terminal)
+  } catch (error) {
+    if (error instanceof HelpRequested) {
+      const { printHelp } = await import('./help.ts')
+      printHelp(terminal)
+      return 0
+    }
+    throw terminal.signal.aborted ? error : withAdvice(error)
+  }
+}
+
+async function dispatch(words: readonly string[], terminal: Terminal): Promise<number> {
+  const { rest, style, color } = takeGlobalOptions(words)
+  const [name, ...args] = rest
+  if (name === undefined || name === 'help' || name === '-h' || name === '--help') throw new HelpRequested()
+  if (name === '-V' || name === '--version' || name === 'version') {
+    terminal.out(`${terminal.program} ${version}\n`)
+    return 0
+  }
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (load === undefined) throw unknownCommand(name)
+  const command = await load()
+  const shown = { ...terminal, progressStyle: style ?? terminal.progressStyle, color: terminal.color && color }
+  return command.run(withFormats(args), painted(shown, name))
+}
+
+interface GlobalOptions {
+  readonly rest: readonly string[]
+  readonly style: Terminal['progressStyle'] | undefined
+  readonly color: boolean
+}
+
+/** Takes `--progress=…` and `--no-color` out of the words; they may stand anywhere. */
+function takeGlobalOptions(words: readonly string[]): GlobalOptions {
+  let style: Terminal['progressStyle'] | undefined
+  let color = true
+  const end = words.indexOf('--') < 0 ? words.length : words.indexOf('--')
+  const rest = words.filter((word, i) => {
+    if (i >= end) return true
+    if (word === '--no-color') color = false
+    else if (word.startsWith('--progress=')) style = readProgress(word.slice('--progress='.length))
+    else return true
+    return false
+  })
+  return { rest, style, color }
+}
+
+function readProgress(value: string): Terminal['progressStyle'] {
+  if (value === 'auto' || value === 'json' || value === 'none') return value
+  throw new UsageError(`--progress is one of auto, json, none, not '${value}'`)
+}
+
+/** The words with the format's own name where an alias stands behind `-f`, `-F` or `-O`. */
+function withFormats(words: readonly string[]): string[] {
+  return words.map((word, i) => {
+    const attached = /^(-[fFO]|--format=)(.+)$/.exec(word)
+    if (attached !== null) return (attached[1] as string) + formatNamed(attached[2] as string)
+    return i > 0 && /^(-[fFO]|--format)$/.test(words[i - 1] as string) ? formatNamed(word) : word
+  })
+}
+
+function formatNamed(name: string): string {
+  return Object.hasOwn(formatAliases, name) ? (formatAliases[name] as string) : name
+}
+
+function unknownCommand(name: string): UsageError {
+  const near = nearest(name, Object.keys(commands))
+  return new UsageError(`there is no command '${name}'`, near === undefined ? {} : { hint: `did you mean '${near}'?` })
+}
+
+/** `error` with what to do about it, where that can be guessed: a format that is nearly spelt right. */
+function withAdvice(error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const [, word] = /Unknown (?:driver|file format) '([^']*)'/.exec(error.message) ?? []
+  if (word === undefined) return error
+  const near = nearest(word, [...drivers.map(({ name }) => name), ...Object.keys(formatAliases)])
+  if (near === undefined) return error
+  return new CommandError(error.message, { cause: error, hint: `did you mean '${near}'?` })
+}

@@ -1,0 +1,166 @@
+/** `tree`: an image and everything below it, drawn. */
+import { type Disk, type Edge, type Graph, resolveReference } from '@diskgraph/core'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { imageInfo } from '../image-info.ts'
+import { imageGrammar, ImageOptions, shareGrammar } from '../image-options.ts'
+import { messageOf, visibleLine } from '../messages.ts'
+import { openImage, openReason, type OpenRequest, withGraph } from '../opening.ts'
+import { humanSize } from '../sizes.ts'
+import type { Terminal } from '../terminal.ts'
+import { type Style, styleFor } from './style.ts'
+import { table } from './table.ts'
+
+const grammar = {
+  ...imageGrammar,
+  ...shareGrammar,
+  output: { long: 'output', argument: true },
+  json: { long: 'json' },
+} as const
+
+/** One image in the drawing. */
+interface Branch {
+  readonly name: string
+  readonly format?: string
+  readonly virtualSize?: number
+  readonly actualSize?: number
+  readonly snapshots?: number
+  /** What the image is to the one above: `backing`, or the name of a child. */
+  readonly role?: string
+  /** Why there is nothing below. */
+  readonly problem?: string
+  readonly below: Branch[]
+}
+
+/** Draws the chain. The exit code is 1 when a part of it is missing or loops. */
+export const tree: Command = {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const options = new ImageOptions()
+    const line = new CommandLine(grammar, words)
+    for (const option of line) {
+      if (option.name === 'json') options.json = true
+      else options.take(option)
+    }
+    const filename = options.oneFilename(line.operands)
+    options.checkFormat()
+    const request = { ...options.opening, filename, inspect: true, signal: terminal.signal }
+    const top = await withGraph(terminal, options.secrets, async (graph) => {
+      const disk = await openImage(graph, request)
+      return describe(graph, disk, new Map(), request)
+    })
+    terminal.out(options.json ? `${JSON.stringify(top, undefined, 2)}\n` : draw(top, styleFor(terminal)))
+    return isBroken(top) ? 1 : 0
+  },
+}
+
+/** The branch of an open image, which is closed on the way. `above` has the images above it, by identity. */
+async function describe(
+  graph: Graph,
+  disk: Disk,
+  above: ReadonlyMap<string, string>,
+  request: OpenRequest,
+  role?: string,
+): Promise<Branch> {
+  const info = await imageInfo(disk)
+  const identity = identityOf(disk)
+  const branch: Branch = {
+    name: info.filename,
+    format: info.format,
+    virtualSize: info.virtualSize,
+    ...(info.actualSize === undefined ? {} : { actualSize: info.actualSize }),
+    snapshots: info.snapshots.length,
+    ...(role === undefined ? {} : { role }),
+    below: [],
+  }
+  const children = [...disk.node.children.values()].filter(({ role: childRole }) => childRole !== 'storage')
+  for (const edge of children) branch.below.push(await describeChild(graph, edge, above, request))
+  await disk.close()
+  if (info.backingFilename === undefined) return branch
+  const chain = new Map(above).set(identity, info.filename)
+  branch.below.push(await describeBacking(graph, info.filename, info.backingFilename, info.backingFormat, chain, request))
+  return branch
+}
+
+async function describeChild(
+  graph: Graph,
+  { name, node }: Edge,
+  above: ReadonlyMap<string, string>,
+  request: OpenRequest,
+): Promise<Branch> {
+  const disk = await graph.attach(node, { permissions: 0 })
+  return describe(graph, disk, above, request, name)
+}
+
+async function describeBacking(
+  graph: Graph,
+  image: string,
+  reference: string,
+  format: string | undefined,
+  chain: ReadonlyMap<string, string>,
+  request: OpenRequest,
+): Promise<Branch> {
+  const known = format === undefined ? {} : { format }
+  const broken = (name: string, problem: string): Branch => ({ name, ...known, role: 'backing', problem, below: [] })
+  let filename: string
+  try {
+    filename = resolveReference(image, reference)
+  } catch (error) {
+    return broken(reference, messageOf(error))
+  }
+  let disk: Disk
+  try {
+    disk = await openImage(graph, { ...request, filename, format, imageOpts: false })
+  } catch (error) {
+    if (request.signal?.aborted) throw error
+    return broken(filename, reasonOf(error))
+  }
+  const loop = chain.has(identityOf(disk))
+  if (loop) {
+    await disk.close()
+    return broken(filename, 'the chain loops: this image is above already')
+  }
+  return describe(graph, disk, chain, request, 'backing')
+}
+
+function reasonOf(error: unknown): string {
+  const reason = error instanceof Error && error.cause !== undefined ? openReason(error.cause) : messageOf(error)
+  return reason.replace(/^Could not open '.*': /, '')
+}
+
+/** The string that tells the storage of an image from others. */
+function identityOf({ node, filename }: Disk): string {
+  const storage = node.children.get('file')?.node
+  return node.image.identity ?? storage?.image.identity ?? filename
+}
+
+function isBroken({ problem, below }: Branch): boolean {
+  return problem !== undefined || below.some(isBroken)
+}
+
+function draw(top: Branch, style: Style): string {
+  const rows: string[][] = []
+  const add = (branch: Branch, lead: string, below: string): void => {
+    rows.push(cells(branch, lead, style))
+    branch.below.forEach((child, i) => {
+      const last = i === branch.below.length - 1
+      add(child, below + (last ? '└─ ' : '├─ '), below + (last ? '   ' : '│  '))
+    })
+  }
+  add(top, '', '')
+  return table(rows, [2, 3])
+}
+
+function cells(branch: Branch, lead: string, style: Style): string[] {
+  const { name, format = '', virtualSize, actualSize, snapshots = 0, role, problem } = branch
+  const label = role === undefined || role === 'backing' ? '' : style.dim(`${role}: `)
+  const first = style.dim(lead) + label + (problem === undefined ? style.bold(visibleLine(name)) : style.red(visibleLine(name)))
+  if (problem !== undefined) return [first, style.dim(format), '', '', style.red(`✗ ${visibleLine(problem)}`)]
+  const taken = snapshots === 0 ? '' : `${snapshots} ${snapshots === 1 ? 'snapshot' : 'snapshots'}`
+  return [
+    first,
+    style.cyan(format),
+    virtualSize === undefined ? '' : humanSize(virtualSize),
+    actualSize === undefined ? '' : style.dim(`${humanSize(actualSize)} on disk`),
+    taken,
+  ]
+}

@@ -1,0 +1,77 @@
+/** Runs the same words with QEMU's tool and with ours, each in a folder of its own, and makes both results comparable. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { showFailure } from '../../src/messages.ts'
+import type { Terminal } from '../../src/terminal.ts'
+import { capturedTerminal } from '../captured-terminal.ts'
+
+/** What a program left behind. */
+export interface Result {
+  readonly stdout: string
+  readonly stderr: string
+  readonly code: number
+}
+
+/** Whether QEMU's tools are here. */
+export const hasQemu = existsSync('/usr/bin/qemu-img') && existsSync('/usr/bin/qemu-io')
+
+/** Makes two folders with the same content. */
+export class Twins {
+  readonly theirs = mkdtempSync(join(tmpdir(), 'diskgraph-theirs-'))
+  readonly ours = mkdtempSync(join(tmpdir(), 'diskgraph-ours-'))
+
+  /** Runs a shell script in both folders. */
+  prepare(script: string): void {
+    for (const cwd of [this.theirs, this.ours]) {
+      const { status, stderr } = spawnSync('sh', ['-ec', script], { cwd, encoding: 'utf8', timeout: 30_000 })
+      if (status !== 0) throw new Error(`cannot prepare: ${stderr}`)
+    }
+  }
+
+  /** Runs QEMU's `tool`. */
+  runTheirs(tool: string, words: readonly string[], input = ''): Result {
+    const done = spawnSync(tool, [...words], { cwd: this.theirs, encoding: 'latin1', input, timeout: 30_000 })
+    return this.#plain({ stdout: done.stdout, stderr: done.stderr, code: done.status ?? -1 })
+  }
+
+  /** Runs our program under the name `tool`. */
+  async runOurs(
+    tool: string,
+    program: (words: readonly string[], terminal: Terminal) => Promise<number>,
+    words: readonly string[],
+  ): Promise<Result> {
+    const terminal = capturedTerminal(tool)
+    const before = process.cwd()
+    process.chdir(this.ours)
+    let code: number
+    try {
+      code = await program(words, terminal)
+    } catch (error) {
+      code = showFailure(terminal, error)
+    } finally {
+      process.chdir(before)
+    }
+    return this.#plain({ stdout: terminal.stdout, stderr: terminal.stderr, code })
+  }
+
+  remove(): void {
+    rmSync(this.theirs, { recursive: true })
+    rmSync(this.ours, { recursive: true })
+  }
+
+  #plain({ stdout, stderr, code }: Result): Result {
+    const plain = (text: string): string =>
+      withoutTimes(text.replaceAll(this.theirs, 'FOLDER').replaceAll(this.ours, 'FOLDER').replace(/#block\d+/g, '#block'))
+    return { stdout: plain(stdout), stderr: plain(stderr), code }
+  }
+}
+
+/** Text without what differs from run to run. */
+export function withoutTimes(text: string): string {
+  return text
+    .replace(/1 ops; [0-9:.]+( sec)? \([^)]*\)/g, 'TIME')
+    .replace(/^(\d+,1),[0-9:.]+,[0-9.]+,[0-9.]+$/gm, '$1,TIME')
+    .replace(/Run completed in [0-9.]+ seconds\./g, 'Run completed in TIME seconds.')
+}

@@ -1,0 +1,18 @@
+import { defineConfig } from 'tsup'
+
+/**
+ * One entry per command, everything of the workspace bundled in, and a chunk of its own for each driver and each
+ * subcommand, so that a command reads from disk only what it runs. koffi is native and stays outside.
+ */
+export default defineConfig({
+  entry: { img: 'src/img.ts', io: 'src/io.ts', diskgraph: 'src/diskgraph.ts' },
+  format: ['esm'],
+  target: 'node20',
+  splitting: true,
+  treeshake: false,
+  minify: true,
+  noExternal: [/^@diskgraph\//],
+  external: ['koffi'],
+  clean: true,
+  dts: false,
+})

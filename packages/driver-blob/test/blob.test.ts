@@ -1,0 +1,44 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { openAsBlob } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Graph } from '@diskgraph/core'
+import { blob } from '@diskgraph/driver-blob'
+import { conformance } from '@diskgraph/driver-testkit'
+import { afterEach, describe, expect, it } from 'vitest'
+
+await conformance({
+  test: { describe, it },
+  driver: blob,
+  setUp({ size }) {
+    const content = Uint8Array.from({ length: size }, (_, i) => (i * 7 + (i >> 8)) & 255)
+    return { definition: { driver: 'blob', blob: new Blob([content]) }, content }
+  },
+})
+
+describe('blob', () => {
+  const graph = new Graph({ drivers: [blob] })
+  afterEach(() => graph.close())
+
+  it('is read-only and named after its file', async () => {
+    const disk = await graph.add({ driver: 'blob', blob: new File(['hello'], 'disk.img') })
+    expect(disk.readOnly).toBe(true)
+    expect(disk.filename).toBe('blob:disk.img')
+    expect(disk.size).toBe(5)
+  })
+
+  it('refuses what is not a Blob', async () => {
+    const opening = graph.addUnchecked({ driver: 'blob', blob: 'disk.img' })
+    await expect(opening).rejects.toMatchObject({ code: 'EINVAL', message: expect.stringContaining('a Blob') })
+  })
+
+  it('says ESTALE when the file behind it has changed', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'diskgraph-'))
+    const path = join(folder, 'disk.img')
+    await writeFile(path, 'first')
+    const disk = await graph.add({ driver: 'blob', blob: await openAsBlob(path) })
+    await writeFile(path, 'second, longer')
+    await expect(disk.read(0, new Uint8Array(5))).rejects.toMatchObject({ code: 'ESTALE' })
+    await rm(folder, { recursive: true })
+  })
+})

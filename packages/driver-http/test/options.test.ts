@@ -1,0 +1,101 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { Graph, isBlockError } from '@diskgraph/core'
+import { http, https } from '@diskgraph/driver-http'
+import { afterEach, describe, expect, it } from 'vitest'
+import { TestServer } from './server.ts'
+
+const graph = new Graph({ drivers: [http, https], onWarning: () => undefined })
+const qemuImg = '/usr/bin/qemu-img'
+const curlDriver = '/usr/lib/x86_64-linux-gnu/qemu/block-curl.so'
+const required = process.env.DISKGRAPH_REQUIRE_PEERS === '1'
+
+afterEach(() => graph.close())
+
+/** What our driver says about `options`, in QAPI's spelling, without what stands in front. */
+async function ours(options: Readonly<Record<string, string>>): Promise<string> {
+  try {
+    await graph.addQapi({ retries: 0, ...options })
+    return 'opened'
+  } catch (error) {
+    expect(isBlockError(error)).toBe(true)
+    return (error as Error).message.replace(/^Could not open '.*?': /, '')
+  }
+}
+
+/** What qemu-img says about the same. */
+async function qemus(options: Readonly<Record<string, string>>): Promise<string> {
+  const text = Object.entries(options)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',')
+  const failure = await promisify(execFile)(qemuImg, ['info', '--image-opts', text], { timeout: 20_000 }).catch(
+    (error: { stderr: string }) => error.stderr,
+  )
+  const lines = typeof failure === 'string' ? failure.split('\n') : []
+  return (lines.find((line) => line.includes('Could not open')) ?? 'opened').replace(/^.*?Could not open '.*?': /, '')
+}
+
+const url = 'http://127.0.0.1:1/x'
+
+describe('options', () => {
+  const wrong: readonly Readonly<Record<string, string>>[] = [
+    { driver: 'http', url: '' },
+    { driver: 'http', url: 'ftp://127.0.0.1/x' },
+    { driver: 'http', url: 'file:///etc/passwd' },
+    { driver: 'http', url: 'HTTP://127.0.0.1/x' },
+    { driver: 'http', url: 'https://127.0.0.1/x' },
+    { driver: 'https', url },
+    { driver: 'http', url, readahead: '1000' },
+    { driver: 'http', url, timeout: 'abc' },
+    { driver: 'http', url, timeout: '-1' },
+    { driver: 'http', url, timeout: '100000' },
+    { driver: 'http', url, cookie: 'a', 'cookie-secret': 'b' },
+    { driver: 'http', url, 'password-secret': 'none' },
+    { driver: 'http', url, 'cookie-secret': 'none' },
+    { driver: 'https', url: 'https://127.0.0.1:1/x', sslverify: 'maybe' },
+  ]
+  const peers = existsSync(qemuImg) && existsSync(curlDriver)
+  for (const options of wrong) {
+    const text = JSON.stringify(options)
+    it.skipIf(!peers && !required)(`${text} get the message of qemu-img`, async () => {
+      const expected = await qemus(options)
+      expect(expected).not.toBe('opened')
+      expect(await ours(options)).toBe(expected)
+    })
+  }
+
+  it('for a proxy are refused', async () => {
+    expect(await ours({ driver: 'http', url, 'proxy-username': 'x' })).toContain('proxies are not supported')
+    expect(await ours({ driver: 'http', url, 'proxy-password-secret': 'x' })).toContain('proxies are not supported')
+  })
+
+  it('of https are unknown to http', async () => {
+    expect(await ours({ driver: 'http', url, sslverify: 'off' })).toContain("Invalid parameter 'sslverify'")
+  })
+
+  it('that ask for writing are refused before anything is sent', async () => {
+    expect(await ours({ driver: 'http', url, 'read-only': 'off', 'auto-read-only': 'off' })).toBe(
+      'curl driver does not support writes',
+    )
+  })
+
+  it('name a server that is not there', async () => {
+    expect(await ours({ driver: 'http', url })).toBe('cannot connect to 127.0.0.1:1: connection refused')
+    expect(await ours({ driver: 'http', url: 'http://no-such-host.invalid/x' })).toMatch(/its name cannot be resolved/)
+  })
+
+  it.skipIf(!peers && !required)('of a good server show the same size here and in qemu-img', async () => {
+    await using server = await TestServer.start()
+    const size = 1_000_448
+    server.content = new Uint8Array(size)
+    server.behaviour = (request, response) => {
+      // QEMU asks by HEAD, and wants to be told of ranges.
+      if (request.method === 'GET') return true
+      response.writeHead(200, { 'accept-ranges': 'bytes', 'content-length': size }).end()
+    }
+    const { stdout } = await promisify(execFile)(qemuImg, ['info', '--output=json', server.url], { timeout: 20_000 })
+    const disk = await graph.add({ driver: 'http', url: server.url })
+    expect(JSON.parse(stdout)).toMatchObject({ 'virtual-size': disk.size, filename: disk.filename })
+  })
+})

@@ -1,0 +1,43 @@
+/** Reading and writing the big-endian fields of the format as numbers, and text. */
+import { BlockError, type ErrorCode } from '@diskgraph/core'
+import { highHalf, lowHalf } from './layout.ts'
+
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+const encoder = new TextEncoder()
+
+/** A view over the bytes of `buf`. */
+export function viewOf(buf: Uint8Array): DataView {
+  return new DataView(buf.buffer, buf.byteOffset, buf.byteLength)
+}
+
+/** The 64-bit field at `position`; infinite above 2^53 - 1, so that every check of a bound refuses it. */
+export function readU64(view: DataView, position: number): number {
+  const value = view.getUint32(position) * 0x1_0000_0000 + view.getUint32(position + 4)
+  return Number.isSafeInteger(value) ? value : Number.POSITIVE_INFINITY
+}
+
+/** Writes a safe integer as a 64-bit field. */
+export function writeU64(view: DataView, position: number, value: number): void {
+  view.setUint32(position, highHalf(value))
+  view.setUint32(position + 4, lowHalf(value))
+}
+
+/** Text in UTF-8; bytes that are none become replacement characters. */
+export function decodeText(buf: Uint8Array): string {
+  return decoder.decode(buf)
+}
+
+/** The bytes of `text` in UTF-8. */
+export function encodeText(text: string): Uint8Array {
+  return encoder.encode(text)
+}
+
+/** Throws an error of this format. */
+export function refuse(code: ErrorCode, message: string): never {
+  throw new BlockError(code, message)
+}
+
+/** Hexadecimal as in QEMU's messages: `0x200`, and `0` for nothing. */
+export function hex(n: number): string {
+  return n === 0 ? '0' : `0x${n.toString(16)}`
+}

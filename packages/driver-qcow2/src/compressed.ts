@@ -1,0 +1,110 @@
+/**
+ * Reading compressed clusters. Neighbours whose data stands behind each other in the file, as writers pack it, are
+ * read with one request and inflated at the same time.
+ *
+ *     ├ sector ┼ sector ┼ sector ┼ sector ┤
+ *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
+ */
+import { BlockError } from '@diskgraph/core'
+import { compressedDescriptor, entrySize } from './layout.ts'
+import { entryPlace, Kind, kindOf } from './map.ts'
+import { type Fan, settleAll } from './settle.ts'
+import type { Qcow2State } from './state.ts'
+
+/** Most bytes of compressed data that are read at once, and most clusters. */
+const maxRead = 2 * 1024 * 1024
+const maxClusters = 64
+
+interface Piece {
+  /** Place of the data in the file. */
+  readonly offset: number
+  readonly length: number
+  /** Where the wanted bytes start in the cluster, and where they go. */
+  readonly skip: number
+  readonly target: Uint8Array
+}
+
+/**
+ * Starts reading the compressed clusters from guest offset `offset` on into the start of `buf`, as requests of
+ * `fan`; returns how many bytes they cover. The slice of the L2 table is in memory.
+ */
+export function readCompressed(
+  state: Qcow2State,
+  offset: number,
+  buf: Uint8Array,
+  fan: Fan,
+  signal: AbortSignal | undefined,
+): number {
+  const { clusterSize } = state.geometry
+  const place = entryPlace(state, offset)
+  const { view } = state.store.l2.peek(place.slice)!
+  const pieces: Piece[] = []
+  let skip = offset - Math.floor(offset / clusterSize) * clusterSize
+  let covered = 0
+  for (let i = 0; i < Math.min(place.rest, maxClusters) && covered < buf.length; i++) {
+    const hi = view.getUint32(place.at + i * entrySize)
+    const lo = view.getUint32(place.at + i * entrySize + 4)
+    if (kindOf(hi, lo) !== Kind.compressed) break
+    const data = compressedDescriptor(state.geometry, hi, lo)
+    if (pieces.length > 0 && !follows(pieces, data.offset, data.length)) break
+    const length = Math.min(clusterSize - skip, buf.length - covered)
+    pieces.push({ ...data, skip, target: buf.subarray(covered, covered + length) })
+    covered += length
+    skip = 0
+  }
+  fan.add(readTogether(state, pieces, signal))
+  return covered
+}
+
+function follows(pieces: readonly Piece[], offset: number, length: number): boolean {
+  const first = pieces[0]!
+  const last = pieces.at(-1)!
+  return offset > last.offset && offset <= last.offset + last.length && offset + length - first.offset <= maxRead
+}
+
+async function readTogether(state: Qcow2State, pieces: readonly Piece[], signal?: AbortSignal): Promise<void> {
+  if (pieces.length === 1) return copyOut(await cachedCluster(state, pieces[0]!, signal), pieces[0]!)
+  const first = pieces[0]!
+  const last = pieces.at(-1)!
+  const data = await readData(state, first.offset, last.offset + last.length - first.offset, signal)
+  await settleAll(
+    pieces.map(async (piece) => {
+      const from = piece.offset - first.offset
+      copyOut(await inflate(state, data.subarray(from, from + piece.length)), piece)
+    }),
+  )
+}
+
+function cachedCluster(state: Qcow2State, piece: Piece, signal?: AbortSignal): Promise<Uint8Array> {
+  return state.compressed.get(piece.offset, async () =>
+    inflate(state, await readData(state, piece.offset, piece.length, signal)),
+  )
+}
+
+function copyOut(cluster: Uint8Array, piece: Piece): void {
+  piece.target.set(cluster.subarray(piece.skip, piece.skip + piece.target.length))
+}
+
+async function readData(
+  state: Qcow2State,
+  offset: number,
+  length: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  if (!Number.isSafeInteger(offset + length)) {
+    throw new BlockError('EIO', 'a compressed cluster points beyond the largest possible offset')
+  }
+  const held = state.file.debugEvent('read_compressed')
+  if (held !== undefined) await held
+  const data = new Uint8Array(length)
+  await state.frees.track(state.file.read(offset, data, 0, signal))
+  return data
+}
+
+async function inflate(state: Qcow2State, data: Uint8Array): Promise<Uint8Array> {
+  try {
+    return await state.zlib.inflate(data, state.geometry.clusterSize)
+  } catch (error) {
+    throw new BlockError('EIO', 'a compressed cluster cannot be decompressed', { cause: error })
+  }
+}

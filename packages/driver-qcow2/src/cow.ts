@@ -1,0 +1,126 @@
+/**
+ * The data of newly allocated clusters: what the request writes, and around it what the first and the last cluster
+ * held before. Small writes and their edges go out as one; edges that are zeroes and lie behind the end of the file
+ * are not written, since a file grows by zeroes.
+ *
+ *     first cluster                          last cluster
+ *     │ head      │ request …        … request │ tail     │
+ */
+import { findRun, Kind, newRun } from './map.ts'
+import { readRange } from './read.ts'
+import { Fan } from './settle.ts'
+import type { Qcow2State } from './state.ts'
+import type { NewClusters } from './write.ts'
+
+/** Requests of up to this many bytes are copied together with their edges. */
+const mergeLimit = 256 * 1024
+/** Zero edges from this size on are left to the storage where it can make zeroes without writing them. */
+const zeroesLimit = 64 * 1024
+
+interface Edge {
+  readonly offset: number
+  readonly length: number
+  readonly host: number
+  /** Reads as zeroes. */
+  readonly zero: boolean
+  /** Need not be written. */
+  readonly skip: boolean
+}
+
+/** Writes the data of new clusters and their edges. Everything has settled when this does. */
+export async function writeNewClusters(
+  state: Qcow2State,
+  taken: NewClusters,
+  data: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { allocation, offset, host } = taken
+  const { file, geometry } = state
+  const refusal = state.guardWrite(host, taken.clusters * geometry.clusterSize)
+  if (refusal !== undefined) await refusal
+  const start = host + (offset - allocation.start)
+  const tailOffset = offset + data.length
+  const head = await edge(state, taken, allocation.start, offset - allocation.start)
+  const tail = await edge(state, taken, tailOffset, allocation.end - tailOffset)
+  const held = file.debugEvent('write_aio')
+  if (held !== undefined) await held
+  if (head.skip && tail.skip) return file.write(start, data, 0, signal)
+  const before = head.skip ? 0 : head.length
+  const after = tail.skip ? 0 : tail.length
+  if (before + data.length + after <= mergeLimit) {
+    const merged = new Uint8Array(before + data.length + after)
+    await readEdges(state, head, tail, merged, signal)
+    merged.set(data, before)
+    return file.write(start - before, merged, 0, signal)
+  }
+  return writeApart(state, head, tail, start, data, signal)
+}
+
+async function edge(state: Qcow2State, taken: NewClusters, offset: number, length: number): Promise<Edge> {
+  const host = taken.host + (offset - taken.allocation.start)
+  if (length === 0) return { offset, length, host, zero: true, skip: true }
+  const zero = await readsAsZeroes(state, offset, length)
+  const fresh = !taken.reused && state.file.zeroInit && host >= state.file.size
+  return { offset, length, host, zero, skip: zero && fresh }
+}
+
+/** Whether a range inside one cluster is known to be zero without reading data. */
+export async function readsAsZeroes(state: Qcow2State, offset: number, length: number): Promise<boolean> {
+  const run = newRun()
+  await findRun(state, offset, length, run)
+  if (run.kind === Kind.zero || run.kind === Kind.zeroAllocated) return true
+  if (run.kind !== Kind.unallocated) return false
+  if (offset >= state.size) return true
+  const backing = state.backing()
+  return backing === undefined || offset >= backing.size
+}
+
+async function readEdges(
+  state: Qcow2State,
+  head: Edge,
+  tail: Edge,
+  merged: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const fan = new Fan()
+  const wanted = [
+    { edge: head, target: merged.subarray(0, head.length) },
+    { edge: tail, target: merged.subarray(merged.length - tail.length) },
+  ].filter(({ edge }) => !edge.skip && !edge.zero)
+  if (wanted.length === 0) return
+  const held = state.file.debugEvent('cow_read')
+  if (held !== undefined) await held
+  for (const { edge, target } of wanted) fan.add(readRange(state, edge.offset, target, signal))
+  await fan.finish()
+  const write = state.file.debugEvent('cow_write')
+  if (write !== undefined) await write
+}
+
+/** Writes a large request and its edges as separate requests. */
+async function writeApart(
+  state: Qcow2State,
+  head: Edge,
+  tail: Edge,
+  start: number,
+  data: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const fan = new Fan()
+  fan.add(state.file.write(start, data, 0, signal))
+  for (const edge of [head, tail]) if (!edge.skip) fan.add(copyEdge(state, edge, signal))
+  return fan.finish()
+}
+
+async function copyEdge(state: Qcow2State, edge: Edge, signal: AbortSignal | undefined): Promise<void> {
+  const { file } = state
+  if (edge.zero && edge.length >= zeroesLimit) return file.writeZeroes(edge.host, edge.length, 0, signal)
+  const copy = new Uint8Array(edge.length)
+  if (!edge.zero) {
+    const held = file.debugEvent('cow_read')
+    if (held !== undefined) await held
+    await readRange(state, edge.offset, copy, signal)
+  }
+  const held = file.debugEvent('cow_write')
+  if (held !== undefined) await held
+  await file.write(edge.host, copy, 0, signal)
+}

@@ -1,0 +1,30 @@
+/** The descriptor of this driver, for a platform's zlib. */
+import type { DriverDescriptor } from '@diskgraph/core'
+import { checkCreateOptions, create } from './create.ts'
+import { hasMagic } from './header.ts'
+import { InspectedImage, Qcow2Image } from './image.ts'
+import { activate, openState, unsupportedFeature } from './open.ts'
+import { createOptions, openOptions } from './options.ts'
+import type { Zlib } from './zlib.ts'
+
+/** Makes the descriptor. */
+export function qcow2Driver(zlib: Zlib): DriverDescriptor {
+  return {
+    name: 'qcow2',
+    kind: 'format',
+    description: "QEMU's copy-on-write image format, versions 2 and 3.",
+    options: openOptions,
+    createOptions,
+    probe: (head) => (hasMagic(head) ? 100 : 0),
+    open: async (context) => {
+      const state = await openState(context, zlib)
+      if (unsupportedFeature(state.header.value) !== undefined) return new InspectedImage(state)
+      if (!context.readOnly && !context.inspect && !context.check) await activate(state)
+      return new Qcow2Image(state)
+    },
+    validateCreate: (options) => {
+      checkCreateOptions(options)
+    },
+    create: (context) => create(context, zlib),
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * The image header: parsing with every check that needs nothing but the header, and writing it back.
+ *
+ * The message texts are those that clients of QEMU's tools match. Nothing is allocated from a length in the image
+ * before that length has been checked; a 64-bit field above 2^53 - 1 is refused here and nowhere later.
+ */
+import { alignUp, BlockError } from '@diskgraph/core'
+import { decodeText, encodeText, readU64, refuse, viewOf, writeU64 } from './bytes.ts'
+import { checkFeatures, checkTables } from './header-checks.ts'
+import {
+  featureNames,
+  findExtension,
+  type HeaderExtension,
+  parseExtensions,
+  serializeExtensions,
+  serializeFeatureNames,
+  withExtension,
+} from './header-extensions.ts'
+import {
+  ExtensionType,
+  HeaderField,
+  headerLengthV2,
+  headerLengthV3,
+  magic,
+  maxBackingFileSize,
+  maxClusterBits,
+  maxRefcountOrder,
+  minClusterBits,
+  minHeaderLengthV3,
+  refcountOrderV2,
+} from './layout.ts'
+
+/** The header of an image, as numbers. Version 2 images have the version 3 fields with their implied values. */
+export interface Header {
+  readonly version: 2 | 3
+  readonly clusterBits: number
+  readonly size: number
+  readonly cryptMethod: number
+  /** Entries of the active L1 table. */
+  readonly l1Size: number
+  readonly l1TableOffset: number
+  readonly refcountTableOffset: number
+  readonly refcountTableClusters: number
+  readonly nbSnapshots: number
+  readonly snapshotsOffset: number
+  readonly incompatibleFeatures: bigint
+  readonly compatibleFeatures: bigint
+  readonly autoclearFeatures: bigint
+  readonly refcountOrder: number
+  readonly headerLength: number
+  readonly compressionType: number
+  /** Bytes of the header behind compression_type that no version known here defines; preserved. */
+  readonly extraFields: Uint8Array
+  /** Backing file name as it is written; undefined: none. */
+  readonly backingFile: string | undefined
+  /** The bytes of the name, which need not be UTF-8; written back as they are. */
+  readonly backingFileBytes: Uint8Array | undefined
+  readonly backingFormat: string | undefined
+  /** All header extensions in order, known and unknown. */
+  readonly extensions: readonly HeaderExtension[]
+}
+
+/** How many bytes of the file the header can take at most: its first cluster. */
+export function headerRegion(head: Uint8Array): number {
+  const clusterBits = head.byteLength >= headerLengthV2 ? viewOf(head).getUint32(HeaderField.clusterBits) : 0
+  if (clusterBits < minClusterBits || clusterBits > maxClusterBits) return headerLengthV2
+  return 2 ** clusterBits
+}
+
+/** Whether `head` starts like a qcow2 image of version 2 or 3. */
+export function hasMagic(head: Uint8Array): boolean {
+  if (head.byteLength < 8) return false
+  const view = viewOf(head)
+  return view.getUint32(HeaderField.magic) === magic && view.getUint32(HeaderField.version) >= 2
+}
+
+/**
+ * Parses and checks the header in the first cluster of a file, `region`, which is padded with zeroes where the
+ * file is shorter. EINVAL or ENOTSUP with the reason.
+ */
+export function parseHeader(region: Uint8Array, fileSize: number): Header {
+  const view = viewOf(region)
+  if (fileSize < headerLengthV2) refuse('EINVAL', fileSize < 4 || view.getUint32(0) !== magic ? notQcow2 : tooShort)
+  if (view.getUint32(HeaderField.magic) !== magic) refuse('EINVAL', notQcow2)
+  const version = view.getUint32(HeaderField.version)
+  if (version !== 2 && version !== 3) refuse('ENOTSUP', `Unsupported qcow2 version ${version}`)
+  const clusterBits = view.getUint32(HeaderField.clusterBits)
+  if (clusterBits < minClusterBits || clusterBits > maxClusterBits) {
+    refuse('EINVAL', `Unsupported cluster size: 2^${clusterBits}`)
+  }
+  const headerLength = version === 2 ? headerLengthV2 : view.getUint32(HeaderField.headerLength)
+  if (version === 3 && (headerLength < minHeaderLengthV3 || fileSize < minHeaderLengthV3)) refuse('EINVAL', tooShort)
+  if (headerLength > 2 ** clusterBits) refuse('EINVAL', 'qcow2 header exceeds cluster size')
+  const backingFileOffset = readU64(view, HeaderField.backingFileOffset)
+  if (backingFileOffset > 2 ** clusterBits) refuse('EINVAL', 'Invalid backing file offset')
+  const extensionsEnd = backingFileOffset === 0 ? 2 ** clusterBits : backingFileOffset
+  const extensionsStart = Math.min(headerLength, extensionsEnd)
+  const fields = parseFields(view, version, headerLength)
+  const extensions = parseExtensions(region.subarray(extensionsStart, extensionsEnd), fields.cryptMethod)
+  checkFeatures(fields, extensions)
+  if (fields.refcountOrder > maxRefcountOrder) {
+    refuse('EINVAL', 'Reference count entry width too large; may not exceed 64 bits')
+  }
+  checkTables(fields)
+  const backingFileBytes = parseBackingFile(region, view, backingFileOffset)
+  const format = findExtension(extensions, ExtensionType.backingFormat)
+  return {
+    ...fields,
+    version,
+    headerLength,
+    extraFields: region.slice(Math.min(headerLength, HeaderField.compressionType + 1), headerLength),
+    backingFileBytes,
+    backingFile: backingFileBytes && decodeText(backingFileBytes),
+    backingFormat: format && decodeText(format.data),
+    extensions,
+  }
+}
+
+const notQcow2 = 'Image is not in qcow2 format'
+const tooShort = 'qcow2 header too short'
+
+/** The fields of a header that are plain numbers. */
+export type HeaderFields = Omit<
+  Header,
+  'headerLength' | 'extraFields' | 'backingFile' | 'backingFileBytes' | 'backingFormat' | 'extensions'
+>
+
+function parseFields(view: DataView, version: 2 | 3, headerLength: number): HeaderFields {
+  const three = version === 3
+  return {
+    version,
+    clusterBits: view.getUint32(HeaderField.clusterBits),
+    size: readU64(view, HeaderField.size),
+    cryptMethod: view.getUint32(HeaderField.cryptMethod),
+    l1Size: view.getUint32(HeaderField.l1Size),
+    l1TableOffset: readU64(view, HeaderField.l1TableOffset),
+    refcountTableOffset: readU64(view, HeaderField.refcountTableOffset),
+    refcountTableClusters: view.getUint32(HeaderField.refcountTableClusters),
+    nbSnapshots: view.getUint32(HeaderField.nbSnapshots),
+    snapshotsOffset: readU64(view, HeaderField.snapshotsOffset),
+    incompatibleFeatures: three ? view.getBigUint64(HeaderField.incompatibleFeatures) : 0n,
+    compatibleFeatures: three ? view.getBigUint64(HeaderField.compatibleFeatures) : 0n,
+    autoclearFeatures: three ? view.getBigUint64(HeaderField.autoclearFeatures) : 0n,
+    refcountOrder: three ? view.getUint32(HeaderField.refcountOrder) : refcountOrderV2,
+    compressionType: headerLength > HeaderField.compressionType ? view.getUint8(HeaderField.compressionType) : 0,
+  }
+}
+
+function parseBackingFile(region: Uint8Array, view: DataView, offset: number): Uint8Array | undefined {
+  if (offset === 0) return undefined
+  const length = view.getUint32(HeaderField.backingFileSize)
+  if (length > Math.min(maxBackingFileSize, region.byteLength - offset)) refuse('EINVAL', 'Backing file name too long')
+  return length === 0 ? undefined : region.slice(offset, offset + length)
+}
+
+/**
+ * The bytes of the header with extensions and backing file name, to be written at offset 0 in one write.
+ * ENOSPC when they do not fit into one cluster.
+ */
+export function serializeHeader(header: Header): Uint8Array {
+  const clusterSize = 2 ** header.clusterBits
+  const length = serializedLength(header)
+  const extensions = serializeExtensions(header.extensions)
+  const backing = header.backingFileBytes
+  const total = length + extensions.byteLength + (backing?.byteLength ?? 0)
+  if (total > clusterSize) {
+    throw new BlockError(
+      'ENOSPC',
+      `cannot write the qcow2 header: it needs ${total} bytes, a cluster has ${clusterSize}`,
+    )
+  }
+  const bytes = new Uint8Array(alignUp(total, 8) > clusterSize ? total : alignUp(total, 8))
+  writeFields(bytes, header, length)
+  bytes.set(extensions, length)
+  if (backing !== undefined) {
+    const at = length + extensions.byteLength
+    bytes.set(backing, at)
+    const view = viewOf(bytes)
+    writeU64(view, HeaderField.backingFileOffset, at)
+    view.setUint32(HeaderField.backingFileSize, backing.byteLength)
+  }
+  return bytes
+}
+
+function serializedLength(header: Header): number {
+  if (header.version === 2) return headerLengthV2
+  return Math.max(headerLengthV3, header.headerLength)
+}
+
+function writeFields(bytes: Uint8Array, header: Header, length: number): void {
+  const view = viewOf(bytes)
+  view.setUint32(HeaderField.magic, magic)
+  view.setUint32(HeaderField.version, header.version)
+  view.setUint32(HeaderField.clusterBits, header.clusterBits)
+  writeU64(view, HeaderField.size, header.size)
+  view.setUint32(HeaderField.cryptMethod, header.cryptMethod)
+  view.setUint32(HeaderField.l1Size, header.l1Size)
+  writeU64(view, HeaderField.l1TableOffset, header.l1TableOffset)
+  writeU64(view, HeaderField.refcountTableOffset, header.refcountTableOffset)
+  view.setUint32(HeaderField.refcountTableClusters, header.refcountTableClusters)
+  view.setUint32(HeaderField.nbSnapshots, header.nbSnapshots)
+  writeU64(view, HeaderField.snapshotsOffset, header.snapshotsOffset)
+  if (header.version === 2) return
+  view.setBigUint64(HeaderField.incompatibleFeatures, header.incompatibleFeatures)
+  view.setBigUint64(HeaderField.compatibleFeatures, header.compatibleFeatures)
+  view.setBigUint64(HeaderField.autoclearFeatures, header.autoclearFeatures)
+  view.setUint32(HeaderField.refcountOrder, header.refcountOrder)
+  view.setUint32(HeaderField.headerLength, length)
+  view.setUint8(HeaderField.compressionType, header.compressionType)
+  bytes.set(header.extraFields, HeaderField.compressionType + 1)
+}
+
+/** The header with another backing reference; undefined: none. EINVAL when the name or format is too long. */
+export function withBacking(header: Header, name: string | undefined, format: string | undefined): Header {
+  const bytes = name === undefined || name === '' ? undefined : encodeText(name)
+  if (bytes !== undefined && bytes.byteLength > maxBackingFileSize) refuse('EINVAL', 'Backing file name too long')
+  const data = format === undefined || bytes === undefined ? undefined : encodeText(format)
+  return {
+    ...header,
+    backingFile: bytes && name,
+    backingFileBytes: bytes,
+    backingFormat: data && format,
+    extensions: withExtension(header.extensions, ExtensionType.backingFormat, data),
+  }
+}
+
+/** The extensions of a new image: the feature name table, where the cluster has room for it. */
+export function initialExtensions(version: 2 | 3, clusterBits: number): HeaderExtension[] {
+  if (version === 2 || clusterBits < 12) return []
+  return [{ type: ExtensionType.featureNames, data: serializeFeatureNames(featureNames) }]
+}

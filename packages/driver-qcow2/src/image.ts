@@ -1,0 +1,194 @@
+/** An open qcow2 image: the operations of this folder as the methods that the core calls. */
+import {
+  BlockError,
+  type BlockStatus,
+  type CheckOptions,
+  type DriverInfo,
+  Flag,
+  type ImageCheck,
+  type Limits,
+  type OpenImage,
+  type PreparedReopen,
+  type ReopenChange,
+  type TruncateOptions,
+} from '@diskgraph/core'
+import { checkImage } from './check.ts'
+import { writeCompressed } from './compress.ts'
+import { discardRange } from './discard.ts'
+import { withBacking } from './header.ts'
+import { imageInfo } from './info.ts'
+import { activate, checkWritable, unsupportedFeature } from './open.ts'
+import { runtimeOptions } from './options.ts'
+import { readRange } from './read.ts'
+import { makeEmpty, truncate } from './resize.ts'
+import type { Qcow2State } from './state.ts'
+import { blockStatus } from './status.ts'
+import { writeRange } from './write.ts'
+import { zeroRange } from './zeroes.ts'
+
+/** See the top of this file. */
+export class Qcow2Image implements OpenImage {
+  readonly writeFlags = Flag.Compressed | Flag.Unchanged
+  readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
+  readonly limits: Partial<Limits>
+  private readonly state: Qcow2State
+  /** The image was reopened for writing: what has to happen before the first write has not happened yet. */
+  private inactive = false
+  private activating: Promise<void> | undefined
+  private cleaner: ReturnType<typeof setInterval> | undefined
+
+  constructor(state: Qcow2State) {
+    this.state = state
+    const { clusterSize } = state.geometry
+    this.limits = { alignment: 1, discardAlignment: clusterSize, optimalTransfer: clusterSize }
+    this.startCleaner()
+  }
+
+  get size(): number {
+    return this.state.size
+  }
+
+  read(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
+    return readRange(this.state, offset, buf, signal)
+  }
+
+  write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    if (this.inactive) return this.activate().then(() => this.write(offset, buf, flags, signal))
+    if ((flags & Flag.Compressed) !== 0) return writeCompressed(this.state, offset, buf, signal)
+    return writeRange(this.state, offset, buf, signal)
+  }
+
+  async writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    if (this.inactive) await this.activate()
+    return zeroRange(this.state, offset, length, flags, signal)
+  }
+
+  async discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    if (this.inactive) await this.activate()
+    return discardRange(this.state, offset, length, { full: false, reason: 'request' }, signal)
+  }
+
+  async flush(): Promise<void> {
+    const { state } = this
+    if (state.readOnly) return
+    state.checkUsable()
+    const held = state.file.debugEvent('flush_to_os')
+    if (held !== undefined) await held
+    if (!state.store.mappingDirty && !state.store.refcountsDirty && state.frees.empty) return
+    await state.exclusively(() => state.commitMetadata())
+  }
+
+  blockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return blockStatus(this.state, offset, length)
+  }
+
+  async truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {
+    if (this.inactive) await this.activate()
+    return truncate(this.state, size, options, signal)
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.cleaner)
+    const { state } = this
+    if (state.readOnly || this.inactive || state.corruption.broken) return
+    await state.exclusively(() => state.makeClean())
+  }
+
+  async invalidateCache(): Promise<void> {
+    this.state.store.l2.invalidate()
+    this.state.store.blocks.invalidate()
+    this.state.compressed.clear()
+  }
+
+  info(): Promise<DriverInfo> {
+    return imageInfo(this.state)
+  }
+
+  async check(options: CheckOptions): Promise<ImageCheck> {
+    if (this.inactive && options.repair !== 'none') await this.activate()
+    return checkImage(this.state, options)
+  }
+
+  async changeBacking(filename: string | undefined, format: string | undefined): Promise<void> {
+    if (this.inactive) await this.activate()
+    const { state } = this
+    state.checkUsable()
+    const changed = withBacking(state.header.value, filename, format)
+    await state.exclusively(async () => {
+      await state.header.update(changed)
+      await state.store.flushFile()
+    })
+  }
+
+  async makeEmpty(): Promise<void> {
+    if (this.inactive) await this.activate()
+    return makeEmpty(this.state)
+  }
+
+  async reopen(change: ReopenChange): Promise<PreparedReopen> {
+    const { state } = this
+    const opens = state.readOnly && !change.readOnly
+    if (opens) checkWritable(state.header.value, change.options.repair === true)
+    const unmap = state.options.passDiscard.request
+    const options = runtimeOptions(change.options, state.geometry, state.size, unmap)
+    if (options.l2SliceSize !== state.options.l2SliceSize) {
+      throw new BlockError('EINVAL', "the option 'l2-cache-entry-size' cannot be changed")
+    }
+    if (!state.readOnly && change.readOnly && !this.inactive) await state.exclusively(() => state.makeClean())
+    return {
+      commit: () => {
+        state.applyOptions(options, change.readOnly)
+        if (opens) this.inactive = true
+        this.startCleaner()
+      },
+      abort: () => {},
+    }
+  }
+
+  /** Does once what must come before the first write. */
+  private activate(): Promise<void> {
+    this.activating ??= activate(this.state)
+      .then(() => {
+        this.inactive = false
+      })
+      .finally(() => {
+        this.activating = undefined
+      })
+    return this.activating
+  }
+
+  /** Drops cached tables that nobody uses any more, now and then. */
+  private startCleaner(): void {
+    clearInterval(this.cleaner)
+    const { cacheCleanInterval } = this.state.options
+    if (cacheCleanInterval === 0) return
+    const milliseconds = Math.min(cacheCleanInterval * 1000, 0x7fffffff)
+    this.cleaner = setInterval(() => {
+      this.state.store.l2.clean()
+      this.state.store.blocks.clean()
+    }, milliseconds)
+    if (typeof this.cleaner === 'object') this.cleaner.unref()
+  }
+}
+
+/** An image that can only be looked at: it uses a feature that is not supported yet, or was opened to inspect it. */
+export class InspectedImage implements OpenImage {
+  private readonly state: Qcow2State
+
+  constructor(state: Qcow2State) {
+    this.state = state
+  }
+
+  get size(): number {
+    return this.state.size
+  }
+
+  read(): Promise<void> {
+    const feature = unsupportedFeature(this.state.header.value)
+    return Promise.reject(new BlockError('ENOTSUP', `the image uses ${feature}, which is not supported yet`))
+  }
+
+  info(): Promise<DriverInfo> {
+    return imageInfo(this.state)
+  }
+}

@@ -1,0 +1,9 @@
+/** QEMU's copy-on-write image format for Node. */
+import type { DriverDescriptor } from '@diskgraph/core'
+import { qcow2Driver } from './driver.ts'
+import { nodeZlib } from './zlib-node.ts'
+
+export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'
+
+/** The driver `qcow2`. */
+export const qcow2: DriverDescriptor = qcow2Driver(nodeZlib)

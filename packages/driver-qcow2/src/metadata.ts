@@ -1,0 +1,132 @@
+/**
+ * The metadata that is cached for writing, and the order in which it reaches the disk. Nothing else in this driver
+ * knows that order.
+ *
+ *     refcount blocks ──flush──▶ refcount table ──flush──▶ L2 slices ──flush──▶ L1 table ──flush──▶ decrements
+ *                                guest data    ───────────┘
+ *
+ * - Increments of refcounts may be written at any time: alone they are leaks. A refcount table entry is written
+ *   when its block is safe, an L2 entry when the refcounts it relies on and the data it points to are safe, an L1
+ *   entry when its L2 table is safe. A flush of the file stands between two stages only if the earlier one wrote.
+ * - Decrements are not made in memory before the mapping that no longer needs the clusters is safe on disk: freed
+ *   clusters wait in {@link PendingFrees}. So refcounts never depend on L2 tables, there are no cycles of
+ *   dependencies, and a freed cluster, which a crash may bring back, is not overwritten before that.
+ * - With lazy refcounts the dirty bit stands for the first two stages, which are then left to `close`.
+ *
+ * After a crash there can be refcounts that are too high (leaks), never too low. All methods that write run under
+ * the image's mutex.
+ */
+import type { ChildHandle } from '@diskgraph/core'
+import type { TableCache } from './cache.ts'
+import { type OverlapGuard, Structure } from './overlap.ts'
+import type { RootTable } from './root-table.ts'
+
+/** See the top of this file. */
+export class MetadataStore {
+  /** Slices of L2 tables. */
+  readonly l2: TableCache
+  /** Refcount blocks. */
+  readonly blocks: TableCache
+  /** The active L1 table. */
+  l1: RootTable
+  refcountTable: RootTable
+  /** Refcounts need not be accurate on disk: the dirty bit is set there. */
+  lazy = false
+  private readonly file: ChildHandle
+  private readonly overlap: OverlapGuard
+  /** Something that an L2 entry relies on was written and may not be safe yet. */
+  private unsafe = false
+  private readonly guardL1 = (offset: number, length: number) => this.overlap.check(Structure.activeL1, offset, length)
+  private readonly guardTable = (offset: number, length: number) =>
+    this.overlap.check(Structure.refcountTable, offset, length)
+
+  constructor(
+    file: ChildHandle,
+    overlap: OverlapGuard,
+    caches: { readonly l2: TableCache; readonly blocks: TableCache },
+    tables: { readonly l1: RootTable; readonly refcountTable: RootTable },
+  ) {
+    this.file = file
+    this.overlap = overlap
+    this.l2 = caches.l2
+    this.blocks = caches.blocks
+    this.l1 = tables.l1
+    this.refcountTable = tables.refcountTable
+  }
+
+  /** Whether L1 or L2 entries wait to be written. */
+  get mappingDirty(): boolean {
+    return this.l2.dirty || this.l1.dirty
+  }
+
+  /** Whether refcounts wait to be written. */
+  get refcountsDirty(): boolean {
+    return this.blocks.dirty || this.refcountTable.dirty
+  }
+
+  /** Guest data was written that an L2 entry is about to point to. */
+  noteData(): void {
+    this.unsafe = true
+  }
+
+  /** Makes everything written so far safe. */
+  async flushFile(): Promise<void> {
+    const held = this.file.debugEvent('flush_to_disk')
+    if (held !== undefined) await held
+    await this.file.flush()
+    this.unsafe = false
+  }
+
+  /** Writes refcount blocks, then, when they are safe, the table entries that point to new ones. */
+  async writeRefcounts(): Promise<void> {
+    if (this.blocks.dirty) {
+      this.unsafe = true
+      await this.blocks.writeDirty()
+    }
+    if (this.refcountTable.dirty) {
+      if (this.unsafe) await this.flushFile()
+      this.unsafe = true
+      await this.refcountTable.write(this.file, 'refblock_alloc.hookup', this.guardTable)
+    }
+  }
+
+  /** Writes L2 slices and L1 entries, after what they rely on. They are not flushed when this resolves. */
+  async writeMapping(): Promise<void> {
+    if (!this.mappingDirty) return
+    if (!this.lazy) await this.writeRefcounts()
+    if (this.l2.dirty) {
+      if (this.unsafe) await this.flushFile()
+      this.unsafe = true
+      await this.l2.writeDirty()
+    }
+    if (this.l1.dirty) {
+      if (this.unsafe) await this.flushFile()
+      this.unsafe = true
+      await this.l1.write(this.file, 'l1_update', this.guardL1)
+    }
+  }
+
+  /** Changes an entry of the active L1 table; written later. `offset` 0 removes the L2 table. */
+  setL1Entry(index: number, offset: number, flags: number): void {
+    this.overlap.l2TableMoved(this.l1.offsetAt(index), offset)
+    this.l1.set(index, offset, flags)
+  }
+
+  /** Changes an entry of the refcount table; written later. */
+  setRefcountTableEntry(index: number, offset: number): void {
+    this.overlap.refcountBlockMoved(this.refcountTable.offsetAt(index), offset)
+    this.refcountTable.set(index, offset, 0)
+  }
+
+  /** Another active L1 table took the place of the old one, on disk too. */
+  replaceL1(table: RootTable): void {
+    this.l1 = table
+    this.overlap.tablesReplaced()
+  }
+
+  /** Another refcount table took the place of the old one, on disk too. */
+  replaceRefcountTable(table: RootTable): void {
+    this.refcountTable = table
+    this.overlap.tablesReplaced()
+  }
+}

@@ -1,0 +1,128 @@
+/** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
+import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@diskgraph/core'
+import { readU64, refuse, viewOf } from './bytes.ts'
+import { type Header, headerRegion, parseHeader } from './header.ts'
+import { hasFeature } from './header-checks.ts'
+import { findExtension } from './header-extensions.ts'
+import {
+  AutoclearBit,
+  CompressionType,
+  CryptMethod,
+  ExtensionType,
+  entrySize,
+  geometryOf,
+  headerLengthV2,
+  IncompatibleBit,
+} from './layout.ts'
+import { runtimeOptions } from './options.ts'
+import { repairDirty } from './check.ts'
+import { loadSnapshotTable } from './snapshot-store.ts'
+import { Qcow2State } from './state.ts'
+import { readTable } from './tables.ts'
+import type { Zlib } from './zlib.ts'
+
+/** Reads the header of `file`, padded with zeroes to a cluster. */
+export async function readHeader(file: ChildHandle): Promise<Header> {
+  const start = new Uint8Array(headerLengthV2)
+  if (file.size > 0) await file.read(0, start)
+  const region = new Uint8Array(headerRegion(start))
+  const inside = Math.min(region.byteLength, file.size)
+  if (inside > 0) await file.read(0, region.subarray(0, inside))
+  return parseHeader(region, file.size)
+}
+
+/** Opens an image that is in a state to be used; repairs and marks on disk are the business of `activate`. */
+export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2State> {
+  const file = context.children.require('file')
+  const header = await readHeader(file)
+  if (!context.inspect) refuseUnsupported(header, context)
+  if (!context.readOnly && !context.inspect) checkWritable(header, context.check)
+  const geometry = geometryOf(header.clusterBits, header.refcountOrder)
+  const options = runtimeOptions(context.options, geometry, header.size, context.discard === 'unmap')
+  const l1 = await reading('L1 table', () => readTable(file, header.l1TableOffset, header.l1Size))
+  const entries = (header.refcountTableClusters * geometry.clusterSize) / entrySize
+  const refcountTable = await reading('refcount table', async () => {
+    const held = file.debugEvent('reftable_load')
+    if (held !== undefined) await held
+    return readTable(file, header.refcountTableOffset, entries)
+  })
+  await openBacking(context, header)
+  const state = new Qcow2State({
+    file,
+    header,
+    l1,
+    refcountTable,
+    options,
+    host: context,
+    zlib,
+    readOnly: context.readOnly,
+    backing: () => context.children.get('backing'),
+  })
+  try {
+    await loadSnapshotTable(state)
+  } catch (error) {
+    if (!context.check) throw error
+  }
+  const bitmaps = findExtension(header.extensions, ExtensionType.bitmaps)
+  if (bitmaps !== undefined) {
+    const view = viewOf(bitmaps.data)
+    const [offset, length] = [readU64(view, 16), readU64(view, 8)]
+    if (Number.isSafeInteger(offset + length)) state.overlap.bitmapDirectory = { offset, length }
+  }
+  return state
+}
+
+async function reading<Result>(what: string, read: () => Promise<Result>): Promise<Result> {
+  try {
+    return await read()
+  } catch (error) {
+    throw new BlockError(errorCodeOf(error), `Could not read qcow2 ${what}`, { cause: error })
+  }
+}
+
+/** What an image uses that cannot be read yet; undefined: nothing. */
+export function unsupportedFeature(header: Header): string | undefined {
+  if (header.cryptMethod !== CryptMethod.none) return 'an encrypted image'
+  if (hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) return 'an external data file'
+  if (hasFeature(header.incompatibleFeatures, IncompatibleBit.extendedL2)) return 'extended L2 entries'
+  if (header.compressionType === CompressionType.zstd) return 'zstd compression'
+  return undefined
+}
+
+function refuseUnsupported(header: Header, context: OpenContext): void {
+  const feature = unsupportedFeature(header)
+  if (feature !== undefined) refuse('ENOTSUP', `the image uses ${feature}, which is not supported yet`)
+  if (context.options.encrypt !== undefined) refuse('EINVAL', 'encryption is not supported yet, and the image has none')
+  if (context.children.get('dataFile') !== undefined) {
+    refuse('EINVAL', "'data-file' can only be set for images with an external data file")
+  }
+}
+
+/** Refuses to write to an image that is marked as corrupt, unless it is to be repaired. */
+export function checkWritable(header: Header, repair: boolean): void {
+  if (hasFeature(header.incompatibleFeatures, IncompatibleBit.corrupt) && !repair) {
+    refuse('EACCES', 'qcow2: Image is corrupt; cannot be opened read/write')
+  }
+}
+
+async function openBacking(context: OpenContext, header: Header): Promise<void> {
+  if (header.backingFile === undefined || context.inspect) return
+  const { backingFile: filename, backingFormat } = header
+  await context.reference('backing', backingFormat === undefined ? { filename } : { filename, format: backingFormat })
+}
+
+/**
+ * Before the first write (but of a check): clears the feature bits that a writer has to clear, and takes in hand an image whose
+ * refcounts were left unfinished.
+ */
+export async function activate(state: Qcow2State): Promise<void> {
+  const { header } = state
+  if (hasFeature(header.value.autoclearFeatures, AutoclearBit.bitmaps)) {
+    state.host.warn('the image has persistent bitmaps, which are not supported yet: writing makes them invalid')
+  }
+  if (header.value.autoclearFeatures !== 0n) {
+    await header.update({ autoclearFeatures: 0n })
+    await state.store.flushFile()
+  }
+  if (header.dirty) await repairDirty(state)
+}

@@ -1,0 +1,304 @@
+/** Options of the driver: schemas, types, and what the cache options come to. */
+import { BlockError, type Child, type OptionalChild, type OptionSchemas } from '@diskgraph/core'
+import type { FreeReason } from './frees.ts'
+import type { Geometry } from './layout.ts'
+import { overlapTemplates, Structure } from './overlap.ts'
+
+/** Which structures a write is checked against: a template, and single structures that differ from it. */
+export interface OverlapCheckFlags {
+  template?: 'none' | 'constant' | 'cached' | 'all'
+  mainHeader?: boolean
+  activeL1?: boolean
+  activeL2?: boolean
+  refcountTable?: boolean
+  refcountBlock?: boolean
+  snapshotTable?: boolean
+  inactiveL1?: boolean
+  inactiveL2?: boolean
+  bitmapDirectory?: boolean
+}
+
+/** Options to open a qcow2 image. */
+export interface Qcow2Options {
+  /** The storage of the image. */
+  file: Child
+  /** The backing file, instead of the one that the image names; null: none. */
+  backing?: OptionalChild
+  lazyRefcounts?: boolean
+  passDiscardRequest?: boolean
+  passDiscardSnapshot?: boolean
+  passDiscardOther?: boolean
+  discardNoUnref?: boolean
+  overlapCheck?: 'none' | 'constant' | 'cached' | 'all' | OverlapCheckFlags
+  cacheSize?: number
+  l2CacheSize?: number
+  l2CacheEntrySize?: number
+  refcountCacheSize?: number
+  cacheCleanInterval?: number
+  allowFarOffsets?: boolean
+  /** Open a corrupt or dirty image read-write as it is, to repair it. */
+  repair?: boolean
+}
+
+/** Options to create a qcow2 image. */
+export interface Qcow2CreateOptions {
+  /** The storage to write into. */
+  file: Child
+  size: number
+  compat?: 'v2' | 'v3' | '0.10' | '1.1'
+  backingFile?: string
+  backingFmt?: string
+  clusterSize?: number
+  refcountBits?: number
+  lazyRefcounts?: boolean
+  preallocation?: 'off' | 'metadata' | 'falloc' | 'full'
+}
+
+declare module '@diskgraph/core' {
+  interface BlockDrivers {
+    qcow2: { open: Qcow2Options; create: Qcow2CreateOptions }
+  }
+}
+
+const templates = Object.keys(overlapTemplates)
+const flag = (name: string) =>
+  ({ type: 'boolean', description: `Check writes against ${name}.`, reopen: true }) as const
+
+/** Schema of {@link Qcow2Options}. */
+export const openOptions: OptionSchemas = {
+  file: { type: 'child', role: 'storage', required: true, description: 'The storage of the image.' },
+  backing: {
+    type: 'child',
+    role: 'cow',
+    description: 'The backing file, instead of the one that the image names; null for none.',
+  },
+  lazyRefcounts: {
+    type: 'boolean',
+    reopen: true,
+    description: 'Postpone refcount updates and mark the image dirty meanwhile; by default as the image says.',
+  },
+  passDiscardRequest: {
+    type: 'boolean',
+    reopen: true,
+    description: 'Pass discards of the guest on to the storage; by default if the node has discard=unmap.',
+  },
+  passDiscardSnapshot: {
+    type: 'boolean',
+    default: true,
+    reopen: true,
+    description: 'Discard clusters in the storage that deleting a snapshot frees.',
+  },
+  passDiscardOther: {
+    type: 'boolean',
+    default: false,
+    reopen: true,
+    description: 'Discard clusters in the storage that are freed for other reasons.',
+  },
+  discardNoUnref: {
+    type: 'boolean',
+    default: false,
+    reopen: true,
+    description: 'Keep the clusters of discarded ranges allocated, to avoid fragmentation.',
+  },
+  overlapCheck: {
+    type: 'alternate',
+    reopen: true,
+    description: 'Which metadata writes are checked against, at most: none, constant, cached (default) or all.',
+    of: [
+      { type: 'enum', values: templates, description: 'A template.' },
+      {
+        type: 'object',
+        description: 'A template and single structures.',
+        properties: {
+          template: { type: 'enum', values: templates, default: 'cached', description: 'Where to start from.' },
+          mainHeader: flag('the header'),
+          activeL1: flag('the active L1 table'),
+          activeL2: flag('active L2 tables'),
+          refcountTable: flag('the refcount table'),
+          refcountBlock: flag('refcount blocks'),
+          snapshotTable: flag('the snapshot table'),
+          inactiveL1: flag('L1 tables of snapshots'),
+          inactiveL2: flag('L2 tables of snapshots'),
+          bitmapDirectory: flag('the bitmap directory'),
+        },
+      },
+    ],
+  },
+  cacheSize: {
+    type: 'integer',
+    size: true,
+    minimum: 0,
+    reopen: true,
+    description: 'Largest size of both metadata caches together.',
+  },
+  l2CacheSize: {
+    type: 'integer',
+    size: true,
+    minimum: 0,
+    reopen: true,
+    description: 'Largest size of the L2 table cache (default 32 MiB, or what the whole disk needs).',
+  },
+  l2CacheEntrySize: {
+    type: 'integer',
+    size: true,
+    minimum: 0,
+    description: 'Size of an entry of the L2 cache (default: a cluster, 64 KiB at most).',
+  },
+  refcountCacheSize: {
+    type: 'integer',
+    size: true,
+    minimum: 0,
+    reopen: true,
+    description: 'Largest size of the refcount block cache (default: four clusters, 256 KiB at least).',
+  },
+  cacheCleanInterval: {
+    type: 'integer',
+    minimum: 0,
+    maximum: 0xffffffff,
+    default: 600,
+    reopen: true,
+    description: 'Seconds after which unused entries leave the caches; 0: never.',
+  },
+  allowFarOffsets: {
+    type: 'boolean',
+    default: false,
+    reopen: true,
+    description: 'Write through mappings that point far behind the end of the file.',
+  },
+  repair: {
+    type: 'boolean',
+    default: false,
+    reopen: true,
+    description: 'Open a corrupt or dirty image read-write as it is, to repair it.',
+  },
+  dataFile: { type: 'child', role: 'data', description: 'External data file; not supported yet.' },
+  encrypt: { type: 'object', properties: {}, description: 'Encryption; not supported yet.' },
+}
+
+/** Schema of {@link Qcow2CreateOptions}. */
+export const createOptions: OptionSchemas = {
+  file: { type: 'child', role: 'storage', required: true, description: 'The storage to write into.' },
+  size: { type: 'integer', size: true, required: true, minimum: 0, amend: true, description: 'Virtual disk size' },
+  compat: {
+    type: 'enum',
+    values: ['v2', 'v3', '0.10', '1.1'],
+    default: 'v3',
+    amend: true,
+    aliases: ['version'],
+    description: 'Compatibility level (v2 [0.10] or v3 [1.1])',
+  },
+  backingFile: { type: 'string', amend: true, description: 'File name of a base image' },
+  backingFmt: { type: 'string', amend: true, description: 'Image format of the base image' },
+  clusterSize: { type: 'integer', size: true, default: 65536, description: 'qcow2 cluster size' },
+  refcountBits: { type: 'integer', default: 16, amend: true, description: 'Width of a reference count entry in bits' },
+  lazyRefcounts: { type: 'boolean', default: false, amend: true, description: 'Postpone refcount updates' },
+  preallocation: {
+    type: 'enum',
+    values: ['off', 'metadata', 'falloc', 'full'],
+    default: 'off',
+    description: 'Preallocation mode (allowed values: off, metadata, falloc, full)',
+  },
+  compressionType: {
+    type: 'enum',
+    values: ['zlib', 'zstd'],
+    default: 'zlib',
+    description: 'Compression method used for image cluster compression',
+  },
+  extendedL2: { type: 'boolean', default: false, description: 'Extended L2 tables' },
+  dataFile: { type: 'string', description: 'File name of an external data file' },
+  dataFileRaw: { type: 'boolean', description: 'The external data file must stay valid as a raw image' },
+  encryption: { type: 'boolean', description: "Encrypt the image with format 'aes'" },
+  encrypt: {
+    type: 'object',
+    description: 'Encryption of the image',
+    properties: { format: { type: 'string', description: 'Encrypt the image' } },
+  },
+}
+
+/** What the options come to for one image. */
+export interface RuntimeOptions {
+  /** Undefined: as the image says. */
+  readonly lazyRefcounts: boolean | undefined
+  readonly passDiscard: Readonly<Record<FreeReason, boolean>>
+  readonly discardNoUnref: boolean
+  /** Mask of `Structure`. */
+  readonly overlapChecks: number
+  readonly l2SliceSize: number
+  readonly l2Slices: number
+  readonly refcountBlocks: number
+  /** Seconds; 0: never. */
+  readonly cacheCleanInterval: number
+  readonly allowFarOffsets: boolean
+}
+
+type Given = Readonly<Partial<Record<keyof Qcow2Options, unknown>>>
+
+/** Works out the runtime options for an image of `size` bytes. EINVAL, with QEMU's texts, for bad combinations. */
+export function runtimeOptions(given: Given, geometry: Geometry, size: number, unmap: boolean): RuntimeOptions {
+  const { clusterSize } = geometry
+  const sliceSize = (given.l2CacheEntrySize as number | undefined) ?? Math.min(clusterSize, 65536)
+  if (sliceSize < 512 || sliceSize > clusterSize || 2 ** Math.floor(Math.log2(sliceSize)) !== sliceSize) {
+    const range = `between 512 and the cluster size (${clusterSize})`
+    throw new BlockError('EINVAL', `L2 cache entry size must be a power of two ${range}`)
+  }
+  const sizes = cacheSizes(given, geometry, size)
+  return {
+    lazyRefcounts: given.lazyRefcounts as boolean | undefined,
+    passDiscard: {
+      never: false,
+      request: (given.passDiscardRequest as boolean | undefined) ?? unmap,
+      snapshot: (given.passDiscardSnapshot as boolean | undefined) ?? true,
+      other: (given.passDiscardOther as boolean | undefined) ?? false,
+    },
+    discardNoUnref: given.discardNoUnref === true,
+    overlapChecks: overlapMask(given.overlapCheck as Qcow2Options['overlapCheck']),
+    l2SliceSize: sliceSize,
+    l2Slices: Math.max(2, Math.floor(sizes.l2 / sliceSize)),
+    refcountBlocks: Math.max(4, Math.floor(sizes.refcounts / clusterSize)),
+    cacheCleanInterval: (given.cacheCleanInterval as number | undefined) ?? 600,
+    allowFarOffsets: given.allowFarOffsets === true,
+  }
+}
+
+const defaultL2CacheSize = 32 * 1024 * 1024
+const minRefcountCacheSize = 256 * 1024
+const maxCacheSize = 2 ** 31 * 65536
+
+function cacheSizes(given: Given, geometry: Geometry, size: number): { l2: number; refcounts: number } {
+  const { clusterSize, l2Span } = geometry
+  const total = given.cacheSize as number | undefined
+  const l2 = given.l2CacheSize as number | undefined
+  const refcounts = given.refcountCacheSize as number | undefined
+  if (total !== undefined) {
+    if (l2 !== undefined && refcounts !== undefined) {
+      invalid('cache-size, l2-cache-size and refcount-cache-size may not be set at the same time')
+    }
+    if (l2 !== undefined && l2 > total) invalid('l2-cache-size may not exceed cache-size')
+    if (refcounts !== undefined && refcounts > total) invalid('refcount-cache-size may not exceed cache-size')
+  }
+  if (l2 !== undefined && l2 > maxCacheSize) invalid('L2 cache size too big')
+  if (refcounts !== undefined && refcounts > maxCacheSize) invalid('Refcount cache size too big')
+  const smallest = Math.max(4 * clusterSize, minRefcountCacheSize)
+  const needed = Math.ceil(size / l2Span) * clusterSize
+  if (total !== undefined) {
+    const forL2 = l2 ?? Math.min(needed, total - (refcounts ?? Math.min(total, 4 * clusterSize)))
+    return { l2: forL2, refcounts: refcounts ?? total - forL2 }
+  }
+  return { l2: l2 ?? defaultL2CacheSize, refcounts: refcounts ?? smallest }
+}
+
+function overlapMask(given: Qcow2Options['overlapCheck']): number {
+  if (given === undefined) return overlapTemplates.cached!
+  if (typeof given === 'string') return overlapTemplates[given]!
+  let mask = overlapTemplates[given.template ?? 'cached']!
+  for (const [name, bit] of Object.entries(Structure)) {
+    const wanted = given[name as keyof OverlapCheckFlags]
+    if (wanted === true) mask |= bit
+    if (wanted === false) mask &= ~bit
+  }
+  return mask
+}
+
+function invalid(message: string): never {
+  throw new BlockError('EINVAL', message)
+}

@@ -1,0 +1,108 @@
+/**
+ * Allocating clusters before they are written. Their data must read as zeroes: space behind the end of the file
+ * does by itself, space inside it is zeroed.
+ */
+import { alignDown, type Preallocation, throwIfAborted } from '@diskgraph/core'
+import { ensureTable, l1IndexOf } from './l2-tables.ts'
+import { entrySize, hiCopied, highHalf, lowHalf } from './layout.ts'
+import { entryPlace, Kind, kindOf } from './map.ts'
+import type { Qcow2State } from './state.ts'
+
+const zeroesSize = 1024 * 1024
+
+/** Allocates all unallocated clusters of the guest range from `start` to `end`, which may lie behind the disk. Drained. */
+export async function preallocate(
+  state: Qcow2State,
+  start: number,
+  end: number,
+  mode: Preallocation,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { clusterSize } = state.geometry
+  const fileEnd = state.file.size
+  let last = 0
+  for (let at = alignDown(start, clusterSize); at < end; ) {
+    throwIfAborted(signal)
+    at = await state.exclusively(async () => {
+      const run = await takeRun(state, at, end)
+      if (run.host > 0) {
+        await prepareData(state, run.host, run.count * clusterSize, mode, fileEnd)
+        await linkRun(state, at, run)
+        last = Math.max(last, run.host + run.count * clusterSize)
+      }
+      return at + run.count * clusterSize
+    })
+  }
+  if (last > state.file.size) await state.file.truncate(last, { exact: false })
+}
+
+interface PreallocatedRun {
+  /** 0: these clusters need nothing. */
+  readonly host: number
+  readonly count: number
+}
+
+/** Takes host clusters for the unallocated entries at `at`, as far as one slice goes; or skips allocated ones. */
+async function takeRun(state: Qcow2State, at: number, end: number): Promise<PreallocatedRun> {
+  const { geometry, store, allocator } = state
+  if (store.l2.crowded) await store.writeMapping()
+  await ensureTable(state, l1IndexOf(state, at))
+  const place = entryPlace(state, at)
+  const { view } = await loadedSlice(state, place.slice)
+  const limit = Math.min(place.rest, Math.ceil((end - at) / geometry.clusterSize))
+  const wanted = isUnallocated(view, place.at)
+  let count = 1
+  while (count < limit && isUnallocated(view, place.at + count * entrySize) === wanted) count++
+  return { host: wanted ? await allocator.allocate(count) : 0, count }
+}
+
+function isUnallocated(view: DataView, at: number): boolean {
+  return kindOf(view.getUint32(at), view.getUint32(at + 4)) === Kind.unallocated
+}
+
+async function loadedSlice(state: Qcow2State, offset: number): Promise<{ view: DataView }> {
+  const { l2 } = state.store
+  let slice = l2.peek(offset)
+  while (slice === undefined) {
+    await l2.load(offset)
+    slice = l2.peek(offset)
+  }
+  return slice
+}
+
+/** Makes a host range read as zeroes, and allocates it in the file as `mode` asks. */
+async function prepareData(
+  state: Qcow2State,
+  host: number,
+  length: number,
+  mode: Preallocation,
+  fileEnd: number,
+): Promise<void> {
+  const { file } = state
+  const refusal = state.guardWrite(host, length)
+  if (refusal !== undefined) await refusal
+  if (mode === 'full') {
+    const zeroes = new Uint8Array(Math.min(length, zeroesSize))
+    for (let done = 0; done < length; done += zeroes.length) {
+      await file.write(host + done, zeroes.subarray(0, Math.min(zeroes.length, length - done)))
+    }
+  } else if (mode === 'falloc') {
+    await file.writeZeroes(host, length)
+  } else if (host < fileEnd || !file.zeroInit) {
+    await file.writeZeroes(host, Math.min(length, file.zeroInit ? fileEnd - host : length))
+  }
+}
+
+async function linkRun(state: Qcow2State, at: number, run: PreallocatedRun): Promise<void> {
+  const { store, geometry } = state
+  await state.prepareLinking()
+  const place = entryPlace(state, at)
+  const { view } = await loadedSlice(state, place.slice)
+  for (let i = 0; i < run.count; i++) {
+    const offset = run.host + i * geometry.clusterSize
+    view.setUint32(place.at + i * entrySize, (highHalf(offset) | hiCopied) >>> 0)
+    view.setUint32(place.at + i * entrySize + 4, lowHalf(offset))
+  }
+  store.l2.markDirty(store.l2.peek(place.slice)!)
+  store.noteData()
+}

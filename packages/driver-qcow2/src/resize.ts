@@ -1,0 +1,180 @@
+/**
+ * Changing the size of the disk. All of it runs drained, under the mutex.
+ *
+ * Growing moves the L1 table when it is full: the larger copy is written and flushed, then one write of 12 bytes
+ * switches the header over. Shrinking gives up the clusters behind the new end first; then the size in the header
+ * goes down, and the file is cut after its last cluster in use.
+ */
+import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core'
+import { discardRange } from './discard.ts'
+import { entrySize, maxL1TableSize } from './layout.ts'
+import { Structure } from './overlap.ts'
+import { preallocate } from './preallocate.ts'
+import { RootTable } from './root-table.ts'
+import type { Qcow2State } from './state.ts'
+import { zeroRange } from './zeroes.ts'
+
+/** Sets the virtual disk size. */
+export async function truncate(
+  state: Qcow2State,
+  size: number,
+  options: TruncateOptions,
+  signal?: AbortSignal,
+): Promise<void> {
+  state.checkUsable()
+  checkSize(state, size)
+  const old = state.size
+  if (size < old) await shrink(state, size, options, signal)
+  else if (size > old) await grow(state, size, options, signal)
+}
+
+function checkSize(state: Qcow2State, size: number): void {
+  if (size % 512 !== 0) throw new BlockError('EINVAL', 'The new size must be a multiple of 512')
+  const { value } = state.header
+  if (value.nbSnapshots > 0 && value.version < 3) {
+    throw new BlockError('ENOTSUP', "Can't resize a v2 image which has snapshots")
+  }
+  const entries = Math.ceil(size / state.geometry.l2Span)
+  if (entries > maxL1TableSize / entrySize)
+    throw new BlockError('EFBIG', 'Failed to grow the L1 table: Image is too big')
+}
+
+async function shrink(
+  state: Qcow2State,
+  size: number,
+  options: TruncateOptions,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (options.preallocation !== undefined && options.preallocation !== 'off') {
+    throw new BlockError('EINVAL', "Preallocation can't be used for shrinking an image")
+  }
+  const { clusterSize } = state.geometry
+  const start = alignUp(size, clusterSize)
+  if (start < state.size) {
+    const settings = { full: true, reason: 'request' as const }
+    await discardRange(state, start, state.size - start, settings, signal)
+  }
+  await state.exclusively(async () => {
+    await dropTables(state, Math.ceil(size / state.geometry.l2Span), Math.ceil(state.size / state.geometry.l2Span))
+    await state.commitMetadata()
+    await state.store.flushFile()
+    await state.header.setSize(size)
+    await state.store.flushFile()
+    state.size = size
+    await cutFile(state)
+  })
+}
+
+/** Gives up the L2 tables of a range of L1 entries; what they map has been discarded. */
+async function dropTables(state: Qcow2State, from: number, to: number): Promise<void> {
+  const { store, geometry } = state
+  for (let index = from; index < Math.min(to, store.l1.entries); index++) {
+    const table = store.l1.offsetAt(index)
+    if (table === 0) continue
+    store.setL1Entry(index, 0, 0)
+    state.frees.add(table, geometry.clusterSize, 'request')
+  }
+}
+
+/** Cuts the file behind its last cluster in use. */
+export async function cutFile(state: Qcow2State): Promise<void> {
+  const { file, geometry, refcounts } = state
+  let last = Math.ceil(file.size / geometry.clusterSize) - 1
+  while (last > 0 && (await refcounts.get(last)) === 0) last--
+  const end = (last + 1) * geometry.clusterSize
+  if (end >= file.size) return
+  try {
+    await file.truncate(end, { exact: false })
+  } catch {
+    state.host.warn('qcow2: the image is smaller now, but its file could not be cut')
+  }
+}
+
+async function grow(
+  state: Qcow2State,
+  size: number,
+  options: TruncateOptions,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const old = state.size
+  const { l2Span } = state.geometry
+  await state.exclusively(() => growL1(state, Math.ceil(size / l2Span)))
+  const mode = options.preallocation ?? 'off'
+  if (mode !== 'off') await preallocate(state, old, size, mode, signal)
+  await hideOldContent(state, old, size, options.zero === true, signal)
+  await state.exclusively(async () => {
+    await state.commitMetadata()
+    await state.store.flushFile()
+    await state.header.setSize(size)
+    await state.store.flushFile()
+    state.size = size
+  })
+}
+
+/**
+ * What the grown part would show must be zeroes: the rest of the last cluster may hold data from before a shrink,
+ * and a backing file that is larger than the old disk would shine through.
+ */
+async function hideOldContent(
+  state: Qcow2State,
+  old: number,
+  size: number,
+  zero: boolean,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const backing = state.backing()
+  const whole = alignUp(old, state.geometry.clusterSize)
+  state.size = size
+  try {
+    if (whole > old) await zeroRange(state, old, Math.min(whole, size) - old, 0, signal)
+    const hidden = backing === undefined ? 0 : zero ? size : Math.min(size, backing.size)
+    if (hidden > whole) await zeroRange(state, whole, hidden - whole, 0, signal)
+  } finally {
+    state.size = old
+  }
+}
+
+/** Makes the active L1 table hold at least `entries` entries. Under the mutex; leaves the file flushed. */
+export async function growL1(state: Qcow2State, entries: number): Promise<void> {
+  const { store, allocator, geometry, file, overlap, header } = state
+  if (entries <= store.l1.entries) return
+  if (entries > maxL1TableSize / entrySize) throw new BlockError('EFBIG', 'the L1 table would exceed its largest size')
+  await announce(state, 'l1_grow.alloc_table')
+  const clusters = Math.ceil((entries * entrySize) / geometry.clusterSize)
+  const offset = await allocator.allocate(clusters)
+  const old = store.l1
+  try {
+    const refusal = overlap.check(Structure.none, offset, clusters * geometry.clusterSize)
+    if (refusal !== undefined) await refusal
+    await state.commitMetadata()
+    const data = new Uint8Array(entries * entrySize)
+    data.set(old.data)
+    await announce(state, 'l1_grow.write_table')
+    await file.write(offset, data)
+    await store.flushFile()
+    await announce(state, 'l1_grow.activate_table')
+    await header.setL1(offset, entries)
+    await store.flushFile()
+    store.replaceL1(new RootTable(offset, data))
+  } catch (error) {
+    await state.release(offset / geometry.clusterSize, clusters, 'never')
+    throw error
+  }
+  if (old.entries > 0) state.frees.add(old.offset, old.entries * entrySize, 'other')
+}
+
+async function announce(state: Qcow2State, event: string): Promise<void> {
+  const held = state.file.debugEvent(event)
+  if (held !== undefined) await held
+}
+
+/** Makes the whole disk unallocated, and gives up all its clusters and L2 tables. Runs drained. */
+export async function makeEmpty(state: Qcow2State, signal?: AbortSignal): Promise<void> {
+  state.checkUsable()
+  await discardRange(state, 0, state.size, { full: true, reason: 'snapshot' }, signal)
+  await state.exclusively(async () => {
+    await dropTables(state, 0, Math.ceil(state.size / state.geometry.l2Span))
+    await state.commitMetadata()
+    await cutFile(state)
+  })
+}

@@ -1,0 +1,19 @@
+import { conformance } from '@diskgraph/driver-testkit'
+import { qcow2 } from '@diskgraph/driver-qcow2'
+import { describe, it } from 'vitest'
+
+const variants: readonly (readonly [string, Record<string, unknown>, Record<string, unknown>?])[] = [
+  ['defaults', {}],
+  ['512-byte clusters, 1-bit refcounts', { clusterSize: 512, refcountBits: 1 }],
+  ['512-byte clusters, 64-bit refcounts, lazy', { clusterSize: 512, refcountBits: 64, lazyRefcounts: true }],
+  ['version 2', { compat: 'v2' }],
+  ['2 MiB clusters, small cache entries', { clusterSize: 2 * 1024 * 1024 }, { l2CacheEntrySize: 4096 }],
+  ['preallocated', { preallocation: 'metadata', clusterSize: 4096 }],
+  ['smallest caches, strictest checks', { clusterSize: 1024 }, { cacheSize: 0, overlapCheck: 'all' }],
+]
+
+for (const [name, createOptions, options] of variants) {
+  describe(name, async () => {
+    await conformance({ test: { describe, it }, driver: qcow2, createOptions, options: { discard: 'unmap', ...options } })
+  })
+}

@@ -1,0 +1,38 @@
+import { type ErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core'
+
+/** Throws an error that says `message` unless `condition` holds. */
+export function must(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(message)
+}
+
+/** Throws unless `buf` is all `value`. */
+export function mustBeAll(buf: Uint8Array, value: number, what: string): void {
+  const at = buf.findIndex((byte) => byte !== value)
+  must(at < 0, `${what}: byte ${at} is ${buf[at]} instead of ${value}`)
+}
+
+/** Throws unless the two are the same bytes. */
+export function mustEqual(actual: Uint8Array, expected: Uint8Array, what: string): void {
+  must(actual.length === expected.length, `${what}: ${actual.length} bytes instead of ${expected.length}`)
+  const at = actual.findIndex((byte, i) => byte !== expected[i])
+  must(at < 0, `${what}: byte ${at} is ${actual[at]} instead of ${expected[at]}`)
+}
+
+/** The code of the BlockError that `promise` rejects with; throws if it does not, or with one not in `codes`. */
+export async function mustReject(
+  promise: Promise<unknown>,
+  what: string,
+  codes?: readonly ErrorCode[],
+): Promise<ErrorCode> {
+  let failure: unknown
+  try {
+    await promise
+  } catch (error) {
+    failure = error
+  }
+  must(failure !== undefined, `${what} succeeds, but must fail`)
+  must(isBlockError(failure), `${what} fails with something that is not a BlockError: ${String(failure)}`)
+  const code = errorCodeOf(failure)
+  must(codes === undefined || codes.includes(code), `${what} fails with ${code} instead of ${codes?.join(' or ')}`)
+  return code
+}

@@ -1,0 +1,86 @@
+import { type OptionSchemas, validateOptions } from '@diskgraph/core'
+import { must, mustReject } from '../assertions.ts'
+import type { Case } from './suite.ts'
+
+function checkSchemas(schemas: OptionSchemas, what: string): void {
+  for (const [name, schema] of Object.entries(schemas)) {
+    must(/^[a-z][A-Za-z0-9]*$/.test(name), `${what} '${name}' is not in camelCase`)
+    must(schema.description.length > 0, `${what} '${name}' has no description`)
+    if ('default' in schema && schema.default !== undefined) {
+      validateOptions({ [name]: { ...schema, required: false } }, { [name]: schema.default })
+    }
+    if (schema.type === 'object') checkSchemas(schema.properties, `${what} of '${name}'`)
+  }
+}
+
+/** What a descriptor promises, and opening and creating. */
+export const describingCases: readonly Case[] = [
+  {
+    name: 'describes itself and each of its options',
+    run: async ({ settings: { driver } }) => {
+      must(/^[a-z][a-z0-9_-]*$/.test(driver.name), `the name '${driver.name}' is not one of QAPI`)
+      must(driver.description.length > 0, 'the driver has no description')
+      checkSchemas(driver.options, 'the option')
+      checkSchemas(driver.createOptions ?? {}, 'the create option')
+      must((driver.create === undefined) === (driver.createOptions === undefined), 'create and createOptions differ')
+    },
+  },
+  {
+    name: 'opens and closes, several times, and leaves nothing behind',
+    run: async (trial) => {
+      for (let i = 0; i < 3; i++) {
+        const disk = await trial.open()
+        must(Number.isSafeInteger(disk.size) && disk.size >= 0, `the size is ${disk.size}`)
+        await disk.close()
+        must([...trial.graph.nodes].length === 0, 'nodes are left in the graph')
+      }
+    },
+  },
+  {
+    name: 'opens nothing for a caller who has gone',
+    run: async (trial) => {
+      const settings = { signal: AbortSignal.abort() }
+      await mustReject(trial.graph.addUnchecked(trial.subject.definition, settings), 'open after abort', ['ECANCELED'])
+      must([...trial.graph.nodes].length === 0, 'nodes are left in the graph')
+    },
+  },
+  {
+    name: 'claims nothing that is not its own when it probes',
+    run: async (trial) => {
+      const { driver } = trial.settings
+      if (driver.probe === undefined) return
+      for (const head of [new Uint8Array(0), new Uint8Array(2048), trial.random.bytes(2048), trial.random.bytes(3)]) {
+        const score = driver.probe(head, 'disk')
+        must(score >= 0 && score <= 1, `probing ${head.length} bytes that are not an image gives ${score}`)
+      }
+    },
+  },
+  {
+    name: 'recognises an image that it has created',
+    needs: ['create', 'shelf', 'probe'],
+    run: async (trial) => {
+      const head = new Uint8Array(2048)
+      trial.shelf.file('image').read(0, head)
+      const score = trial.settings.driver.probe?.(head, 'image') ?? 0
+      must(score >= 1 && score <= 100, `probing its own image gives ${score}`)
+    },
+  },
+  {
+    name: 'measures no less than a full image takes',
+    needs: ['create', 'shelf', 'measure', 'write'],
+    run: async (trial) => {
+      const { driver, createOptions = {} } = trial.settings
+      const options = validateOptions({ ...driver.createOptions, file: { type: 'child', role: 'storage', description: '-' } }, {
+        size: trial.size,
+        ...createOptions,
+      })
+      const measured = await driver.measure?.({ options, size: trial.size })
+      const disk = await trial.open()
+      await disk.write(0, new Uint8Array(disk.size).fill(1))
+      await disk.close()
+      const taken = trial.shelf.file('image').size
+      must(measured !== undefined && measured.required <= measured.fullyAllocated, 'required is above fullyAllocated')
+      must(taken <= measured.fullyAllocated, `a full image takes ${taken}, measured were ${measured.fullyAllocated}`)
+    },
+  },
+]

@@ -1,0 +1,83 @@
+import { type Disk, Flag } from '@diskgraph/core'
+import { must } from '../assertions.ts'
+import { compareWhole, performBatch } from '../exercise.ts'
+import { OperationGenerator } from '../operations.ts'
+import { checkExtents } from './status.ts'
+import type { Case } from './suite.ts'
+import type { Trial } from './trial.ts'
+
+/** A generator of operations that suit the disk. */
+function generatorFor(trial: Trial, disk: Disk): OperationGenerator {
+  const { writeZeroes, discard } = disk.node.image
+  return new OperationGenerator(
+    {
+      size: disk.size,
+      weights: {
+        read: 3,
+        write: 5,
+        flush: 0.3,
+        ...(writeZeroes === undefined ? { zeroes: 0.3 } : { zeroes: 1 }),
+        ...(discard === undefined ? {} : { discard: 1 }),
+      },
+      writeFlags: [Flag.Fua],
+      zeroFlags: [Flag.MayUnmap],
+    },
+    trial.random.fork(),
+  )
+}
+
+/** Fails if the image finds fault with itself. */
+export async function checkImage(disk: Disk): Promise<void> {
+  if (disk.node.image.check === undefined) return
+  const found: string[] = []
+  const result = await disk.check({ repair: 'none', onFinding: (kind, text) => found.push(`${kind}: ${text}`) })
+  const { checkErrors, corruptions, leaks } = result
+  must(
+    checkErrors + corruptions + leaks === 0,
+    `check finds ${corruptions} corruptions, ${leaks} leaks, ${checkErrors} errors:\n  ${found.slice(0, 10).join('\n  ')}`,
+  )
+}
+
+async function compareWithModel(trial: Trial, atOnce: number, jitter: boolean): Promise<void> {
+  if (jitter) trial.faults.jitter = trial.random.fork()
+  let disk = await trial.open()
+  const model = trial.model(disk)
+  const generator = generatorFor(trial, disk)
+  const operations = trial.settings.operations ?? 300
+  for (let i = 0; i < operations; ) {
+    const batch = generator.batch(atOnce)
+    i += batch.length
+    await performBatch(disk, model, batch)
+    if (trial.random.chance(0.03)) {
+      await disk.close()
+      disk = await trial.open()
+    }
+  }
+  await compareWhole(disk, model, 'at the end')
+  await checkExtents(disk)
+  await checkImage(disk)
+  await disk.close()
+  disk = await trial.open()
+  await compareWhole(disk, model, 'after the end')
+  await checkImage(disk)
+}
+
+/** Random operations against the reference model. */
+export const randomCases: readonly Case[] = [
+  {
+    name: 'agrees with the reference model over random operations, one after the other',
+    needs: ['write', 'keeping'],
+    run: (trial) => compareWithModel(trial, 1, false),
+  },
+  {
+    name: 'agrees with the reference model over random operations, several at once, over a storage that reorders them',
+    needs: ['write', 'keeping'],
+    run: (trial) => compareWithModel(trial, 10, true),
+  },
+  {
+    name: 'agrees with the reference model over a storage with blocks of 4 KiB',
+    needs: ['write', 'keeping', 'shelf'],
+    blocks: 4096,
+    run: (trial) => compareWithModel(trial, 4, true),
+  },
+]

@@ -1,0 +1,82 @@
+import type { Disk } from '@diskgraph/core'
+import { randomSeed } from '../random.ts'
+import { describingCases } from './describing.ts'
+import { failingCases } from './failing.ts'
+import { randomCases } from './random.ts'
+import { readingCases } from './reading.ts'
+import { statusCases } from './status.ts'
+import { capabilitiesOf, type ConformanceSettings, Trial } from './trial.ts'
+import { writingCases } from './writing.ts'
+
+/** One test of the suite. */
+export interface Case {
+  readonly name: string
+  /**
+   * What the driver must have for it: optional methods of its images, or `create`, `probe`, `measure`; `keeping`
+   * (what is written stays); `shelf` (its storage is a file of the kit's shelf).
+   */
+  readonly needs?: readonly string[]
+  /** Size of the blocks that the storage takes requests in. Default 1. */
+  readonly blocks?: number
+  run(trial: Trial): Promise<void>
+}
+
+const groups: readonly (readonly [string, readonly Case[]])[] = [
+  ['descriptor', describingCases],
+  ['reading', readingCases],
+  ['writing', writingCases],
+  ['status', statusCases],
+  ['random operations', randomCases],
+  ['failures', failingCases],
+]
+
+/**
+ * Registers the conformance tests of a driver with a test runner:
+ *
+ *     await conformance({ test: { describe, it }, driver: raw })
+ *
+ * The driver is opened once to see what it can do; only the tests of what it has are registered, and the title says
+ * what that is. Await it at the top level of a test file. Every test has a world of its own, and besides what its
+ * name says it holds the driver and the core to the contract through a witness between them.
+ */
+export async function conformance(settings: ConformanceSettings): Promise<void> {
+  const seed = settings.seed ?? randomSeed()
+  const capabilities = await discover(settings, seed)
+  const { describe, it } = settings.test
+  describe(`conformance of ${settings.driver.name} (seed ${seed}; ${[...capabilities].sort().join(', ')})`, () => {
+    for (const [title, cases] of groups) {
+      const chosen = cases.filter(({ needs = [] }) => needs.every((need) => capabilities.has(need)))
+      if (chosen.length === 0) continue
+      describe(title, () => {
+        for (const { name, run, blocks } of chosen) it(name, () => Trial.run(settings, seed, run, blocks))
+      })
+    }
+  })
+}
+
+async function discover(settings: ConformanceSettings, seed: number): Promise<Set<string>> {
+  const capabilities = new Set<string>()
+  await Trial.run(settings, seed, async (trial) => {
+    const disk = await trial.open()
+    if (!disk.readOnly) for (const name of capabilitiesOf(disk.node.image)) capabilities.add(name)
+    else if (disk.node.image.info !== undefined) capabilities.add('info')
+    if (capabilities.has('truncate') && !(await canGrow(disk))) capabilities.delete('truncate')
+    if (trial.shelf.files.size > 0) capabilities.add('shelf')
+  })
+  if (settings.keepsData !== false) capabilities.add('keeping')
+  for (const name of ['create', 'probe', 'measure'] as const) {
+    if (settings.driver[name] !== undefined && settings.setUp === undefined) capabilities.add(name)
+  }
+  return capabilities
+}
+
+/** Whether the size can change: an image may have the method, and say ENOTSUP because of its options. */
+async function canGrow(disk: Disk): Promise<boolean> {
+  try {
+    await disk.truncate(disk.size + 512)
+    return true
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOTSUP') throw error
+    return false
+  }
+}

@@ -1,0 +1,172 @@
+import { alignUp, type Disk, type DriverDescriptor, Graph, type OpenImage } from '@diskgraph/core'
+import { must } from '../assertions.ts'
+import { Faults } from '../faults.ts'
+import { Model } from '../model.ts'
+import { Random } from '../random.ts'
+import { Shelf } from '../shelf.ts'
+import { witness } from '../witness.ts'
+
+/** A definition of a node, of whatever driver. */
+export type Definition = Readonly<Record<string, unknown>>
+
+/** What one test of the suite opens. */
+export interface Subject {
+  /** Opens the image under test; may be opened several times, one after the other. */
+  readonly definition: Definition
+  /** What it reads as. Default: zeroes. */
+  readonly content?: Uint8Array
+  /** What a discarded byte may fall back to, beside zero and what it was. */
+  readonly below?: Uint8Array
+  /** Takes away what was made for the test. */
+  tearDown?(): Promise<void> | void
+}
+
+/** What {@link ConformanceSettings.setUp} has to build a subject from. */
+export interface Ground {
+  /** Size that the disk should have. */
+  readonly size: number
+  /** Files in memory. */
+  readonly shelf: Shelf
+  /** A graph with the drivers of the test, to create images with; the suite closes it. */
+  readonly graph: Graph
+  /** A definition of the file `name` of the shelf, with the suite's faults between it and the driver above. */
+  storage(name: string): Definition
+}
+
+/** How the suite is to treat a driver. */
+export interface ConformanceSettings {
+  /** The functions of any test runner: those of vitest, node:test, mocha… */
+  readonly test: TestFunctions
+  /** The driver under test. */
+  readonly driver: DriverDescriptor
+  /** Other drivers that the definitions use. */
+  readonly drivers?: Iterable<DriverDescriptor>
+  /** Options of the node besides its children. */
+  readonly options?: Definition
+  /** Create options besides `file` and `size`. */
+  readonly createOptions?: Definition
+  /** Size of the disk in most tests. Default 1 MiB and 3 sectors. */
+  readonly size?: number
+  /** Printed in the title; default: a new one for each run. */
+  readonly seed?: number
+  /** Random operations per run of the comparison with the model. Default 300. */
+  readonly operations?: number
+  /** False: what is written does not stay (a disk that keeps nothing). Default true. */
+  readonly keepsData?: boolean
+  /** Makes the subject of one test. Default: a new image, or a filter, over a file in memory. */
+  setUp?(ground: Ground): Promise<Subject> | Subject
+}
+
+/** What the suite needs of a test runner. */
+export interface TestFunctions {
+  describe(name: string, body: () => void): unknown
+  it(name: string, body: () => Promise<void>): unknown
+}
+
+/** One test's world: storage, faults, graph, and the witnesses' findings. */
+export class Trial {
+  readonly settings: ConformanceSettings
+  readonly shelf: Shelf
+  readonly faults = new Faults()
+  readonly findings: string[] = []
+  readonly random: Random
+  readonly graph: Graph
+  subject: Subject = { definition: {} }
+  readonly #blocks: number
+
+  private constructor(settings: ConformanceSettings, seed: number, blocks: number) {
+    this.settings = settings
+    this.#blocks = blocks
+    this.shelf = new Shelf({ alignment: blocks })
+    this.random = new Random(seed)
+    const watched = witness(settings.driver, (finding) => this.findings.push(finding))
+    this.graph = new Graph({
+      drivers: [watched, ...(settings.drivers ?? []), this.shelf.driver, this.faults.driver],
+      onWarning: () => undefined,
+    })
+  }
+
+  /** Runs `body` in a new world and holds the driver to what the witnesses found. */
+  static async run(
+    settings: ConformanceSettings,
+    seed: number,
+    body: (trial: Trial) => Promise<void>,
+    blocks = 1,
+  ): Promise<void> {
+    const trial = new Trial(settings, seed, blocks)
+    try {
+      trial.subject = await trial.#setUp()
+      await body(trial)
+      await trial.graph.close()
+    } catch (error) {
+      await trial.graph.close().catch(() => undefined)
+      throw error
+    } finally {
+      await trial.subject.tearDown?.()
+    }
+    must(trial.findings.length === 0, `broken promises:\n  ${[...new Set(trial.findings)].join('\n  ')}`)
+  }
+
+  get size(): number {
+    return alignUp(this.settings.size ?? 2 ** 20 + 3 * 512, this.#blocks)
+  }
+
+  /** Opens the subject; `base` are options that every node has, such as `readOnly`. */
+  open(base: Definition = {}): Promise<Disk> {
+    return this.graph.addUnchecked({ discard: 'unmap', ...this.subject.definition, ...base })
+  }
+
+  /** A model of what the subject holds now. */
+  model(disk: Disk): Model {
+    const bytes = new Uint8Array(disk.size)
+    bytes.set(this.subject.content?.subarray(0, disk.size) ?? [])
+    return new Model(bytes, this.subject.below)
+  }
+
+  /** A definition of a file of the shelf with the faults above it. */
+  storage(name: string): Definition {
+    return { driver: 'testkit-fault', file: { driver: 'testkit-file', name } }
+  }
+
+  async #setUp(): Promise<Subject> {
+    const { settings, size, shelf, graph } = this
+    const ground: Ground = { size, shelf, graph, storage: (name) => this.storage(name) }
+    return settings.setUp === undefined ? defaultSubject(settings, ground) : settings.setUp(ground)
+  }
+}
+
+async function defaultSubject(settings: ConformanceSettings, ground: Ground): Promise<Subject> {
+  const { driver, options = {}, createOptions = {} } = settings
+  const child = Object.entries(driver.options).find(([, schema]) => schema.type === 'child' && schema.required)?.[0]
+  must(child !== undefined, `driver '${driver.name}' has no required child: give setUp() to conformance()`)
+  const file = ground.shelf.put('image')
+  const definition = { driver: driver.name, ...options, [child]: ground.storage('image') }
+  if (driver.create !== undefined) {
+    const storage = { driver: 'testkit-file', name: 'image' }
+    await ground.graph.createUnchecked({ driver: driver.name, size: ground.size, ...createOptions, [child]: storage })
+    return { definition }
+  }
+  must(driver.kind === 'filter', `driver '${driver.name}' creates no images: give setUp() to conformance()`)
+  const content = Uint8Array.from({ length: ground.size }, (_, i) => (i % 253) + 1)
+  file.write(0, content)
+  return { definition, content }
+}
+
+/** What an opened image can do, as the names of its optional methods. */
+export function capabilitiesOf(image: OpenImage): ReadonlySet<string> {
+  const names = [
+    'write',
+    'writeZeroes',
+    'discard',
+    'flush',
+    'blockStatus',
+    'copyRange',
+    'truncate',
+    'info',
+    'check',
+    'amend',
+    'snapshots',
+    'reopen',
+  ] as const
+  return new Set(names.filter((name) => image[name] !== undefined))
+}

@@ -1,0 +1,180 @@
+import { type Disk, describeErrorCode, Flag, Graph, isBlockError } from '@diskgraph/core'
+import { Shelf } from '../shelf.ts'
+import { QemuIo, runTool } from '../tools.node.ts'
+import type { DifferentialSettings } from './differential.node.ts'
+import { qemuIoCommand, type Step } from './steps.ts'
+
+/** How a step ended on one side. */
+export interface Outcome {
+  /** The words of the C library for the error; undefined when the step succeeded. */
+  readonly error: string | undefined
+  /** What a read read. */
+  readonly data?: Uint8Array
+}
+
+const good: Outcome = { error: undefined }
+
+/** The image of the driver under test, on a shelf. */
+export class OurSide {
+  readonly shelf = new Shelf()
+  readonly #settings: DifferentialSettings
+  #graph: Graph | undefined
+  #disk: Disk | undefined
+
+  constructor(settings: DifferentialSettings) {
+    this.#settings = settings
+  }
+
+  async create(): Promise<void> {
+    const { driver, size, createOptions = {} } = this.#settings
+    this.shelf.put('image')
+    await using graph = this.#newGraph()
+    const file = { driver: 'testkit-file', name: 'image' }
+    await graph.createUnchecked({ driver: driver.name, size, ...createOptions, file })
+  }
+
+  async open(): Promise<Disk> {
+    const { driver, options = {} } = this.#settings
+    this.#graph = this.#newGraph()
+    const file = { driver: 'testkit-file', name: 'image' }
+    this.#disk = await this.#graph.addUnchecked({ driver: driver.name, discard: 'unmap', ...options, file })
+    return this.#disk
+  }
+
+  async close(): Promise<void> {
+    const graph = this.#graph
+    this.#graph = undefined
+    await graph?.close()
+  }
+
+  async perform(step: Step): Promise<Outcome> {
+    try {
+      return await this.#perform(step, this.#disk as Disk)
+    } catch (error) {
+      if (!isBlockError(error)) throw error
+      return { error: describeErrorCode(error.code) }
+    }
+  }
+
+  async #perform(step: Step, disk: Disk): Promise<Outcome> {
+    switch (step.kind) {
+      case 'write':
+        await disk.write(step.offset, new Uint8Array(step.length).fill(step.pattern), step.fua ? Flag.Fua : 0)
+        return good
+      case 'compressed':
+        await disk.write(step.offset, new Uint8Array(step.length).fill(step.pattern), Flag.Compressed)
+        return good
+      case 'zeroes':
+        await disk.writeZeroes(step.offset, step.length, step.unmap ? Flag.MayUnmap : 0)
+        return good
+      case 'discard':
+        await disk.discard(step.offset, step.length)
+        return good
+      case 'read': {
+        const data = new Uint8Array(step.length)
+        await disk.read(step.offset, data)
+        return { error: undefined, data }
+      }
+      case 'truncate':
+        await disk.truncate(step.size)
+        return good
+      case 'flush':
+        await disk.flush()
+        return good
+      case 'reopen':
+        await this.close()
+        await this.open()
+        return good
+      case 'snapshot-create':
+        await disk.snapshots.create({ name: step.name })
+        return good
+      case 'snapshot-apply':
+        await disk.snapshots.apply(step.name)
+        return good
+      case 'snapshot-delete':
+        await disk.snapshots.delete(step.name)
+        return good
+    }
+  }
+
+  #newGraph(): Graph {
+    const { driver, drivers = [] } = this.#settings
+    return new Graph({ drivers: [driver, ...drivers, this.shelf.driver], onWarning: () => undefined })
+  }
+}
+
+/** The twin of qemu-img and qemu-io, a file. */
+export class TheirSide {
+  readonly path: string
+  readonly #settings: DifferentialSettings
+  #io: QemuIo | undefined
+
+  constructor(settings: DifferentialSettings, path: string) {
+    this.#settings = settings
+    this.path = path
+  }
+
+  async create(): Promise<void> {
+    const { format, size, qemuCreateOptions } = this.#settings
+    const options = qemuCreateOptions === undefined ? [] : ['-o', qemuCreateOptions]
+    const result = await runTool('qemu-img', ['create', '-q', '-f', format, ...options, this.path, String(size)])
+    if (result.status !== 0) throw new Error(`qemu-img create: ${result.stderr}`)
+  }
+
+  open(): void {
+    this.#io = new QemuIo(['-t', 'writeback', '-d', 'unmap', '-f', this.#settings.format, this.path])
+  }
+
+  async close(): Promise<void> {
+    const io = this.#io
+    this.#io = undefined
+    await io?.close()
+  }
+
+  async perform(step: Step): Promise<Outcome> {
+    const command = qemuIoCommand(step)
+    if (command !== undefined) return outcomeOf(step, await (this.#io as QemuIo).command(command))
+    await this.close()
+    try {
+      return await this.#offline(step)
+    } finally {
+      this.open()
+    }
+  }
+
+  async #offline(step: Step): Promise<Outcome> {
+    if (step.kind === 'reopen') return good
+    const flag = { 'snapshot-create': '-c', 'snapshot-apply': '-a', 'snapshot-delete': '-d' }[step.kind as string]
+    const name = (step as { name: string }).name
+    const result = await runTool('qemu-img', ['snapshot', flag as string, name, this.path])
+    return result.status === 0 ? good : { error: lastWords(result.stderr) }
+  }
+}
+
+function outcomeOf(step: Step, answer: string): Outcome {
+  const lines = answer.split('\n')
+  const last = lines[lines.length - 1] ?? ''
+  if (step.kind === 'truncate' || step.kind === 'flush') return answer === '' ? good : { error: lastWords(answer) }
+  if (!/^(wrote|read|discard) \d+\/\d+ bytes at offset \d+$/.test(last)) return { error: lastWords(answer) }
+  return step.kind === 'read' ? { error: undefined, data: parseDump(lines, step.length) } : good
+}
+
+/** The text behind the last colon. */
+function lastWords(text: string): string {
+  const line = text.trim().split('\n').pop() ?? ''
+  return line.slice(line.lastIndexOf(': ') + (line.includes(': ') ? 2 : 0))
+}
+
+/** The bytes of a dump of qemu-io: lines of an offset, sixteen bytes, and the same as text. */
+function parseDump(lines: readonly string[], length: number): Uint8Array {
+  const data = new Uint8Array(length)
+  let at = 0
+  for (const line of lines) {
+    const match = /^[0-9a-f]{8,16}: {2}((?:[0-9a-f]{2} ){1,16})/.exec(line)
+    for (const byte of (match?.[1] ?? '').trim().split(' ')) {
+      if (byte !== '' && at < length) data[at++] = Number.parseInt(byte, 16)
+    }
+  }
+  return data
+}
+

@@ -1,0 +1,196 @@
+/** The four bars. Each returns its figures as text, whether it is passed, and what went wrong. */
+import { qcow2 } from '@diskgraph/driver-qcow2'
+import { raw } from '@diskgraph/driver-raw'
+import {
+  type CrashReport,
+  type CrashTestSettings,
+  crashTest,
+  type DifferentialReport,
+  type DifferentialSettings,
+  differentialTest,
+  shrinkDifference,
+  errorSweep,
+  mutationTest,
+  negativeControls,
+  type PagedFile,
+  qemuImgJudge,
+  runTool,
+  storeFile,
+  type SweepReport,
+  TempFolder,
+} from '@diskgraph/driver-testkit'
+import { intactImages } from './images.ts'
+import { isDirty, type Variant, variants } from './variants.ts'
+
+/** The result of one bar. */
+export interface Bar {
+  readonly passed: boolean
+  readonly figures: string
+  readonly details: readonly string[]
+}
+
+/** `count` divided into `parts`, the rest among the first. */
+function share(count: number, parts: number, index: number): number {
+  return Math.floor(count / parts) + (index < count % parts ? 1 : 0)
+}
+
+function crashSettings(variant: Variant, seed: number): CrashTestSettings {
+  const { createOptions, cluster, size, guest, backing } = variant
+  return {
+    driver: qcow2,
+    createOptions,
+    cluster,
+    size,
+    weights: guest,
+    seed,
+    states: 0,
+    ...(backing === undefined ? {} : { backing }),
+  }
+}
+
+/** Crash states of all variants; and the negative controls, which must be found out. */
+export async function crashBar(seed: number, states: number, peers: boolean): Promise<Bar> {
+  await using folder = await TempFolder.make()
+  const details: string[] = []
+  const total = { states: 0, corrupt: 0, lost: 0, unopenable: 0, leaking: 0, judged: 0, staleSectors: 0 }
+  for (const [i, variant] of variants.entries()) {
+    const judge = qemuImgJudge({ format: 'qcow2', folder, dirty: isDirty, checkOnly: variant.backing !== undefined })
+    const report = await crashTest({
+      ...crashSettings(variant, seed + i),
+      states: share(states, variants.length, i),
+      judges: peers ? [judge] : [],
+    })
+    for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
+    details.push(...crashDetails(variant.name, report))
+  }
+  const blind: string[] = []
+  for (const [name, change] of Object.entries(negativeControls)) {
+    const backing = name === 'dataAfterMetadata'
+    const variant = variants.find((one) => (one.backing !== undefined) === backing && one.cluster < 65536) as Variant
+    const report = await crashTest({ ...crashSettings(variant, seed), states: 150, change, mostFindings: 5 })
+    if (report.corrupt + report.lost + report.unopenable === 0) blind.push(name)
+  }
+  if (blind.length > 0) details.push(`negative controls that pass although they must not: ${blind.join(', ')}`)
+  const { corrupt, lost, unopenable, leaking, judged, staleSectors } = total
+  return {
+    passed: corrupt + lost + unopenable + blind.length === 0 && total.states === states,
+    figures: `${total.states} states, ${corrupt} corrupt, ${lost} lost, ${unopenable} unopenable (${leaking} with leaks, ${judged} seen by qemu-img, ${staleSectors} stale sectors); ${Object.keys(negativeControls).length - blind.length} of ${Object.keys(negativeControls).length} negative controls found out`,
+    details,
+  }
+}
+
+function crashDetails(name: string, report: CrashReport): string[] {
+  return report.findings.slice(0, 5).map(({ kind, text, workloadSeed, index, state }) => {
+    const where = `workload ${workloadSeed}, state ${index} at time ${state.time} (${state.choice} of ${state.openChanges})`
+    return `${name}: ${kind}: ${text} [${where}]`
+  })
+}
+
+/** Random sequences beside qemu-io, on raw and on all variants of qcow2. */
+export async function differentialBar(seed: number, sequences: number, peers: boolean): Promise<Bar> {
+  if (!peers) return { passed: true, figures: 'skipped: qemu-img and qemu-io are missing', details: [] }
+  const raws = await differentialTest({
+    driver: raw,
+    format: 'raw',
+    size: 2 ** 21,
+    weights: { truncate: 1 },
+    compareMap: false,
+    seed,
+    sequences,
+  })
+  const reports: [string, DifferentialReport][] = [['raw', raws]]
+  const plain = variants.filter(({ backing }) => backing === undefined)
+  for (const [i, variant] of plain.entries()) {
+    const settings: DifferentialSettings = {
+      driver: qcow2,
+      format: 'qcow2',
+      createOptions: variant.createOptions,
+      qemuCreateOptions: variant.qemuCreateOptions,
+      size: Math.min(variant.size, variant.cluster * 300),
+      cluster: variant.cluster,
+      weights: variant.steps,
+      seed: seed + i,
+      sequences: share(sequences, plain.length, i),
+    }
+    const report = await differentialTest(settings)
+    reports.push([variant.name, report])
+    const [first] = report.differences
+    if (first !== undefined) report.differences[0] = await shrinkDifference(settings, first)
+  }
+  const sum = (pick: (report: DifferentialReport) => number): number => reports.reduce((n, [, r]) => n + pick(r), 0)
+  const differences = sum((report) => report.differences.length)
+  const same = sum((report) => report.sameErrors)
+  const other = sum((report) => report.otherErrors)
+  const texts = new Set(reports.flatMap(([, report]) => [...report.errorTexts]))
+  return {
+    passed: differences === 0,
+    figures: `${sum((r) => r.sequences)} sequences (${raws.sequences} of raw), ${sum((r) => r.operations)} operations, ${differences} differences; ${same} errors with the same words, ${other} with others`,
+    details: [
+      ...reports.flatMap(([name, report]) => differenceDetails(name, report)),
+      ...[...texts].slice(0, 5).map((text) => `other words: ${text}`),
+    ],
+  }
+}
+
+function differenceDetails(name: string, report: DifferentialReport): string[] {
+  return report.differences.slice(0, 3).map(({ text, sequenceSeed, steps }) => {
+    const last = steps.slice(-5).map((step) => JSON.stringify(step))
+    return `${name}: ${text.trim()} [sequence ${sequenceSeed}, ${steps.length} steps, the last: ${last.join(' ')}]`
+  })
+}
+
+/** Damaged images. */
+export async function mutationBar(seed: number, cases: number, peers: boolean): Promise<Bar> {
+  const report = await mutationTest({
+    child: new URL('./qcow2-child.ts', import.meta.url),
+    images: await intactImages(peers),
+    seed,
+    cases,
+  })
+  const growth = Math.round(report.memoryGrowth / 2 ** 20)
+  return {
+    passed: report.uncaught + report.hangs + report.crashes === 0 && growth <= 256 && report.cases === cases,
+    figures: `${report.cases} images, ${report.uncaught} uncaught errors, ${report.hangs} hangs over 2 s, ${report.crashes} crashes, ${growth} MiB growth (case ${report.memoryCase})`,
+    details: report.findings
+      .slice(0, 8)
+      .map(({ kind, index, what, text }) => `${kind} in case ${index}: ${text.slice(0, 400)} [${what}]`),
+  }
+}
+
+/** Every call to the storage fails in turn. */
+export async function errorBar(peers: boolean): Promise<Bar> {
+  await using folder = await TempFolder.make()
+  const details: string[] = []
+  const total = { runs: 0, swallowed: 0, corrupt: 0, lost: 0, unclean: 0, otherCodes: 0 }
+  for (const { name, createOptions, cluster, backing } of variants) {
+    if (backing !== undefined) continue
+    const report = await errorSweep({
+      driver: qcow2,
+      createOptions,
+      cluster,
+      size: cluster * 64,
+      ...(peers ? { judge: (image: PagedFile) => judgeAfterFault(folder, image) } : {}),
+    })
+    for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
+    details.push(...sweepDetails(name, report))
+  }
+  const { runs, swallowed, corrupt, lost, unclean, otherCodes } = total
+  return {
+    passed: swallowed + corrupt + lost + unclean === 0,
+    figures: `${runs} failed calls, ${swallowed} swallowed, ${corrupt} corrupt, ${lost} lost, ${unclean} unclean (${otherCodes} reported with another code)`,
+    details,
+  }
+}
+
+async function judgeAfterFault(folder: TempFolder, image: PagedFile): Promise<string | undefined> {
+  const path = folder.file('faulty')
+  storeFile(path, image)
+  const { status, stdout, stderr } = await runTool('qemu-img', ['check', '-f', 'qcow2', path])
+  return status === 0 || status === 3 ? undefined : `qemu-img check: status ${status}: ${stdout}${stderr}`.slice(0, 300)
+}
+
+function sweepDetails(name: string, report: SweepReport): string[] {
+  return report.findings
+    .slice(0, 5)
+    .map(({ kind, verb, nth, code, call, text }) => `${name}: ${kind}: '${verb}', call ${nth} (${call}) fails with ${code}: ${text}`)
+}

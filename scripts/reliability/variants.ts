@@ -1,0 +1,106 @@
+/** The qcow2 images that the bars are about. */
+import type { GuestKind, PagedFile, StepKind } from '@diskgraph/driver-testkit'
+
+/** One way to make a qcow2 image, in our words and in qemu-img's, and what is done to it. */
+export interface Variant {
+  readonly name: string
+  readonly createOptions: Readonly<Record<string, unknown>>
+  readonly qemuCreateOptions: string
+  readonly cluster: number
+  /** Operations of a guest before a crash, beside the usual ones. */
+  readonly guest: Readonly<Partial<Record<GuestKind, number>>>
+  /** Steps beside qemu-io, beside the usual ones. */
+  readonly steps: Readonly<Partial<Record<StepKind, number>>>
+  /** The child that is the backing file in crash tests. */
+  readonly backing?: string
+  /** Size of the disk in crash tests. */
+  readonly size: number
+}
+
+const snapshots = { snapshot: 0.5, unsnapshot: 0.4 }
+const snapshotSteps = { 'snapshot-create': 0.6, 'snapshot-apply': 0.2, 'snapshot-delete': 0.3 }
+
+export const variants: readonly Variant[] = [
+  {
+    name: '64 KiB clusters',
+    createOptions: {},
+    qemuCreateOptions: 'cluster_size=65536',
+    cluster: 65536,
+    guest: { compressed: 1 },
+    steps: { compressed: 1, truncate: 0.5 },
+    size: 2 ** 22,
+  },
+  {
+    name: '512 B clusters',
+    createOptions: { clusterSize: 512 },
+    qemuCreateOptions: 'cluster_size=512',
+    cluster: 512,
+    guest: {},
+    steps: { truncate: 0.5 },
+    size: 2 ** 20,
+  },
+  {
+    name: 'lazy refcounts',
+    createOptions: { lazyRefcounts: true },
+    qemuCreateOptions: 'lazy_refcounts=on',
+    cluster: 65536,
+    guest: {},
+    steps: { compressed: 1 },
+    size: 2 ** 22,
+  },
+  {
+    name: 'version 2',
+    createOptions: { compat: 'v2', clusterSize: 4096 },
+    qemuCreateOptions: 'compat=v2,cluster_size=4096',
+    cluster: 4096,
+    guest: {},
+    steps: { compressed: 1, truncate: 0.5 },
+    size: 2 ** 21,
+  },
+  {
+    name: 'snapshots',
+    createOptions: { clusterSize: 4096 },
+    qemuCreateOptions: 'cluster_size=4096',
+    cluster: 4096,
+    guest: snapshots,
+    steps: snapshotSteps,
+    size: 2 ** 21,
+  },
+  {
+    name: 'backing file',
+    createOptions: { clusterSize: 16384 },
+    qemuCreateOptions: 'cluster_size=16384',
+    cluster: 16384,
+    guest: { compressed: 1 },
+    steps: { compressed: 1 },
+    backing: 'backing',
+    size: 2 ** 21,
+  },
+  {
+    name: '1-bit refcounts',
+    createOptions: { refcountBits: 1, clusterSize: 1024 },
+    qemuCreateOptions: 'refcount_bits=1,cluster_size=1024',
+    cluster: 1024,
+    guest: {},
+    steps: { truncate: 0.5 },
+    size: 2 ** 20,
+  },
+  {
+    name: '64-bit refcounts',
+    createOptions: { refcountBits: 64, clusterSize: 4096 },
+    qemuCreateOptions: 'refcount_bits=64,cluster_size=4096',
+    cluster: 4096,
+    guest: snapshots,
+    steps: { ...snapshotSteps, compressed: 1 },
+    size: 2 ** 21,
+  },
+]
+
+/** Whether the dirty bit of a qcow2 image is set. */
+export function isDirty(image: PagedFile): boolean {
+  const bits = new Uint8Array(8)
+  image.read(72, bits)
+  const version = new Uint8Array(4)
+  image.read(4, version)
+  return (version[3] as number) >= 3 && ((bits[7] as number) & 1) === 1
+}
