@@ -153,7 +153,7 @@ async function writePieces(
   } finally {
     await hear(node, 'pwritev_done')
   }
-  if (mustFlush(node, flags, node.image.writeFlags)) await node.flush(signal)
+  if (mustFlush(flags, node.image.writeFlags)) await node.flush(signal)
 }
 
 function writeUnheard(node: Node, offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
@@ -168,7 +168,7 @@ function writeUnheard(node: Node, offset: number, buf: Uint8Array, flags: number
 }
 
 /** Whether FUA is asked for and the image, which honours `supported`, does not do it itself. */
-function mustFlush(node: Node, flags: number, supported = 0): boolean {
+function mustFlush(flags: number, supported = 0): boolean {
   return (flags & Flag.Fua) !== 0 && (supported & Flag.Fua) === 0
 }
 
@@ -222,7 +222,7 @@ async function zeroPieces(
         node.rangeLock.release(hold)
       }
     }
-    if (mustFlush(node, flags, supported)) await node.flush(signal)
+    if (mustFlush(flags, supported)) await node.flush(signal)
   } catch (error) {
     if (!isBlockError(error) || error.code !== 'ENOTSUP' || (flags & Flag.NoFallback) !== 0) throw error
     await writeAlignedZeroes(node, start, end - start, flags, signal)
