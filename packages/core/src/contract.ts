@@ -332,6 +332,8 @@ export interface DriverDescriptor {
   readonly description: string
   readonly options: OptionSchemas
   readonly createOptions?: OptionSchemas
+  /** Its images take writes with `Flag.Compressed`. */
+  readonly compressedWrites?: boolean
   /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB at most. */
   probe?(head: Uint8Array, filename: string): number
   /** Prefixes of file names that belong to this protocol, e.g. `['http', 'https']` or `['blkdebug']`. */
