@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { defineConfig } from 'tsup'
+
+const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 
 /**
  * One entry per command, everything of the workspace bundled in, and a chunk of its own for each driver and each
@@ -15,4 +18,5 @@ export default defineConfig({
   external: ['koffi'],
   clean: true,
   dts: false,
+  define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },
 })

@@ -8,15 +8,15 @@ import {
   type DifferentialReport,
   type DifferentialSettings,
   differentialTest,
-  shrinkDifference,
   errorSweep,
   mutationTest,
   negativeControls,
   type PagedFile,
   qemuImgJudge,
   runTool,
-  storeFile,
   type SweepReport,
+  shrinkDifference,
+  storeFile,
   TempFolder,
 } from '@diskgraph/driver-testkit'
 import { intactImages } from './images.ts'
@@ -67,7 +67,9 @@ export async function crashBar(seed: number, states: number, peers: boolean): Pr
   for (const [name, change] of Object.entries(negativeControls)) {
     const backing = name === 'dataAfterMetadata'
     const variant = variants.find((one) => (one.backing !== undefined) === backing && one.cluster < 65536) as Variant
-    const report = await crashTest({ ...crashSettings(variant, seed), states: 150, change, mostFindings: 5 })
+    const judges = peers ? [qemuImgJudge({ format: 'qcow2', folder, dirty: isDirty, checkOnly: backing })] : []
+    const settings = { ...crashSettings(variant, seed), judges, judgeEvery: 25 }
+    const report = await crashTest({ ...settings, states: 150, change, mostFindings: 5 })
     if (report.corrupt + report.lost + report.unopenable === 0) blind.push(name)
   }
   if (blind.length > 0) details.push(`negative controls that pass although they must not: ${blind.join(', ')}`)
@@ -114,6 +116,8 @@ export async function differentialBar(seed: number, sequences: number, peers: bo
     }
     const report = await differentialTest(settings)
     reports.push([variant.name, report])
+    // Content weighs more than how it is allocated.
+    report.differences.sort((a, b) => Number(a.kind === 'map') - Number(b.kind === 'map'))
     const [first] = report.differences
     if (first !== undefined) report.differences[0] = await shrinkDifference(settings, first)
   }
@@ -133,9 +137,9 @@ export async function differentialBar(seed: number, sequences: number, peers: bo
 }
 
 function differenceDetails(name: string, report: DifferentialReport): string[] {
-  return report.differences.slice(0, 3).map(({ text, sequenceSeed, steps }) => {
+  return report.differences.slice(0, 3).map(({ kind, text, sequenceSeed, steps }) => {
     const last = steps.slice(-5).map((step) => JSON.stringify(step))
-    return `${name}: ${text.trim()} [sequence ${sequenceSeed}, ${steps.length} steps, the last: ${last.join(' ')}]`
+    return `${name}: ${kind}: ${text.trim()} [sequence ${sequenceSeed}, ${steps.length} steps, the last: ${last.join(' ')}]`
   })
 }
 
@@ -162,6 +166,11 @@ export async function errorBar(peers: boolean): Promise<Bar> {
   await using folder = await TempFolder.make()
   const details: string[] = []
   const total = { runs: 0, swallowed: 0, corrupt: 0, lost: 0, unclean: 0, otherCodes: 0 }
+  const add = (name: string, report: SweepReport): void => {
+    for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
+    details.push(...sweepDetails(name, report))
+  }
+  add('raw', await errorSweep({ driver: raw }))
   for (const { name, createOptions, cluster, backing } of variants) {
     if (backing !== undefined) continue
     const report = await errorSweep({
@@ -171,8 +180,7 @@ export async function errorBar(peers: boolean): Promise<Bar> {
       size: cluster * 64,
       ...(peers ? { judge: (image: PagedFile) => judgeAfterFault(folder, image) } : {}),
     })
-    for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
-    details.push(...sweepDetails(name, report))
+    add(name, report)
   }
   const { runs, swallowed, corrupt, lost, unclean, otherCodes } = total
   return {
@@ -192,5 +200,8 @@ async function judgeAfterFault(folder: TempFolder, image: PagedFile): Promise<st
 function sweepDetails(name: string, report: SweepReport): string[] {
   return report.findings
     .slice(0, 5)
-    .map(({ kind, verb, nth, code, call, text }) => `${name}: ${kind}: '${verb}', call ${nth} (${call}) fails with ${code}: ${text}`)
+    .map(
+      ({ kind, verb, nth, code, call, text }) =>
+        `${name}: ${kind}: '${verb}', call ${nth} (${call}) fails with ${code}: ${text}`,
+    )
 }

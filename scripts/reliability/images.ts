@@ -7,7 +7,8 @@ import { variants } from './variants.ts'
 /** An image of each variant; then those of qemu-img. */
 export async function intactImages(peers: boolean): Promise<PagedFile[]> {
   const images: PagedFile[] = []
-  for (const { createOptions, cluster, guest } of variants) images.push(await ourImage(createOptions, cluster, guest.snapshot !== undefined))
+  for (const { createOptions, cluster, guest } of variants)
+    images.push(await ourImage(createOptions, cluster, guest.snapshot !== undefined))
   if (peers) images.push(...(await theirImages()))
   return images
 }
@@ -34,7 +35,12 @@ async function theirImages(): Promise<PagedFile[]> {
   await using folder = await TempFolder.make()
   const path = folder.file('image')
   const images: PagedFile[] = []
-  for (const options of ['cluster_size=4096', 'cluster_size=4096,compat=v2', 'cluster_size=512', 'preallocation=metadata']) {
+  for (const options of [
+    'cluster_size=4096',
+    'cluster_size=4096,compat=v2',
+    'cluster_size=512',
+    'preallocation=metadata',
+  ]) {
     await runTool('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', options, path, '256k'])
     await runTool('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 64k', '-c', 'write -z 64k 8k', path])
     await runTool('qemu-img', ['snapshot', '-c', 'snap', path])

@@ -1,4 +1,4 @@
-import { main } from './main.ts'
-import { runDiskgraph } from './people/main.ts'
+/** The program `diskgraph`. */
+import { startDiskgraph } from './tools.ts'
 
-await main(runDiskgraph, true)
+await startDiskgraph()

@@ -23,6 +23,7 @@ export const drivers: readonly LazyDriver[] = [
   {
     name: 'memory',
     kind: 'protocol',
+    prefixes: ['memory'],
     load: async () => (await import('@diskgraph/driver-memory')).memory,
   },
   {
@@ -36,6 +37,24 @@ export const drivers: readonly LazyDriver[] = [
     kind: 'protocol',
     prefixes: ['null-aio'],
     load: async () => (await import('@diskgraph/driver-null')).nullAio,
+  },
+  {
+    name: 'http',
+    kind: 'protocol',
+    prefixes: ['http'],
+    load: async () => (await import('@diskgraph/driver-http')).http,
+  },
+  {
+    name: 'https',
+    kind: 'protocol',
+    prefixes: ['https'],
+    load: async () => (await import('@diskgraph/driver-http')).https,
+  },
+  {
+    name: 'blkdebug',
+    kind: 'filter',
+    prefixes: ['blkdebug'],
+    load: async () => (await import('@diskgraph/driver-blkdebug')).blkdebug,
   },
 ]
 

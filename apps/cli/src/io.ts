@@ -1,4 +1,4 @@
-import { runIo } from './io/main.ts'
-import { main } from './main.ts'
+/** The program `dg-io`. */
+import { startIo } from './tools.ts'
 
-await main(runIo, false)
+await startIo()

@@ -41,10 +41,15 @@ export interface OpenRequest {
   /** Look at this image only: nothing that it refers to is opened. */
   readonly inspect?: boolean
   readonly withoutBacking?: boolean
+  /** Opened to be checked: damage that a check can repair does not fail the open. */
+  readonly checking?: boolean
   /** Further options of the top node, camelCase. */
   readonly options?: Readonly<Record<string, unknown>>
   readonly signal?: AbortSignal
 }
+
+/** QEMU has no limit; a chain this deep opens in seconds and is no accident yet. */
+const deepestChain = 2048
 
 /** A graph for one command: it follows the references that QEMU's tools follow, and warns on standard error. */
 export function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
@@ -52,6 +57,7 @@ export function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
     drivers,
     resolveDriver,
     references: 'allow',
+    maxDepth: deepestChain,
     secrets,
     onWarning: (message) => {
       if (message.startsWith('WARNING: ')) terminal.err(`${visible(message)}\n`)
@@ -120,6 +126,7 @@ function open(graph: Graph, request: OpenRequest): Promise<Disk> {
     ...(request.signal === undefined ? {} : { signal: request.signal }),
     ...(request.inspect ? { inspect: true, permissions: 0 } : {}),
     ...(request.withoutBacking ? { withoutBacking: true } : {}),
+    ...(request.checking ? { check: true } : {}),
   }
   if (request.imageOpts) {
     const given = toObject(parseKeyValues(request.filename, 'file'))
@@ -136,7 +143,7 @@ export function openFailure(filename: string, error: unknown): CommandError {
 
 /** Why an image could not be opened, without the prefix that the graph puts before every such message. */
 export function openReason(error: unknown): string {
-  if (isBlockError(error) && isBlockError(error.cause)) {
+  if (isBlockError(error) && error.cause instanceof Error) {
     const inner = error.cause.message
     if (/^Could not open '/.test(error.message) && error.message.endsWith(`': ${inner}`)) return messageOf(error.cause)
   }

@@ -1,4 +1,5 @@
 /** How far a long command has come, told in the way that its reader understands. */
+import { twoDecimals } from './sizes.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Receives how much of the whole is done. */
@@ -47,7 +48,7 @@ class PercentProgress implements Progress {
   }
 
   #print(percent: number): void {
-    this.#terminal.out(`    (${percent.toFixed(2)}/100%)\r`)
+    this.#terminal.out(`    (${twoDecimals(percent)}/100%)\r`)
   }
 }
 

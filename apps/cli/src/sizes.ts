@@ -24,6 +24,11 @@ export function generalNumber(value: number): string {
   return String(Number((digits / 10 ** (2 - power)).toPrecision(3)))
 }
 
+/** As C prints a number with `%.2f`: two digits behind the point, ties to even. */
+export function twoDecimals(value: number): string {
+  return (roundToEven(value * 100) / 100).toFixed(2)
+}
+
 function roundToEven(value: number): number {
   const below = Math.floor(value)
   const rest = value - below

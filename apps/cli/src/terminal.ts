@@ -1,6 +1,6 @@
 /** Where a command writes to and who may interrupt it: the one door between commands and the process. */
-import { basename } from 'node:path'
 import { writeSync } from 'node:fs'
+import { programName } from './program-name.ts'
 
 /** What a command knows of the program that runs it. Tests give their own. */
 export interface Terminal {
@@ -33,7 +33,7 @@ export class OutputClosed extends Error {}
 export function processTerminal(calledBy: string, forPeople: boolean, signal: AbortSignal): Terminal {
   const isTty = (fd: number): boolean => (fd === 1 ? process.stdout : process.stderr).isTTY === true
   return {
-    program: basename(calledBy).replace(/\.[cm]?js$/, ''),
+    program: programName(calledBy),
     forPeople,
     color: forPeople && wantsColor(process.env) && isTty(1),
     interactive: forPeople && isTty(2),

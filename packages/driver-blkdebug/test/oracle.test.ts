@@ -33,7 +33,7 @@ function randomConfig(random: Random): string {
     set('event', random.pick(events))
     if (random.chance(0.5)) set('state', random.between(0, 3))
     if (random.chance(0.4)) set('iotype', random.pick(kinds))
-    if (random.chance(0.7)) set('errno', random.pick([5, 28, 22, 12, 0]))
+    if (random.chance(0.7)) set('errno', random.pick([5, 28, 22, 12, 0, 95]))
     if (random.chance(0.5)) set('sector', random.between(-1, 7))
     if (random.chance(0.5)) set('once', random.pick(['on', 'off']))
     if (random.chance(0.3)) set('immediately', random.pick(['on', 'off']))

@@ -1,8 +1,7 @@
 import { abortedError, BlockError, type DriverDescriptor } from '@diskgraph/core'
 
-/** Options of a `blob` node. */
+/** Options of a `blob` node: the bytes, as a Blob, or as a File that a person chose. */
 export interface BlobOptions {
-  /** The bytes: a Blob, or a File that a person chose. */
   blob: Blob
 }
 
@@ -32,15 +31,13 @@ export const blob: DriverDescriptor = {
     return {
       size: source.size,
       async read(offset, buf, _flags, signal) {
-        const bytes = await source.slice(offset, offset + buf.length).arrayBuffer().catch(unreadable)
+        const part = source.slice(offset, offset + buf.length)
+        const bytes = await part.arrayBuffer().catch((cause: Error) => {
+          throw new BlockError('ESTALE', `cannot read the blob: ${cause.message}`, { cause })
+        })
         if (signal?.aborted) throw abortedError(signal)
         buf.set(new Uint8Array(bytes))
       },
     }
   },
-}
-
-function unreadable(cause: unknown): never {
-  const code = (cause as Error).name === 'NotReadableError' ? 'ESTALE' : 'EIO'
-  throw new BlockError(code, `cannot read the blob: ${(cause as Error).message}`, { cause })
 }

@@ -1,20 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { openAsBlob } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Graph } from '@diskgraph/core'
 import { blob } from '@diskgraph/driver-blob'
-import { conformance } from '@diskgraph/driver-testkit'
 import { afterEach, describe, expect, it } from 'vitest'
-
-await conformance({
-  test: { describe, it },
-  driver: blob,
-  setUp({ size }) {
-    const content = Uint8Array.from({ length: size }, (_, i) => (i * 7 + (i >> 8)) & 255)
-    return { definition: { driver: 'blob', blob: new Blob([content]) }, content }
-  },
-})
 
 describe('blob', () => {
   const graph = new Graph({ drivers: [blob] })

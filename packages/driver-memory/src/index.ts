@@ -2,15 +2,15 @@ import {
   BlockError,
   type BlockStatus,
   type CreateContext,
-  done,
   type DriverDescriptor,
   type DriverInfo,
+  done,
   Flag,
   maxOffset,
   type OpenContext,
   type OpenImage,
-  throwIfAborted,
   type TruncateOptions,
+  throwIfAborted,
 } from '@diskgraph/core'
 import { MemoryStorage } from './storage.ts'
 
@@ -137,7 +137,14 @@ export function memoryDriver(storages: Map<string, MemoryStorage> = new Map()): 
     },
     createOptions: {
       name: { type: 'string', required: true, description: 'Name of the storage' },
-      size: { type: 'integer', size: true, minimum: 0, maximum: maxOffset, default: 0, description: 'Virtual disk size' },
+      size: {
+        type: 'integer',
+        size: true,
+        minimum: 0,
+        maximum: maxOffset,
+        default: 0,
+        description: 'Virtual disk size',
+      },
     },
     prefixes: ['memory'],
     parseFilename: (filename) => ({ name: filename.slice('memory:'.length) }),

@@ -1,6 +1,6 @@
 import { Flag, Graph } from '@diskgraph/core'
-import { describe, expect, it } from 'vitest'
 import { MemoryStorage, memory, memoryDriver } from '@diskgraph/driver-memory'
+import { describe, expect, it } from 'vitest'
 
 const graphOf = (storages?: Map<string, MemoryStorage>) => new Graph({ drivers: [memoryDriver(storages)] })
 
@@ -45,7 +45,9 @@ describe('memory', () => {
     const storages = new Map<string, MemoryStorage>()
     await using graph = graphOf(storages)
     await graph.create({ driver: 'memory', name: 'new', size: 1000 })
-    const disk = await graph.open('memory:new', { format: 'memory' }).catch(() => graph.add({ driver: 'memory', name: 'new' }))
+    const disk = await graph
+      .open('memory:new', { format: 'memory' })
+      .catch(() => graph.add({ driver: 'memory', name: 'new' }))
     expect(disk.size).toBe(1000)
     expect(storages.size).toBe(1)
   })

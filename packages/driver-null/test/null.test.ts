@@ -1,6 +1,6 @@
 import { Graph } from '@diskgraph/core'
-import { describe, expect, it } from 'vitest'
 import { nullAio, nullCo } from '@diskgraph/driver-null'
+import { describe, expect, it } from 'vitest'
 
 describe('null-co and null-aio', () => {
   it('is 1 GiB large unless told otherwise', async () => {

@@ -10,6 +10,7 @@
  */
 import { alignUp, BlockError, type ChildHandle } from '@diskgraph/core'
 import type { Corruption } from './corruption.ts'
+import type { HeaderStore } from './header-store.ts'
 import type { Geometry } from './layout.ts'
 import type { MetadataStore } from './metadata.ts'
 import { type OverlapGuard, Structure } from './overlap.ts'
@@ -25,8 +26,7 @@ export interface AllocatorParts {
   readonly refcounts: Refcounts
   readonly overlap: OverlapGuard
   readonly corruption: Corruption
-  /** Puts the place of a new refcount table into the header, in one write, and makes it safe. */
-  switchRefcountTable(offset: number, clusters: number): Promise<void>
+  readonly header: HeaderStore
   /** The clusters of an old table lose their reference when that is safe. */
   freeLater(offset: number, length: number): void
   /** Clusters that may have held guest data are free now. */
@@ -45,6 +45,9 @@ export class Allocator implements BlockMaker {
   private stoppedAtRun = 0
   /** Next free byte in a cluster that holds compressed data and has room; 0: none. */
   private byteTail = 0
+  /** `tryAllocate` has raised the event of the allocation that `allocate` is to finish. */
+  private announced = false
+  private held: Promise<void> | undefined
 
   constructor(parts: AllocatorParts) {
     this.parts = parts
@@ -55,17 +58,23 @@ export class Allocator implements BlockMaker {
    * I/O: then {@link allocate} does it.
    */
   tryAllocate(count: number): number {
-    if (this.parts.store.blocks.crowded) return -1
+    this.announced = true
+    this.held = this.parts.file.debugEvent('cluster_alloc')
+    if (this.held !== undefined || this.parts.store.blocks.crowded || this.parts.header.unsure) return -1
     const start = this.search(count)
-    return start < 0 ? -1 : this.take(start, count)
+    if (start < 0) return -1
+    this.announced = false
+    return this.take(start, count)
   }
 
   /** Takes `count` contiguous clusters, whose count becomes 1, and returns the offset of the first. */
   async allocate(count: number): Promise<number> {
-    const { store, geometry } = this.parts
-    const held = this.parts.file.debugEvent('cluster_alloc')
+    const { store, geometry, file } = this.parts
+    const held = this.announced ? this.held : file.debugEvent('cluster_alloc')
+    this.announced = false
     if (held !== undefined) await held
     for (;;) {
+      if (this.parts.header.unsure) await this.parts.header.restore()
       if (store.blocks.crowded) await store.writeRefcounts()
       const start = this.search(count)
       if (start < 0) {

@@ -41,3 +41,14 @@ export function refuse(code: ErrorCode, message: string): never {
 export function hex(n: number): string {
   return n === 0 ? '0' : `0x${n.toString(16)}`
 }
+
+const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1
+
+/**
+ * The big-endian 32-bit number in an element of a Uint32Array, and the other way round: for loops over whole tables,
+ * where a DataView is slow until the loop has been compiled.
+ */
+export function bigEndianWord(word: number): number {
+  if (!littleEndian) return word
+  return ((word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24)) >>> 0
+}

@@ -3,6 +3,7 @@
  * the snapshot table and persistent bitmaps. (The refcount structure is counted last: check-refcounts.ts.)
  */
 import { isAligned } from '@diskgraph/core'
+import { bigEndianWord } from './bytes.ts'
 import { countBitmaps } from './check-bitmaps.ts'
 import { hexField } from './check-report.ts'
 import type { CheckState } from './check-state.ts'
@@ -13,7 +14,6 @@ import {
   hiCopied,
   hiL1Reserved,
   hiL2Reserved,
-  hiOffset,
   loL1Reserved,
   loL2Reserved,
   loOffset,
@@ -143,38 +143,51 @@ function countL1Entry(check: CheckState, l1: RootTable, index: number, active: b
  * `view`.
  */
 function countTable(check: CheckState, active: boolean, view: DataView, at: number, tableOffset: number): void {
-  const { references, report, fileSize } = check
   const { clusterSize, l2Entries } = check.image.geometry
+  const words = new Uint32Array(view.buffer, view.byteOffset + at, l2Entries * 2)
   const unaligned = (clusterSize - 1) & loOffset
   // Where the next data cluster stands if nothing is fragmented; 0: unknown.
   let expected = 0
   let allocated = 0
   let fragmented = 0
   let uncopied = 0
-  for (let position = at, end = at + l2Entries * entrySize; position < end; position += entrySize) {
-    const hi = view.getUint32(position)
-    const lo = view.getUint32(position + 4)
-    if (hi === 0 && lo === 0) continue
-    if ((hi & (hiCompressed | hiL2Reserved)) !== 0 || (lo & loL2Reserved) !== 0 || (lo & unaligned) !== 0) {
-      if (countSpecial(check, active, hi, lo, tableOffset + position - at)) continue
+  for (let i = 0; i < words.length; i += 2) {
+    const rawHi = words[i]!
+    if (rawHi === 0 && words[i + 1] === 0) continue
+    const hi = bigEndianWord(rawHi)
+    const lo = bigEndianWord(words[i + 1]!)
+    if ((hi & (hiCompressed | hiL2Reserved)) !== 0 || (lo & (loL2Reserved | unaligned)) !== 0) {
+      if (countSpecial(check, active, hi, lo, tableOffset + i * 4)) continue
     }
-    const offset = (hi & hiOffset) * 0x1_0000_0000 + ((lo & loOffset) >>> 0)
+    const offset = offsetOf(hi, lo)
     if (offset === 0) continue
-    allocated++
-    if (expected !== 0 && offset !== expected) fragmented++
-    expected = offset + clusterSize
-    if ((hi & hiCopied) === 0) uncopied++
-    if ((lo & unaligned) === 0 && offset < fileSize) {
-      const cluster = offset / clusterSize
-      if (!references.increment(cluster)) reportOverflow(check, cluster)
-    } else {
-      countRange(check, offset, clusterSize)
+    let run = 1
+    for (let next = lo + clusterSize; words[i + 2] === rawHi && next <= 0xffffffff; next += clusterSize) {
+      if (words[i + 3] !== bigEndianWord(next)) break
+      run++
+      i += 2
     }
+    allocated += run
+    if (expected !== 0 && offset !== expected) fragmented++
+    expected = offset + run * clusterSize
+    if ((hi & hiCopied) === 0) uncopied++
+    countRun(check, offset, run)
   }
   if (!active) return
-  report.allocatedClusters += allocated
-  report.fragmentedClusters += fragmented
+  check.report.allocatedClusters += allocated
+  check.report.fragmentedClusters += fragmented
   if (uncopied > 0) check.flagsPlain = false
+}
+
+/** Counts `run` data clusters that stand in a row. */
+function countRun(check: CheckState, offset: number, run: number): void {
+  const { clusterSize } = check.image.geometry
+  const start = offset / clusterSize
+  let counted = 0
+  if (Number.isSafeInteger(start) && offset + (run - 1) * clusterSize < check.fileSize) {
+    counted = check.references.incrementRun(start, run)
+  }
+  for (; counted < run; counted++) countRange(check, offset + counted * clusterSize, clusterSize)
 }
 
 /** An entry that is compressed, not aligned, or has reserved bits set; whether nothing is left to be done for it. */

@@ -12,8 +12,8 @@ export class CheckReport {
   allocatedClusters = 0
   fragmentedClusters = 0
   compressedClusters = 0
-  /** The highest cluster in use; -1: none. */
-  highestCluster = -1
+  /** The highest cluster in use. */
+  highestCluster = 0
   private readonly onFinding: CheckOptions['onFinding']
 
   constructor(options: CheckOptions) {

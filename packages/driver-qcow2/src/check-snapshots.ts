@@ -72,7 +72,7 @@ export async function repairSnapshotTable(check: CheckState): Promise<void> {
   await image.header.setSnapshotTable(table.offset, records.length)
   await image.store.flushFile()
   setSnapshots(image, records, table)
-  if (old.length > 0) image.frees.add(old.offset, old.length, 'other')
+  if (old.length > 0 && old.offset < check.fileSize) image.frees.add(old.offset, old.length, 'other')
   await image.commitMetadata()
   check.snapshotsChanged = false
 }

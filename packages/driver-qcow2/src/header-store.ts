@@ -1,17 +1,23 @@
 /**
  * The header of an open image: what it says, and its changes on disk. A change is one write, never a part of the
- * fields that belong together; nothing is flushed here unless a method says so.
+ * fields that belong together, and is flushed before it counts.
+ *
+ * When the write or the flush fails, nobody knows what a crash would leave: the old header or the new one. Both are
+ * good as long as nothing else changes. So the header in memory stays what it was and is `unsure`; whoever is about
+ * to write or to allocate metadata calls {@link HeaderStore.restore} first, which writes the old header again.
  */
 import type { ChildHandle } from '@diskgraph/core'
 import { viewOf, writeU64 } from './bytes.ts'
 import { type Header, serializeHeader } from './header.ts'
 import { hasFeature, withFeature } from './header-checks.ts'
-import { HeaderField, IncompatibleBit } from './layout.ts'
+import { HeaderField, headerLengthV2, IncompatibleBit } from './layout.ts'
 
 /** See the top of this file. */
 export class HeaderStore {
   private readonly file: ChildHandle
   private current: Header
+  /** What stands on disk may differ from {@link value}, because a change has failed. */
+  unsure = false
   /** A guard against writing over foreign structures; set when the image is put together. */
   guard: (offset: number, length: number) => Promise<void> | undefined = () => undefined
 
@@ -33,62 +39,83 @@ export class HeaderStore {
     return hasFeature(this.current.incompatibleFeatures, IncompatibleBit.corrupt)
   }
 
+  /** Writes the header again after a change has failed, and makes it safe. */
+  async restore(): Promise<void> {
+    if (!this.unsure) return
+    await this.change(0, serializeHeader(this.current), {})
+  }
+
   /** Writes the whole header with some fields changed: extensions and backing file name as well. */
   async update(changes: Partial<Header>): Promise<void> {
-    const header = { ...this.current, ...changes }
-    const bytes = serializeHeader(header)
+    const bytes = serializeHeader({ ...this.current, ...changes })
     const refusal = this.guard(0, bytes.byteLength)
     if (refusal !== undefined) await refusal
-    await this.file.write(0, bytes)
-    this.current = header
+    return this.change(0, bytes, changes)
   }
 
   /** Points the header at another active L1 table: one write of its 12 bytes. */
-  async setL1(offset: number, entries: number): Promise<void> {
+  setL1(offset: number, entries: number): Promise<void> {
     const bytes = new Uint8Array(12)
     const view = viewOf(bytes)
     view.setUint32(0, entries)
     writeU64(view, 4, offset)
-    await this.file.write(HeaderField.l1Size, bytes)
-    this.current = { ...this.current, l1TableOffset: offset, l1Size: entries }
+    return this.change(HeaderField.l1Size, bytes, { l1TableOffset: offset, l1Size: entries })
   }
 
   /** Points the header at another refcount table: one write of its 12 bytes. */
-  async setRefcountTable(offset: number, clusters: number): Promise<void> {
+  setRefcountTable(offset: number, clusters: number): Promise<void> {
     const bytes = new Uint8Array(12)
     const view = viewOf(bytes)
     writeU64(view, 0, offset)
     view.setUint32(8, clusters)
-    await this.file.write(HeaderField.refcountTableOffset, bytes)
-    this.current = { ...this.current, refcountTableOffset: offset, refcountTableClusters: clusters }
+    const changes = { refcountTableOffset: offset, refcountTableClusters: clusters }
+    return this.change(HeaderField.refcountTableOffset, bytes, changes)
   }
 
   /** Points the header at another snapshot table: one write of its 12 bytes. */
-  async setSnapshotTable(offset: number, snapshots: number): Promise<void> {
+  setSnapshotTable(offset: number, snapshots: number): Promise<void> {
     const bytes = new Uint8Array(12)
     const view = viewOf(bytes)
     view.setUint32(0, snapshots)
     writeU64(view, 4, offset)
-    await this.file.write(HeaderField.nbSnapshots, bytes)
-    this.current = { ...this.current, snapshotsOffset: offset, nbSnapshots: snapshots }
+    return this.change(HeaderField.nbSnapshots, bytes, { snapshotsOffset: offset, nbSnapshots: snapshots })
+  }
+
+  /**
+   * Puts other tables in charge, all at once: one write, within the first sector, of everything that the header says
+   * about tables, sizes and widths.
+   */
+  async setTables(changes: Partial<Header>): Promise<void> {
+    const header = { ...this.current, ...changes }
+    const end = header.version === 2 ? headerLengthV2 : HeaderField.headerLength
+    const bytes = serializeHeader(header).subarray(HeaderField.size, end)
+    await this.file.write(HeaderField.size, bytes)
+    this.current = header
   }
 
   /** Writes another virtual disk size. */
-  async setSize(size: number): Promise<void> {
+  setSize(size: number): Promise<void> {
     const bytes = new Uint8Array(8)
     writeU64(viewOf(bytes), 0, size)
-    await this.file.write(HeaderField.size, bytes)
-    this.current = { ...this.current, size }
+    return this.change(HeaderField.size, bytes, { size })
   }
 
-  /** Sets or clears an incompatible feature bit and flushes the file. Version 2 images have none. */
+  /** Sets or clears an incompatible feature bit. Version 2 images have none. */
   async setIncompatible(bit: number, set: boolean): Promise<void> {
     if (this.current.version < 3) return
     const incompatibleFeatures = withFeature(this.current.incompatibleFeatures, bit, set)
     const bytes = new Uint8Array(8)
     viewOf(bytes).setBigUint64(0, incompatibleFeatures)
-    await this.file.write(HeaderField.incompatibleFeatures, bytes)
+    return this.change(HeaderField.incompatibleFeatures, bytes, { incompatibleFeatures })
+  }
+
+  private async change(offset: number, bytes: Uint8Array, changes: Partial<Header>): Promise<void> {
+    const whole = offset === 0
+    if (this.unsure && !whole) await this.restore()
+    this.unsure = true
+    await this.file.write(offset, bytes)
     await this.file.flush()
-    this.current = { ...this.current, incompatibleFeatures }
+    this.current = { ...this.current, ...changes }
+    this.unsure = false
   }
 }

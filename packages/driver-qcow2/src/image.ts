@@ -71,10 +71,9 @@ export class Qcow2Image implements OpenImage {
   async flush(): Promise<void> {
     const { state } = this
     if (state.readOnly) return
-    state.checkUsable()
-    const held = state.file.debugEvent('flush_to_os')
-    if (held !== undefined) await held
+    if (state.corruption.broken && !state.store.mappingDirty) return
     if (!state.store.mappingDirty && !state.store.refcountsDirty && state.frees.empty) return
+    state.checkUsable()
     await state.exclusively(() => state.commitMetadata())
   }
 
@@ -114,10 +113,7 @@ export class Qcow2Image implements OpenImage {
     const { state } = this
     state.checkUsable()
     const changed = withBacking(state.header.value, filename, format)
-    await state.exclusively(async () => {
-      await state.header.update(changed)
-      await state.store.flushFile()
-    })
+    await state.exclusively(() => state.header.update(changed))
   }
 
   async makeEmpty(): Promise<void> {
@@ -128,7 +124,7 @@ export class Qcow2Image implements OpenImage {
   async reopen(change: ReopenChange): Promise<PreparedReopen> {
     const { state } = this
     const opens = state.readOnly && !change.readOnly
-    if (opens) checkWritable(state.header.value, change.options.repair === true)
+    if (opens) checkWritable(state.header.value, false)
     const unmap = state.options.passDiscard.request
     const options = runtimeOptions(change.options, state.geometry, state.size, unmap)
     if (options.l2SliceSize !== state.options.l2SliceSize) {

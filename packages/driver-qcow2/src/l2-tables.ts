@@ -25,9 +25,9 @@ async function replaceTable(state: Qcow2State, l1Index: number, old: number): Pr
   }
   let table = allocator.tryAllocate(1)
   if (table < 0) table = await allocator.allocate(1)
+  const refusal = overlap.check(Structure.none, table, clusterSize)
+  if (refusal !== undefined) await refusal
   try {
-    const refusal = overlap.check(Structure.none, table, clusterSize)
-    if (refusal !== undefined) await refusal
     const held = file.debugEvent(old === 0 ? 'l2_alloc.write' : 'l2_alloc.cow_read')
     if (held !== undefined) await held
     for (let at = 0; at < clusterSize; at += store.l2.sliceSize) await copySlice(state, old, table, at)

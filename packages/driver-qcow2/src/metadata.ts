@@ -18,6 +18,7 @@
  */
 import type { ChildHandle } from '@diskgraph/core'
 import type { TableCache } from './cache.ts'
+import type { HeaderStore } from './header-store.ts'
 import { type OverlapGuard, Structure } from './overlap.ts'
 import type { RootTable } from './root-table.ts'
 
@@ -34,6 +35,7 @@ export class MetadataStore {
   lazy = false
   private readonly file: ChildHandle
   private readonly overlap: OverlapGuard
+  private readonly header: HeaderStore
   /** Something that an L2 entry relies on was written and may not be safe yet. */
   private unsafe = false
   private readonly guardL1 = (offset: number, length: number) => this.overlap.check(Structure.activeL1, offset, length)
@@ -42,11 +44,13 @@ export class MetadataStore {
 
   constructor(
     file: ChildHandle,
+    header: HeaderStore,
     overlap: OverlapGuard,
     caches: { readonly l2: TableCache; readonly blocks: TableCache },
     tables: { readonly l1: RootTable; readonly refcountTable: RootTable },
   ) {
     this.file = file
+    this.header = header
     this.overlap = overlap
     this.l2 = caches.l2
     this.blocks = caches.blocks
@@ -71,14 +75,13 @@ export class MetadataStore {
 
   /** Makes everything written so far safe. */
   async flushFile(): Promise<void> {
-    const held = this.file.debugEvent('flush_to_disk')
-    if (held !== undefined) await held
     await this.file.flush()
     this.unsafe = false
   }
 
   /** Writes refcount blocks, then, when they are safe, the table entries that point to new ones. */
   async writeRefcounts(): Promise<void> {
+    if (this.header.unsure) await this.header.restore()
     if (this.blocks.dirty) {
       this.unsafe = true
       await this.blocks.writeDirty()
@@ -93,6 +96,7 @@ export class MetadataStore {
   /** Writes L2 slices and L1 entries, after what they rely on. They are not flushed when this resolves. */
   async writeMapping(): Promise<void> {
     if (!this.mappingDirty) return
+    if (this.header.unsure) await this.header.restore()
     if (!this.lazy) await this.writeRefcounts()
     if (this.l2.dirty) {
       if (this.unsafe) await this.flushFile()

@@ -14,7 +14,7 @@ import {
   headerLengthV2,
   IncompatibleBit,
 } from './layout.ts'
-import { runtimeOptions } from './options.ts'
+import { type RuntimeOptions, runtimeOptions } from './options.ts'
 import { repairDirty } from './check.ts'
 import { loadSnapshotTable } from './snapshot-store.ts'
 import { Qcow2State } from './state.ts'
@@ -39,6 +39,7 @@ export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2
   if (!context.readOnly && !context.inspect) checkWritable(header, context.check)
   const geometry = geometryOf(header.clusterBits, header.refcountOrder)
   const options = runtimeOptions(context.options, geometry, header.size, context.discard === 'unmap')
+  if (header.version < 3) refuseVersion2(options)
   const l1 = await reading('L1 table', () => readTable(file, header.l1TableOffset, header.l1Size))
   const entries = (header.refcountTableClusters * geometry.clusterSize) / entrySize
   const refcountTable = await reading('refcount table', async () => {
@@ -98,6 +99,13 @@ function refuseUnsupported(header: Header, context: OpenContext): void {
   }
 }
 
+function refuseVersion2(options: RuntimeOptions): void {
+  if (options.lazyRefcounts === true) {
+    refuse('EINVAL', 'Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level')
+  }
+  if (options.discardNoUnref) refuse('EINVAL', 'discard-no-unref is only supported since qcow2 version 3')
+}
+
 /** Refuses to write to an image that is marked as corrupt, unless it is to be repaired. */
 export function checkWritable(header: Header, repair: boolean): void {
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.corrupt) && !repair) {
@@ -122,7 +130,6 @@ export async function activate(state: Qcow2State): Promise<void> {
   }
   if (header.value.autoclearFeatures !== 0n) {
     await header.update({ autoclearFeatures: 0n })
-    await state.store.flushFile()
   }
   if (header.dirty) await repairDirty(state)
 }

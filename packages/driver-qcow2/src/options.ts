@@ -36,8 +36,6 @@ export interface Qcow2Options {
   refcountCacheSize?: number
   cacheCleanInterval?: number
   allowFarOffsets?: boolean
-  /** Open a corrupt or dirty image read-write as it is, to repair it. */
-  repair?: boolean
 }
 
 /** Options to create a qcow2 image. */
@@ -164,12 +162,6 @@ export const openOptions: OptionSchemas = {
     default: false,
     reopen: true,
     description: 'Write through mappings that point far behind the end of the file.',
-  },
-  repair: {
-    type: 'boolean',
-    default: false,
-    reopen: true,
-    description: 'Open a corrupt or dirty image read-write as it is, to repair it.',
   },
   dataFile: { type: 'child', role: 'data', description: 'External data file; not supported yet.' },
   encrypt: { type: 'object', properties: {}, description: 'Encryption; not supported yet.' },

@@ -57,7 +57,7 @@ async function writeAndSwitch(parts: AllocatorParts, table: RootTable, tableClus
   await store.flushFile()
   const switchTable = file.debugEvent('refblock_alloc.switch_table')
   if (switchTable !== undefined) await switchTable
-  await parts.switchRefcountTable(table.offset, tableClusters)
+  await parts.header.setRefcountTable(table.offset, tableClusters)
 }
 
 function planGrowth(geometry: Geometry, oldSize: number, first: number): Plan {

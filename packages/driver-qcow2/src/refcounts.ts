@@ -93,7 +93,11 @@ export class Refcounts {
         const blockIndex = Math.floor(cluster / refcountBlockEntries)
         const index = cluster - blockIndex * refcountBlockEntries
         const run = Math.min(count - changed, refcountBlockEntries - index)
-        const block = await this.ensureBlock(blockIndex, delta, start + count)
+        let block = this.peekBlock(blockIndex)
+        while (block === undefined) {
+          await this.provideBlock(blockIndex, delta, start + count)
+          block = this.peekBlock(blockIndex)
+        }
         this.apply(block, cluster, index, run, delta, freed)
         changed += run
       }
@@ -103,18 +107,16 @@ export class Refcounts {
     }
   }
 
-  private async ensureBlock(blockIndex: number, delta: number, avoidEnd: number): Promise<Slice> {
-    for (;;) {
-      const offset = this.blockOffset(blockIndex)
-      if (offset !== 0) {
-        const block = this.store.blocks.peek(offset)
-        if (block !== undefined) return block
-        await this.loadBlock(blockIndex)
-      } else {
-        if (delta < 0) throw underflow(blockIndex * this.geometry.refcountBlockEntries * this.geometry.clusterSize)
-        await this.maker!.createBlock(blockIndex, avoidEnd)
-      }
-    }
+  private peekBlock(blockIndex: number): Slice | undefined {
+    const offset = this.blockOffset(blockIndex)
+    return offset === 0 ? undefined : this.store.blocks.peek(offset)
+  }
+
+  /** Reads a block or, for counts that go up, makes it. */
+  private async provideBlock(blockIndex: number, delta: number, avoidEnd: number): Promise<void> {
+    if (this.blockOffset(blockIndex) !== 0) return this.loadBlock(blockIndex)
+    if (delta < 0) throw underflow(blockIndex * this.geometry.refcountBlockEntries * this.geometry.clusterSize)
+    return this.maker!.createBlock(blockIndex, avoidEnd)
   }
 
   /** Changes counts inside one block, or none if one of them would leave its range. */

@@ -7,11 +7,19 @@
  */
 
 const pageClusters = 65536
-
-type Page = Uint8Array | Uint32Array | Float64Array
-
 /** Bytes of a page whose counts have two bits; one with a byte each has `pageClusters` bytes. */
 const narrowBytes = pageClusters / 4
+/** Four clusters in a narrow page with a count of 1 each. */
+const fourOnes = 0x55
+
+interface Page {
+  data: Uint8Array | Uint32Array | Float64Array
+  narrow: boolean
+  /** All clusters from this one on have no reference yet. */
+  top: number
+}
+
+const noPage: Page = { data: new Uint8Array(0), narrow: false, top: 0 }
 
 /** See the top of this file. */
 export class ReferenceCounts {
@@ -23,7 +31,7 @@ export class ReferenceCounts {
   shared = false
   private readonly pages = new Map<number, Page>()
   private lastNumber = -1
-  private lastPage: Page = new Uint8Array(0)
+  private lastPage = noPage
 
   constructor(max: number) {
     this.max = max
@@ -35,19 +43,43 @@ export class ReferenceCounts {
     const page = number === this.lastNumber ? this.lastPage : this.provide(number)
     const index = cluster - number * pageClusters
     if (cluster >= this.end) this.end = cluster + 1
-    if (page.byteLength === narrowBytes) {
+    if (index >= page.top) page.top = index + 1
+    const { data } = page
+    if (page.narrow) {
       const at = index >>> 2
       const shift = (index & 3) * 2
-      const count = (page[at]! >>> shift) & 3
+      const count = (data[at]! >>> shift) & 3
       if (count >= this.max) return false
       if (count > 0) this.shared = true
       if (count < 3) {
-        page[at]! += 1 << shift
+        data[at]! += 1 << shift
         return true
       }
-      return this.incrementWide(this.widen(number), number, index)
+      widen(page)
     }
-    return this.incrementWide(page, number, index)
+    return this.incrementWide(page, index)
+  }
+
+  /** Counts one more reference to each of `count` clusters. Returns how many of them could be counted, in order. */
+  incrementRun(start: number, count: number): number {
+    let done = 0
+    while (done < count) {
+      const cluster = start + done
+      const number = Math.floor(cluster / pageClusters)
+      const page = number === this.lastNumber ? this.lastPage : this.provide(number)
+      const index = cluster - number * pageClusters
+      const fours = Math.min(count - done, pageClusters - index) >>> 2
+      if (page.narrow && fours > 0 && (index & 3) === 0 && page.top <= index) {
+        page.data.fill(fourOnes, index >>> 2, (index >>> 2) + fours)
+        page.top = index + fours * 4
+        done += fours * 4
+        if (start + done > this.end) this.end = start + done
+      } else {
+        if (!this.increment(cluster)) return done
+        done++
+      }
+    }
+    return done
   }
 
   /** The count of a cluster. */
@@ -65,25 +97,37 @@ export class ReferenceCounts {
     const number = Math.floor(cluster / pageClusters)
     const page = this.provide(number)
     const index = cluster - number * pageClusters
-    if (page.byteLength === narrowBytes) page[index >>> 2]! -= 1 << ((index & 3) * 2)
-    else page[index]! -= 1
+    if (page.narrow) page.data[index >>> 2]! -= 1 << ((index & 3) * 2)
+    else page.data[index]! -= 1
+  }
+
+  /** How many clusters from `from` on have a count of exactly 1, at least; looked for up to `to`, by fours. */
+  countOnes(from: number, to: number): number {
+    const number = Math.floor(from / pageClusters)
+    const page = this.pages.get(number)
+    const index = from - number * pageClusters
+    if (page === undefined || !page.narrow || (index & 3) !== 0) return 0
+    const last = Math.min(to - number * pageClusters, pageClusters) >>> 2
+    const { data } = page
+    let at = index >>> 2
+    while (at < last && data[at] === fourOnes) at++
+    return Math.max(0, at * 4 - index)
   }
 
   /** The first cluster at or after `from` and before `to` whose count is not 0; `to` if there is none. */
   nextUsed(from: number, to: number): number {
     for (let cluster = from; cluster < to; ) {
       const number = Math.floor(cluster / pageClusters)
+      const base = number * pageClusters
       const page = this.pages.get(number)
-      const pageEnd = Math.min(to, (number + 1) * pageClusters)
       if (page !== undefined) {
-        const base = number * pageClusters
-        const narrow = page.byteLength === narrowBytes
-        for (let index = cluster - base; index < pageEnd - base; index++) {
-          if (narrow && (index & 3) === 0 && page[index >>> 2] === 0) index += 3
+        const end = Math.min(to - base, page.top)
+        for (let index = cluster - base; index < end; index++) {
+          if (page.narrow && (index & 3) === 0 && page.data[index >>> 2] === 0) index += 3
           else if (countAt(page, index) !== 0) return base + index
         }
       }
-      cluster = pageEnd
+      cluster = base + pageClusters
     }
     return to
   }
@@ -92,41 +136,31 @@ export class ReferenceCounts {
   findFree(count: number, from: number): number {
     let start = from
     while (start < this.end) {
-      const used = this.nextUsed(start, Math.min(start + count, this.end))
-      if (used === Math.min(start + count, this.end)) return start
+      const limit = Math.min(start + count, this.end)
+      const used = this.nextUsed(start, limit)
+      if (used === limit) return start
       start = used + 1
       while (start < this.end && this.get(start) !== 0) start++
     }
     return start
   }
 
-  private incrementWide(page: Page, number: number, index: number): boolean {
-    const count = page[index]!
+  private incrementWide(page: Page, index: number): boolean {
+    const count = page.data[index]!
     if (count >= this.max) return false
-    if (page instanceof Uint8Array ? count === 0xff : page instanceof Uint32Array && count === 0xffffffff) {
-      this.widen(number)[index] = count + 1
-    } else {
-      page[index] = count + 1
-    }
+    if (count > 0) this.shared = true
+    const { data } = page
+    if (data instanceof Uint8Array ? count === 0xff : data instanceof Uint32Array && count === 0xffffffff) widen(page)
+    page.data[index] = count + 1
     return true
   }
 
   private provide(number: number): Page {
     let page = this.pages.get(number)
     if (page === undefined) {
-      page = new Uint8Array(narrowBytes)
+      page = { data: new Uint8Array(narrowBytes), narrow: true, top: 0 }
       this.pages.set(number, page)
     }
-    this.lastNumber = number
-    this.lastPage = page
-    return page
-  }
-
-  private widen(number: number): Page {
-    const old = this.pages.get(number)!
-    const page = widerPage(old)
-    for (let index = 0; index < pageClusters; index++) page[index] = countAt(old, index)
-    this.pages.set(number, page)
     this.lastNumber = number
     this.lastPage = page
     return page
@@ -134,10 +168,18 @@ export class ReferenceCounts {
 }
 
 function countAt(page: Page, index: number): number {
-  return page.byteLength === narrowBytes ? (page[index >>> 2]! >>> ((index & 3) * 2)) & 3 : page[index]!
+  return page.narrow ? (page.data[index >>> 2]! >>> ((index & 3) * 2)) & 3 : page.data[index]!
 }
 
-function widerPage(page: Page): Page {
-  if (page.byteLength === narrowBytes) return new Uint8Array(pageClusters)
-  return page instanceof Uint8Array ? new Uint32Array(pageClusters) : new Float64Array(pageClusters)
+/** Gives the counts of a page more room. */
+function widen(page: Page): void {
+  const wider = widerData(page)
+  for (let index = 0; index < page.top; index++) wider[index] = countAt(page, index)
+  page.data = wider
+  page.narrow = false
+}
+
+function widerData(page: Page): Page['data'] {
+  if (page.narrow) return new Uint8Array(pageClusters)
+  return page.data instanceof Uint8Array ? new Uint32Array(pageClusters) : new Float64Array(pageClusters)
 }

@@ -59,7 +59,6 @@ async function shrink(
     await state.commitMetadata()
     await state.store.flushFile()
     await state.header.setSize(size)
-    await state.store.flushFile()
     state.size = size
     await cutFile(state)
   })
@@ -106,7 +105,6 @@ async function grow(
     await state.commitMetadata()
     await state.store.flushFile()
     await state.header.setSize(size)
-    await state.store.flushFile()
     state.size = size
   })
 }
@@ -154,7 +152,6 @@ export async function growL1(state: Qcow2State, entries: number): Promise<void> 
     await store.flushFile()
     await announce(state, 'l1_grow.activate_table')
     await header.setL1(offset, entries)
-    await store.flushFile()
     store.replaceL1(new RootTable(offset, data))
   } catch (error) {
     await state.release(offset / geometry.clusterSize, clusters, 'never')

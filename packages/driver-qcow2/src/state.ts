@@ -107,7 +107,7 @@ export class Qcow2State {
       updateEvent: 'refblock_update_part',
       guard: (offset, length) => this.overlap.check(Structure.refcountBlock, offset, length),
     })
-    this.store = new MetadataStore(file, this.overlap, { l2, blocks }, parts)
+    this.store = new MetadataStore(file, this.header, this.overlap, { l2, blocks }, parts)
     this.refcounts = new Refcounts(geometry, this.store, this.corruption)
     this.allocator = new Allocator({
       file,
@@ -116,10 +116,7 @@ export class Qcow2State {
       refcounts: this.refcounts,
       overlap: this.overlap,
       corruption: this.corruption,
-      switchRefcountTable: async (offset, clusters) => {
-        await this.header.setRefcountTable(offset, clusters)
-        await this.store.flushFile()
-      },
+      header: this.header,
       freeLater: (offset, length) => this.frees.add(offset, length, 'other'),
       forgetData: () => this.compressed.clear(),
     })
@@ -209,7 +206,7 @@ export class Qcow2State {
   async makeClean(): Promise<void> {
     await this.commitMetadata()
     await this.store.writeRefcounts()
-    if (!this.header.dirty) return
+    if (!this.store.lazy) return
     await this.store.flushFile()
     await this.header.setIncompatible(IncompatibleBit.dirty, false)
     this.store.lazy = false

@@ -43,13 +43,12 @@ export class Faults {
   #fault: Fault | undefined
 
   constructor() {
-    const faults = this
     this.driver = {
       name: 'testkit-fault',
       kind: 'filter',
       description: 'Fails or delays chosen calls, for tests.',
       options: { file: { type: 'child', role: 'filtered', required: true, description: 'The storage' } },
-      open: async (context: OpenContext) => new FaultImage(context.children.require('file'), faults),
+      open: async (context: OpenContext) => new FaultImage(context.children.require('file'), this),
     }
   }
 

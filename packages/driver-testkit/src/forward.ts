@@ -9,15 +9,7 @@ import {
 } from '@diskgraph/core'
 
 /** The calls that a driver makes to its storage. */
-export type CallKind =
-  | 'read'
-  | 'write'
-  | 'writeZeroes'
-  | 'discard'
-  | 'flush'
-  | 'truncate'
-  | 'blockStatus'
-  | 'copyRange'
+export type CallKind = 'read' | 'write' | 'writeZeroes' | 'discard' | 'flush' | 'truncate' | 'blockStatus' | 'copyRange'
 
 /** All {@link CallKind}s. */
 export const callKinds: readonly CallKind[] = [
@@ -103,5 +95,4 @@ export abstract class ForwardingImage implements OpenImage {
   info(): Promise<DriverInfo> {
     return this.child.info()
   }
-
 }

@@ -88,7 +88,8 @@ export class PagedFile {
     const first = Math.floor(offset / pageSize)
     const stored = this.#pages.has(first)
     const end = offset + length
-    if (!stored && this.#pages.size < (length / pageSize) * 2) return { length: this.#hole(first, end) - offset, stored }
+    if (!stored && this.#pages.size < (length / pageSize) * 2)
+      return { length: this.#hole(first, end) - offset, stored }
     let index = first + 1
     while (index * pageSize < end && this.#pages.has(index) === stored) index++
     return { length: Math.min(index * pageSize, end) - offset, stored }

@@ -3,11 +3,26 @@ export { must, mustBeAll, mustEqual, mustReject } from './assertions.ts'
 export { bugIn } from './bugs.ts'
 export { conformance } from './conformance/suite.ts'
 export type { ConformanceSettings, Definition, Ground, Subject, TestFunctions } from './conformance/trial.ts'
-export { CrashWalk, type CrashState } from './crash/states.ts'
+export {
+  type CrashFinding,
+  type CrashJudge,
+  type CrashReport,
+  type CrashTestSettings,
+  crashTest,
+  type JudgedState,
+  negativeControls,
+  type RecordingChange,
+} from './crash/crash-test.ts'
+export { type RecordedCall, type RecordedKind, Recording } from './crash/recorder.ts'
+export { type CrashState, CrashWalk } from './crash/states.ts'
+export type { GuestKind, Workload } from './crash/workload.ts'
 export { compareWhole, type DiskLike, perform, performBatch } from './exercise.ts'
 export { type Fault, Faults } from './faults.ts'
 export { type Call, type CallKind, callKinds } from './forward.ts'
 export { type ByteRange, Model } from './model.ts'
+export { type Field, type FieldList, mutate } from './mutation/mutations.ts'
+export { qcow2Fields } from './mutation/qcow2-fields.ts'
+export { type MutatedUse, type MutationDrivers, useMutated } from './mutation/verbs.ts'
 export {
   describeOperation,
   type Operation,
@@ -17,21 +32,6 @@ export {
 } from './operations.ts'
 export { PagedFile } from './paged-file.ts'
 export { Random, randomSeed } from './random.ts'
-export { type RecordedCall, type RecordedKind, Recording } from './crash/recorder.ts'
 export { Shelf, type ShelfFileOptions } from './shelf.ts'
-export { type Report, watchedImage, witness } from './witness.ts'
-export {
-  type CrashFinding,
-  type CrashJudge,
-  type CrashReport,
-  crashTest,
-  type CrashTestSettings,
-  type JudgedState,
-  negativeControls,
-  type RecordingChange,
-} from './crash/crash-test.ts'
-export type { GuestKind, Workload } from './crash/workload.ts'
-export { type Field, type FieldList, mutate } from './mutation/mutations.ts'
-export { qcow2Fields } from './mutation/qcow2-fields.ts'
-export { type MutationDrivers, useMutated } from './mutation/verbs.ts'
 export { errorSweep, type SweepFinding, type SweepReport, type SweepSettings } from './sweep.ts'
+export { type Report, watchedImage, witness } from './witness.ts'

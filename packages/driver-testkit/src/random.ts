@@ -33,7 +33,7 @@ export class Random {
 
   /** A whole number from 0 to `limit` - 1. */
   below(limit: number): number {
-    return Math.floor(((this.word() % 2 ** 21) * 2 ** 32 + this.word()) / 2 ** 53 * limit)
+    return Math.floor((((this.word() % 2 ** 21) * 2 ** 32 + this.word()) / 2 ** 53) * limit)
   }
 
   /** A whole number from `low` to `high`, both included. */

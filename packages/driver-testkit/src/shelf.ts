@@ -2,15 +2,15 @@ import {
   BlockError,
   type BlockStatus,
   type CreateContext,
-  done,
   type DriverDescriptor,
   type DriverInfo,
+  done,
   Flag,
   type Limits,
   type OpenContext,
   type OpenImage,
-  throwIfAborted,
   type TruncateOptions,
+  throwIfAborted,
 } from '@diskgraph/core'
 import { PagedFile } from './paged-file.ts'
 

@@ -208,8 +208,13 @@ class Sweep {
     try {
       const disk = await world.open()
       if (this.#capabilities.has('check')) {
-        const { corruptions } = await disk.check({ repair: 'none' })
-        if (corruptions > 0) this.#find({ ...finding, kind: 'corrupt', text: `check finds ${corruptions} corruptions` })
+        const found: string[] = []
+        const onFinding = (kind: string, text: string): void => {
+          if (kind !== 'leak') found.push(text)
+        }
+        const { corruptions } = await disk.check({ repair: 'none', onFinding })
+        const text = `check finds ${corruptions} corruptions: ${found.slice(0, 3).join('; ')}`
+        if (corruptions > 0) this.#find({ ...finding, kind: 'corrupt', text })
       }
       const at = this.#content.length - this.#cluster
       const buf = new Uint8Array(this.#cluster)
@@ -218,7 +223,8 @@ class Sweep {
       if (world.acknowledged !== undefined) expected.fill(0x99, 512, 1024)
       else expected.set(buf.subarray(512, 1024), 512)
       const wrong = buf.findIndex((byte, i) => byte !== expected[i])
-      if (wrong >= 0) this.#find({ ...finding, kind: 'lost', text: `byte ${at + wrong} is ${buf[wrong]}, not ${expected[wrong]}` })
+      if (wrong >= 0)
+        this.#find({ ...finding, kind: 'lost', text: `byte ${at + wrong} is ${buf[wrong]}, not ${expected[wrong]}` })
       await world.close()
     } catch (error) {
       this.#find({ ...finding, kind: 'corrupt', text: `cannot be opened again: ${String(error)}` })

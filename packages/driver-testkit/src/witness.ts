@@ -86,9 +86,7 @@ class Watch {
       copyRange: (offset: number, target: OpenImage, targetOffset: number, length: number, signal?: AbortSignal) => {
         this.#checkRange('copyRange', offset, length)
         const original = originals.get(target) ?? target
-        return this.#call('copyRange', () =>
-          this.#image.copyRange?.(offset, original, targetOffset, length, signal),
-        )
+        return this.#call('copyRange', () => this.#image.copyRange?.(offset, original, targetOffset, length, signal))
       },
       flush: (signal?: AbortSignal) => this.#call('flush', () => this.#image.flush?.(signal)),
       blockStatus: (offset: number, length: number, signal?: AbortSignal) => this.#status(offset, length, signal),

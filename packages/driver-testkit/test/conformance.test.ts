@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest'
 import { conformance } from '@diskgraph/driver-testkit'
+import { describe, expect, it } from 'vitest'
 import { type Mistake, toyFormat } from './toy-format.ts'
 
 await conformance({ test: { describe, it }, driver: toyFormat() })

@@ -2,7 +2,12 @@ import { CrashWalk, PagedFile, Random, type RecordedCall } from '@diskgraph/driv
 import { describe, expect, it } from 'vitest'
 
 let clock = 0
-const call = (kind: RecordedCall['kind'], offset: number, bytes: number[] = [], change: Partial<RecordedCall> = {}) => ({
+const call = (
+  kind: RecordedCall['kind'],
+  offset: number,
+  bytes: number[] = [],
+  change: Partial<RecordedCall> = {},
+) => ({
   kind,
   file: 'f',
   offset,
@@ -59,7 +64,12 @@ describe('crash states', () => {
   })
 
   it('keep the order of two writes of one sector', () => {
-    const calls = [call('write', 0, sector(1)), call('flush', 0), call('write', 0, sector(2)), call('write', 0, sector(3))]
+    const calls = [
+      call('write', 0, sector(1)),
+      call('flush', 0),
+      call('write', 0, sector(2)),
+      call('write', 0, sector(3)),
+    ]
     expect(contents(calls, clock)).toEqual(new Set(['1 0', '2 0', '3 0']))
   })
 

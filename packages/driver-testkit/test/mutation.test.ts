@@ -17,7 +17,15 @@ async function run(mistake: Mistake, cases: number) {
   process.env.TOY_MISTAKE = mistake
   const child = new URL('./toy-child.ts', import.meta.url)
   const images = [await toyImage()]
-  return mutationTest({ child, execArgv: ['--import', 'tsx'], images, seed: 3, cases, casesPerChild: 200, silence: 700 })
+  return mutationTest({
+    child,
+    execArgv: ['--import', 'tsx'],
+    images,
+    seed: 3,
+    cases,
+    casesPerChild: 200,
+    silence: 700,
+  })
 }
 
 describe('the mutation test', () => {

@@ -11,8 +11,8 @@
 import {
   alignUp,
   BlockError,
-  type ChildHandle,
   type CheckOptions,
+  type ChildHandle,
   type DriverDescriptor,
   type ImageCheck,
   type OpenImage,

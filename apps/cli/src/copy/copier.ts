@@ -3,9 +3,9 @@
  *
  * The ranges of the source come one after the other out of a generator that knows which of them are stored; stored
  * ones are cut into chunks of 2 MiB. Some lanes work at the same time: each takes the next chunk, reads it, looks
- * for zeroes in it, waits for its turn, starts its writes, passes the turn on and waits for them. The turn makes
- * writes start in the order of the disk, so that a format which allocates as it goes lays the disk out in order,
- * while reads and the writes themselves overlap. Each lane has one buffer: memory is bounded by lanes × chunk.
+ * for zeroes in it, waits for its turn, writes and passes the turn on. The turn keeps writes in the order of the
+ * disk, so that a format which allocates as it goes lays the disk out in order, while reads go ahead. Each lane has
+ * one buffer: memory is bounded by lanes × chunk.
  *
  * The first error stops all lanes after what they have begun; it is thrown when all of them have ended.
  */
@@ -53,6 +53,7 @@ export class TargetError extends Error {
 
 /** Longest read or write. */
 export const chunkLength = 2 ** 21
+
 /** Copies, and resolves when all of it is written. Nothing is flushed. */
 export async function copyDisks(settings: CopySettings): Promise<void> {
   await new Copier(settings).run()
@@ -122,7 +123,9 @@ class Copier {
       if (!zero) writes.push(this.#writeData(range.offset + start, buf.subarray(start, start + length)))
       else if (!targetIsZero) writes.push(this.#zeroRange(range.offset + start, length))
     }
-    this.#turns?.pass(index)
+    // Compressed data takes long to be made, so several chunks do that at a time. Plain writes of a file exclude
+    // each other in the kernel: one after the other is faster than several that wait for each other.
+    if (this.#settings.compressed) this.#turns?.pass(index)
     const [only] = writes
     await this.#write(range, writes.length === 1 ? (only as Promise<void>) : allSettled(writes))
   }

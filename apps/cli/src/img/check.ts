@@ -7,6 +7,7 @@ import { qemuJson } from '../json.ts'
 import { CommandError, messageOf, reportError, UsageError, visible } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
+import { twoDecimals } from '../sizes.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {
@@ -137,7 +138,7 @@ function verdict({ corruptions, leaks, checkErrors }: ImageCheck): string {
 function clusterLine(found: ImageCheck): string {
   const { totalClusters = 0, allocatedClusters = 0, fragmentedClusters = 0, compressedClusters = 0 } = found
   if (totalClusters === 0 || allocatedClusters === 0) return ''
-  const percent = (part: number, whole: number): string => `${((part * 100) / whole).toFixed(2)}%`
+  const percent = (part: number, whole: number): string => `${twoDecimals((part * 100) / whole)}%`
   const shares = [
     `${percent(allocatedClusters, totalClusters)} allocated`,
     `${percent(fragmentedClusters, allocatedClusters)} fragmented`,

@@ -1,7 +1,7 @@
 /** `--help` of `dg-img`. */
 import { drivers } from '../drivers.ts'
 import type { Terminal } from '../terminal.ts'
-import { compatibleVersion, version } from '../version.ts'
+import { compatibleVersion, versionLine } from '../version.ts'
 
 const image = '[--object DEF] [--image-opts] [-f FORMAT]'
 
@@ -26,8 +26,7 @@ const commandLines: readonly string[] = [
 
 /** Prints what the program can do. */
 export function printHelp(terminal: Terminal): void {
-  terminal.out(`${terminal.program} version ${compatibleVersion} (diskgraph ${version})
-usage: ${terminal.program} [-h | --help] [-V | --version] COMMAND [OPTIONS]
+  terminal.out(`${versionLine(terminal.program)}usage: ${terminal.program} [-h | --help] [-V | --version] COMMAND [OPTIONS]
 
 Command lines and output are those of QEMU's image tool, version ${compatibleVersion}.
 

@@ -2,25 +2,36 @@
 import type { Command } from '../command.ts'
 import { HelpRequested, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
-import { compatibleVersion, version } from '../version.ts'
+import { versionLine } from '../version.ts'
+import { amend } from './amend.ts'
+import { bitmap } from './bitmap.ts'
+import { check } from './check.ts'
+import { compare } from './compare.ts'
+import { create } from './create.ts'
+import { printHelp } from './help.ts'
+import { info } from './info.ts'
+import { map } from './map.ts'
+import { measure } from './measure.ts'
+import { resize } from './resize.ts'
+import { snapshot } from './snapshot.ts'
 
-/** The commands, each loaded when it is called. */
+/** The commands. Large ones are loaded when they are called; small ones cost less in one file with this. */
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  amend: async () => (await import('./amend.ts')).amend,
+  amend: async () => amend,
   bench: async () => (await import('./bench.ts')).bench,
-  bitmap: async () => (await import('./bitmap.ts')).bitmap,
-  check: async () => (await import('./check.ts')).check,
+  bitmap: async () => bitmap,
+  check: async () => check,
   commit: async () => (await import('./commit.ts')).commit,
-  compare: async () => (await import('./compare.ts')).compare,
+  compare: async () => compare,
   convert: async () => (await import('./convert.ts')).convert,
-  create: async () => (await import('./create.ts')).create,
+  create: async () => create,
   dd: async () => (await import('./dd.ts')).dd,
-  info: async () => (await import('./info.ts')).info,
-  map: async () => (await import('./map.ts')).map,
-  measure: async () => (await import('./measure.ts')).measure,
+  info: async () => info,
+  map: async () => map,
+  measure: async () => measure,
   rebase: async () => (await import('./rebase.ts')).rebase,
-  resize: async () => (await import('./resize.ts')).resize,
-  snapshot: async () => (await import('./snapshot.ts')).snapshot,
+  resize: async () => resize,
+  snapshot: async () => snapshot,
 }
 
 /** Runs `dg-img` with the words behind its name. */
@@ -29,7 +40,6 @@ export async function runImg(words: readonly string[], terminal: Terminal): Prom
     return await dispatch(words, terminal)
   } catch (error) {
     if (!(error instanceof HelpRequested)) throw error
-    const { printHelp } = await import('./help.ts')
     printHelp(terminal)
     return 0
   }
@@ -40,7 +50,7 @@ async function dispatch(words: readonly string[], terminal: Terminal): Promise<n
   const word = words[at]
   if (word === undefined) throw new UsageError('Not enough arguments')
   if (word === '-V' || word === '--version') {
-    terminal.out(`${terminal.program} version ${compatibleVersion} (diskgraph ${version})\n`)
+    terminal.out(versionLine(terminal.program))
     return 0
   }
   if (word === '-h' || word === '--help') throw new HelpRequested()

@@ -5,15 +5,20 @@ import { commands as imageCommands } from '../img/main.ts'
 import { CommandError, HelpRequested, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { version } from '../version.ts'
+import { driversCommand } from './drivers.ts'
+import { printHelp } from './help.ts'
+import { inspect } from './inspect.ts'
 import { nearest } from './nearest.ts'
 import { painted } from './paint.ts'
+import { tour } from './tour.ts'
+import { tree } from './tree.ts'
 
 /** The commands that `dg-img` does not have. */
 export const ownCommands: Readonly<Record<string, () => Promise<Command>>> = {
-  drivers: async () => (await import('./drivers.ts')).driversCommand,
-  inspect: async () => (await import('./inspect.ts')).inspect,
-  tour: async () => (await import('./tour.ts')).tour,
-  tree: async () => (await import('./tree.ts')).tree,
+  drivers: async () => driversCommand,
+  inspect: async () => inspect,
+  tour: async () => tour,
+  tree: async () => tree,
 }
 
 const commands: Readonly<Record<string, () => Promise<Command>>> = { ...imageCommands, ...ownCommands }
@@ -24,7 +29,6 @@ export async function runDiskgraph(words: readonly string[], terminal: Terminal)
     return await dispatch(words, terminal)
   } catch (error) {
     if (error instanceof HelpRequested) {
-      const { printHelp } = await import('./help.ts')
       printHelp(terminal)
       return 0
     }

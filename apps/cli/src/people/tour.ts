@@ -3,8 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from '../command.ts'
+import { runIo } from '../io/main.ts'
 import { CommandError, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
+import { runDiskgraph } from './main.ts'
 import { styleFor } from './style.ts'
 
 /** One thing that the tour shows: a sentence and command lines as they are typed. */
@@ -104,10 +106,8 @@ async function runStep({ lines, code: expected = 0 }: Step, terminal: Terminal):
 async function runLine([program = '', ...words]: readonly string[], terminal: Terminal): Promise<number> {
   const shown = { ...terminal, program }
   if (program === 'dg-io') {
-    const { runIo } = await import('../io/main.ts')
     return runIo(words, { ...shown, forPeople: false })
   }
-  const { runDiskgraph } = await import('./main.ts')
   return runDiskgraph(words, shown)
 }
 

@@ -70,10 +70,13 @@ export const describingCases: readonly Case[] = [
     needs: ['create', 'shelf', 'measure', 'write'],
     run: async (trial) => {
       const { driver, createOptions = {} } = trial.settings
-      const options = validateOptions({ ...driver.createOptions, file: { type: 'child', role: 'storage', description: '-' } }, {
-        size: trial.size,
-        ...createOptions,
-      })
+      const options = validateOptions(
+        { ...driver.createOptions, file: { type: 'child', role: 'storage', description: '-' } },
+        {
+          size: trial.size,
+          ...createOptions,
+        },
+      )
       const measured = await driver.measure?.({ options, size: trial.size })
       const disk = await trial.open()
       await disk.write(0, new Uint8Array(disk.size).fill(1))

@@ -107,7 +107,11 @@ export const readingCases: readonly Case[] = [
   {
     name: 'changes nothing below while it is open read-only',
     run: async (trial) => {
-      const before = [...trial.shelf.files].map(([name, file]) => ({ name, bytes: file.bytes(), changes: file.changes }))
+      const before = [...trial.shelf.files].map(([name, file]) => ({
+        name,
+        bytes: file.bytes(),
+        changes: file.changes,
+      }))
       const disk = await trial.open({ readOnly: true })
       must(disk.readOnly, 'the node is not read-only')
       await disk.read(0, new Uint8Array(Math.min(disk.size, 70000)))

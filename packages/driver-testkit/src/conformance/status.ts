@@ -1,7 +1,7 @@
 import { type Disk, type Extent, Flag, type InfoValue } from '@diskgraph/core'
 import { must, mustBeAll, mustEqual } from '../assertions.ts'
-import { OperationGenerator } from '../operations.ts'
 import { performBatch } from '../exercise.ts'
+import { OperationGenerator } from '../operations.ts'
 import type { Case } from './suite.ts'
 import type { Trial } from './trial.ts'
 

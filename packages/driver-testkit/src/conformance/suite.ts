@@ -5,7 +5,7 @@ import { failingCases } from './failing.ts'
 import { randomCases } from './random.ts'
 import { readingCases } from './reading.ts'
 import { statusCases } from './status.ts'
-import { capabilitiesOf, type ConformanceSettings, Trial } from './trial.ts'
+import { type ConformanceSettings, capabilitiesOf, Trial } from './trial.ts'
 import { writingCases } from './writing.ts'
 
 /** One test of the suite. */

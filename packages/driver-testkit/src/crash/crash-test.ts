@@ -12,9 +12,9 @@ import { Random } from '../random.ts'
 import { Shelf } from '../shelf.ts'
 import type { GuestLog } from './guest-log.ts'
 import type { RecordedCall } from './recorder.ts'
-import { type CrashState, CrashWalk } from './states.ts'
 import { holdsStamp } from './stamps.ts'
-import { imageDefinition, recordWorkload, type RecordedWorkload, type Workload } from './workload.ts'
+import { type CrashState, CrashWalk } from './states.ts'
+import { imageDefinition, type RecordedWorkload, recordWorkload, type Workload } from './workload.ts'
 
 /** A state as a judge from outside sees it. */
 export interface JudgedState {
@@ -123,7 +123,9 @@ async function judgeStates(
     report.staleSectors += examination.staleSectors
     report.judged += examination.asked ? 1 : 0
     for (const kind of ['corrupt', 'lost', 'unopenable'] as const) {
-      const found = examination.faults.some((fault) => fault.kind === kind || (kind === 'corrupt' && fault.kind === 'judge'))
+      const found = examination.faults.some(
+        (fault) => fault.kind === kind || (kind === 'corrupt' && fault.kind === 'judge'),
+      )
       if (found) report[kind]++
     }
     for (const { kind, text } of examination.faults) report.findings.push({ kind, text, workloadSeed, index, state })
@@ -207,7 +209,10 @@ class Examination {
     const result = await disk.check({ repair: 'none', onFinding })
     this.leaks += result.leaks
     if (result.corruptions + result.checkErrors === 0) return
-    const text = `${when}: ${result.corruptions} corruptions: ${found.filter((f) => !f.startsWith('leak')).slice(0, 3).join('; ')}`
+    const text = `${when}: ${result.corruptions} corruptions: ${found
+      .filter((f) => !f.startsWith('leak'))
+      .slice(0, 3)
+      .join('; ')}`
     this.faults.push({ kind: 'corrupt', text })
   }
 
@@ -215,7 +220,10 @@ class Examination {
     const verdict = this.#recorded.guest.judge(this.#state.time, bytes)
     this.staleSectors += verdict.stale
     if (verdict.lost === 0 && (verdict.stale === 0 || this.#settings.mayExposeReused)) return undefined
-    return { kind: 'lost', text: `${verdict.lost} lost, ${verdict.stale} stale sectors: ${verdict.examples.join('; ')}` }
+    return {
+      kind: 'lost',
+      text: `${verdict.lost} lost, ${verdict.stale} stale sectors: ${verdict.examples.join('; ')}`,
+    }
   }
 
   async #withDisk(shelf: Shelf, work: (disk: Disk) => Promise<void>): Promise<void> {

@@ -1,6 +1,6 @@
-import type { PagedFile } from '../paged-file.ts'
 import { readFileSync } from 'node:fs'
-import { runTool, storeFile, TempFolder } from '../tools.node.ts'
+import type { PagedFile } from '../paged-file.ts'
+import { runTool, storeFile, type TempFolder } from '../tools.node.ts'
 import type { CrashJudge, JudgedState } from './crash-test.ts'
 
 /** How the real qemu-img judges images of a format. */
@@ -35,7 +35,11 @@ export function qemuImgJudge(settings: QemuImgJudgeSettings): CrashJudge {
   }
 }
 
-async function judgeDirty(settings: QemuImgJudgeSettings, judged: JudgedState, image: PagedFile): Promise<string | undefined> {
+async function judgeDirty(
+  settings: QemuImgJudgeSettings,
+  judged: JudgedState,
+  image: PagedFile,
+): Promise<string | undefined> {
   const { format, folder } = settings
   const ours = judged.recovered?.get('image')
   if (ours === undefined) return 'a dirty image could not be opened'
@@ -49,9 +53,13 @@ async function judgeDirty(settings: QemuImgJudgeSettings, judged: JudgedState, i
   return tolerable(repaired.status) ? undefined : `qemu-img check -r all does not help: ${repaired.text}`
 }
 
-async function judgeContent(settings: QemuImgJudgeSettings, judged: JudgedState, path: string): Promise<string | undefined> {
+async function judgeContent(
+  settings: QemuImgJudgeSettings,
+  judged: JudgedState,
+  path: string,
+): Promise<string | undefined> {
   const raw = settings.folder.file('raw')
-  const result = await runTool('qemu-img', ['convert', '-f', settings.format, '-O', 'raw', path, raw])
+  const result = await runTool('qemu-img', ['convert', '-t', 'unsafe', '-f', settings.format, '-O', 'raw', path, raw])
   if (result.status !== 0) return `qemu-img convert: ${result.stderr}`
   const fault = judged.faultOfContent(readFileSync(raw))
   return fault === undefined ? undefined : `as qemu-img reads it: ${fault}`

@@ -43,7 +43,6 @@ export class Recording {
   #clock = 0
 
   constructor() {
-    const recording = this
     this.driver = {
       name: 'testkit-recorder',
       kind: 'filter',
@@ -53,7 +52,7 @@ export class Recording {
         as: { type: 'string', required: true, description: 'Name of the storage in the recording' },
       },
       open: async (context: OpenContext<{ as: string }>) =>
-        new RecordingImage(context.children.require('file'), recording, context.options.as),
+        new RecordingImage(context.children.require('file'), this, context.options.as),
     }
   }
 

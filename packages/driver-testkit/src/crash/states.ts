@@ -82,7 +82,7 @@ export class CrashWalk {
     const choice = random.weighted(weights)
     const files = this.#copies()
     const decide = decision(choice, this.#open.length, random)
-    this.#open.forEach((call, i) => applyPartly(fileOf(files, call), call, decide(i), random))
+    for (const [i, call] of this.#open.entries()) applyPartly(fileOf(files, call), call, decide(i), random)
     return { time, choice, openChanges: this.#open.length, files }
   }
 

@@ -132,7 +132,9 @@ class Guest {
     while (steps.length < most) {
       const step = this.#step()
       if (step.kind === 'snapshot' || step.kind === 'unsnapshot') return steps.length === 0 ? [step] : steps
-      const meets = steps.some((other) => step.first < other.first + other.count && other.first < step.first + step.count)
+      const meets = steps.some(
+        (other) => step.first < other.first + other.count && other.first < step.first + step.count,
+      )
       if (!meets) steps.push(step)
       else if (steps.length > 0) return steps
     }

@@ -9,7 +9,7 @@ import type { Disk, DriverDescriptor } from '@diskgraph/core'
 import type { Definition } from '../conformance/trial.ts'
 import { Random } from '../random.ts'
 import { loadFile, runTool, storeFile, TempFolder } from '../tools.node.ts'
-import { type Outcome, OurSide, TheirSide } from './sides.node.ts'
+import { OurSide, type Outcome, TheirSide } from './sides.node.ts'
 import { type Step, StepGenerator, type StepKind } from './steps.ts'
 
 /** What {@link differentialTest} does. */
@@ -34,8 +34,12 @@ export interface DifferentialSettings {
   readonly check?: boolean
 }
 
+/** What differs: how a step ended, what it read, the content, the findings of a check, the map; or ours has a bug. */
+export type DifferenceKind = 'outcome' | 'read' | 'content' | 'check' | 'map' | 'bug'
+
 /** Something that differs. */
 export interface Difference {
+  readonly kind: DifferenceKind
   readonly text: string
   /** Reproduces the sequence with the same settings. */
   readonly sequenceSeed: number
@@ -95,7 +99,7 @@ export async function shrinkDifference(settings: DifferentialSettings, differenc
       const fewer = best.steps.filter((_, i) => i < at || i >= at + length)
       const report = emptyReport()
       await new Sequence(settings, best.sequenceSeed, fewer, folder, report).run()
-      best = report.differences[0] ?? best
+      best = report.differences.find(({ kind }) => kind === best.kind) ?? best
     }
   }
   return best
@@ -138,7 +142,7 @@ class Sequence {
       await this.#theirs.close()
       await this.#compareImages()
     } catch (error) {
-      this.#differ(`ours throws ${(error as Error).stack ?? String(error)}`)
+      this.#differ('bug', `ours throws ${(error as Error).stack ?? String(error)}`)
     } finally {
       await this.#ours.close().catch(() => undefined)
       await this.#theirs.close()
@@ -150,17 +154,16 @@ class Sequence {
       this.#steps.push(step)
       const [ours, theirs] = await Promise.all([this.#ours.perform(step), this.#theirs.perform(step)])
       this.#report.operations++
-      const text = this.#compareOutcomes(ours, theirs)
-      if (text === undefined) continue
-      this.#differ(text)
+      if (this.#sameOutcome(ours, theirs)) continue
       return false
     }
     return true
   }
 
-  #compareOutcomes(ours: Outcome, theirs: Outcome): string | undefined {
+  #sameOutcome(ours: Outcome, theirs: Outcome): boolean {
     if ((ours.error === undefined) !== (theirs.error === undefined)) {
-      return `ours ${ours.error ?? 'succeeds'}, theirs ${theirs.error ?? 'succeeds'}`
+      this.#differ('outcome', `ours ${ours.error ?? 'succeeds'}, theirs ${theirs.error ?? 'succeeds'}`)
+      return false
     }
     if (ours.error !== undefined) {
       if (ours.error === theirs.error) this.#report.sameErrors++
@@ -168,11 +171,12 @@ class Sequence {
         this.#report.otherErrors++
         this.#report.errorTexts.add(`${ours.error} | ${theirs.error}`)
       }
-      return undefined
+      return true
     }
-    if (ours.data === undefined || theirs.data === undefined) return undefined
-    const at = ours.data.findIndex((byte, i) => byte !== theirs.data?.[i])
-    return at < 0 ? undefined : `byte ${at} of the read is ${ours.data[at]}, theirs ${theirs.data[at]}`
+    const at = ours.data?.findIndex((byte, i) => byte !== theirs.data?.[i]) ?? -1
+    if (at < 0) return true
+    this.#differ('read', `byte ${at} of the read is ${ours.data?.[at]}, theirs ${theirs.data?.[at]}`)
+    return false
   }
 
   async #compareImages(): Promise<void> {
@@ -180,11 +184,11 @@ class Sequence {
     const path = this.#folder.file('ours')
     storeFile(path, this.#ours.shelf.file('image'))
     const compared = await runTool('qemu-img', ['compare', '-f', format, '-F', format, path, this.#theirs.path])
-    if (compared.status !== 0) this.#differ(`qemu-img compare: ${compared.stdout}${compared.stderr}`)
+    if (compared.status !== 0) this.#differ('content', `qemu-img compare: ${compared.stdout}${compared.stderr}`)
     if (check) {
       const checked = await runTool('qemu-img', ['check', '-f', format, path])
       if (checked.status !== 0 && checked.status !== 63) {
-        this.#differ(`qemu-img check of ours, status ${checked.status}: ${checked.stdout}${checked.stderr}`)
+        this.#differ('check', `qemu-img check of ours, status ${checked.status}: ${checked.stdout}${checked.stderr}`)
       }
     }
     if (compareMap) await this.#compareMaps(path)
@@ -198,7 +202,7 @@ class Sequence {
     const b = theirs.split('\n')
     const at = a.findIndex((line, i) => line !== b[i])
     const show = (lines: readonly string[]): string => lines.slice(at, at + 2).join(' | ')
-    this.#differ(`the maps differ at extent ${at}: ours ${show(a)}; theirs ${show(b)}`)
+    this.#differ('map', `the maps differ at extent ${at}: ours ${show(a)}; theirs ${show(b)}`)
   }
 
   /** The extents that qemu-img sees, one per line, without host offsets and merged where these alone differ. */
@@ -222,7 +226,8 @@ class Sequence {
     this.#ours.shelf.put('image', loadFile(this.#theirs.path))
     const other = await this.#content(this.#ours)
     const at = mine.findIndex((byte, i) => byte !== other[i])
-    if (at >= 0 || mine.length !== other.length) this.#differ(`read by our driver, the twin differs at ${at}`)
+    if (at >= 0 || mine.length !== other.length)
+      this.#differ('content', `read by our driver, the twin differs at ${at}`)
   }
 
   async #content(side: OurSide): Promise<Uint8Array> {
@@ -231,13 +236,14 @@ class Sequence {
     await disk.read(0, bytes)
     if (disk.node.image.check !== undefined) {
       const { corruptions, leaks } = await disk.check({ repair: 'none' })
-      if (corruptions + leaks > 0) this.#differ(`our check finds ${corruptions} corruptions and ${leaks} leaks`)
+      if (corruptions + leaks > 0)
+        this.#differ('check', `our check finds ${corruptions} corruptions and ${leaks} leaks`)
     }
     await side.close()
     return bytes
   }
 
-  #differ(text: string): void {
-    this.#report.differences.push({ text, sequenceSeed: this.#seed, steps: [...this.#steps] })
+  #differ(kind: DifferenceKind, text: string): void {
+    this.#report.differences.push({ kind, text, sequenceSeed: this.#seed, steps: [...this.#steps] })
   }
 }

@@ -122,7 +122,7 @@ export class TheirSide {
   }
 
   open(): void {
-    this.#io = new QemuIo(['-t', 'writeback', '-d', 'unmap', '-f', this.#settings.format, this.path])
+    this.#io = new QemuIo(['-t', 'unsafe', '-d', 'unmap', '-f', this.#settings.format, this.path])
   }
 
   async close(): Promise<void> {
@@ -177,4 +177,3 @@ function parseDump(lines: readonly string[], length: number): Uint8Array {
   }
   return data
 }
-

@@ -2,7 +2,13 @@ import type { Random } from '../random.ts'
 
 /** One step of a differential sequence: what both sides do. */
 export type Step =
-  | { readonly kind: 'write'; readonly offset: number; readonly length: number; readonly pattern: number; readonly fua: boolean }
+  | {
+      readonly kind: 'write'
+      readonly offset: number
+      readonly length: number
+      readonly pattern: number
+      readonly fua: boolean
+    }
   | { readonly kind: 'compressed'; readonly offset: number; readonly length: number; readonly pattern: number }
   | { readonly kind: 'zeroes'; readonly offset: number; readonly length: number; readonly unmap: boolean }
   | { readonly kind: 'discard' | 'read'; readonly offset: number; readonly length: number }
@@ -49,7 +55,12 @@ export class StepGenerator {
       case 'snapshot-delete':
         return { kind, name: `s${random.below(4)}` }
       case 'compressed':
-        return { kind, offset: random.below(Math.ceil(this.#size / cluster)) * cluster, length: cluster, pattern: random.below(256) }
+        return {
+          kind,
+          offset: random.below(Math.ceil(this.#size / cluster)) * cluster,
+          length: cluster,
+          pattern: random.below(256),
+        }
       case 'write':
         return { kind, ...this.#range(longest), pattern: random.below(256), fua: random.chance(0.1) }
       case 'zeroes':

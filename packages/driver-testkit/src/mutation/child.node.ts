@@ -1,7 +1,8 @@
 /** The child process of a mutation test: runs one case after the other, and says so before each. */
-import { loadFile } from '../tools.node.ts'
+
 import type { PagedFile } from '../paged-file.ts'
 import { Random } from '../random.ts'
+import { loadFile } from '../tools.node.ts'
 import { type Field, type FieldList, mutate } from './mutations.ts'
 import { type MutationDrivers, useMutated } from './verbs.ts'
 
@@ -18,9 +19,16 @@ export interface MutationOrder {
 export type MutationMessage =
   | { readonly kind: 'case'; readonly index: number; readonly what: string }
   | { readonly kind: 'fault'; readonly index: number; readonly what: string; readonly text: string }
-  | { readonly kind: 'slow'; readonly index: number; readonly what: string; readonly milliseconds: number }
+  | {
+      readonly kind: 'slow'
+      readonly index: number
+      readonly what: string
+      readonly verb: string
+      readonly milliseconds: number
+    }
   | { readonly kind: 'memory'; readonly growth: number; readonly index: number }
 
+/** Milliseconds that one verb may take. */
 const slowest = 2000
 
 /** Makes the mutated image number `index` of a seed: the file and a description. */
@@ -60,10 +68,9 @@ export function serveMutations(drivers: MutationDrivers, fieldList: FieldList): 
       const { file, what, random } = mutatedImage(seed, index, images)
       now = { index, what }
       send({ kind: 'case', ...now })
-      const start = performance.now()
-      for (const text of await useMutated(drivers, file, random)) send({ kind: 'fault', ...now, text })
-      const milliseconds = performance.now() - start
-      if (milliseconds > slowest) send({ kind: 'slow', ...now, milliseconds })
+      const { faults, slowest: verb, milliseconds } = await useMutated(drivers, file, random)
+      for (const text of faults) send({ kind: 'fault', ...now, text })
+      if (milliseconds > slowest) send({ kind: 'slow', ...now, verb, milliseconds })
       const resident = process.resourceUsage().maxRSS * 1024
       if (index < from + 10) base = resident
       else if (resident - base > highest) {

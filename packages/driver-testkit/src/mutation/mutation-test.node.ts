@@ -1,8 +1,9 @@
 /**
  * The mutation test: thousands of damaged images, each used as a user would, in child processes.
  *
- * A child runs some hundred cases and announces each. The parent ends a child that is silent for too long (a loop
- * that never yields), and starts another behind that case. Memory is the growth of the child's peak over what it had
+ * A child runs some hundred cases and announces each. A verb that takes more than two seconds of the processor is a
+ * hang. The parent ends a child that is silent for too long (a loop that never yields, a promise that never settles),
+ * and starts another behind that case. Memory is the growth of the child's peak over what it had
  * after its first cases.
  */
 import { type ChildProcess, fork } from 'node:child_process'
@@ -26,7 +27,7 @@ export interface MutationTestSettings {
   readonly casesPerChild?: number
   /** Children at once. Default 2. */
   readonly children?: number
-  /** Milliseconds after which a child without a sign of life is ended. Default 4000. */
+  /** Milliseconds after which a child without a sign of life is ended. Default 15000. */
   readonly silence?: number
   readonly onProgress?: (done: number) => void
 }
@@ -99,7 +100,7 @@ async function runOrder(settings: MutationTestSettings, order: MutationOrder, re
 function runChild(settings: MutationTestSettings, order: MutationOrder, report: MutationReport): Promise<number> {
   const execArgv = ['--max-old-space-size=512', ...(settings.execArgv ?? process.execArgv)]
   const child = fork(settings.child, [], { execArgv, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
-  const watch = new ChildWatch(child, order.from, report, settings.silence ?? 4000)
+  const watch = new ChildWatch(child, order.from, report, settings.silence ?? 15_000)
   child.send(order)
   return watch.ended
 }
@@ -152,7 +153,7 @@ class ChildWatch {
         report.findings.push({ kind: 'uncaught', index: message.index, what: message.what, text: message.text })
         return
       case 'slow': {
-        const text = `takes ${Math.round(message.milliseconds)} ms`
+        const text = `${message.verb} takes ${Math.round(message.milliseconds)} ms`
         report.hangs++
         report.findings.push({ kind: 'hang', index: message.index, what: message.what, text })
         return

@@ -83,7 +83,8 @@ class FieldFinder {
     const entries = (this.#u32(56) * this.#clusterSize) / 8
     this.#table('refcount_table', this.#u64(48), entries, (entry, i) => {
       const offset = Number(entry & offsetMask)
-      for (let n = 0; offset !== 0 && n < mostPerTable; n++) this.#add(`refcount_block ${i} word ${n}`, offset + n * 2, 2)
+      for (let n = 0; offset !== 0 && n < mostPerTable; n++)
+        this.#add(`refcount_block ${i} word ${n}`, offset + n * 2, 2)
     })
   }
 

@@ -1,0 +1,197 @@
+/** Conversion: sources opened, a target made, the copy, and order on every way out. */
+import { type Disk, Flag, type Graph, isBlockError, type Node, Permission } from '@diskgraph/core'
+import { asksForHelp } from '../key-values.ts'
+import { newImageDrivers, newImageHelp } from '../create-options.ts'
+import { CommandError, errnoText, reportWarning } from '../messages.ts'
+import { openFailure, openImage } from '../opening.ts'
+import { type Progress, progressFor } from '../progress.ts'
+import type { Terminal } from '../terminal.ts'
+import { checkConvert, type ConvertRequest } from './convert-request.ts'
+import { copyDisks, type CopySettings, TargetError, workOf } from './copier.ts'
+import { type NewTarget, planTarget } from './new-target.ts'
+import { loadSnapshot } from './snapshot-source.ts'
+import { Source, SourceError } from './source.ts'
+
+/** Converts as `request` says. A target that was made here is gone again when this fails. */
+export async function convertImages(graph: Graph, request: ConvertRequest, terminal: Terminal): Promise<void> {
+  checkConvert(request)
+  if (request.options !== undefined && asksForHelp(request.options)) {
+    const filename = request.target === '' ? undefined : request.target
+    terminal.out(newImageHelp(await newImageDrivers(graph, request.targetFormat ?? 'raw', filename), filename))
+    return
+  }
+  if (request.sources.length === 0) throw new CommandError('Must specify image file name')
+  const progress = progressFor(terminal, 'convert', request.progress && !request.quiet)
+  try {
+    await convertWith(progress, graph, request, terminal)
+  } finally {
+    progress.end()
+  }
+}
+
+async function convertWith(
+  progress: Progress,
+  graph: Graph,
+  request: ConvertRequest,
+  terminal: Terminal,
+): Promise<void> {
+  const sources = await openSources(graph, request, terminal)
+  const size = sources.reduce((sum, disk) => sum + disk.size, 0)
+  const planned = request.skipCreation ? undefined : await planConversion(graph, request, sources, size)
+  await checkBitmaps(request, sources)
+  const { targetMode } = request
+  await planned?.make(graph, terminal)
+  let target: Disk | undefined
+  try {
+    target = await openImage(graph, {
+      filename: request.target,
+      ...(request.targetImageOpts ? { imageOpts: true } : { format: request.targetFormat ?? 'raw' }),
+      writable: true,
+      cache: targetMode,
+      options: { discard: 'unmap' },
+      signal: terminal.signal,
+    })
+    if (target.size < size) throw new CommandError('output file is smaller than input file')
+    await copy({ request, sources, target, planned, terminal, progress })
+    await target.close()
+  } catch (error) {
+    await target?.close().catch(() => undefined)
+    await planned?.remove(graph).catch((failure) => graph.warn(`cannot remove the target: ${errnoText(failure)}`))
+    throw worded(error, terminal.signal)
+  }
+}
+
+async function openSources(graph: Graph, request: ConvertRequest, terminal: Terminal): Promise<Disk[]> {
+  const { sourceMode, format, imageOpts, forceShare, snapshot } = request
+  const disks: Disk[] = []
+  for (const filename of request.sources) {
+    const opening = { filename, format, imageOpts, forceShare, cache: sourceMode, signal: terminal.signal }
+    const disk = await openImage(graph, opening)
+    disks.push(forceShare ? disk : await unshared(graph, disk, filename))
+  }
+  if (snapshot !== undefined) {
+    if (disks.length > 1) throw new CommandError('No support for concatenating multiple snapshot')
+    await loadSnapshot(disks[0] as Disk, snapshot)
+  }
+  return disks
+}
+
+/** The same disk, which nobody may write to while it is copied. */
+async function unshared(graph: Graph, disk: Disk, filename: string): Promise<Disk> {
+  const { ConsistentRead, WriteUnchanged } = Permission
+  try {
+    return await graph.attach(disk.node, { permissions: ConsistentRead, shared: ConsistentRead | WriteUnchanged })
+  } catch (error) {
+    throw openFailure(filename, error)
+  } finally {
+    await disk.close()
+  }
+}
+
+function planConversion(
+  graph: Graph,
+  request: ConvertRequest,
+  sources: readonly Disk[],
+  size: number,
+): Promise<NewTarget> {
+  const { target: filename, options, backingFile, backingFormat, compress, targetFormat: format = 'raw' } = request
+  const wanted = { format, filename, size, options, backingFile, backingFormat, compress, sources: sources.length }
+  return planTarget(graph, wanted)
+}
+
+/** Persistent bitmaps are not copied; where there are none, there is nothing to refuse. */
+async function checkBitmaps({ bitmaps, targetFormat = 'raw' }: ConvertRequest, sources: readonly Disk[]): Promise<void> {
+  if (!bitmaps) return
+  if (sources.length > 1) throw new CommandError('Copying bitmaps only possible with single source')
+  if (targetFormat !== 'qcow2') throw new CommandError(`Format driver '${targetFormat}' does not support bitmaps`)
+  const found = (await (sources[0] as Disk).info()).specific?.data.bitmaps
+  if (Array.isArray(found) && found.length > 0) {
+    throw new CommandError('copying persistent bitmaps is not supported; convert without --bitmaps')
+  }
+}
+
+interface Conversion {
+  readonly request: ConvertRequest
+  readonly sources: readonly Disk[]
+  readonly target: Disk
+  readonly planned: NewTarget | undefined
+  readonly terminal: Terminal
+  readonly progress: Progress
+}
+
+async function copy({ request, sources, target, planned, terminal, progress }: Conversion): Promise<void> {
+  const { clusterSize = 1 } = await target.info()
+  const hasBacking = backingOf(target.node) !== undefined || planned?.backingFile !== undefined
+  const { signal } = terminal
+  const source = new Source(sources, {
+    signal,
+    ...(hasBacking ? { baseOf: (disk: Disk) => backingOf(disk.node) } : {}),
+  })
+  const settings: CopySettings = {
+    source,
+    target,
+    clusterSize,
+    zeroUnit: request.zeroRun === 0 ? 0 : Math.max(request.zeroRun, clusterSize),
+    targetIsZero: !hasBacking && (await isZero(request, target, planned, source.length)),
+    compressed: request.compress,
+    lanes: request.lanes,
+    unordered: request.unordered,
+    offload: request.offload,
+    ...(request.rate ? { rate: request.rate } : {}),
+    ...(request.salvage ? { onUnreadable: tellUnreadable(request, terminal) } : {}),
+    signal,
+  }
+  if (request.compress && clusterSize === 1) throw new CommandError('Compression not supported for this file format')
+  if (!(request.progress && !request.quiet) && !terminal.forPeople) return copyDisks(settings)
+  let total = 0
+  for await (const { length } of workOf(settings)) total += length
+  let done = 0
+  const onCopied = (length: number): void => progress.update((done += length), total)
+  await copyDisks({ ...settings, onCopied })
+  progress.update(1, 1)
+}
+
+/** The backing file of a node, or of what is below filters. */
+function backingOf(node: Node): Node | undefined {
+  const { filtered } = node
+  return filtered === undefined ? node.backing?.node : backingOf(filtered.node)
+}
+
+/** Whether the first `size` bytes of the target read as zeroes now. One that was there before is made so where that is cheap. */
+async function isZero(
+  request: ConvertRequest,
+  target: Disk,
+  planned: NewTarget | undefined,
+  size: number,
+): Promise<boolean> {
+  if (request.targetIsZero) return true
+  if (planned !== undefined && target.node.image.zeroInit !== false) return true
+  if (request.zeroRun === 0) return false
+  try {
+    await target.writeZeroes(0, size, Flag.MayUnmap | Flag.NoFallback)
+    return true
+  } catch (error) {
+    if (isBlockError(error) && error.code === 'ENOTSUP') return false
+    throw new TargetError(0, error)
+  }
+}
+
+function tellUnreadable({ quiet }: ConvertRequest, terminal: Terminal): (offset: number, error: unknown) => void {
+  return (offset, error) => {
+    if (!quiet) reportWarning(terminal, `error while reading offset ${offset}: ${errnoText(error)}`)
+  }
+}
+
+/** The error as it is told. */
+function worded(error: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted) return error
+  if (error instanceof SourceError) {
+    const what = error.kind === 'read' ? 'reading at byte' : 'reading block status at offset'
+    return new CommandError(`error while ${what} ${error.offset}: ${errnoText(error.cause)}`, { cause: error.cause })
+  }
+  if (error instanceof TargetError) {
+    const message = `error while writing at byte ${error.offset}: ${errnoText(error.cause)}`
+    return new CommandError(message, { cause: error.cause })
+  }
+  return error
+}

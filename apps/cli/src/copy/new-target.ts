@@ -1,0 +1,151 @@
+/** The target of a conversion: made with the options that were asked for, and taken away again when that was in vain. */
+import { existsSync, statSync } from 'node:fs'
+import { BlockError, type Graph, isBlockError } from '@diskgraph/core'
+import {
+  createOptionsOf,
+  CreateValues,
+  newImageDefinition,
+  type NewImageDrivers,
+  newImageDrivers,
+} from '../create-options.ts'
+import { parseKeyValues } from '../key-values.ts'
+import { CommandError, hintOf, messageOf } from '../messages.ts'
+import type { Terminal } from '../terminal.ts'
+
+/** What a new target shall be. */
+export interface TargetRequest {
+  readonly format: string
+  readonly filename: string
+  readonly size: number
+  /** `-o`. */
+  readonly options: string | undefined
+  readonly backingFile?: string | undefined
+  readonly backingFormat?: string | undefined
+  readonly compress?: boolean
+  /** How many sources there are: only a single one can be put on a backing file. */
+  readonly sources?: number
+}
+
+/** A target that is ready to be made. */
+export class NewTarget {
+  readonly drivers: NewImageDrivers
+  readonly #request: TargetRequest
+  readonly #values: CreateValues
+  readonly #existed: boolean
+  #made = false
+
+  constructor(request: TargetRequest, drivers: NewImageDrivers, values: CreateValues) {
+    this.drivers = drivers
+    this.#request = request
+    this.#values = values
+    this.#existed = this.#path === undefined || existsSync(this.#path)
+  }
+
+  /** The backing file that it gets, by `-B` or by `-o`. */
+  get backingFile(): string | undefined {
+    return this.#values.get('backing_file') as string | undefined
+  }
+
+  /** @throws CommandError `<name>: error while converting <format>: <reason>` */
+  async make(graph: Graph, terminal: Terminal): Promise<void> {
+    const { filename, format } = this.#request
+    try {
+      this.#values.checkChoices()
+      this.#refuseOpenFile(graph)
+      await graph.createUnchecked(newImageDefinition(this.drivers, filename, this.#values), { signal: terminal.signal })
+      this.#made = true
+    } catch (error) {
+      if (terminal.signal.aborted) throw error
+      const hint = hintOf(error)
+      const reason = `${filename}: error while converting ${format}: ${creationReason(error, format)}`
+      throw new CommandError(reason, { cause: error, ...(hint === undefined ? {} : { hint }) })
+    }
+  }
+
+  /** A file that is open here would be emptied. Locks tell, too, where the system has them. */
+  #refuseOpenFile(graph: Graph): void {
+    const path = this.#path
+    if (path === undefined || !this.#existed) return
+    for (const { driver, filename } of graph.nodes) {
+      if (driver.name !== 'file' || !isSameFile(path, filename)) continue
+      const hint = `Is another process using the image [${path}]?`
+      throw new BlockError('EBUSY', 'Failed to get "write" lock', { hint })
+    }
+  }
+
+  /** The path of a target that is a plain file. */
+  get #path(): string | undefined {
+    const { storage, format } = this.drivers
+    return (storage ?? format).name === 'file' ? this.#request.filename.replace(/^file:/, '') : undefined
+  }
+
+  /** Removes the target if it was made here and not there before. */
+  async remove(graph: Graph): Promise<void> {
+    if (!this.#made || this.#existed) return
+    const definition = newImageDefinition(this.drivers, this.#request.filename, this.#values)
+    const storage = (definition.file ?? definition) as Readonly<Record<string, unknown>>
+    const driver = await graph.registry.get(String(storage.driver))
+    await driver.remove?.(storage)
+  }
+}
+
+function isSameFile(path: string, other: string): boolean {
+  const [one, two] = [path, other].map((name) => statSync(name, { bigint: true, throwIfNoEntry: false }))
+  return one !== undefined && two !== undefined && one.ino === two.ino && one.dev === two.dev
+}
+
+function creationReason(error: unknown, format: string): string {
+  if (!isBlockError(error) || error.code !== 'EFBIG') return messageOf(error)
+  const advice = format === 'qcow2' || format === 'qed' ? ' (try using a larger cluster size)' : ''
+  return `The image size is too large for file format '${format}'${advice}`
+}
+
+/**
+ * Reads what was asked for against what the drivers know. Nothing is made yet.
+ * @throws CommandError for unknown formats and options, and those that do not go together.
+ */
+export async function planTarget(graph: Graph, request: TargetRequest): Promise<NewTarget> {
+  const { format, filename, size, options, backingFile, backingFormat } = request
+  const drivers = await newImageDrivers(graph, format, filename)
+  const values = new CreateValues(createOptionsOf(drivers))
+  if (options !== undefined) values.take(parseKeyValues(options))
+  if (values.get('size') === undefined) values.set('size', size)
+  if (backingFile !== undefined) {
+    if (values.find('backing_file') === undefined) {
+      throw new CommandError(`Backing file not supported for file format '${format}'`)
+    }
+    values.set('backing_file', backingFile)
+  }
+  if (backingFormat !== undefined) {
+    if (values.find('backing_fmt') === undefined) {
+      throw new CommandError(`Backing format not supported for file format '${format}'`)
+    }
+    values.set('backing_fmt', backingFormat)
+  }
+  checkBacking(values, request)
+  if (request.compress) checkCompression(drivers, values)
+  return new NewTarget(request, drivers, values)
+}
+
+function checkBacking(values: CreateValues, { sources = 1 }: TargetRequest): void {
+  if (values.get('backing_file') === undefined) return
+  if (sources > 1) {
+    throw new CommandError(
+      'Having a backing file for the target makes no sense when concatenating multiple input images',
+    )
+  }
+  if (values.get('backing_fmt') === undefined) {
+    throw new CommandError('Use of backing file requires explicit backing format')
+  }
+}
+
+function checkCompression({ format }: NewImageDrivers, values: CreateValues): void {
+  if (!('compressionType' in (format.createOptions ?? {}))) throw new CommandError('Compression not supported for this file format')
+  if (values.get('encryption') === true || values.get('encrypt.format') !== undefined) {
+    throw new CommandError('Compression and encryption not supported at the same time')
+  }
+  const preallocation = values.get('preallocation')
+  if (preallocation !== undefined && preallocation !== 'off') {
+    throw new CommandError('Compression and preallocation not supported at the same time')
+  }
+}

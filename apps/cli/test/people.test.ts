@@ -1,0 +1,199 @@
+import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { runImg } from '../src/img/main.ts'
+import { runProgram } from '../src/main.ts'
+import { runDiskgraph } from '../src/people/main.ts'
+import { type CapturedTerminal, capturedTerminal } from './captured-terminal.ts'
+
+let folder = ''
+const before = process.cwd()
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'people-'))
+  process.chdir(folder)
+})
+
+afterEach(() => {
+  process.chdir(before)
+  rmSync(folder, { recursive: true, force: true })
+})
+
+interface Result extends Pick<CapturedTerminal, 'stdout' | 'stderr'> {
+  readonly code: number
+}
+
+async function run(words: string[], settings: Parameters<typeof capturedTerminal>[1] = {}): Promise<Result> {
+  const terminal = capturedTerminal('diskgraph', { forPeople: true, ...settings })
+  const code = await runProgram(runDiskgraph, words, terminal)
+  return { code, stdout: terminal.stdout, stderr: terminal.stderr }
+}
+
+async function image(...words: string[]): Promise<void> {
+  const terminal = capturedTerminal()
+  expect(await runProgram(runImg, ['create', '-q', ...words], terminal), terminal.stderr).toBe(0)
+}
+
+describe('advice', () => {
+  test.each([
+    [['ifno', 'x'], "there is no command 'ifno'", "did you mean 'info'?"],
+    [['convret'], "there is no command 'convret'", "did you mean 'convert'?"],
+    [['info', '--outptu=json', 'x'], "unrecognized option '--outptu=json'", "did you mean '--output'?"],
+    [['create', '-f', 'qcow3', 'x', '1M'], "x: Unknown file format 'qcow3'", "did you mean 'qcow2'?"],
+  ])('%j', async (words, message, hint) => {
+    const { code, stderr } = await run(words)
+    expect(code).toBe(1)
+    expect(stderr).toContain(`diskgraph: ${message}\n`)
+    expect(stderr).toContain(`hint: ${hint}\n`)
+  })
+
+  test('an alias stands for a format', async () => {
+    expect((await run(['create', '-f', 'img', 'a.img', '1M'])).stdout).toBe('Created a.img: raw, 1 MiB\n')
+    expect((await run(['create', '-fvhd', 'a.vhd', '1M'])).stderr).toContain("Unknown file format 'vpc'")
+  })
+})
+
+describe('colours', () => {
+  test('are shown where the terminal has them, and --no-color turns them off', async () => {
+    await image('a.img', '1M')
+    expect((await run(['info', 'a.img'], { color: true })).stdout).toContain('\x1b[')
+    expect((await run(['info', '--no-color', 'a.img'], { color: true })).stdout).not.toContain('\x1b[')
+    expect((await run(['info', 'a.img'])).stdout).not.toContain('\x1b[')
+  })
+
+  test('leave JSON alone', async () => {
+    await image('a.img', '1M')
+    const { stdout } = await run(['info', '--output=json', 'a.img'], { color: true })
+    expect(JSON.parse(stdout)).toMatchObject({ 'virtual-size': 1048576 })
+  })
+})
+
+describe('progress', () => {
+  test('is JSON lines on standard error where that is asked for', async () => {
+    await image('a.img', '1M')
+    const { stdout, stderr } = await run(['compare', '--progress=json', 'a.img', 'a.img'])
+    expect(stdout).toBe('Images are identical.\n')
+    const lines = stderr.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+    expect(lines.every(({ progress }) => progress === 'compare')).toBe(true)
+    expect(lines.at(-1)).toEqual({ progress: 'compare', ended: true })
+    expect(lines.at(-2)).toMatchObject({ percent: 100 })
+  })
+
+  test('of an unknown kind is a usage error', async () => {
+    expect((await run(['compare', '--progress=loud', 'a', 'b'])).stderr).toContain('--progress is one of auto, json, none')
+  })
+})
+
+describe('tree', () => {
+  test('draws a chain with sizes', async () => {
+    await image('-f', 'qcow2', 'base.qcow2', '64M')
+    await image('-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', 'top.qcow2', '1G')
+    const { code, stdout } = await run(['tree', 'top.qcow2'])
+    expect(code).toBe(0)
+    expect(stdout.split('\n')[0]).toMatch(/^top\.qcow2 +qcow2 +1 GiB +\d+ KiB on disk$/)
+    expect(stdout.split('\n')[1]).toMatch(/^└─ base\.qcow2 +qcow2 +64 MiB +\d+ KiB on disk$/)
+  })
+
+  test('shows what is missing, and where a chain loops', async () => {
+    await image('-u', '-f', 'qcow2', '-b', 'nofile', '-F', 'raw', 'a.qcow2', '1M')
+    await image('-u', '-f', 'qcow2', '-b', 'two.qcow2', '-F', 'qcow2', 'one.qcow2', '1M')
+    await image('-u', '-f', 'qcow2', '-b', 'one.qcow2', '-F', 'qcow2', 'two.qcow2', '1M')
+    const missing = await run(['tree', 'a.qcow2'])
+    expect(missing.stdout).toContain('✗ No such file or directory')
+    expect(missing.code).toBe(1)
+    const loop = await run(['tree', 'one.qcow2'])
+    expect(loop.stdout).toContain('✗ the chain loops: this image is above already')
+    expect(loop.code).toBe(1)
+  })
+
+  test('is JSON where that is asked for', async () => {
+    await image('-f', 'qcow2', 'base.qcow2', '64M')
+    await image('-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', 'top.qcow2')
+    const { stdout } = await run(['tree', '--json', 'top.qcow2'])
+    expect(JSON.parse(stdout)).toMatchObject({ name: 'top.qcow2', below: [{ name: 'base.qcow2', role: 'backing' }] })
+  })
+})
+
+describe('inspect --untrusted', () => {
+  async function inspect(...words: string[]): Promise<{ code: number; report: Record<string, unknown> }> {
+    const { code, stdout } = await run(['inspect', '--untrusted', '--json', ...words])
+    return { code, report: JSON.parse(stdout) as Record<string, unknown> }
+  }
+
+  test('an image that stands alone is safe', async () => {
+    await image('-f', 'qcow2', 'a.qcow2', '64M')
+    const { code, report } = await inspect('a.qcow2')
+    expect(report).toMatchObject({ verdict: 'safe', format: 'qcow2', signatures: ['qcow2'], references: [] })
+    expect(code).toBe(0)
+  })
+
+  test('a backing file is named and not opened', async () => {
+    await image('-u', '-f', 'qcow2', '-b', '/dev/tty', '-F', 'raw', 'a.qcow2', '1M')
+    const { code, report } = await inspect('a.qcow2')
+    expect(code).toBe(2)
+    expect(report).toMatchObject({
+      verdict: 'unsafe',
+      reasons: ["it refers to another file: backing file '/dev/tty'"],
+      references: [{ kind: 'backing file', filename: '/dev/tty', format: 'raw' }],
+    })
+  })
+
+  test('a file that is two things at once is unsafe', async () => {
+    await image('-f', 'qcow2', 'a.qcow2', '1M')
+    const { readFileSync } = await import('node:fs')
+    const trailer = Buffer.alloc(512)
+    trailer.write('conectix')
+    writeFileSync('two', Buffer.concat([readFileSync('a.qcow2'), trailer]))
+    const { code, report } = await inspect('two')
+    expect(code).toBe(2)
+    expect(report.reasons).toEqual(['it looks like qcow2 and vpc at once'])
+  })
+
+  test('a guessed raw image with the signature of a format is unsafe', async () => {
+    writeFileSync('a', 'KDMV'.padEnd(65536, '\0'))
+    expect((await inspect('a')).report.reasons).toEqual(['it is taken for raw, but has the signature of vmdk'])
+  })
+
+  test('a disk with a partition table is raw and safe', async () => {
+    const disk = Buffer.alloc(1048576)
+    disk.writeUInt16BE(0x55aa, 510)
+    writeFileSync('disk', disk)
+    expect((await inspect('disk')).report).toMatchObject({ verdict: 'safe', format: 'raw', signatures: ['mbr'] })
+  })
+
+  test('a directory, a loop of links and a missing file are errors', async () => {
+    symlinkSync('self', 'self')
+    for (const name of ['.', 'self', 'nofile']) {
+      const { code, stderr } = await run(['inspect', '--untrusted', name])
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/^diskgraph: Could not open '.*': .*\n$/)
+    }
+  })
+})
+
+describe('drivers', () => {
+  test('lists what each can do, as JSON too', async () => {
+    const list = JSON.parse((await run(['drivers', '--json'])).stdout) as { name: string; capabilities: string[] }[]
+    const of = (name: string): string[] => list.find((one) => one.name === name)?.capabilities ?? []
+    expect(of('qcow2')).toEqual(expect.arrayContaining(['read', 'write', 'create', 'backing', 'check']))
+    expect(of('file')).toEqual(expect.arrayContaining(['read', 'write', 'create', 'resize']))
+    expect(of('null-co')).not.toContain('create')
+    expect((await run(['drivers'])).stdout).toMatch(/^formats .*\nqcow2/)
+  })
+})
+
+describe('tour', () => {
+  test('runs to its end and leaves nothing behind', async () => {
+    const left = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('diskgraph-tour-'))
+    const had = left()
+    const { code, stdout, stderr } = await run(['tour'])
+    expect(stderr).toBe('')
+    expect(code).toBe(0)
+    for (const command of ['create', 'snapshot', 'check', 'convert', 'compare', 'map', 'tree']) {
+      expect(stdout).toContain(`$ diskgraph ${command} `)
+    }
+    expect(left()).toEqual(had)
+    expect(process.cwd()).not.toContain('diskgraph-tour-')
+  })
+})

@@ -1,0 +1,29 @@
+/** The page: runs the suites of the packages and the tests that only a browser can have, and reports each test. */
+import { runFile, type TestResult } from './vitest.ts'
+
+declare global {
+  /** Given by the program that drives the browser. */
+  function reportResult(result: TestResult): Promise<void>
+  /** Set when all is done. */
+  var finished: boolean | undefined
+}
+
+const files: Readonly<Record<string, () => Promise<unknown>>> = {
+  'core: graph': () => import('../../../core/test/graph.test.ts'),
+  'core: options': () => import('../../../core/test/options.test.ts'),
+  'core: requests': () => import('../../../core/test/requests.test.ts'),
+  'driver-memory': () => import('../../../driver-memory/test/memory.test.ts'),
+  'driver-memory: conformance': () => import('../../../driver-memory/test/conformance.test.ts'),
+  'driver-null: conformance': () => import('../../../driver-null/test/conformance.test.ts'),
+  'driver-raw': () => import('../../../driver-raw/test/raw.test.ts'),
+  'driver-raw: conformance': () => import('../../../driver-raw/test/conformance.test.ts'),
+  'driver-qcow2: conformance': () => import('../../../driver-qcow2/test/conformance.test.ts'),
+  'driver-blob: conformance': () => import('../../../driver-blob/test/conformance.test.ts'),
+  'driver-blob': () => import('./blob.ts'),
+  'driver-http: conformance': () => import('./http-conformance.ts'),
+  'driver-http': () => import('./http.ts'),
+  stacks: () => import('./stacks.ts'),
+}
+
+for (const [name, load] of Object.entries(files)) await runFile(name, load, reportResult)
+globalThis.finished = true
