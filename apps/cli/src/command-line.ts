@@ -99,5 +99,8 @@ export class CommandLine<Name extends string> implements Iterable<GivenOption<Na
 }
 
 function unrecognized(word: string, near?: string): UsageError {
-  return new UsageError(`unrecognized option '${word}'`, near === undefined ? {} : { hint: `did you mean '--${near}'?` })
+  return new UsageError(
+    `unrecognized option '${word}'`,
+    near === undefined ? {} : { hint: `did you mean '--${near}'?` },
+  )
 }

@@ -24,7 +24,13 @@ export type Comparison =
   | { readonly kind: 'size' }
   | { readonly kind: 'status'; readonly offset: number }
   | { readonly kind: 'content'; readonly offset: number }
-  | { readonly kind: 'failed'; readonly offset: number; readonly side: 0 | 1; readonly reading: boolean; readonly error: unknown }
+  | {
+      readonly kind: 'failed'
+      readonly offset: number
+      readonly side: 0 | 1
+      readonly reading: boolean
+      readonly error: unknown
+    }
 
 const chunkSize = 2 ** 20
 const inFlight = 4

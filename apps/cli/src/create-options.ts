@@ -191,7 +191,9 @@ const suffixHint =
 
 /** The text of `-o help`: one line for each option, sorted by name. */
 export function optionHelp(options: readonly CreateOption[]): string {
-  const lines = options.map(({ name, schema }) => `  ${`${name}=<${typeName(schema)}>`.padEnd(22)} - ${schema.description}\n`)
+  const lines = options.map(
+    ({ name, schema }) => `  ${`${name}=<${typeName(schema)}>`.padEnd(22)} - ${schema.description}\n`,
+  )
   return lines.sort().join('')
 }
 

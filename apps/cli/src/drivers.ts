@@ -6,7 +6,12 @@ import { type DriverDescriptor, isBlockError, type LazyDriver } from '@diskgraph
 
 /** A driver that comes with the tools, and what listings say of it before it is loaded. */
 export const drivers: readonly LazyDriver[] = [
-  { name: 'file', kind: 'protocol', prefixes: ['file'], load: async () => (await import('@diskgraph/driver-file')).file },
+  {
+    name: 'file',
+    kind: 'protocol',
+    prefixes: ['file'],
+    load: async () => (await import('@diskgraph/driver-file')).file,
+  },
   {
     name: 'host_device',
     kind: 'protocol',

@@ -24,7 +24,11 @@ export function infoText(info: ImageInfo): string {
 function backingLines(info: ImageInfo, backing: string): string[] {
   const { fullBackingFilename: full, backingFormat } = info
   const actual =
-    full === undefined ? ' (cannot determine actual path)' : full === backing ? '' : ` (actual path: ${visibleLine(full)})`
+    full === undefined
+      ? ' (cannot determine actual path)'
+      : full === backing
+        ? ''
+        : ` (actual path: ${visibleLine(full)})`
   const format = backingFormat === undefined ? [] : [`backing file format: ${visibleLine(backingFormat)}`]
   return [`backing file: ${visibleLine(backing)}${actual}`, ...format]
 }

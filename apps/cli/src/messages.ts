@@ -87,9 +87,11 @@ export function errnoText(error: unknown): string {
 
 /** `text` with control characters but tab and newline as `\x1b`, so that names out of images cannot drive a terminal. */
 export function visible(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  return text.replace(control, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }
+
+/** Control characters of ASCII and of its 8-bit extension, without tab and newline. */
+const control = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
 
 /** As {@link visible}, for text on one line: newlines and tabs, too. */
 export function visibleLine(text: string): string {

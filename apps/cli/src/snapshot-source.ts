@@ -16,7 +16,8 @@ export async function loadSnapshot(disk: Disk, wanted: string): Promise<void> {
     throw new CommandError(`Failed to load snapshot: ${reason}`, { hint: `the node is called '${name}'` })
   }
   const idOrName = wanted.startsWith('snapshot.') ? selected(disk, wanted) : wanted
-  const found = snapshots.list().find((one) => one.id === idOrName) ?? snapshots.list().find((one) => one.name === idOrName)
+  const found =
+    snapshots.list().find((one) => one.id === idOrName) ?? snapshots.list().find((one) => one.name === idOrName)
   if (idOrName === undefined || found === undefined) {
     throw new CommandError("Failed to load snapshot: Can't find snapshot")
   }

@@ -158,7 +158,7 @@ describe.skipIf(!hasQemu)('dg-img convert does as qemu-img convert does', () => 
   afterAll(() => twins.remove())
 
   const run = async (line: string) => {
-    twins.prepare(`rm -f *; ${prepare}`)
+    twins.prepare(prepare)
     const words = ['convert', ...line.split(' ').filter((word) => word !== '')]
     const theirs = twins.runTheirs('qemu-img', words)
     const ours = await twins.runOurs('qemu-img', runImg, words)

@@ -21,6 +21,8 @@ describe.skipIf(!existsSync('/usr/bin/qemu-img'))('dg-img answers as qemu-img do
   }
 
   afterAll(() => {
-    process.stdout.write(`differential: ${total} command lines, ${identical} identical, ${deliberate} different on purpose\n`)
+    process.stdout.write(
+      `differential: ${total} command lines, ${identical} identical, ${deliberate} different on purpose\n`,
+    )
   })
 })

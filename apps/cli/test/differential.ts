@@ -64,7 +64,13 @@ export async function runGroup(group: Group, tool: string, program: Program): Pr
   }
 }
 
-async function compareLine(line: string, tool: string, program: Program, theirs: string, ours: string): Promise<Omit<Comparison, 'deliberate'>> {
+async function compareLine(
+  line: string,
+  tool: string,
+  program: Program,
+  theirs: string,
+  ours: string,
+): Promise<Omit<Comparison, 'deliberate'>> {
   const words = splitWords(line)
   const theirOutcome = comparable(runTool(tool, words, theirs))
   process.chdir(ours)

@@ -65,7 +65,9 @@ test('a package that cannot be loaded is named, with the reason', async () => {
   addPackage('diskgraph-driver-answer', "throw new Error('it is broken')")
   const { code, stderr } = await run('info', '--image-opts', 'driver=answer')
   expect(code).toBe(1)
-  expect(stderr).toBe("dg-img: Could not open 'driver=answer': cannot load driver 'answer' from 'diskgraph-driver-answer': it is broken\n")
+  expect(stderr).toBe(
+    "dg-img: Could not open 'driver=answer': cannot load driver 'answer' from 'diskgraph-driver-answer': it is broken\n",
+  )
 })
 
 test('a package without a driver of that name is named', async () => {

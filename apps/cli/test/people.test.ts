@@ -74,14 +74,19 @@ describe('progress', () => {
     await image('a.img', '1M')
     const { stdout, stderr } = await run(['compare', '--progress=json', 'a.img', 'a.img'])
     expect(stdout).toBe('Images are identical.\n')
-    const lines = stderr.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+    const lines = stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
     expect(lines.every(({ progress }) => progress === 'compare')).toBe(true)
     expect(lines.at(-1)).toEqual({ progress: 'compare', ended: true })
     expect(lines.at(-2)).toMatchObject({ percent: 100 })
   })
 
   test('of an unknown kind is a usage error', async () => {
-    expect((await run(['compare', '--progress=loud', 'a', 'b'])).stderr).toContain('--progress is one of auto, json, none')
+    expect((await run(['compare', '--progress=loud', 'a', 'b'])).stderr).toContain(
+      '--progress is one of auto, json, none',
+    )
   })
 })
 

@@ -1,5 +1,5 @@
 import type { DriverDescriptor } from '@diskgraph/core'
-import { readConfigFile } from './config-file-node.ts'
+import { readConfigFile } from './config-file.node.ts'
 import { blkdebugDriver } from './driver.ts'
 
 export { type BlkdebugEvent, blkdebugEvents } from './events.ts'

@@ -7,7 +7,7 @@ import { file } from '@diskgraph/driver-file'
 import { memory } from '@diskgraph/driver-memory'
 import { raw } from '@diskgraph/driver-raw'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { blkdebug as browserBlkdebug } from '../src/browser.ts'
+import { blkdebug as browserBlkdebug } from '../src/index.browser.ts'
 import { codeOf, open } from './stack.ts'
 
 let folder: string

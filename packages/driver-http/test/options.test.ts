@@ -1,15 +1,16 @@
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { execFile, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import { Graph, isBlockError } from '@diskgraph/core'
 import { http, https } from '@diskgraph/driver-http'
+import { peer } from '@diskgraph/driver-testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { TestServer } from './server.ts'
 
 const graph = new Graph({ drivers: [http, https], onWarning: () => undefined })
-const qemuImg = '/usr/bin/qemu-img'
-const curlDriver = '/usr/lib/x86_64-linux-gnu/qemu/block-curl.so'
-const required = process.env.DISKGRAPH_REQUIRE_PEERS === '1'
+/** The curl driver of qemu-img is a package of its own (qemu-block-extra). */
+const probe = spawnSync('qemu-img', ['info', '--image-opts', 'driver=http'], { encoding: 'utf8' })
+const hasCurl = probe.stderr?.includes('curl block driver') === true
+const qemu = peer(hasCurl ? 'qemu-img' : 'qemu-img with its curl driver', { describe, it })
 
 afterEach(() => graph.close())
 
@@ -29,7 +30,7 @@ async function qemus(options: Readonly<Record<string, string>>): Promise<string>
   const text = Object.entries(options)
     .map(([key, value]) => `${key}=${value}`)
     .join(',')
-  const failure = await promisify(execFile)(qemuImg, ['info', '--image-opts', text], { timeout: 20_000 }).catch(
+  const failure = await promisify(execFile)('qemu-img', ['info', '--image-opts', text], { timeout: 20_000 }).catch(
     (error: { stderr: string }) => error.stderr,
   )
   const lines = typeof failure === 'string' ? failure.split('\n') : []
@@ -55,10 +56,9 @@ describe('options', () => {
     { driver: 'http', url, 'cookie-secret': 'none' },
     { driver: 'https', url: 'https://127.0.0.1:1/x', sslverify: 'maybe' },
   ]
-  const peers = existsSync(qemuImg) && existsSync(curlDriver)
   for (const options of wrong) {
     const text = JSON.stringify(options)
-    it.skipIf(!peers && !required)(`${text} get the message of qemu-img`, async () => {
+    qemu.it(`${text} get the message of qemu-img`, async () => {
       const expected = await qemus(options)
       expect(expected).not.toBe('opened')
       expect(await ours(options)).toBe(expected)
@@ -85,7 +85,7 @@ describe('options', () => {
     expect(await ours({ driver: 'http', url: 'http://no-such-host.invalid/x' })).toMatch(/its name cannot be resolved/)
   })
 
-  it.skipIf(!peers && !required)('of a good server show the same size here and in qemu-img', async () => {
+  qemu.it('of a good server show the same size here and in qemu-img', async () => {
     await using server = await TestServer.start()
     const size = 1_000_448
     server.content = new Uint8Array(size)
@@ -94,7 +94,7 @@ describe('options', () => {
       if (request.method === 'GET') return true
       response.writeHead(200, { 'accept-ranges': 'bytes', 'content-length': size }).end()
     }
-    const { stdout } = await promisify(execFile)(qemuImg, ['info', '--output=json', server.url], { timeout: 20_000 })
+    const { stdout } = await promisify(execFile)('qemu-img', ['info', '--output=json', server.url], { timeout: 20_000 })
     const disk = await graph.add({ driver: 'http', url: server.url })
     expect(JSON.parse(stdout)).toMatchObject({ 'virtual-size': disk.size, filename: disk.filename })
   })

@@ -79,12 +79,12 @@ async function deflateOne(
   else packed.push({ guest, data: deflated, offset: 0 })
 }
 
-/** Compressed data never replaces a cluster that can be written in place. */
+/** Compressed data never replaces other data. */
 async function checkUnwritten(state: Qcow2State, offset: number, length: number): Promise<void> {
   const run = newRun()
   for (let at = offset; at < offset + length; at += run.length) {
     await findRun(state, at, offset + length - at, run)
-    if (run.copied && (run.kind === Kind.normal || run.kind === Kind.zeroAllocated)) {
+    if (run.kind === Kind.normal || run.kind === Kind.zeroAllocated || run.kind === Kind.compressed) {
       throw new BlockError('EIO', 'a compressed write cannot replace a cluster that has been written')
     }
   }

@@ -65,7 +65,7 @@ async function edge(state: Qcow2State, taken: NewClusters, offset: number, lengt
 }
 
 /** Whether a range inside one cluster is known to be zero without reading data. */
-export async function readsAsZeroes(state: Qcow2State, offset: number, length: number): Promise<boolean> {
+async function readsAsZeroes(state: Qcow2State, offset: number, length: number): Promise<boolean> {
   const run = newRun()
   await findRun(state, offset, length, run)
   if (run.kind === Kind.zero || run.kind === Kind.zeroAllocated) return true

@@ -15,6 +15,7 @@ export function qcow2Driver(zlib: Zlib): DriverDescriptor {
     description: "QEMU's copy-on-write image format, versions 2 and 3.",
     options: openOptions,
     createOptions,
+    compressedWrites: true,
     probe: (head) => (hasMagic(head) ? 100 : 0),
     open: async (context) => {
       const state = await openState(context, zlib)

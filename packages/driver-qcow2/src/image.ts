@@ -4,6 +4,7 @@ import {
   type BlockStatus,
   type CheckOptions,
   type DriverInfo,
+  done,
   Flag,
   type ImageCheck,
   type Limits,
@@ -21,8 +22,10 @@ import { activate, checkWritable, unsupportedFeature } from './open.ts'
 import { runtimeOptions } from './options.ts'
 import { readRange } from './read.ts'
 import { makeEmpty, truncate } from './resize.ts'
+import { Qcow2Snapshots } from './snapshots.ts'
 import type { Qcow2State } from './state.ts'
 import { blockStatus } from './status.ts'
+import { Qcow2VmState } from './vm-state.ts'
 import { writeRange } from './write.ts'
 import { zeroRange } from './zeroes.ts'
 
@@ -31,6 +34,8 @@ export class Qcow2Image implements OpenImage {
   readonly writeFlags = Flag.Compressed | Flag.Unchanged
   readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
   readonly limits: Partial<Limits>
+  readonly snapshots: Qcow2Snapshots
+  readonly vmState: Qcow2VmState
   private readonly state: Qcow2State
   /** The image was reopened for writing: what has to happen before the first write has not happened yet. */
   private inactive = false
@@ -41,6 +46,9 @@ export class Qcow2Image implements OpenImage {
     this.state = state
     const { clusterSize } = state.geometry
     this.limits = { alignment: 1, discardAlignment: clusterSize, optimalTransfer: clusterSize }
+    const prepare = (): Promise<void> => (this.inactive ? this.activate() : done)
+    this.snapshots = new Qcow2Snapshots(state, prepare)
+    this.vmState = new Qcow2VmState(state, prepare)
     this.startCleaner()
   }
 

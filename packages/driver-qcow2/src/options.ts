@@ -167,27 +167,22 @@ export const openOptions: OptionSchemas = {
   encrypt: { type: 'object', properties: {}, description: 'Encryption; not supported yet.' },
 }
 
-/** Schema of {@link Qcow2CreateOptions}. */
+/** Schema of {@link Qcow2CreateOptions}, in the order in which the tools list them. */
 export const createOptions: OptionSchemas = {
   file: { type: 'child', role: 'storage', required: true, description: 'The storage to write into.' },
-  size: { type: 'integer', size: true, required: true, minimum: 0, amend: true, description: 'Virtual disk size' },
-  compat: {
-    type: 'enum',
-    values: ['v2', 'v3', '0.10', '1.1'],
-    default: 'v3',
-    amend: true,
-    aliases: ['version'],
-    description: 'Compatibility level (v2 [0.10] or v3 [1.1])',
+  encryption: { type: 'boolean', description: "Encrypt the image with format 'aes'" },
+  encrypt: {
+    type: 'object',
+    description: 'Encryption of the image',
+    properties: { format: { type: 'string', description: 'Encrypt the image' } },
   },
-  backingFile: { type: 'string', amend: true, description: 'File name of a base image' },
-  backingFmt: { type: 'string', amend: true, description: 'Image format of the base image' },
   clusterSize: { type: 'integer', size: true, default: 65536, description: 'qcow2 cluster size' },
-  refcountBits: { type: 'integer', default: 16, amend: true, description: 'Width of a reference count entry in bits' },
-  lazyRefcounts: { type: 'boolean', default: false, amend: true, description: 'Postpone refcount updates' },
+  extendedL2: { type: 'boolean', default: false, description: 'Extended L2 tables' },
   preallocation: {
     type: 'enum',
     values: ['off', 'metadata', 'falloc', 'full'],
     default: 'off',
+    quiet: true,
     description: 'Preallocation mode (allowed values: off, metadata, falloc, full)',
   },
   compressionType: {
@@ -196,15 +191,26 @@ export const createOptions: OptionSchemas = {
     default: 'zlib',
     description: 'Compression method used for image cluster compression',
   },
-  extendedL2: { type: 'boolean', default: false, description: 'Extended L2 tables' },
-  dataFile: { type: 'string', description: 'File name of an external data file' },
-  dataFileRaw: { type: 'boolean', description: 'The external data file must stay valid as a raw image' },
-  encryption: { type: 'boolean', description: "Encrypt the image with format 'aes'" },
-  encrypt: {
-    type: 'object',
-    description: 'Encryption of the image',
-    properties: { format: { type: 'string', description: 'Encrypt the image' } },
+  size: { type: 'integer', size: true, required: true, minimum: 0, amend: true, description: 'Virtual disk size' },
+  compat: {
+    type: 'enum',
+    values: ['v2', 'v3', '0.10', '1.1'],
+    default: 'v3',
+    amend: true,
+    quiet: true,
+    aliases: ['version'],
+    description: 'Compatibility level (v2 [0.10] or v3 [1.1])',
   },
+  backingFile: { type: 'string', amend: true, description: 'File name of a base image' },
+  backingFmt: { type: 'string', amend: true, description: 'Image format of the base image' },
+  dataFile: { type: 'string', amend: true, description: 'File name of an external data file' },
+  dataFileRaw: {
+    type: 'boolean',
+    amend: true,
+    description: 'The external data file must stay valid as a raw image',
+  },
+  lazyRefcounts: { type: 'boolean', default: false, amend: true, description: 'Postpone refcount updates' },
+  refcountBits: { type: 'integer', default: 16, amend: true, description: 'Width of a reference count entry in bits' },
 }
 
 /** What the options come to for one image. */

@@ -71,6 +71,8 @@ export class Qcow2State {
   readonly compressed: CompressedCache
   /** Writes in place up to this host offset are known not to be too far behind the end of the file. */
   farLimit = 0
+  /** See preallocated.ts. */
+  preallocated: Promise<boolean> | undefined
   /** For lookups that are used before the next `await`. */
   readonly run: Run = newRun()
 

@@ -1,6 +1,7 @@
 /** What is allocated where, in runs as long as they are. */
 import type { BlockStatus } from '@diskgraph/core'
 import { findRun, Kind, newRun, type Run } from './map.ts'
+import { isPreallocated } from './preallocated.ts'
 import type { Qcow2State } from './state.ts'
 
 /** L2 tables that one answer looks at, at most. */
@@ -18,7 +19,8 @@ export async function blockStatus(state: Qcow2State, offset: number, length: num
     if (!continues(first, covered, run)) break
     covered += run.length
   }
-  return statusOf(state, first, covered)
+  const preallocated = first.kind === Kind.normal && (await isPreallocated(state))
+  return statusOf(state, first, covered, preallocated)
 }
 
 function continues(first: Run, covered: number, run: Run): boolean {
@@ -27,7 +29,8 @@ function continues(first: Run, covered: number, run: Run): boolean {
   return true
 }
 
-function statusOf(state: Qcow2State, run: Run, length: number): BlockStatus {
+function statusOf(state: Qcow2State, run: Run, length: number, preallocated: boolean): BlockStatus {
+  const sparse = preallocated ? ({ recurse: 'zeroes' } as const) : {}
   switch (run.kind) {
     case Kind.unallocated:
       return { length, data: false, zero: state.backing() === undefined, allocated: false }

@@ -1,7 +1,8 @@
 /**
  * Writing zeroes. Whole clusters of a version 3 image get the zero flag, and keep their host cluster unless they may
- * be unmapped. Parts of clusters, and version 2 images, take the cheapest way that there is: nothing where zeroes
- * stand already, the storage's own zeroes where a cluster may be written in place, data otherwise.
+ * be unmapped; so do clusters of which a part is zeroed while the rest reads as zeroes. Version 2 images without
+ * backing file deallocate. What is left takes the cheapest way that there is: nothing where zeroes stand already, the
+ * storage's own zeroes where a cluster may be written in place, data otherwise.
  */
 import { alignDown, alignUp, BlockError, Flag, throwIfAborted } from '@diskgraph/core'
 import { changeEntries } from './change-entries.ts'
@@ -29,26 +30,88 @@ export async function zeroRange(
   const end = offset + length
   const bodyStart = alignUp(offset, clusterSize)
   const bodyEnd = end === state.size ? alignUp(end, clusterSize) : alignDown(end, clusterSize)
-  if (bodyEnd <= bodyStart) return zeroPart(state, offset, length, flags, signal)
-  if (offset < bodyStart) await zeroPart(state, offset, bodyStart - offset, flags, signal)
-  if (state.header.value.version >= 3) await flagClusters(state, bodyStart, bodyEnd, flags, signal)
-  else await zeroPart(state, bodyStart, Math.min(end, bodyEnd) - bodyStart, flags, signal)
-  if (bodyEnd < end) await zeroPart(state, bodyEnd, end - bodyEnd, flags, signal)
+  if (bodyEnd < bodyStart) return zeroEdge(state, offset, length, flags, signal)
+  if (offset < bodyStart) await zeroEdge(state, offset, bodyStart - offset, flags, signal)
+  if (bodyStart < bodyEnd) await zeroClusters(state, bodyStart, bodyEnd, flags, signal)
+  if (bodyEnd < end) await zeroEdge(state, bodyEnd, end - bodyEnd, flags, signal)
 }
 
-/** Sets the zero flag of whole clusters. */
-function flagClusters(
+/** Zeroes whole clusters. */
+async function zeroClusters(
   state: Qcow2State,
   start: number,
   end: number,
   flags: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  if (state.header.value.version >= 3) {
+    await flagClusters(state, start, end, flags, false, signal)
+  } else if (state.backing() === undefined) {
+    await discardRange(state, start, end - start, { full: false, reason: 'request' }, signal)
+  } else {
+    await zeroPart(state, start, Math.min(end, state.size) - start, flags, signal)
+  }
+}
+
+/** Zeroes a part of one cluster: all of it, where the rest reads as zeroes already. */
+async function zeroEdge(
+  state: Qcow2State,
+  offset: number,
+  length: number,
+  flags: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { clusterSize } = state.geometry
+  const start = alignDown(offset, clusterSize)
+  const end = start + clusterSize
+  if (state.header.value.version >= 3) {
+    const before = await readsAsZeroes(state, start, offset - start)
+    if (before && (await readsAsZeroes(state, offset + length, Math.min(end, state.size) - offset - length))) {
+      if (await flagClusters(state, start, end, flags, true, signal)) return
+    }
+  }
+  return zeroPart(state, offset, length, flags, signal)
+}
+
+/** Whether a range inside one cluster is known to be zero without a cluster of its own. */
+async function readsAsZeroes(state: Qcow2State, offset: number, length: number): Promise<boolean> {
+  if (length <= 0) return true
+  const run = newRun()
+  await findRun(state, offset, length, run)
+  if (run.kind === Kind.zero || run.kind === Kind.zeroAllocated) return true
+  if (run.kind !== Kind.unallocated) return false
+  const backing = state.backing()
+  const end = Math.min(offset + length, backing?.size ?? 0)
+  for (let at = offset; at < end; ) {
+    const status = await backing!.blockStatus(at, end - at)
+    if (!status.zero) return false
+    at += status.length
+  }
+  return true
+}
+
+/**
+ * Sets the zero flag of whole clusters. With `onlyEmpty`, clusters that hold data by now are left alone, and the
+ * result is false.
+ */
+async function flagClusters(
+  state: Qcow2State,
+  start: number,
+  end: number,
+  flags: number,
+  onlyEmpty: boolean,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   const mayUnmap = (flags & Flag.MayUnmap) !== 0 && !state.options.discardNoUnref
+  let complete = true
   const change = (view: DataView, at: number): boolean => {
     const hi = view.getUint32(at)
     const lo = view.getUint32(at + 4)
     const kind = kindOf(hi, lo)
+    if (onlyEmpty && (kind === Kind.normal || kind === Kind.compressed)) {
+      complete = false
+      return false
+    }
     const keep = !mayUnmap && (kind === Kind.normal || kind === Kind.zeroAllocated)
     const nextHi = keep ? hi : 0
     const nextLo = keep ? (lo | loZero) >>> 0 : loZero
@@ -58,7 +121,8 @@ function flagClusters(
     if (!keep) freeEntry(state, hi, lo, 'request')
     return true
   }
-  return changeEntries(state, start, end, { createTables: true, change }, signal)
+  await changeEntries(state, start, end, { createTables: true, change }, signal)
+  return complete
 }
 
 /** Zeroes a range without the zero flag. */
@@ -81,8 +145,7 @@ async function zeroPart(
     await findRun(state, at, (blocker === undefined ? end : blocker.start) - at, run)
     const { kind, length: step } = run
     if (kind === Kind.normal && run.copied) {
-      const { host } = run
-      if (!(await unmapPart(state, at, step, flags, signal))) await zeroInPlace(state, at, host, step, flags, signal)
+      await zeroInPlace(state, at, run.host, step, flags, signal)
     } else if (!isZeroAlready(state, kind, at)) {
       if ((flags & Flag.NoFallback) !== 0) throw noEfficientZeroes()
       await writeZeroBytes(state, at, step, signal)
@@ -97,22 +160,6 @@ function isZeroAlready(state: Qcow2State, kind: number, offset: number): boolean
     return backing === undefined || offset >= backing.size
   }
   return kind === Kind.zero || kind === Kind.zeroAllocated
-}
-
-/** Deallocates the whole clusters of a version 2 image without backing file, where that is allowed. */
-async function unmapPart(
-  state: Qcow2State,
-  offset: number,
-  length: number,
-  flags: number,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const { clusterSize } = state.geometry
-  const whole = alignUp(offset, clusterSize) === offset && alignUp(length, clusterSize) === length
-  if ((flags & Flag.MayUnmap) === 0 || !whole || state.header.value.version >= 3) return false
-  if (state.backing() !== undefined) return false
-  await discardRange(state, offset, length, { full: true, reason: 'request' }, signal)
-  return true
 }
 
 async function zeroInPlace(

@@ -1,16 +1,23 @@
-/** Raw deflate by Node's zlib, on the thread pool. */
-import { constants, deflateRaw, inflateRaw } from 'node:zlib'
+/** Raw deflate by Node's zlib, on the thread pool. It is loaded when the first compressed cluster is met. */
 import { compressedWindowBits } from './layout.ts'
 import type { Zlib } from './zlib.ts'
 
-const inflateOptions = { windowBits: 15, finishFlush: constants.Z_SYNC_FLUSH }
-const deflateOptions = { windowBits: compressedWindowBits }
+type NodeZlib = typeof import('node:zlib')
+
+let loaded: NodeZlib | undefined
+
+async function load(): Promise<NodeZlib> {
+  loaded = process.getBuiltinModule?.('node:zlib') ?? (await import('node:zlib'))
+  return loaded
+}
 
 /** See {@link Zlib}. */
 export const nodeZlib: Zlib = {
-  inflate(data, size) {
+  async inflate(data, size) {
+    const { constants, inflateRaw } = loaded ?? (await load())
+    const options = { windowBits: 15, finishFlush: constants.Z_SYNC_FLUSH }
     return new Promise((resolve, reject) => {
-      inflateRaw(data, { ...inflateOptions, maxOutputLength: size, chunkSize: Math.max(64, size) }, (error, output) => {
+      inflateRaw(data, { ...options, maxOutputLength: size, chunkSize: Math.max(64, size) }, (error, output) => {
         if (error !== null) reject(error)
         else if (output.byteLength !== size) reject(new Error(`${output.byteLength} bytes instead of ${size}`))
         else resolve(output)
@@ -18,9 +25,10 @@ export const nodeZlib: Zlib = {
     })
   },
 
-  deflate(data, limit) {
+  async deflate(data, limit) {
+    const { deflateRaw } = loaded ?? (await load())
     return new Promise((resolve, reject) => {
-      const options = { ...deflateOptions, chunkSize: Math.max(64, data.byteLength) }
+      const options = { windowBits: compressedWindowBits, chunkSize: Math.max(64, data.byteLength) }
       deflateRaw(data, options, (error, output) => {
         if (error !== null) reject(error)
         else resolve(output.byteLength < limit ? output : undefined)

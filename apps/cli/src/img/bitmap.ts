@@ -1,7 +1,7 @@
 /** `bitmap`: persistent dirty bitmaps, which no driver has yet. */
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageGrammar, ImageOptions } from '../image-options.ts'
+import { ImageOptions, imageGrammar } from '../image-options.ts'
 import { CommandError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'

@@ -2,7 +2,7 @@
 import type { CheckOptions, Disk, ImageCheck, Repair } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageGrammar, ImageOptions, outputGrammar, shareGrammar } from '../image-options.ts'
+import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { qemuJson } from '../json.ts'
 import { CommandError, messageOf, reportError, UsageError, visible } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
@@ -117,7 +117,9 @@ Double checking the fixed image now...
 }
 
 function resultText(found: ImageCheck): string {
-  return verdict(found) + clusterLine(found) + (found.imageEndOffset ? `Image end offset: ${found.imageEndOffset}\n` : '')
+  return (
+    verdict(found) + clusterLine(found) + (found.imageEndOffset ? `Image end offset: ${found.imageEndOffset}\n` : '')
+  )
 }
 
 function verdict({ corruptions, leaks, checkErrors }: ImageCheck): string {
@@ -129,7 +131,9 @@ function verdict({ corruptions, leaks, checkErrors }: ImageCheck): string {
     )
   }
   if (leaks > 0) {
-    parts.push(`\n${leaks} leaked clusters were found on the image.\nThis means waste of disk space, but no harm to data.\n`)
+    parts.push(
+      `\n${leaks} leaked clusters were found on the image.\nThis means waste of disk space, but no harm to data.\n`,
+    )
   }
   if (checkErrors > 0) parts.push(`\n${checkErrors} internal errors have occurred during the check.\n`)
   return parts.join('')

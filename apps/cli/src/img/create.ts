@@ -3,10 +3,10 @@ import { BlockError, type Disk, type Graph, isBlockError, resolveReference } fro
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import {
-  createOptionsOf,
   CreateValues,
-  newImageDefinition,
+  createOptionsOf,
   type NewImageDrivers,
+  newImageDefinition,
   newImageDrivers,
   newImageHelp,
 } from '../create-options.ts'
@@ -87,7 +87,9 @@ async function makeImage(graph: Graph, request: Request, terminal: Terminal): Pr
     const drivers = await newImageDrivers(graph, request.format, request.filename)
     const values = await gatherValues(graph, drivers, request, terminal)
     if (!request.quiet && !terminal.forPeople) {
-      terminal.out(`Formatting '${visibleLine(request.filename)}', fmt=${request.format}${visible(values.describe())}\n`)
+      terminal.out(
+        `Formatting '${visibleLine(request.filename)}', fmt=${request.format}${visible(values.describe())}\n`,
+      )
     }
     values.checkChoices()
     if (Number(values.get('size')) > Number.MAX_SAFE_INTEGER) throw new BlockError('EFBIG', 'the size is above 2^53')

@@ -2,12 +2,12 @@
 import type { Graph } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageInfo, type ImageInfo, infoMembers } from '../image-info.ts'
-import { imageGrammar, ImageOptions, outputGrammar, shareGrammar } from '../image-options.ts'
+import { type ImageInfo, imageInfo, infoMembers } from '../image-info.ts'
+import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { infoText } from '../info-text.ts'
 import { qemuJson } from '../json.ts'
 import { CommandError } from '../messages.ts'
-import { openImage, type OpenRequest, withGraph } from '../opening.ts'
+import { type OpenRequest, openImage, withGraph } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {

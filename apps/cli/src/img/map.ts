@@ -2,7 +2,7 @@
 import type { Disk, Node } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageGrammar, ImageOptions, outputGrammar, shareGrammar } from '../image-options.ts'
+import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, visibleLine } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
 import { sizeArgument } from '../sizes.ts'

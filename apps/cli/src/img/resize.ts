@@ -1,8 +1,8 @@
 /** `resize`: sets a new size, or grows or shrinks by one. */
-import { type Disk, parseSize, type Preallocation } from '@diskgraph/core'
+import { type Disk, type Preallocation, parseSize } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageGrammar, ImageOptions } from '../image-options.ts'
+import { ImageOptions, imageGrammar } from '../image-options.ts'
 import { CommandError, messageOf, reportError, reportWarning, UsageError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
 import { readSize } from '../sizes.ts'

@@ -2,7 +2,7 @@
 import { type Disk, isBlockError } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageGrammar, ImageOptions, shareGrammar } from '../image-options.ts'
+import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, errnoText, UsageError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
 import { snapshotTable } from '../snapshot-table.ts'
@@ -64,7 +64,9 @@ async function take(disk: Disk, name: string): Promise<void> {
     await disk.snapshots.create({ name, dateSeconds, dateNanoseconds: (now % 1000) * 1e6, icount: 0 })
   } catch (error) {
     const number = isBlockError(error) ? errnoNumbers[error.code] : undefined
-    throw new CommandError(`Could not create snapshot '${name}': -${number ?? 5} (${errnoText(error)})`, { cause: error })
+    throw new CommandError(`Could not create snapshot '${name}': -${number ?? 5} (${errnoText(error)})`, {
+      cause: error,
+    })
   }
 }
 

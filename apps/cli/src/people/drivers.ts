@@ -140,12 +140,15 @@ function listing(found: readonly Abilities[], terminal: Terminal): string {
   const style = styleFor(terminal)
   const parts: string[] = []
   for (const kind of ['format', 'protocol', 'filter'] as const) {
-    const rows = found.filter(({ driver }) => driver.kind === kind).map((one) => row(one, style.green('●'), style.dim('·')))
+    const rows = found
+      .filter(({ driver }) => driver.kind === kind)
+      .map((one) => row(one, style.green('●'), style.dim('·')))
     if (rows.length === 0) continue
     const head = [`${kind}s`, ...columns[kind], 'file names'].map(style.bold)
     parts.push(table([head, ...rows]))
   }
-  const hint = "Other drivers are found by name: npm install @diskgraph/driver-NAME, or diskgraph-driver-NAME of someone else's."
+  const hint =
+    "Other drivers are found by name: npm install @diskgraph/driver-NAME, or diskgraph-driver-NAME of someone else's."
   return `${parts.join('\n')}\n${style.dim(hint)}\n`
 }
 

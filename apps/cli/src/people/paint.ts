@@ -12,7 +12,13 @@ export function painted(terminal: Terminal, command: string): Terminal {
   return {
     ...terminal,
     signal: terminal.signal,
-    out: (text) => terminal.out(text.split('\n').map((line) => painter(line, style)).join('\n')),
+    out: (text) =>
+      terminal.out(
+        text
+          .split('\n')
+          .map((line) => painter(line, style))
+          .join('\n'),
+      ),
   }
 }
 

@@ -3,9 +3,9 @@ import { type Disk, type Edge, type Graph, resolveReference } from '@diskgraph/c
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { imageInfo } from '../image-info.ts'
-import { imageGrammar, ImageOptions, shareGrammar } from '../image-options.ts'
+import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { messageOf, visibleLine } from '../messages.ts'
-import { openImage, openReason, type OpenRequest, withGraph } from '../opening.ts'
+import { type OpenRequest, openImage, openReason, withGraph } from '../opening.ts'
 import { humanSize } from '../sizes.ts'
 import type { Terminal } from '../terminal.ts'
 import { type Style, styleFor } from './style.ts'
@@ -77,7 +77,9 @@ async function describe(
   await disk.close()
   if (info.backingFilename === undefined) return branch
   const chain = new Map(above).set(identity, info.filename)
-  branch.below.push(await describeBacking(graph, info.filename, info.backingFilename, info.backingFormat, chain, request))
+  branch.below.push(
+    await describeBacking(graph, info.filename, info.backingFilename, info.backingFormat, chain, request),
+  )
   return branch
 }
 
@@ -153,7 +155,8 @@ function draw(top: Branch, style: Style): string {
 function cells(branch: Branch, lead: string, style: Style): string[] {
   const { name, format = '', virtualSize, actualSize, snapshots = 0, role, problem } = branch
   const label = role === undefined || role === 'backing' ? '' : style.dim(`${role}: `)
-  const first = style.dim(lead) + label + (problem === undefined ? style.bold(visibleLine(name)) : style.red(visibleLine(name)))
+  const first =
+    style.dim(lead) + label + (problem === undefined ? style.bold(visibleLine(name)) : style.red(visibleLine(name)))
   if (problem !== undefined) return [first, style.dim(format), '', '', style.red(`✗ ${visibleLine(problem)}`)]
   const taken = snapshots === 0 ? '' : `${snapshots} ${snapshots === 1 ? 'snapshot' : 'snapshots'}`
   return [

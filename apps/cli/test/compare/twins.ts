@@ -1,6 +1,6 @@
 /** Runs the same words with QEMU's tool and with ours, each in a folder of its own, and makes both results comparable. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { showFailure } from '../../src/messages.ts'
@@ -22,12 +22,20 @@ export class Twins {
   readonly theirs = mkdtempSync(join(tmpdir(), 'diskgraph-theirs-'))
   readonly ours = mkdtempSync(join(tmpdir(), 'diskgraph-ours-'))
 
-  /** Runs a shell script in both folders. */
+  readonly #templates = new Map<string, string>()
+
+  /** Empties both folders and fills them with what a shell script makes. It runs once; copies are taken after that. */
   prepare(script: string): void {
-    for (const cwd of [this.theirs, this.ours]) {
-      const { status, stderr } = spawnSync('sh', ['-ec', script], { cwd, encoding: 'utf8', timeout: 30_000 })
-      if (status !== 0) throw new Error(`cannot prepare: ${stderr}`)
+    let template = this.#templates.get(script)
+    if (template === undefined) {
+      template = mkdtempSync(join(tmpdir(), 'diskgraph-template-'))
+      this.#templates.set(script, template)
+      shell(script, template)
     }
+    for (const folder of [this.theirs, this.ours]) {
+      for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true })
+    }
+    shell(`cp --sparse=always -a . '${this.theirs}'; cp --sparse=always -a . '${this.ours}'`, template)
   }
 
   /** Runs QEMU's `tool`. */
@@ -59,13 +67,24 @@ export class Twins {
   remove(): void {
     rmSync(this.theirs, { recursive: true })
     rmSync(this.ours, { recursive: true })
+    for (const template of this.#templates.values()) rmSync(template, { recursive: true })
   }
 
   #plain({ stdout, stderr, code }: Result): Result {
     const plain = (text: string): string =>
-      withoutTimes(text.replaceAll(this.theirs, 'FOLDER').replaceAll(this.ours, 'FOLDER').replace(/#block\d+/g, '#block'))
+      withoutTimes(
+        text
+          .replaceAll(this.theirs, 'FOLDER')
+          .replaceAll(this.ours, 'FOLDER')
+          .replace(/#block\d+/g, '#block'),
+      )
     return { stdout: plain(stdout), stderr: plain(stderr), code }
   }
+}
+
+function shell(script: string, cwd: string): void {
+  const { status, stderr } = spawnSync('sh', ['-ec', script], { cwd, encoding: 'utf8', timeout: 30_000 })
+  if (status !== 0) throw new Error(`cannot prepare: ${stderr}`)
 }
 
 /** Text without what differs from run to run. */

@@ -2,6 +2,7 @@ import type { Disk } from '@diskgraph/core'
 import { randomSeed } from '../random.ts'
 import { describingCases } from './describing.ts'
 import { failingCases } from './failing.ts'
+import { keepingCases } from './keeping.ts'
 import { randomCases } from './random.ts'
 import { readingCases } from './reading.ts'
 import { statusCases } from './status.ts'
@@ -26,6 +27,7 @@ const groups: readonly (readonly [string, readonly Case[]])[] = [
   ['reading', readingCases],
   ['writing', writingCases],
   ['status', statusCases],
+  ['snapshots and checks', keepingCases],
   ['random operations', randomCases],
   ['failures', failingCases],
 ]

@@ -179,7 +179,7 @@ class Examination {
   async #recover(shelf: Shelf): Promise<void> {
     await this.#withDisk(shelf, async (disk) => {
       await this.#check(disk, 'after the crash')
-      const bytes = new Uint8Array(this.#recorded.size)
+      const bytes = new Uint8Array(disk.size)
       await disk.read(0, bytes)
       const fault = this.#faultOfContent(bytes)
       if (fault !== undefined) this.faults.push(fault)
@@ -189,9 +189,12 @@ class Examination {
   /** Writes one more cluster, and checks what that leaves. */
   async #goOn(shelf: Shelf): Promise<void> {
     const { cluster = 65536 } = this.#settings
-    const offset = this.#random.below(Math.floor(this.#recorded.size / cluster)) * cluster
     const data = new Uint8Array(cluster).fill(0x5e)
-    await this.#withDisk(shelf, (disk) => disk.write(offset, data))
+    let offset = 0
+    await this.#withDisk(shelf, (disk) => {
+      offset = this.#random.below(Math.floor(disk.size / cluster)) * cluster
+      return disk.write(offset, data)
+    })
     await this.#withDisk(shelf, async (disk) => {
       await this.#check(disk, 'after one more write')
       const buf = new Uint8Array(cluster)

@@ -4,12 +4,19 @@
  * At a moment `t`, let F be the last flush (or close) that had ended. A sector must read as the last operation that
  * had ended before F started left it, or as any operation did that ended later and had started before `t`.
  */
-import { foreignStamp, readStamp, sectorSize } from './stamps.ts'
+import { foreignStamp, readStamp, sectorSize, zeroStamp } from './stamps.ts'
 
 /** A change of sectors: `ids` are the stamps that they have after it. */
 export interface GuestChange {
   readonly first: number
   readonly ids: Int32Array
+  readonly start: number
+  readonly end: number
+}
+
+/** A change of the disk's size. */
+export interface GuestSize {
+  readonly size: number
   readonly start: number
   readonly end: number
 }
@@ -34,13 +41,20 @@ export interface ContentVerdict {
 export class GuestLog {
   readonly changes: GuestChange[] = []
   readonly flushes: GuestFlush[] = []
+  readonly sizes: GuestSize[]
   readonly #durable: Int32Array
   #since = 0
   #unsettled: GuestChange[] | undefined
 
-  /** `initial`: the stamps of all sectors before the log begins. */
-  constructor(initial: Int32Array) {
+  /** `initial`: the stamps of all sectors that there may ever be, before the log begins; `size`: of the disk then. */
+  constructor(initial: Int32Array, size: number) {
     this.#durable = initial.slice()
+    this.sizes = [{ size, start: -2, end: -1 }]
+  }
+
+  /** Sectors that the disk has at most. */
+  get sectors(): number {
+    return this.#durable.length
   }
 
   /** Compares `bytes`, the whole disk, with what a crash at `time` may leave. */
@@ -50,8 +64,13 @@ export class GuestLog {
     let lost = 0
     let stale = 0
     const examples: string[] = []
+    if (!this.#mayHaveSize(bytes.length, since, time)) {
+      lost++
+      examples.push(`the size is ${bytes.length}`)
+    }
     for (let sector = 0; sector < this.#durable.length; sector++) {
-      const id = readStamp(bytes, sector * sectorSize, sector)
+      const at = sector * sectorSize
+      const id = at + sectorSize <= bytes.length ? readStamp(bytes, at, sector) : zeroStamp
       const expected = this.#durable[sector] as number
       if (id === expected) continue
       const later = open.filter(({ first, ids }) => sector >= first && sector < first + ids.length)
@@ -64,6 +83,12 @@ export class GuestLog {
       }
     }
     return { lost, stale, examples }
+  }
+
+  #mayHaveSize(size: number, since: number, time: number): boolean {
+    const settled = this.sizes.filter(({ end }) => end < since).pop()
+    const open = this.sizes.filter(({ start, end }) => end >= since && start < time)
+    return settled?.size === size || open.some((change) => change.size === size)
   }
 
   /** Moves what the flushes before `time` made durable into the base. Returns the start of the last of them. */

@@ -9,7 +9,16 @@ import { type RecordedCall, Recording } from './recorder.ts'
 import { readStamp, sectorSize, stamp } from './stamps.ts'
 
 /** The kinds of operations of a guest in a crash test. */
-export type GuestKind = 'write' | 'cluster' | 'compressed' | 'zeroes' | 'discard' | 'flush' | 'snapshot' | 'unsnapshot'
+export type GuestKind =
+  | 'write'
+  | 'cluster'
+  | 'compressed'
+  | 'zeroes'
+  | 'discard'
+  | 'flush'
+  | 'snapshot'
+  | 'unsnapshot'
+  | 'grow'
 
 /** What is done before the crash. */
 export interface Workload {
@@ -36,7 +45,6 @@ export interface RecordedWorkload {
   readonly files: ReadonlyMap<string, PagedFile>
   readonly calls: readonly RecordedCall[]
   readonly guest: GuestLog
-  readonly size: number
   /** The clock at the end. */
   readonly end: number
 }
@@ -50,7 +58,11 @@ const defaultWeights: Readonly<Record<GuestKind, number>> = {
   flush: 2,
   snapshot: 0,
   unsnapshot: 0,
+  grow: 0,
 }
+
+/** A disk that grows becomes at most this times as large. */
+const mostGrowth = 2
 
 /** The definition of the image over the file `image` of a shelf; with `storage` between them. */
 export function imageDefinition(workload: Workload, storage: Definition): Definition {
@@ -69,8 +81,8 @@ export async function recordWorkload(workload: Workload, random: Random): Promis
     onWarning: () => undefined,
   })
   shelf.put('image')
-  const initial = new Int32Array(size / sectorSize)
-  if (workload.backing !== undefined) putBase(shelf, initial)
+  const initial = new Int32Array((size * mostGrowth) / sectorSize)
+  if (workload.backing !== undefined) putBase(shelf, initial.subarray(0, size / sectorSize))
   const storage = { driver: 'testkit-file', name: 'image' }
   if (driver.create === undefined) shelf.file('image').truncate(size)
   else await graph.createUnchecked({ driver: driver.name, size, ...createOptions, file: storage })
@@ -79,10 +91,10 @@ export async function recordWorkload(workload: Workload, random: Random): Promis
   const below = { driver: 'testkit-fault', file: storage }
   const recorder = { driver: 'testkit-recorder', as: 'image', file: below }
   const disk = await graph.addUnchecked(imageDefinition(workload, recorder))
-  const guest = new Guest(disk, recording, new GuestLog(initial), workload, random)
+  const guest = new Guest(disk, recording, new GuestLog(initial, size), workload, random)
   await guest.run()
   await graph.close()
-  return { files, calls: recording.calls, guest: guest.log, size, end: recording.now }
+  return { files, calls: recording.calls, guest: guest.log, end: recording.now }
 }
 
 function putBase(shelf: Shelf, initial: Int32Array): void {
@@ -92,6 +104,9 @@ function putBase(shelf: Shelf, initial: Int32Array): void {
   initial.fill(1)
 }
 
+/** Operations that run while no other does. */
+const alone: ReadonlySet<GuestKind> = new Set(['snapshot', 'unsnapshot', 'grow'])
+
 type Step = { readonly kind: GuestKind; readonly first: number; readonly count: number }
 
 class Guest {
@@ -100,7 +115,7 @@ class Guest {
   readonly #recording: Recording
   readonly #workload: Workload
   readonly #random: Random
-  readonly #sectors: number
+  #sectors: number
   readonly #cluster: number
   #operation = 1
   #snapshots = 0
@@ -131,7 +146,7 @@ class Guest {
     const steps: Step[] = []
     while (steps.length < most) {
       const step = this.#step()
-      if (step.kind === 'snapshot' || step.kind === 'unsnapshot') return steps.length === 0 ? [step] : steps
+      if (alone.has(step.kind)) return steps.length === 0 ? [step] : steps
       const meets = steps.some(
         (other) => step.first < other.first + other.count && other.first < step.first + step.count,
       )
@@ -144,7 +159,7 @@ class Guest {
   #step(): Step {
     const random = this.#random
     const kind = random.weighted<GuestKind>({ ...defaultWeights, ...this.#workload.weights })
-    if (kind === 'flush' || kind === 'snapshot' || kind === 'unsnapshot') return { kind, first: 0, count: 0 }
+    if (kind === 'flush' || alone.has(kind)) return { kind, first: 0, count: 0 }
     const whole = kind === 'cluster' || kind === 'compressed' || random.chance(0.2)
     const unit = whole ? this.#cluster : 1
     const count = Math.min(this.#sectors, unit * random.between(1, whole ? 3 : 24))
@@ -155,6 +170,7 @@ class Guest {
   async #perform({ kind, first, count }: Step): Promise<void> {
     if (kind === 'flush') return this.#asFlush(() => this.#disk.flush())
     if (kind === 'snapshot' || kind === 'unsnapshot') return this.#changeSnapshots(kind)
+    if (kind === 'grow') return this.#grow()
     const start = this.#recording.tick()
     const offset = first * sectorSize
     const length = count * sectorSize
@@ -196,6 +212,15 @@ class Guest {
     const start = this.#recording.tick()
     await work()
     this.log.flushes.push({ start, end: this.#recording.tick() })
+  }
+
+  async #grow(): Promise<void> {
+    const most = this.log.sectors * sectorSize
+    const size = Math.min(most, this.#disk.size + this.#random.between(1, 32) * this.#cluster * sectorSize)
+    const start = this.#recording.tick()
+    await this.#disk.truncate(size)
+    this.log.sizes.push({ size, start, end: this.#recording.tick() })
+    this.#sectors = size / sectorSize
   }
 
   async #changeSnapshots(kind: 'snapshot' | 'unsnapshot'): Promise<void> {
