@@ -32,6 +32,7 @@ async function runSteps() {
   const missing = missingPackages()
   if (missing.length > 0) skip(`installed size: not in the workspace yet: ${missing.join(', ')}`)
   else await step('installed size', () => program(join(root, 'scripts', 'size.mjs')))
+  await step("somebody else's driver", () => program(join(root, 'scripts', 'third-party.mjs')))
 }
 
 /** Runs a step, which fails by throwing or by answering an exit code other than 0. Set-up counts only when it fails. */

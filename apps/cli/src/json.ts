@@ -55,7 +55,7 @@ const ranks = new Map(order.map((name, rank) => [name, rank]))
 export function qemuJson(value: unknown, indent = ''): string {
   const inner = `${indent}    `
   if (Array.isArray(value)) {
-    if (value.length === 0) return '[\n' + indent + ']'
+    if (value.length === 0) return `[\n${indent}]`
     return `[\n${value.map((item) => inner + qemuJson(item, inner)).join(',\n')}\n${indent}]`
   }
   if (typeof value !== 'object' || value === null) return scalar(value)

@@ -91,7 +91,7 @@ export function visible(text: string): string {
 }
 
 /** Control characters of ASCII and of its 8-bit extension, without tab and newline. */
-const control = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
+const control = /(?![\t\n])\p{Cc}/gu
 
 /** As {@link visible}, for text on one line: newlines and tabs, too. */
 export function visibleLine(text: string): string {

@@ -1,9 +1,19 @@
 import type { Group } from './differential.ts'
 
+const refused = 'character devices are refused'
+const rawPreallocates = 'the raw driver has the option preallocation itself'
+const jsonNames = 'members of generated json: names stand in the order of the options, and numbers are numbers'
+const snapshotFormat = 'snapshot takes -f'
+const tracing = 'there are no trace events'
+const allocation = 'other clusters are taken'
+
 /** Command lines of qemu-img, which ours must answer in the same words. */
 export const groups: readonly Group[] = [
   {
     name: 'usage errors',
+    deliberate: {
+      'info /dev/null': refused,
+    },
     lines: [
       '',
       'foo',
@@ -109,6 +119,15 @@ export const groups: readonly Group[] = [
   {
     name: 'raw images',
     setup: ['qemu-img create -q b.img 10M', "qemu-io -f raw -c 'write -P 1 64k 4k' -c 'write -P 2 3M 128k' b.img"],
+    deliberate: {
+      'create -o help': rawPreallocates,
+      'create -f raw -o preallocation=foo m.img 1M': rawPreallocates,
+      'info --image-opts driver=raw,offset=512,size=1k,file.filename=b.img': jsonNames,
+      'map --output=json h.img': 'a new file has no blocks yet, while QEMU writes the first',
+      'snapshot -q -l -f raw b.img': snapshotFormat,
+      '-T foo info b.img': tracing,
+      '--trace=foo info b.img': tracing,
+    },
     lines: [
       'create a.img 1M',
       'create -q c.img 1M',
@@ -235,6 +254,9 @@ export const groups: readonly Group[] = [
       'qemu-img create -q d/base.img 1M',
       'qemu-img create -q -f qcow2 b.qcow2 4M',
     ],
+    deliberate: {
+      "info 'json:{'": 'the reason is worded by JavaScript',
+    },
     lines: [
       'create -f qcow2 a.qcow2 64M',
       'create -q -f qcow2 a1.qcow2 64M',
@@ -389,6 +411,12 @@ export const groups: readonly Group[] = [
       "qemu-io -c 'write -P 1 0 256k' a.img",
       'qemu-img create -q -f qcow2 -o compat=0.10,cluster_size=4k v2.img 1M',
     ],
+    deliberate: {
+      'check a.img': allocation,
+      'map --output=json a.img': allocation,
+      'snapshot -f raw -l a.img': snapshotFormat,
+      'snapshot -f foo -l a.img': snapshotFormat,
+    },
     lines: [
       'snapshot -l a.img',
       'snapshot a.img',
@@ -595,6 +623,10 @@ export const groups: readonly Group[] = [
       'cp a.img b.img',
       'qemu-img create -q r.img 1M',
     ],
+    deliberate: {
+      'check a.img': allocation,
+      'map --output=json a.img': allocation,
+    },
     lines: [
       'resize a.img +1M',
       'resize a.img -1M',

@@ -28,7 +28,7 @@ export interface HttpOptions {
   idleTimeout?: number
   /** How often a transfer that broke off is tried again without any progress. Default 3. */
   retries?: number
-  /** Transfers at the same time. Default 4. */
+  /** Transfers at the same time. Default 6. */
   connections?: number
   /** Bytes of finished transfers that are kept. Default 4 MiB. */
   cacheSize?: number
@@ -100,7 +100,7 @@ export const httpOptions: OptionSchemas = {
     default: 3,
     description: 'How often a transfer that broke off is tried again without progress',
   },
-  connections: { type: 'integer', minimum: 1, maximum: 64, default: 4, description: 'Transfers at the same time' },
+  connections: { type: 'integer', minimum: 1, maximum: 64, default: 6, description: 'Transfers at the same time' },
   cacheSize: {
     type: 'integer',
     size: true,

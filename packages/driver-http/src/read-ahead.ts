@@ -4,7 +4,7 @@
  * A read is cut into pieces, each inside one transfer: one that is finished, one that is under way (two reads of one
  * block share it), or a new one for the gap between those. A piece is copied as soon as its bytes have arrived, not
  * when the transfer ends; the rest of the transfer goes on for the reads to come. Transfers never overlap, so a byte is
- * asked for once. When reads follow each other, the next transfer starts before the last one is used up.
+ * asked for once. When reads follow each other, the next transfers start before the last one is used up.
  *
  * Everything up to the first `await` happens in one stretch: a read finds its transfers, starts the missing ones and
  * counts itself as their reader at once. A transfer that loses its last reader before it has served one is aborted and
@@ -44,8 +44,9 @@ export class ReadAhead {
   readonly #kept = new Set<Transfer>()
   #keptBytes = 0
   readonly #running = new Set<Promise<void>>()
-  /** Where a read would follow the one before. */
+  /** Where a read would follow the one before, and how many bytes have been read like that in a row. */
   #next = -1
+  #followed = 0
 
   constructor(source: Source, settings: Pick<Settings, 'readahead' | 'cacheSize' | 'connections'>) {
     this.#source = source
@@ -60,8 +61,9 @@ export class ReadAhead {
     if (buf.length === 0) return done
     const end = offset + buf.length
     const pieces = this.#plan(offset, end)
-    if (offset === this.#next) this.#lookAhead(end)
+    this.#followed = offset === this.#next ? this.#followed + buf.length : 0
     this.#next = end
+    if (this.#followed > 0) this.#lookAhead(end)
     if (pieces.every(({ transfer, to }) => transfer.has(to))) {
       for (const piece of pieces) copy(piece, offset, buf)
       this.#leave(pieces)
@@ -119,12 +121,16 @@ export class ReadAhead {
     return pieces
   }
 
+  /** Starts transfers of what comes next: as much as has been read in a row, up to half of the room there is. */
   #lookAhead(at: number): void {
-    if (this.#readahead === 0 || at >= this.#source.size) return
-    const current = this.#find(at)
-    const next = current?.end ?? at
-    if (next - at > this.#readahead / 2 || next >= this.#source.size || this.#find(next) !== undefined) return
-    this.#start(next, next + this.#readahead, true)
+    if (this.#readahead === 0 || this.#cacheSize < 2 * this.#readahead) return
+    const window = Math.max(this.#readahead, Math.min(this.#followed, Math.floor(this.#cacheSize / 2)))
+    const length = Math.max(this.#readahead, Math.min(Math.floor(window / 2), this.#longest))
+    const limit = Math.min(at + window - length / 2, this.#source.size - 1)
+    for (let next = at; next <= limit; ) {
+      const transfer = this.#find(next) ?? this.#start(next, next + length, true)
+      next = transfer.end
+    }
   }
 
   /** The transfer that holds, or will hold, the byte at `at`. */

@@ -70,12 +70,7 @@ async function checkL1(check: CheckState, counts: CountsOnDisk, repair: boolean)
 }
 
 /** Checks the flags of an L2 table's entries; whether the table was changed. */
-async function checkTable(
-  check: CheckState,
-  counts: CountsOnDisk,
-  table: DataView,
-  repair: boolean,
-): Promise<boolean> {
+async function checkTable(check: CheckState, counts: CountsOnDisk, table: DataView, repair: boolean): Promise<boolean> {
   const { report } = check
   const { clusterSize } = check.image.geometry
   let changed = false

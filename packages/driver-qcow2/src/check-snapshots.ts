@@ -4,8 +4,8 @@
 import { BlockError, isAligned } from '@diskgraph/core'
 import type { CheckState } from './check-state.ts'
 import { maxSnapshots } from './layout.ts'
-import { readSnapshotTable, type SnapshotRecord, type SnapshotTable, type TableFaults } from './snapshot-table.ts'
 import { claimTable, setSnapshots } from './snapshot-store.ts'
+import { readSnapshotTable, type SnapshotRecord, type SnapshotTable, type TableFaults } from './snapshot-table.ts'
 
 /**
  * Reads the snapshot table. What keeps the image from being opened is an error here too, unless everything is to be

@@ -1,7 +1,7 @@
 /** What the steps of one check share. */
 import type { CheckOptions } from '@diskgraph/core'
-import type { CheckReport } from './check-report.ts'
 import { maxRepairs, type Repairs } from './check-repairs.ts'
+import type { CheckReport } from './check-report.ts'
 import { ReferenceCounts } from './reference-counts.ts'
 import type { SnapshotRecord } from './snapshot-table.ts'
 import type { Qcow2State } from './state.ts'

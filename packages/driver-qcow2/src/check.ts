@@ -95,11 +95,7 @@ interface Figures {
   readonly leaks: number
 }
 
-async function repairCounts(
-  check: CheckState,
-  differs: boolean,
-  before: Figures,
-): Promise<void> {
+async function repairCounts(check: CheckState, differs: boolean, before: Figures): Promise<void> {
   const { image, report } = check
   if (!check.rebuild) {
     if (!differs) return

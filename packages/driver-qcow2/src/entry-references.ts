@@ -1,15 +1,7 @@
 /** What the entries of an L2 table refer to, for operations that trust the image and stop at the first damage. */
 import { BlockError } from '@diskgraph/core'
 import { bigEndianWord, hex } from './bytes.ts'
-import {
-  compressedDescriptor,
-  entrySize,
-  hiCompressed,
-  hiCopied,
-  hiTooFar,
-  loOffset,
-  offsetOf,
-} from './layout.ts'
+import { compressedDescriptor, entrySize, hiCompressed, hiCopied, hiTooFar, loOffset, offsetOf } from './layout.ts'
 import type { ReferenceCounts } from './reference-counts.ts'
 import type { Qcow2State } from './state.ts'
 
@@ -17,7 +9,12 @@ import type { Qcow2State } from './state.ts'
  * Adds the clusters that an L2 table refers to, to `counts`; whether an entry has the copied flag. The table stands
  * at `tableOffset` in the file and at byte `at` of `view`. Returns the index of a damaged entry as `damaged`.
  */
-export function addEntryReferences(state: Qcow2State, view: DataView, at: number, counts: ReferenceCounts): EntrySummary {
+export function addEntryReferences(
+  state: Qcow2State,
+  view: DataView,
+  at: number,
+  counts: ReferenceCounts,
+): EntrySummary {
   const { geometry } = state
   const { clusterSize, l2Entries } = geometry
   const words = new Uint32Array(view.buffer, view.byteOffset + at, l2Entries * 2)

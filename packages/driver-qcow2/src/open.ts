@@ -1,6 +1,7 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@diskgraph/core'
 import { readU64, refuse, viewOf } from './bytes.ts'
+import { repairDirty } from './check.ts'
 import { type Header, headerRegion, parseHeader } from './header.ts'
 import { hasFeature } from './header-checks.ts'
 import { findExtension } from './header-extensions.ts'
@@ -15,7 +16,6 @@ import {
   IncompatibleBit,
 } from './layout.ts'
 import { type RuntimeOptions, runtimeOptions } from './options.ts'
-import { repairDirty } from './check.ts'
 import { loadSnapshotTable } from './snapshot-store.ts'
 import { Qcow2State } from './state.ts'
 import { readTable } from './tables.ts'

@@ -8,7 +8,7 @@
 import { BlockError } from '@diskgraph/core'
 import { hex } from './bytes.ts'
 import { ClusterSet } from './cluster-set.ts'
-import { Structure, type FileRange } from './overlap.ts'
+import { type FileRange, Structure } from './overlap.ts'
 import { refcountAt, setRefcountAt } from './refcount-entries.ts'
 import type { ReferenceCounts } from './reference-counts.ts'
 import { RootTable } from './root-table.ts'

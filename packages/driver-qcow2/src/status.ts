@@ -41,6 +41,6 @@ function statusOf(state: Qcow2State, run: Run, length: number, preallocated: boo
     case Kind.compressed:
       return { length, data: true, zero: false, allocated: true, compressed: true }
     default:
-      return { length, data: true, zero: false, allocated: true, offset: run.host, file: state.file, recurse: 'zeroes' }
+      return { length, data: true, zero: false, allocated: true, offset: run.host, file: state.file, ...sparse }
   }
 }

@@ -12,8 +12,8 @@ import { Structure } from './overlap.ts'
 import type { ReferenceCounts } from './reference-counts.ts'
 import { RootTable } from './root-table.ts'
 import type { Qcow2State } from './state.ts'
-import type { Claims } from './table-switch.ts'
 import { forEachTable } from './table-stream.ts'
+import type { Claims } from './table-switch.ts'
 
 /** The L2 tables of an L1 table. */
 interface Tables {

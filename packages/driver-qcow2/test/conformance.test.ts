@@ -1,5 +1,5 @@
-import { conformance } from '@diskgraph/driver-testkit'
 import { qcow2 } from '@diskgraph/driver-qcow2'
+import { conformance } from '@diskgraph/driver-testkit'
 import { describe, it } from 'vitest'
 
 const variants: readonly (readonly [string, Record<string, unknown>, Record<string, unknown>?])[] = [
@@ -14,6 +14,11 @@ const variants: readonly (readonly [string, Record<string, unknown>, Record<stri
 
 for (const [name, createOptions, options] of variants) {
   describe(name, async () => {
-    await conformance({ test: { describe, it }, driver: qcow2, createOptions, options: { discard: 'unmap', ...options } })
+    await conformance({
+      test: { describe, it },
+      driver: qcow2,
+      createOptions,
+      options: { discard: 'unmap', ...options },
+    })
   })
 }

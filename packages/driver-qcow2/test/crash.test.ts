@@ -1,5 +1,14 @@
-import { crashTest, errorSweep, findTool, negativeControls, type PagedFile, qemuImgJudge, randomSeed, TempFolder } from '@diskgraph/driver-testkit'
 import { qcow2 } from '@diskgraph/driver-qcow2'
+import {
+  crashTest,
+  errorSweep,
+  findTool,
+  negativeControls,
+  type PagedFile,
+  qemuImgJudge,
+  randomSeed,
+  TempFolder,
+} from '@diskgraph/driver-testkit'
 import { afterAll, describe, expect, it } from 'vitest'
 
 const seed = Number(process.env.SEED ?? randomSeed())
@@ -45,7 +54,9 @@ describe('error sweep', () => {
     ['lazy refcounts', { lazyRefcounts: true }],
   ])('no error of the storage is swallowed with %s', async (_, createOptions) => {
     const report = await errorSweep({ driver: qcow2, createOptions })
-    expect(report.findings.map(({ kind, verb, nth, call, text }) => `${kind} ${verb} ${nth} ${call}: ${text}`)).toEqual([])
+    expect(report.findings.map(({ kind, verb, nth, call, text }) => `${kind} ${verb} ${nth} ${call}: ${text}`)).toEqual(
+      [],
+    )
     expect(report.runs).toBeGreaterThan(20)
   })
 })

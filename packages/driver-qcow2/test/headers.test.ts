@@ -1,6 +1,6 @@
 import { Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
-import { PagedFile, Shelf } from '@diskgraph/driver-testkit'
+import { type PagedFile, Shelf } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 type Edit = readonly [offset: number, bytes: Uint8Array]
@@ -120,7 +120,7 @@ describe('headers', () => {
     ['no size', [u64(24, 0n)]],
   ]
   it.each(accepted)('an image with %s is opened', async (_, edits, options) => {
-    await openEdited(edits, options)
+    await openEdited(edits as readonly Edit[], options as Record<string, unknown> | undefined)
   })
 
   it('a file that is too short is refused', async () => {

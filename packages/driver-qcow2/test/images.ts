@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Disk, Graph } from '@diskgraph/core'
 import { file } from '@diskgraph/driver-file'
-import { raw } from '@diskgraph/driver-raw'
 import { qcow2 } from '@diskgraph/driver-qcow2'
+import { raw } from '@diskgraph/driver-raw'
 
 /** Whether the real tools are installed. */
 export const haveQemu = existsSync('/usr/bin/qemu-img') && existsSync('/usr/bin/qemu-io')
@@ -25,7 +25,11 @@ export class Folder {
 
 /** A graph with the drivers that the tests use. */
 export function newGraph(warnings: string[] = []): Graph {
-  return new Graph({ drivers: [file, raw, qcow2], references: 'allow', onWarning: (text: string) => warnings.push(text) })
+  return new Graph({
+    drivers: [file, raw, qcow2],
+    references: 'allow',
+    onWarning: (text: string) => warnings.push(text),
+  })
 }
 
 /** Opens an image of a graph read-write. */

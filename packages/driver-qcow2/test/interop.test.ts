@@ -34,7 +34,11 @@ describe.skipIf(!haveQemu)('images and the real tools', () => {
       await put(0, pattern(1_000_000, 1))
       await put(3_000_001, pattern(70_001, 2))
       await put(500_000, pattern(123, 3))
-      await Promise.all([put(4_000_000, pattern(3000, 4)), put(4_003_000, pattern(5000, 5)), put(4_008_000, pattern(9, 6))])
+      await Promise.all([
+        put(4_000_000, pattern(3000, 4)),
+        put(4_003_000, pattern(5000, 5)),
+        put(4_008_000, pattern(9, 6)),
+      ])
       await put(size - 700, pattern(700, 7))
       await disk.writeZeroes(100_000, 300_000)
       expected.fill(0, 100_000, 400_000)
@@ -70,7 +74,13 @@ describe.skipIf(!haveQemu)('images and the real tools', () => {
 
   it('a new image has the size and the layout of one that qemu-img makes', async () => {
     using folder = new Folder()
-    for (const [i, options] of [{}, { clusterSize: 512 }, { compat: 'v2' }, { refcountBits: 1 }, { lazyRefcounts: true }].entries()) {
+    for (const [i, options] of [
+      {},
+      { clusterSize: 512 },
+      { compat: 'v2' },
+      { refcountBits: 1 },
+      { lazyRefcounts: true },
+    ].entries()) {
       const [ours, theirs] = [folder.file(`ours${i}`), folder.file(`theirs${i}`)]
       await using graph = newGraph()
       await create(graph, ours, { size: 100 * 1024 * 1024, ...options })
@@ -78,7 +88,16 @@ describe.skipIf(!haveQemu)('images and the real tools', () => {
         const name = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
         return `${name}=${value === true ? 'on' : value}`
       })
-      run('qemu-img', 'create', '-q', '-f', 'qcow2', ...(flags.length > 0 ? ['-o', flags.join(',')] : []), theirs, '100M')
+      run(
+        'qemu-img',
+        'create',
+        '-q',
+        '-f',
+        'qcow2',
+        ...(flags.length > 0 ? ['-o', flags.join(',')] : []),
+        theirs,
+        '100M',
+      )
       expect(statSync(ours).size).toBe(statSync(theirs).size)
       expect(Buffer.compare(readFileSync(ours), readFileSync(theirs))).toBe(0)
     }

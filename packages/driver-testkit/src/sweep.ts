@@ -129,8 +129,10 @@ class Sweep {
       if (disk.node.image[name] !== undefined) this.#capabilities.add(name)
     }
     await disk.write(0, filled(this.#cluster * 2, 0x11))
+    if (this.#capabilities.has('snapshots') && !(await canTakeSnapshot(disk, 'old'))) {
+      this.#capabilities.delete('snapshots')
+    }
     if (this.#capabilities.has('snapshots')) {
-      await disk.snapshots.create({ name: 'old' })
       await disk.write(this.#cluster, filled(this.#cluster * 2, 0x22))
     }
     await disk.write(disk.size - this.#cluster, filled(this.#cluster / 2, 0x33))
@@ -280,6 +282,17 @@ class World {
       this.warnings++
     }
     return new Graph({ drivers: [driver, ...drivers, this.shelf.driver, this.faults.driver], onWarning })
+  }
+}
+
+/** Takes a snapshot; false where the image is one that cannot have any (with refcounts of one bit, say). */
+export async function canTakeSnapshot(disk: Disk, name: string): Promise<boolean> {
+  try {
+    await disk.snapshots.create({ name })
+    return true
+  } catch (error) {
+    if (!['EINVAL', 'ENOTSUP'].includes(errorCodeOf(error))) throw error
+    return false
   }
 }
 

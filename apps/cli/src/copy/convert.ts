@@ -8,9 +8,10 @@ import { type Progress, progressFor } from '../progress.ts'
 import type { Terminal } from '../terminal.ts'
 import { checkConvert, type ConvertRequest } from './convert-request.ts'
 import { copyDisks, type CopySettings, TargetError, workOf } from './copier.ts'
+import { copyFailure } from './copy-failure.ts'
 import { type NewTarget, planTarget } from './new-target.ts'
 import { loadSnapshot } from './snapshot-source.ts'
-import { Source, SourceError } from './source.ts'
+import { Source } from './source.ts'
 
 /** Converts as `request` says. A target that was made here is gone again when this fails. */
 export async function convertImages(graph: Graph, request: ConvertRequest, terminal: Terminal): Promise<void> {
@@ -57,7 +58,7 @@ async function convertWith(
   } catch (error) {
     await target?.close().catch(() => undefined)
     await planned?.remove(graph).catch((failure) => graph.warn(`cannot remove the target: ${errnoText(failure)}`))
-    throw worded(error, terminal.signal)
+    throw copyFailure(error, terminal.signal)
   }
 }
 
@@ -136,7 +137,7 @@ async function copy({ request, sources, target, planned, terminal, progress }: C
     compressed: request.compress,
     lanes: request.lanes,
     unordered: request.unordered,
-    offload: request.offload,
+    ...(request.offload ? { offload: target } : {}),
     ...(request.rate ? { rate: request.rate } : {}),
     ...(request.salvage ? { onUnreadable: tellUnreadable(request, terminal) } : {}),
     signal,
@@ -180,18 +181,4 @@ function tellUnreadable({ quiet }: ConvertRequest, terminal: Terminal): (offset:
   return (offset, error) => {
     if (!quiet) reportWarning(terminal, `error while reading offset ${offset}: ${errnoText(error)}`)
   }
-}
-
-/** The error as it is told. */
-function worded(error: unknown, signal: AbortSignal): unknown {
-  if (signal.aborted) return error
-  if (error instanceof SourceError) {
-    const what = error.kind === 'read' ? 'reading at byte' : 'reading block status at offset'
-    return new CommandError(`error while ${what} ${error.offset}: ${errnoText(error.cause)}`, { cause: error.cause })
-  }
-  if (error instanceof TargetError) {
-    const message = `error while writing at byte ${error.offset}: ${errnoText(error.cause)}`
-    return new CommandError(message, { cause: error.cause })
-  }
-  return error
 }

@@ -14,10 +14,16 @@ import { alignedRanges } from './aligned-ranges.ts'
 import type { Range, Source } from './source.ts'
 import { findRuns } from './zero-scan.ts'
 
+/** Where a copy goes. A {@link Disk} is one. */
+export interface CopyTarget {
+  write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void>
+  writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void>
+}
+
 /** How a copy is done. */
 export interface CopySettings {
   readonly source: Source
-  readonly target: Disk
+  readonly target: CopyTarget
   /** Zeroes in units of so many bytes are not written as data; 0: everything is written out. */
   readonly zeroUnit: number
   /** The target reads as zeroes before. */
@@ -30,8 +36,8 @@ export interface CopySettings {
   readonly lanes: number
   /** Writes start in any order. */
   readonly unordered?: boolean
-  /** Lets storage copy by itself where it can; no zeroes are looked for. */
-  readonly offload?: boolean
+  /** The target as a disk whose storage may copy by itself where it can; no zeroes are looked for then. */
+  readonly offload?: Disk
   /** Bytes per second; undefined: as fast as it goes. */
   readonly rate?: number
   /** Called for every part that cannot be read and becomes zeroes; without it such an error ends the copy. */
@@ -64,7 +70,7 @@ class Copier {
   readonly #chunks: AsyncGenerator<Chunk>
   readonly #turns: Turns | undefined
   readonly #pace: Pace | undefined
-  #offload: boolean
+  #offload: Disk | undefined
   #failed = false
 
   constructor(settings: CopySettings) {
@@ -72,7 +78,7 @@ class Copier {
     this.#chunks = chunksOf(settings)
     this.#turns = settings.unordered ? undefined : new Turns()
     this.#pace = settings.rate === undefined ? undefined : new Pace(settings.rate)
-    this.#offload = settings.offload === true
+    this.#offload = settings.offload
   }
 
   async run(): Promise<void> {
@@ -155,15 +161,15 @@ class Copier {
 
   /** Whether storage has copied the chunk by itself. When it cannot do so once, it is not asked again. */
   async #offloaded({ range, index }: Chunk): Promise<boolean> {
-    if (!this.#offload) return false
-    const { source, target } = this.#settings
+    const target = this.#offload
+    if (target === undefined) return false
     await this.#turn(index)
     try {
-      await source.offload(range.offset, range.length, target)
+      await this.#settings.source.offload(range.offset, range.length, target)
       return true
     } catch (error) {
       if (!isBlockError(error) || error.code !== 'ENOTSUP') throw new TargetError(range.offset, error)
-      this.#offload = false
+      this.#offload = undefined
       return false
     }
   }

@@ -22,6 +22,8 @@ export interface TargetRequest {
   readonly backingFile?: string | undefined
   readonly backingFormat?: string | undefined
   readonly compress?: boolean
+  /** What is going on, for the message of a failure: `converting raw` unless said otherwise. */
+  readonly activity?: string
   /** How many sources there are: only a single one can be put on a backing file. */
   readonly sources?: number
 }
@@ -46,9 +48,9 @@ export class NewTarget {
     return this.#values.get('backing_file') as string | undefined
   }
 
-  /** @throws CommandError `<name>: error while converting <format>: <reason>` */
+  /** @throws CommandError `<name>: error while <activity>: <reason>` */
   async make(graph: Graph, terminal: Terminal): Promise<void> {
-    const { filename, format } = this.#request
+    const { filename, format, activity = `converting ${format}` } = this.#request
     try {
       this.#values.checkChoices()
       this.#refuseOpenFile(graph)
@@ -57,7 +59,7 @@ export class NewTarget {
     } catch (error) {
       if (terminal.signal.aborted) throw error
       const hint = hintOf(error)
-      const reason = `${filename}: error while converting ${format}: ${creationReason(error, format)}`
+      const reason = `${filename}: error while ${activity}: ${creationReason(error, format)}`
       throw new CommandError(reason, { cause: error, ...(hint === undefined ? {} : { hint }) })
     }
   }

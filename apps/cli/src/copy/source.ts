@@ -28,8 +28,20 @@ export class SourceError extends Error {
   }
 }
 
+/** What of the disks a source shows. */
+export interface SourceOptions {
+  /** Bytes at the start that are left out. */
+  readonly skip?: number
+  /** Bytes at most that are shown. */
+  readonly length?: number
+  /** The layer of a disk from which on downwards content counts as absent. */
+  readonly baseOf?: (disk: Disk) => Node | undefined
+  readonly signal?: AbortSignal
+}
+
 interface Part {
   readonly disk: Disk
+  /** Where the disk begins: in front of the source, if some of it is left out. */
   readonly start: number
   readonly end: number
   readonly base: Node | undefined
@@ -46,15 +58,16 @@ export class Source {
   readonly #parts: readonly Part[]
   readonly #signal: AbortSignal | undefined
 
-  /** `baseOf` names the layer of a disk from which on downwards content counts as absent. */
-  constructor(disks: readonly Disk[], options: { baseOf?: (disk: Disk) => Node | undefined; signal?: AbortSignal } = {}) {
-    let start = 0
+  constructor(disks: readonly Disk[], options: SourceOptions = {}) {
+    const { skip = 0, length, baseOf } = options
+    let start = -skip
     this.#parts = disks.map((disk) => {
-      const part = { disk, start, end: start + disk.size, base: options.baseOf?.(disk) }
-      start = part.end
+      const end = Math.min(start + disk.size, length ?? Number.POSITIVE_INFINITY)
+      const part = { disk, start, end, base: baseOf?.(disk) }
+      start = end
       return part
     })
-    this.length = start
+    this.length = Math.max(0, start)
     this.#signal = options.signal
   }
 
@@ -62,7 +75,7 @@ export class Source {
   async *ranges(): AsyncGenerator<Range> {
     let open: Range | undefined
     for (const part of this.#parts) {
-      for (let at = part.start; at < part.end; ) {
+      for (let at = Math.max(0, part.start); at < part.end; ) {
         const next = await this.#rangeAt(part, at)
         at += next.length
         if (open !== undefined && open.content === next.content && open.length < longestStep) {

@@ -106,7 +106,7 @@ async function makeImage(graph: Graph, request: Request, terminal: Terminal): Pr
 function summary({ filename, format }: Request, values: CreateValues): string {
   const backing = values.get('backing_file')
   const above = backing === undefined ? '' : `, on top of ${backing} (${values.get('backing_fmt')})`
-  return visible(`Created ${filename}: ${format}, ${humanSize(Number(values.get('size')))}${above}`) + '\n'
+  return `${visible(`Created ${filename}: ${format}, ${humanSize(Number(values.get('size')))}${above}`)}\n`
 }
 
 /** The options of the image: those given, the backing file, and a size, which may be that of the backing file. */

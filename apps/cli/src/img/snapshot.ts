@@ -54,7 +54,7 @@ async function perform(disk: Disk, action: Action | undefined, name: string, ter
   if (action === 'list') terminal.out(snapshotTable(disk.node.image.snapshots?.list() ?? []))
   else if (action === 'create') await take(disk, name)
   else if (action === 'apply') await revert(disk, name)
-  else if (action === 'delete') await remove(disk, name)
+  else if (action === 'delete') await remove(disk, name, terminal.forPeople)
 }
 
 async function take(disk: Disk, name: string): Promise<void> {
@@ -95,12 +95,14 @@ async function revert(disk: Disk, name: string): Promise<void> {
   }
 }
 
-async function remove(disk: Disk, name: string): Promise<void> {
+/** Deletes by name; by id only where that is wanted, as QEMU's tool does not. */
+async function remove(disk: Disk, name: string, byId: boolean): Promise<void> {
   const attempt = `Could not delete snapshot '${name}'`
-  const found = disk.node.image.snapshots?.list().some((one) => one.id === name || one.name === name)
-  if (!found) throw new CommandError(`${attempt}: snapshot not found`)
+  const list = disk.node.image.snapshots?.list() ?? []
+  const found = list.find((one) => one.name === name) ?? (byId ? list.find(({ id }) => id === name) : undefined)
+  if (found === undefined) throw new CommandError(`${attempt}: snapshot not found`)
   try {
-    await disk.snapshots.delete(name)
+    await disk.snapshots.delete(found.id)
   } catch (error) {
     throw new CommandError(`${attempt}: ${errnoText(error)}`, { cause: error })
   }

@@ -1,7 +1,8 @@
 /** Commands that are not about data: breakpoints, waiting, the process itself, help. */
 import { type Disk, isBlockError, type Node } from '@diskgraph/core'
+import { parseInteger } from '../integers.ts'
 import { errnoText } from '../messages.ts'
-import { parseAmount, parseInteger } from './numbers.ts'
+import { parseAmount } from './numbers.ts'
 import { CommandFailure, type IoCommand, type Session, synopsisLine } from './session.ts'
 
 /**
@@ -47,7 +48,7 @@ export const removeBreak: IoCommand = {
   synopsis: 'tag',
   summary: 'takes a breakpoint away by its tag',
   run: ({ disk }, { operands }) =>
-    control(disk, 'removeBreak', operands, `Could not remove breakpoint ${operands[0]}`),
+    control(disk, 'remove_break', operands, `Could not remove breakpoint ${operands[0]}`),
 }
 
 export const resume: IoCommand = {
@@ -66,7 +67,7 @@ export const waitBreak: IoCommand = {
   synopsis: 'tag',
   summary: 'waits until a request is held under the tag',
   waits: true,
-  run: ({ disk }, { operands }) => control(disk, 'waitBreak', operands, 'Could not wait for a request'),
+  run: ({ disk }, { operands }) => control(disk, 'wait_break', operands, 'Could not wait for a request'),
 }
 
 export const sleep: IoCommand = {

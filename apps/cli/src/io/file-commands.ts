@@ -5,6 +5,7 @@ import type { CacheMode } from '../opening.ts'
 import { openFile, OpenMode, requireCacheMode } from './open-file.ts'
 import { parseKeyValues, toObject } from '../key-values.ts'
 import { CopyOnRead } from './copy-on-read.ts'
+import { setReadOnly, storageNodes } from '../storage-nodes.ts'
 import { type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'
 
 export const open: IoCommand = {
@@ -116,8 +117,8 @@ async function runReopen(session: Session, words: CommandWords): Promise<void> {
 type Flat = Record<string, string>
 
 /**
- * Changes the open file. A root that may write stands against a read-only node, and nodes below a node that is to
- * write must write first: so the root is given up first and taken again last, and modes change from the right end.
+ * Changes the open file. A root that may write stands against a read-only node, so it is given up first and taken
+ * again last.
  */
 async function changeFile(
   session: Session,
@@ -131,13 +132,11 @@ async function changeFile(
   const holder = await graph.attach(node, { permissions: Permission.ConsistentRead })
   await file.disk.close()
   try {
-    const storage = storageNodes(node)
-    const inherited = {
-      ...(readOnly === undefined ? {} : { readOnly }),
-      ...(cache === undefined ? {} : { cache: { direct: cache.direct, noFlush: cache.noFlush } }),
+    if (readOnly !== undefined) await setReadOnly(graph, node, readOnly)
+    if (cache !== undefined) {
+      const { direct, noFlush } = cache
+      for (const one of storageNodes(node)) await graph.reopen(one, { cache: { direct, noFlush } })
     }
-    const below = readOnly === false ? storage.reverse() : storage
-    if (Object.keys(inherited).length > 0) for (const one of below) await graph.reopen(one, inherited)
     for (const [target, options] of optionsByNode(node, flat)) await reopenNode(session, target, options)
   } catch (error) {
     throw new CommandError(messageOf(error), { cause: error })
@@ -149,12 +148,6 @@ async function changeFile(
     const clusterSize = copyOnRead === undefined ? 0 : ((await disk.info()).clusterSize ?? 0)
     session.file = { ...file, disk, copyOnRead: copyOnRead && new CopyOnRead(disk, clusterSize) }
   }
-}
-
-/** A node and those below it that hold its own data. */
-function storageNodes(node: Node): Node[] {
-  const below = [...node.children.values()].filter((edge) => edge.role !== 'cow')
-  return [node, ...below.flatMap((edge) => storageNodes(edge.node))]
 }
 
 /** Options such as `file.locking` belong to the child called `file`. */

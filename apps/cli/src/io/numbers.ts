@@ -1,5 +1,6 @@
 /** Numbers in the words of a command. */
 import { isAligned, maxOffset } from '@diskgraph/core'
+import { parseInteger } from '../integers.ts'
 import { readSize } from '../sizes.ts'
 import { CommandFailure } from './session.ts'
 
@@ -25,16 +26,6 @@ export function parsePattern(word: string): number {
   const value = parseInteger(word)
   if (value === undefined || value < 0 || value > 255) throw new CommandFailure(`${word} is not a valid pattern byte`)
   return value
-}
-
-/** An integer in C's spellings; undefined if the word is none. */
-export function parseInteger(word: string): number | undefined {
-  const match = /^\s*([+-]?)(?:0x([0-9a-f]+)|(0[0-7]*)|([1-9]\d*))$/i.exec(word)
-  if (match === null) return undefined
-  const [, sign, hex, octal, decimal] = match
-  const value =
-    hex !== undefined ? Number.parseInt(hex, 16) : octal !== undefined ? Number.parseInt(octal, 8) : Number(decimal)
-  return sign === '-' ? -value : value
 }
 
 /** Refuses what VM state and compressed writes cannot take. */

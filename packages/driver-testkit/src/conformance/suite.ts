@@ -1,5 +1,6 @@
 import type { Disk } from '@diskgraph/core'
 import { randomSeed } from '../random.ts'
+import { canTakeSnapshot } from '../sweep.ts'
 import { describingCases } from './describing.ts'
 import { failingCases } from './failing.ts'
 import { keepingCases } from './keeping.ts'
@@ -63,6 +64,7 @@ async function discover(settings: ConformanceSettings, seed: number): Promise<Se
     if (!disk.readOnly) for (const name of capabilitiesOf(disk.node.image)) capabilities.add(name)
     else if (disk.node.image.info !== undefined) capabilities.add('info')
     if (capabilities.has('truncate') && !(await canGrow(disk))) capabilities.delete('truncate')
+    if (capabilities.has('snapshots') && !(await canTakeSnapshot(disk, 'probe'))) capabilities.delete('snapshots')
     if (trial.shelf.files.size > 0) capabilities.add('shelf')
   })
   if (settings.keepsData !== false) capabilities.add('keeping')

@@ -159,10 +159,11 @@ function outcomeOf(step: Step, answer: string): Outcome {
   return step.kind === 'read' ? { error: undefined, data: parseDump(lines, step.length) } : good
 }
 
-/** The text behind the last colon. */
+/** The text behind the last colon; in the words of the C library where qemu-img has its own. */
 function lastWords(text: string): string {
   const line = text.trim().split('\n').pop() ?? ''
-  return line.slice(line.lastIndexOf(': ') + (line.includes(': ') ? 2 : 0))
+  const words = line.slice(line.lastIndexOf(': ') + (line.includes(': ') ? 2 : 0))
+  return words === 'snapshot not found' ? describeErrorCode('ENOENT') : words
 }
 
 /** The bytes of a dump of qemu-io: lines of an offset, sixteen bytes, and the same as text. */

@@ -1,0 +1,247 @@
+/** `bench`: sends requests of one size, so many at a time, and says how long that took. */
+import { type Disk, isBlockError, mod } from '@diskgraph/core'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { imageGrammar, ImageOptions, shareGrammar } from '../image-options.ts'
+import { parseInteger } from '../integers.ts'
+import { CommandError, errnoText } from '../messages.ts'
+import { type CacheMode, cacheMode, openFailure, openImage, withGraph } from '../opening.ts'
+import { sizeArgument } from '../sizes.ts'
+import type { Terminal } from '../terminal.ts'
+
+const grammar = {
+  ...imageGrammar,
+  ...shareGrammar,
+  count: { short: 'c', argument: true },
+  depth: { short: 'd', argument: true },
+  flushInterval: { long: 'flush-interval', argument: true },
+  aio: { short: 'i', argument: true },
+  nativeAio: { short: 'n' },
+  noDrain: { long: 'no-drain' },
+  offset: { short: 'o', argument: true },
+  pattern: { long: 'pattern', argument: true },
+  quiet: { short: 'q' },
+  bufferSize: { short: 's', argument: true },
+  stepSize: { short: 'S', argument: true },
+  cache: { short: 't', argument: true },
+  write: { short: 'w' },
+} as const
+
+const largestBuffer = 2 ** 31 - 1
+
+class Request {
+  count = 75000
+  depth = 64
+  offset = 0
+  bufferSize = 4096
+  /** 0: as long as a request. */
+  stepSize = 0
+  pattern = 0
+  /** After so many writes comes a flush; 0: never. */
+  flushInterval = 0
+  /** Flushes wait until no write is under way. */
+  drain = true
+  write = false
+  aio = 'threads'
+  cache = cacheMode('writeback') as CacheMode
+}
+
+/** Runs the requests and prints QEMU's two or three lines. */
+export const bench: Command = {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const options = new ImageOptions()
+    const request = new Request()
+    const line = new CommandLine(grammar, words)
+    for (const option of line) if (!takeOption(request, option.name, option.value, terminal)) options.take(option)
+    const filename = options.oneFilename(line.operands)
+    checkRequest(request)
+    options.checkFormat()
+    return withGraph(terminal, options.secrets, async (graph) => {
+      if (request.aio === 'native' && !request.cache.direct) {
+        const reason = 'aio=native was specified, but it requires cache.direct=on, which was not specified.'
+        throw openFailure(filename, new CommandError(reason))
+      }
+      const { write: writable, cache } = request
+      const disk = await openImage(graph, { ...options.opening, filename, writable, cache, signal: terminal.signal })
+      await runRequests(disk, request, terminal)
+      await disk.close()
+      return 0
+    })
+  },
+}
+
+/** Takes an option of this command; false for others. */
+function takeOption(request: Request, name: keyof typeof grammar, value: string, terminal: Terminal): boolean {
+  if (name === 'count') request.count = countOf(value, 'request count')
+  else if (name === 'depth') request.depth = countOf(value, 'queue depth', 1)
+  else if (name === 'flushInterval') request.flushInterval = countOf(value, 'flush interval')
+  else if (name === 'pattern') request.pattern = countOf(value, 'pattern byte', 0, 255)
+  else if (name === 'aio') request.aio = aioOf(value)
+  else if (name === 'nativeAio') request.aio = 'native'
+  else if (name === 'noDrain') request.drain = false
+  else if (name === 'write') request.write = true
+  else if (name === 'offset') request.offset = sizeArgument(value, 'offset', terminal)
+  else if (name === 'bufferSize') request.bufferSize = bytesOf(value, 'buffer size', terminal)
+  else if (name === 'stepSize') request.stepSize = bytesOf(value, 'step_size', terminal)
+  else if (name === 'cache') request.cache = modeOf(value)
+  else return name === 'quiet'
+  return true
+}
+
+function countOf(value: string, what: string, minimum = 0, maximum: number = 2 ** 31 - 1): number {
+  const count = parseInteger(value)
+  if (count !== undefined && count >= minimum && count <= maximum) return count
+  throw new CommandError(`Invalid ${what} specified`)
+}
+
+function bytesOf(value: string, what: string, terminal: Terminal): number {
+  return sizeArgument(value, what, terminal, { maximum: largestBuffer })
+}
+
+function aioOf(value: string): string {
+  if (value === 'threads' || value === 'native' || value === 'io_uring') return value
+  throw new CommandError(`Invalid aio option: ${value}`)
+}
+
+function modeOf(value: string): CacheMode {
+  const mode = cacheMode(value)
+  if (mode === undefined) throw new CommandError('Invalid cache mode')
+  return mode
+}
+
+function checkRequest(request: Request): void {
+  if (!request.write && request.flushInterval > 0) {
+    throw new CommandError('--flush-interval is only available in write tests')
+  }
+  if (request.flushInterval > 0 && request.flushInterval < request.depth) {
+    throw new CommandError("Flush interval can't be smaller than depth")
+  }
+}
+
+async function runRequests(disk: Disk, request: Request, terminal: Terminal): Promise<void> {
+  const { count, write, bufferSize, depth, offset, flushInterval } = request
+  const step = request.stepSize === 0 ? bufferSize : request.stepSize
+  terminal.out(
+    `Sending ${count} ${write ? 'write' : 'read'} requests, ${bufferSize} bytes each, ${depth} in parallel ` +
+      `(starting at offset ${offset}, step size ${step})\n`,
+  )
+  if (flushInterval > 0) terminal.out(`Sending flush every ${flushInterval} requests\n`)
+  const begin = performance.now()
+  try {
+    await new Run(disk, { ...request, stepSize: step }, terminal.signal).finish()
+  } catch (error) {
+    if (terminal.signal.aborted || !isBlockError(error)) throw error
+    throw new CommandError(`Failed request: ${errnoText(error)}`, { cause: error })
+  }
+  terminal.out(`Run completed in ${((performance.now() - begin) / 1000).toFixed(3)} seconds.\n`)
+}
+
+/** The requests under way. Each slot has a buffer and a function of its own, so that a request makes neither. */
+class Run {
+  readonly #disk: Disk
+  readonly #request: Request
+  readonly #signal: AbortSignal
+  /** Requests that have not been sent yet. */
+  #left: number
+  #next: number
+  #untilFlush: number
+  #inFlight = 0
+  #failed = false
+  #failure: unknown
+  #flushing = false
+  /** Slots that wait for a flush. */
+  #idle: (() => void)[] = []
+  readonly #size: number
+  #settle: (() => void) | undefined
+
+  constructor(disk: Disk, request: Request, signal: AbortSignal) {
+    this.#disk = disk
+    this.#request = request
+    this.#signal = signal
+    this.#left = request.count
+    this.#next = request.offset
+    this.#untilFlush = request.flushInterval
+    this.#size = disk.size
+  }
+
+  /** Runs all requests; the first failure ends the run when what is under way has ended. */
+  async finish(): Promise<void> {
+    const settled = new Promise<void>((resolve) => {
+      this.#settle = resolve
+    })
+    const { depth, bufferSize, pattern } = this.#request
+    const slots = Math.min(depth, this.#left)
+    const memory = Buffer.alloc(bufferSize * slots, pattern)
+    for (let i = 0; i < slots; i++) this.#slot(memory.subarray(i * bufferSize, (i + 1) * bufferSize))
+    if (slots === 0) return
+    await settled
+    if (this.#failed) throw this.#failure
+  }
+
+  #slot(buf: Buffer): void {
+    const send = (): void => {
+      if (this.#flushing && this.#request.drain) {
+        this.#idle.push(send)
+        return
+      }
+      if (this.#left === 0 || this.#failed) return this.#end()
+      this.#left--
+      this.#inFlight++
+      const offset = this.#next
+      this.#next = mod(offset + this.#request.stepSize, Math.max(1, this.#size))
+      const { write } = this.#request
+      const sent = write ? this.#disk.write(offset, buf, 0, this.#signal) : this.#disk.read(offset, buf, 0, this.#signal)
+      sent.then(ended, failed)
+    }
+    const ended = (): void => {
+      this.#inFlight--
+      if (this.#untilFlush > 0 && --this.#untilFlush === 0) this.#flush()
+      else if (this.#flushing && this.#inFlight === 0) this.#flushDrained()
+      send()
+    }
+    const failed = (error: unknown): void => {
+      this.#inFlight--
+      this.#fail(error)
+      send()
+    }
+    send()
+  }
+
+  #flush(): void {
+    this.#untilFlush = this.#request.flushInterval
+    this.#flushing = true
+    if (!this.#request.drain || this.#inFlight === 0) this.#flushDrained()
+  }
+
+  #flushDrained(): void {
+    const go = (): void => {
+      this.#flushing = false
+      const idle = this.#idle
+      this.#idle = []
+      for (const send of idle) send()
+      this.#end()
+    }
+    this.#inFlight++
+    this.#disk.flush(this.#signal).then(
+      () => {
+        this.#inFlight--
+        go()
+      },
+      (error) => {
+        this.#inFlight--
+        this.#fail(error)
+        go()
+      },
+    )
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failed) return
+    this.#failed = true
+    this.#failure = error
+  }
+
+  #end(): void {
+    if (this.#inFlight === 0 && this.#idle.length === 0) this.#settle?.()
+  }
+}

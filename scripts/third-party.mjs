@@ -1,0 +1,100 @@
+/*
+ * A driver of somebody else: the example of docs/writing-a-driver.md, made into a package in a folder outside the
+ * workspace, beside what is installed from the packed tarballs. It must compile in a typed stack, refuse a wrong one,
+ * read through that stack, and work by name in `dg-img`.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { runNpm, runQuietly, toolScript } from './processes.mjs'
+import { packInto } from './tarballs.mjs'
+import { root } from './workspace.mjs'
+
+const wanted = ['@diskgraph/core', '@diskgraph/posix', '@diskgraph/driver-file', 'diskgraph']
+const stack = `
+import { Graph } from '@diskgraph/core'
+import { file } from '@diskgraph/driver-file'
+import { xor } from 'diskgraph-driver-xor'
+
+await using graph = new Graph({ drivers: [file, xor] })
+const disk = await graph.add({ driver: 'xor', key: 7, file: { driver: 'file', filename: 'plain.img' } })
+const buf = new Uint8Array(4)
+await disk.read(0, buf)
+console.log([...buf].join(' '))
+
+export async function wrong(): Promise<void> {
+  // @ts-expect-error the key is a number
+  await graph.add({ driver: 'xor', key: 'seven', file: { driver: 'file', filename: 'plain.img' } })
+}
+`
+
+const folder = mkdtempSync(join(tmpdir(), 'diskgraph-third-party-'))
+try {
+  const tarballs = packInto(folder, wanted)
+  const driver = writeDriver(join(folder, 'driver'), tarballs.get('@diskgraph/core'))
+  compile(driver)
+  const app = join(folder, 'app')
+  mkdirSync(app)
+  writeJson(join(app, 'package.json'), { private: true, type: 'module' })
+  runNpm(
+    'install',
+    ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--install-links', ...tarballs.values(), driver],
+    app,
+  )
+  writeFileSync(join(app, 'stack.ts'), stack)
+  compile(app)
+  writeFileSync(join(app, 'plain.img'), new Uint8Array(1024).fill(1))
+  expect('the typed stack', runQuietly('stack', process.execPath, ['stack.js'], { cwd: app }).trim(), '6 6 6 6')
+  const images = ['--image-opts', 'driver=xor,key=7,file.driver=file,file.filename=plain.img']
+  const info = runQuietly('dg-img', process.execPath, [bin(app), 'info', ...images], { cwd: app })
+  expect('dg-img info', /^file format: xor$/m.test(info) && /^virtual size: 1 KiB \(1024 bytes\)$/m.test(info), true)
+  process.stdout.write('a driver from outside works in a typed stack and by name in dg-img\n')
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+
+/** The package of the documented driver; its code is the page's first block. */
+function writeDriver(target, core) {
+  const page = readFileSync(join(root, 'docs', 'writing-a-driver.md'), 'utf8')
+  const code = /```ts\n([^]*?)```/.exec(page)[1]
+  mkdirSync(join(target, 'src'), { recursive: true })
+  writeFileSync(join(target, 'src', 'index.ts'), code)
+  writeJson(join(target, 'package.json'), {
+    name: 'diskgraph-driver-xor',
+    version: '1.0.0',
+    type: 'module',
+    exports: { '.': { types: './src/index.d.ts', default: './src/index.js' } },
+    peerDependencies: { '@diskgraph/core': '*' },
+  })
+  runNpm('install core', ['install', '--ignore-scripts', '--no-save', '--no-audit', '--no-fund', core], target)
+  return target
+}
+
+/** Compiles every module of `target` in place. */
+function compile(target) {
+  writeJson(join(target, 'tsconfig.json'), {
+    compilerOptions: {
+      target: 'ES2022',
+      module: 'NodeNext',
+      lib: ['ES2023', 'ESNext.Disposable', 'DOM'],
+      strict: true,
+      declaration: true,
+      skipLibCheck: false,
+      types: [],
+    },
+    exclude: ['node_modules'],
+  })
+  runQuietly('tsc', process.execPath, [toolScript('typescript', 'tsc'), '-p', target])
+}
+
+function bin(app) {
+  return join(app, 'node_modules', 'diskgraph', 'bin', 'dg-img.js')
+}
+
+function writeJson(path, value) {
+  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`)
+}
+
+function expect(what, got, right) {
+  if (got !== right) throw new Error(`${what}: ${JSON.stringify(got)} instead of ${JSON.stringify(right)}`)
+}
