@@ -15,3 +15,8 @@ export async function setReadOnly(graph: Graph, node: Node, readOnly: boolean): 
   const nodes = storageNodes(node)
   for (const one of readOnly ? nodes : nodes.reverse()) await graph.reopen(one, { readOnly })
 }
+
+/** The node below filters, whose backing file and references are the image's own. */
+export function unfiltered(node: Node): Node {
+  return node.filtered === undefined ? node : unfiltered(node.filtered.node)
+}

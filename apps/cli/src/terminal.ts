@@ -37,7 +37,7 @@ export function processTerminal(calledBy: string, forPeople: boolean, signal: Ab
     forPeople,
     color: forPeople && wantsColor(process.env) && isTty(1),
     interactive: forPeople && isTty(2),
-    columns: (forPeople ? process.stdout.columns : undefined) ?? 80,
+    columns: (forPeople ? process.stderr.columns : 0) || 80,
     progressStyle: 'auto',
     signal,
     out: (text) => writeAll(1, Buffer.from(text)),

@@ -95,10 +95,14 @@ describe('a reader that goes away', () => {
 })
 
 describe('an interruption', () => {
+  beforeAll(() => {
+    for (const name of ['x.img', 'y.img']) {
+      expect(run('dg-img', ['create', '-q', '-o', 'preallocation=full', name, '256M']).status).toBe(0)
+    }
+  })
+
   test.each(['SIGINT', 'SIGTERM'] as const)('%s ends a comparison with the code of the signal', async (signal) => {
-    for (const name of ['x', 'y'])
-      run('dg-img', ['create', '-q', '-o', 'preallocation=full', `${name}-${signal}.img`, '512M'])
-    const words = ['compare', `x-${signal}.img`, `y-${signal}.img`, '--progress=json']
+    const words = ['compare', 'x.img', 'y.img', '--progress=json']
     const child = spawn(process.execPath, [join(built, 'bin', 'diskgraph.js'), ...words], { cwd: folder })
     let stderr = ''
     const code = await new Promise<number | null>((resolve) => {
@@ -113,8 +117,7 @@ describe('an interruption', () => {
   })
 
   test('removes the target that a conversion has begun', async () => {
-    run('dg-img', ['create', '-q', '-o', 'preallocation=full', 'source.img', '512M'])
-    const words = ['convert', '-c', '-O', 'qcow2', 'source.img', 'target.qcow2', '--progress=json']
+    const words = ['convert', '-c', '-O', 'qcow2', 'x.img', 'target.qcow2', '--progress=json']
     const child = spawn(process.execPath, [join(built, 'bin', 'diskgraph.js'), ...words], { cwd: folder })
     const code = await new Promise<number | null>((resolve) => {
       child.stderr.once('data', () => child.kill('SIGINT'))

@@ -3,6 +3,7 @@ import type { DriverDescriptor } from '@diskgraph/core'
 import { checkCreateOptions, create } from './create.ts'
 import { hasMagic } from './header.ts'
 import { InspectedImage, Qcow2Image } from './image.ts'
+import { measureImage } from './measure.ts'
 import { activate, openState, unsupportedFeature } from './open.ts'
 import { createOptions, openOptions } from './options.ts'
 import type { Zlib } from './zlib.ts'
@@ -27,5 +28,6 @@ export function qcow2Driver(zlib: Zlib): DriverDescriptor {
       checkCreateOptions(options)
     },
     create: (context) => create(context, zlib),
+    measure: measureImage,
   }
 }

@@ -1,5 +1,6 @@
 /** An open qcow2 image: the operations of this folder as the methods that the core calls. */
 import {
+  type AmendRequest,
   BlockError,
   type BlockStatus,
   type CheckOptions,
@@ -13,6 +14,7 @@ import {
   type ReopenChange,
   type TruncateOptions,
 } from '@diskgraph/core'
+import { amendImage } from './amend.ts'
 import { checkImage } from './check.ts'
 import { writeCompressed } from './compress.ts'
 import { discardRange } from './discard.ts'
@@ -114,6 +116,11 @@ export class Qcow2Image implements OpenImage {
   async check(options: CheckOptions): Promise<ImageCheck> {
     if (this.inactive && options.repair !== 'none') await this.activate()
     return checkImage(this.state, options)
+  }
+
+  async amend(request: AmendRequest): Promise<void> {
+    if (this.inactive) await this.activate()
+    return amendImage(this.state, request)
   }
 
   async changeBacking(filename: string | undefined, format: string | undefined): Promise<void> {

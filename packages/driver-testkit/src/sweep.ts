@@ -129,13 +129,13 @@ class Sweep {
       if (disk.node.image[name] !== undefined) this.#capabilities.add(name)
     }
     await disk.write(0, filled(this.#cluster * 2, 0x11))
+    await disk.write(disk.size - this.#cluster, filled(this.#cluster / 2, 0x33))
     if (this.#capabilities.has('snapshots') && !(await canTakeSnapshot(disk, 'old'))) {
       this.#capabilities.delete('snapshots')
     }
     if (this.#capabilities.has('snapshots')) {
       await disk.write(this.#cluster, filled(this.#cluster * 2, 0x22))
     }
-    await disk.write(disk.size - this.#cluster, filled(this.#cluster / 2, 0x33))
     this.#content = new Uint8Array(disk.size)
     await disk.read(0, this.#content)
     await world.close()

@@ -1,10 +1,11 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
-import { type Disk, Flag, type Graph, isBlockError, type Node, Permission } from '@diskgraph/core'
+import { type Disk, Flag, type Graph, isBlockError, Permission } from '@diskgraph/core'
 import { asksForHelp } from '../key-values.ts'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
 import { CommandError, errnoText, reportWarning } from '../messages.ts'
 import { openFailure, openImage } from '../opening.ts'
 import { type Progress, progressFor } from '../progress.ts'
+import { unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 import { checkConvert, type ConvertRequest } from './convert-request.ts'
 import { copyDisks, type CopySettings, TargetError, workOf } from './copier.ts'
@@ -122,11 +123,11 @@ interface Conversion {
 
 async function copy({ request, sources, target, planned, terminal, progress }: Conversion): Promise<void> {
   const { clusterSize = 1 } = await target.info()
-  const hasBacking = backingOf(target.node) !== undefined || planned?.backingFile !== undefined
+  const hasBacking = unfiltered(target.node).backing !== undefined || planned?.backingFile !== undefined
   const { signal } = terminal
   const source = new Source(sources, {
     signal,
-    ...(hasBacking ? { baseOf: (disk: Disk) => backingOf(disk.node) } : {}),
+    ...(hasBacking ? { baseOf: (disk: Disk) => unfiltered(disk.node).backing?.node } : {}),
   })
   const settings: CopySettings = {
     source,
@@ -150,12 +151,6 @@ async function copy({ request, sources, target, planned, terminal, progress }: C
   const onCopied = (length: number): void => progress.update((done += length), total)
   await copyDisks({ ...settings, onCopied })
   progress.update(1, 1)
-}
-
-/** The backing file of a node, or of what is below filters. */
-function backingOf(node: Node): Node | undefined {
-  const { filtered } = node
-  return filtered === undefined ? node.backing?.node : backingOf(filtered.node)
 }
 
 /** Whether the first `size` bytes of the target read as zeroes now. One that was there before is made so where that is cheap. */

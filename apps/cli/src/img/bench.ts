@@ -2,7 +2,7 @@
 import { type Disk, isBlockError, mod } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageGrammar, ImageOptions, shareGrammar } from '../image-options.ts'
+import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { parseInteger } from '../integers.ts'
 import { CommandError, errnoText } from '../messages.ts'
 import { type CacheMode, cacheMode, openFailure, openImage, withGraph } from '../opening.ts'
@@ -190,49 +190,51 @@ class Run {
       const offset = this.#next
       this.#next = mod(offset + this.#request.stepSize, Math.max(1, this.#size))
       const { write } = this.#request
-      const sent = write ? this.#disk.write(offset, buf, 0, this.#signal) : this.#disk.read(offset, buf, 0, this.#signal)
+      const sent = write
+        ? this.#disk.write(offset, buf, 0, this.#signal)
+        : this.#disk.read(offset, buf, 0, this.#signal)
       sent.then(ended, failed)
     }
     const ended = (): void => {
       this.#inFlight--
-      if (this.#untilFlush > 0 && --this.#untilFlush === 0) this.#flush()
-      else if (this.#flushing && this.#inFlight === 0) this.#flushDrained()
+      if (this.#untilFlush > 0 && --this.#untilFlush === 0) this.#beginFlush()
+      else this.#flushIfDrained()
       send()
     }
     const failed = (error: unknown): void => {
       this.#inFlight--
       this.#fail(error)
+      this.#flushIfDrained()
       send()
     }
     send()
   }
 
-  #flush(): void {
+  #beginFlush(): void {
     this.#untilFlush = this.#request.flushInterval
     this.#flushing = true
-    if (!this.#request.drain || this.#inFlight === 0) this.#flushDrained()
+    if (this.#request.drain) this.#flushIfDrained()
+    else this.#flush()
   }
 
-  #flushDrained(): void {
-    const go = (): void => {
+  #flushIfDrained(): void {
+    if (this.#flushing && this.#request.drain && this.#inFlight === 0) this.#flush()
+  }
+
+  #flush(): void {
+    this.#inFlight++
+    const ended = (): void => {
+      this.#inFlight--
       this.#flushing = false
       const idle = this.#idle
       this.#idle = []
       for (const send of idle) send()
       this.#end()
     }
-    this.#inFlight++
-    this.#disk.flush(this.#signal).then(
-      () => {
-        this.#inFlight--
-        go()
-      },
-      (error) => {
-        this.#inFlight--
-        this.#fail(error)
-        go()
-      },
-    )
+    this.#disk.flush(this.#signal).then(ended, (error) => {
+      this.#fail(error)
+      ended()
+    })
   }
 
   #fail(error: unknown): void {

@@ -16,7 +16,7 @@ import { CommandError, messageOf } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 import { sizeArgument } from '../sizes.ts'
-import { setReadOnly } from '../storage-nodes.ts'
+import { setReadOnly, unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {
@@ -133,10 +133,6 @@ async function findBase(overlay: Disk, name: string | undefined): Promise<Node> 
 
 function resolved(image: string, name: string): string | undefined {
   return image.startsWith('json:') ? undefined : resolveReference(image, name)
-}
-
-function unfiltered(node: Node): Node {
-  return node.filtered === undefined ? node : unfiltered(node.filtered.node)
 }
 
 /** Writes to the node of `disk` that need no more than the permission to write unchanged data. */

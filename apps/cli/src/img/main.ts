@@ -4,34 +4,39 @@ import { HelpRequested, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { versionLine } from '../version.ts'
 import { amend } from './amend.ts'
+import { bench } from './bench.ts'
 import { bitmap } from './bitmap.ts'
 import { check } from './check.ts'
+import { commit } from './commit.ts'
 import { compare } from './compare.ts'
+import { convert } from './convert.ts'
 import { create } from './create.ts'
+import { dd } from './dd.ts'
 import { printHelp } from './help.ts'
 import { info } from './info.ts'
 import { map } from './map.ts'
 import { measure } from './measure.ts'
+import { rebase } from './rebase.ts'
 import { resize } from './resize.ts'
 import { snapshot } from './snapshot.ts'
 
-/** The commands. Large ones are loaded when they are called; small ones cost less in one file with this. */
-export const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  amend: async () => amend,
-  bench: async () => (await import('./bench.ts')).bench,
-  bitmap: async () => bitmap,
-  check: async () => check,
-  commit: async () => (await import('./commit.ts')).commit,
-  compare: async () => compare,
-  convert: async () => (await import('./convert.ts')).convert,
-  create: async () => create,
-  dd: async () => (await import('./dd.ts')).dd,
-  info: async () => info,
-  map: async () => map,
-  measure: async () => measure,
-  rebase: async () => (await import('./rebase.ts')).rebase,
-  resize: async () => resize,
-  snapshot: async () => snapshot,
+/** The commands by name. */
+export const commands: Readonly<Record<string, Command>> = {
+  amend,
+  bench,
+  bitmap,
+  check,
+  commit,
+  compare,
+  convert,
+  create,
+  dd,
+  info,
+  map,
+  measure,
+  rebase,
+  resize,
+  snapshot,
 }
 
 /** Runs `dg-img` with the words behind its name. */
@@ -55,9 +60,8 @@ async function dispatch(words: readonly string[], terminal: Terminal): Promise<n
   }
   if (word === '-h' || word === '--help') throw new HelpRequested()
   if (word.startsWith('-')) throw new UsageError(`unrecognized option '${word}'`)
-  const load = Object.hasOwn(commands, word) ? commands[word] : undefined
-  if (load === undefined) throw new UsageError(`Command not found: ${word}`)
-  const command = await load()
+  const command = Object.hasOwn(commands, word) ? commands[word] : undefined
+  if (command === undefined) throw new UsageError(`Command not found: ${word}`)
   return command.run(words.slice(at + 1), terminal)
 }
 

@@ -8,13 +8,14 @@
 import { type Disk, type Edge, type Graph, type Node, Permission, resolveReference } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { copyDifferences } from '../copy/differences.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
+import { copyDifferences } from '../copy/differences.ts'
 import { isUnknownDriver } from '../drivers.ts'
-import { imageGrammar, ImageOptions, shareGrammar } from '../image-options.ts'
+import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
 import { type CacheMode, cacheMode, openImage, openReason, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
+import { unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {
@@ -195,8 +196,4 @@ async function changeReference(graph: Graph, disk: Disk, request: Request): Prom
   } catch (error) {
     throw new CommandError(`${attempt}: ${messageOf(error)}`, { cause: error })
   }
-}
-
-function unfiltered(node: Node): Node {
-  return node.filtered === undefined ? node : unfiltered(node.filtered.node)
 }

@@ -66,6 +66,12 @@ export interface OpenFile {
   readonly copyOnRead: CopyOnRead | undefined
 }
 
+/** Events of breakpoints, which are told as they happen. */
+const breakpointEvents: Readonly<Record<string, string>> = {
+  BLKDEBUG_SUSPENDED: 'Suspended',
+  BLKDEBUG_RESUMED: 'Resuming',
+}
+
 /** See the top of the file. */
 export class Session {
   readonly terminal: Terminal
@@ -86,6 +92,10 @@ export class Session {
     this.commands = commands
     this.misalign = misalign
     this.background = new Background((text) => terminal.out(text))
+    graph.onEvent(({ event, data }) => {
+      const what = breakpointEvents[event]
+      if (what !== undefined) terminal.out(`blkdebug: ${what} request '${data.tag}'\n`)
+    })
   }
 
   /** The open disk. Commands that are not `fileless` run only when there is one. */

@@ -14,14 +14,14 @@ import { tour } from './tour.ts'
 import { tree } from './tree.ts'
 
 /** The commands that `dg-img` does not have. */
-export const ownCommands: Readonly<Record<string, () => Promise<Command>>> = {
-  drivers: async () => driversCommand,
-  inspect: async () => inspect,
-  tour: async () => tour,
-  tree: async () => tree,
+export const ownCommands: Readonly<Record<string, Command>> = {
+  drivers: driversCommand,
+  inspect,
+  tour,
+  tree,
 }
 
-const commands: Readonly<Record<string, () => Promise<Command>>> = { ...imageCommands, ...ownCommands }
+const commands: Readonly<Record<string, Command>> = { ...imageCommands, ...ownCommands }
 
 /** Runs `diskgraph` with the words behind its name. */
 export async function runDiskgraph(words: readonly string[], terminal: Terminal): Promise<number> {
@@ -44,9 +44,8 @@ async function dispatch(words: readonly string[], terminal: Terminal): Promise<n
     terminal.out(`${terminal.program} ${version}\n`)
     return 0
   }
-  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (load === undefined) throw unknownCommand(name)
-  const command = await load()
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command === undefined) throw unknownCommand(name)
   const shown = { ...terminal, progressStyle: style ?? terminal.progressStyle, color: terminal.color && color }
   return command.run(withFormats(args), painted(shown, name))
 }

@@ -139,13 +139,17 @@ function isBroken({ problem, below }: Branch): boolean {
   return problem !== undefined || below.some(isBroken)
 }
 
+/** Columns of indentation after which a deep chain goes straight down. */
+const deepestIndent = 36
+
 function draw(top: Branch, style: Style): string {
   const rows: string[][] = []
   const add = (branch: Branch, lead: string, below: string): void => {
     rows.push(cells(branch, lead, style))
     branch.below.forEach((child, i) => {
       const last = i === branch.below.length - 1
-      add(child, below + (last ? '└─ ' : '├─ '), below + (last ? '   ' : '│  '))
+      const deeper = below.length < deepestIndent ? below + (last ? '   ' : '│  ') : below
+      add(child, below + (last ? '└─ ' : '├─ '), deeper)
     })
   }
   add(top, '', '')

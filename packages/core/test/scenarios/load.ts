@@ -71,12 +71,12 @@ export class Load {
   }
 
   async #run(start: number, width: number, random: Random): Promise<void> {
-    while (this.#running) {
+    for (let count = 1; this.#running; count++) {
       const length = random.between(1, Math.min(width, 9000))
       const offset = start + random.below(width - length + 1)
       await this.#request(offset, length, random)
       this.requests++
-      if (random.chance(0.2)) await turn()
+      if (count % 5 === 0) await turn()
     }
   }
 

@@ -1,0 +1,61 @@
+/**
+ * How many bytes a new image takes.
+ *
+ *     header + L2 tables + L1 table + refcount table and blocks for all of these and for the data
+ *
+ * Metadata is counted for the fully written disk in both figures; `required` then has only the clusters that the
+ * content needs, or all of them when they are preallocated.
+ */
+import { alignUp, BlockError, type Measurement, type MeasureRequest } from '@diskgraph/core'
+import { checkCreateOptions } from './create.ts'
+import { entrySize, maxL1TableSize } from './layout.ts'
+
+/** Measures an image that is not there yet. EINVAL, with QEMU's texts, for options that do not go together. */
+export async function measureImage(request: MeasureRequest): Promise<Measurement> {
+  const { options, extents } = request
+  const size = Math.max(request.size, 0)
+  const settings = checkCreateOptions({ ...options, size })
+  const { clusterSize, refcountBits } = settings.geometry
+  const virtualSize = alignUp(size, clusterSize)
+  const l1Size = Math.ceil(virtualSize / (clusterSize * (clusterSize / entrySize))) * entrySize
+  if (l1Size > maxL1TableSize) {
+    throw new BlockError('EINVAL', 'The image size is too large (try using a larger cluster size)')
+  }
+  const fullyAllocated = wholeSize(virtualSize, clusterSize, refcountBits)
+  const { preallocation } = options
+  const all = preallocation === 'full' || preallocation === 'falloc'
+  const data = all ? virtualSize : extents === undefined ? 0 : await neededData(extents, clusterSize)
+  return { required: fullyAllocated - virtualSize + data, fullyAllocated }
+}
+
+/** Bytes of an image whose disk of `virtualSize` (whole clusters) is written everywhere. */
+export function wholeSize(virtualSize: number, clusterSize: number, refcountBits: number): number {
+  const perCluster = clusterSize / entrySize
+  const l2Bytes = alignUp(virtualSize / clusterSize, perCluster) * entrySize
+  const l1Bytes = alignUp(l2Bytes / clusterSize, perCluster) * entrySize
+  const clusters = (clusterSize + l2Bytes + l1Bytes + virtualSize) / clusterSize
+  const perBlock = (clusterSize * 8) / refcountBits
+  let blocks = 0
+  let tables = 0
+  for (let total = -1; total !== clusters + blocks + tables; ) {
+    total = clusters + blocks + tables
+    blocks = Math.ceil(total / perBlock)
+    tables = Math.ceil(blocks / perCluster)
+  }
+  return (clusters + blocks + tables) * clusterSize
+}
+
+/** Bytes of all clusters that hold data; zeroes and holes take none. */
+async function neededData(extents: NonNullable<MeasureRequest['extents']>, clusterSize: number): Promise<number> {
+  let bytes = 0
+  let counted = 0
+  for await (const { offset, length, data, zero } of extents) {
+    if (!data || zero) continue
+    const start = Math.max(counted, Math.floor(offset / clusterSize) * clusterSize)
+    const end = alignUp(offset + length, clusterSize)
+    if (end <= start) continue
+    bytes += end - start
+    counted = end
+  }
+  return bytes
+}
