@@ -5,13 +5,15 @@
  *     --crash N           crash states in all (1000)
  *     --differential N    sequences per format (200)
  *     --mutations N       damaged images (20000)
+ *     --save FOLDER       keeps the images of crashes and mutations that fail
  *     --only BAR          crash, differential, mutations or errors; may be given more than once
  *
  * The exit status is 1 when a bar is missed.
  */
+import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { findTool, randomSeed } from '@diskgraph/driver-testkit'
-import { type Bar, crashBar, differentialBar, errorBar, mutationBar } from './reliability/bars.ts'
+import { type Bar, crashBar, differentialBar, errorBar, mutationBar, type Run } from './reliability/bars.ts'
 
 const { values } = parseArgs({
   options: {
@@ -19,6 +21,7 @@ const { values } = parseArgs({
     crash: { type: 'string', default: '1000' },
     differential: { type: 'string', default: '200' },
     mutations: { type: 'string', default: '20000' },
+    save: { type: 'string' },
     only: { type: 'string', multiple: true },
   },
 })
@@ -27,19 +30,22 @@ const seed = values.seed === undefined ? randomSeed() : Number(values.seed)
 const peers = findTool('qemu-img') !== undefined && findTool('qemu-io') !== undefined
 if (!peers && process.env.DISKGRAPH_REQUIRE_PEERS === '1') throw new Error('qemu-img and qemu-io are missing')
 
+const run: Run = { seed, peers, save: values.save }
+if (values.save !== undefined) mkdirSync(values.save, { recursive: true })
+
 const bars: Readonly<Record<string, () => Promise<Bar>>> = {
-  crash: () => crashBar(seed, Number(values.crash), peers),
-  differential: () => differentialBar(seed, Number(values.differential), peers),
-  mutations: () => mutationBar(seed, Number(values.mutations), peers),
-  errors: () => errorBar(peers),
+  crash: () => crashBar(run, Number(values.crash)),
+  differential: () => differentialBar(run, Number(values.differential)),
+  mutations: () => mutationBar(run, Number(values.mutations)),
+  errors: () => errorBar(run),
 }
 
 console.log(`reliability, seed ${seed}${peers ? '' : ' (without qemu-img and qemu-io: their judgement is left out)'}`)
 let missed = 0
-for (const [name, run] of Object.entries(bars)) {
+for (const [name, runBar] of Object.entries(bars)) {
   if (values.only !== undefined && !values.only.includes(name)) continue
   const start = performance.now()
-  const bar = await run()
+  const bar = await runBar()
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
   if (!bar.passed) missed++
   console.log(`${bar.passed ? 'passed' : 'MISSED'}  ${name}: ${bar.figures}  [${seconds} s]`)

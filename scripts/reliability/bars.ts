@@ -1,4 +1,5 @@
 /** The four bars. Each returns its figures as text, whether it is passed, and what went wrong. */
+import { join } from 'node:path'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { raw } from '@diskgraph/driver-raw'
 import {
@@ -9,9 +10,11 @@ import {
   type DifferentialSettings,
   differentialTest,
   errorSweep,
+  mutatedImage,
   mutationTest,
   negativeControls,
   type PagedFile,
+  qcow2Fields,
   qemuImgJudge,
   runTool,
   type SweepReport,
@@ -27,6 +30,15 @@ export interface Bar {
   readonly passed: boolean
   readonly figures: string
   readonly details: readonly string[]
+}
+
+/** What all bars are told. */
+export interface Run {
+  readonly seed: number
+  /** Whether the real tools judge too. */
+  readonly peers: boolean
+  /** A folder for images that fail. */
+  readonly save: string | undefined
 }
 
 /** `count` divided into `parts`, the rest among the first. */
@@ -49,7 +61,7 @@ function crashSettings(variant: Variant, seed: number): CrashTestSettings {
 }
 
 /** Crash states of all variants; and the negative controls, which must be found out. */
-export async function crashBar(seed: number, states: number, peers: boolean): Promise<Bar> {
+export async function crashBar({ seed, peers, save }: Run, states: number): Promise<Bar> {
   await using folder = await TempFolder.make()
   const details: string[] = []
   const total = { states: 0, corrupt: 0, lost: 0, unopenable: 0, leaking: 0, judged: 0, staleSectors: 0 }
@@ -58,10 +70,11 @@ export async function crashBar(seed: number, states: number, peers: boolean): Pr
     const report = await crashTest({
       ...crashSettings(variant, seed + i),
       states: share(states, variants.length, i),
+      statesPerWorkload: 50,
       judges: peers ? [judge] : [],
     })
     for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
-    details.push(...crashDetails(variant.name, report))
+    details.push(...crashDetails(variant.name, report, save))
   }
   const blind: string[] = []
   for (const [name, change] of Object.entries(negativeControls)) {
@@ -81,15 +94,24 @@ export async function crashBar(seed: number, states: number, peers: boolean): Pr
   }
 }
 
-function crashDetails(name: string, report: CrashReport): string[] {
+function crashDetails(name: string, report: CrashReport, save: string | undefined): string[] {
   return report.findings.slice(0, 5).map(({ kind, text, workloadSeed, index, state }) => {
     const where = `workload ${workloadSeed}, state ${index} at time ${state.time} (${state.choice} of ${state.openChanges})`
-    return `${name}: ${kind}: ${text} [${where}]`
+    const saved = keep(save, `crash-${workloadSeed}-${index}`, state.files.get('image'))
+    return `${name}: ${kind}: ${text} [${where}${saved}]`
   })
 }
 
+/** Stores an image that failed, if the run is to keep them. Returns where, for the message. */
+function keep(save: string | undefined, name: string, image: PagedFile | undefined): string {
+  if (save === undefined || image === undefined) return ''
+  const path = join(save, name)
+  storeFile(path, image)
+  return `, kept as ${path}`
+}
+
 /** Random sequences beside qemu-io, on raw and on all variants of qcow2. */
-export async function differentialBar(seed: number, sequences: number, peers: boolean): Promise<Bar> {
+export async function differentialBar({ seed, peers }: Run, sequences: number): Promise<Bar> {
   if (!peers) return { passed: true, figures: 'skipped: qemu-img and qemu-io are missing', details: [] }
   const raws = await differentialTest({
     driver: raw,
@@ -144,25 +166,23 @@ function differenceDetails(name: string, report: DifferentialReport): string[] {
 }
 
 /** Damaged images. */
-export async function mutationBar(seed: number, cases: number, peers: boolean): Promise<Bar> {
-  const report = await mutationTest({
-    child: new URL('./qcow2-child.ts', import.meta.url),
-    images: await intactImages(peers),
-    seed,
-    cases,
-  })
+export async function mutationBar({ seed, peers, save }: Run, cases: number): Promise<Bar> {
+  const images = await intactImages(peers)
+  const report = await mutationTest({ child: new URL('./qcow2-child.ts', import.meta.url), images, seed, cases })
+  const intact = images.map((file) => ({ file, fields: qcow2Fields(file.bytes()) }))
   const growth = Math.round(report.memoryGrowth / 2 ** 20)
   return {
     passed: report.uncaught + report.hangs + report.crashes === 0 && growth <= 256 && report.cases === cases,
     figures: `${report.cases} images, ${report.uncaught} uncaught errors, ${report.hangs} hangs over 2 s, ${report.crashes} crashes, ${growth} MiB growth (case ${report.memoryCase})`,
-    details: report.findings
-      .slice(0, 8)
-      .map(({ kind, index, what, text }) => `${kind} in case ${index}: ${text.slice(0, 400)} [${what}]`),
+    details: report.findings.slice(0, 8).map(({ kind, index, what, text }) => {
+      const saved = save === undefined ? '' : keep(save, `case-${index}`, mutatedImage(seed, index, intact).file)
+      return `${kind} in case ${index}: ${text.slice(0, 400)} [${what}${saved}]`
+    }),
   }
 }
 
 /** Every call to the storage fails in turn. */
-export async function errorBar(peers: boolean): Promise<Bar> {
+export async function errorBar({ peers }: Run): Promise<Bar> {
   await using folder = await TempFolder.make()
   const details: string[] = []
   const total = { runs: 0, swallowed: 0, corrupt: 0, lost: 0, unclean: 0, otherCodes: 0 }

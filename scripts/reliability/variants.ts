@@ -17,7 +17,7 @@ export interface Variant {
   readonly size: number
 }
 
-const snapshots = { snapshot: 0.5, unsnapshot: 0.4 }
+const snapshots = { snapshot: 0.5, unsnapshot: 0.3, revert: 0.2 }
 const snapshotSteps = { 'snapshot-create': 0.6, 'snapshot-apply': 0.2, 'snapshot-delete': 0.3 }
 
 export const variants: readonly Variant[] = [

@@ -14,7 +14,10 @@ export interface Group {
   readonly name: string
   /** Command lines of the real tools, with their names, that prepare the folder. */
   readonly setup?: readonly string[]
-  /** Words behind the name of the program. A line `!qemu-io …` is run with the real tool on both sides. */
+  /**
+   * Words behind the name of the program. A line `!qemu-io …` is run with the real tool on both
+   * sides; of a line `=info …` the real tool's answers about both sides are compared.
+   */
   readonly lines: readonly string[]
   /** Lines that are answered in other words on purpose, and why. They still run. */
   readonly deliberate?: Readonly<Record<string, string>>
@@ -71,6 +74,7 @@ async function compareLine(
   theirs: string,
   ours: string,
 ): Promise<Omit<Comparison, 'deliberate'>> {
+  if (line.startsWith('=')) return compareSides(line, tool, theirs, ours)
   const words = splitWords(line)
   const theirOutcome = comparable(runTool(tool, words, theirs))
   process.chdir(ours)
@@ -82,6 +86,18 @@ async function compareLine(
     theirOutcome.stderr === ourOutcome.stderr &&
     theirOutcome.code === ourOutcome.code
   return { line, theirs: theirOutcome, ours: ourOutcome, identical }
+}
+
+/** What the real tool says of what it made itself, and of what we made. */
+function compareSides(line: string, tool: string, theirs: string, ours: string): Omit<Comparison, 'deliberate'> {
+  const words = splitWords(line.slice(1))
+  const outcomes = [theirs, ours].map((folder) => comparable(runTool(tool, words, folder))) as [Outcome, Outcome]
+  return {
+    line,
+    theirs: outcomes[0],
+    ours: outcomes[1],
+    identical: JSON.stringify(outcomes[0]) === JSON.stringify(outcomes[1]),
+  }
 }
 
 function runTool(tool: string, words: readonly string[], cwd: string): Outcome {

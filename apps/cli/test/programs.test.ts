@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -17,10 +17,7 @@ beforeAll(() => {
     encoding: 'utf8',
   })
   if (result.status !== 0) throw new Error(`the programs cannot be built: ${result.stdout}${result.stderr}`)
-  mkdirSync(join(built, 'bin'))
-  for (const name of ['dg-img', 'dg-io', 'diskgraph']) {
-    writeFileSync(join(built, 'bin', `${name}.js`), readFileSync(join(packageFolder, 'bin', `${name}.js`)))
-  }
+  cpSync(join(packageFolder, 'bin'), join(built, 'bin'), { recursive: true })
   folder = mkdtempSync(join(tmpdir(), 'programs-'))
 })
 

@@ -186,7 +186,16 @@ const prepare = `
 `
 
 /** All images that a command may change. */
-const images = ['base.raw', 'mid.qcow2', 'top.qcow2', 'on-long.qcow2', 'short-mid.qcow2', 'lone.qcow2', 'folder/over.qcow2', 'o']
+const images = [
+  'base.raw',
+  'mid.qcow2',
+  'top.qcow2',
+  'on-long.qcow2',
+  'short-mid.qcow2',
+  'lone.qcow2',
+  'folder/over.qcow2',
+  'o',
+]
 
 describe.skipIf(!hasQemu).each(Object.entries({ commit, rebase, dd, bench }))(
   'dg-img %s does as qemu-img does',
@@ -208,9 +217,8 @@ describe.skipIf(!hasQemu).each(Object.entries({ commit, rebase, dd, bench }))(
         if (!existsSync(ours)) continue
         expect(facts(twins.ours, name), name).toEqual(facts(twins.theirs, name))
         const compared = spawnSync('qemu-img', ['compare', ours, other], { encoding: 'utf8' })
-        if (!compared.stderr.includes('Could not open backing file')) {
-          expect(compared.stdout + compared.stderr, name).toBe('Images are identical.\n')
-        }
+        if (compared.stderr.includes('Could not open backing file')) continue
+        expect(compared.stdout + compared.stderr, name).toBe('Images are identical.\n')
         if (!name.endsWith('qcow2')) continue
         const check = spawnSync('qemu-img', ['check', '-f', 'qcow2', ours], { encoding: 'utf8' })
         expect(check.stdout, name).toContain('No errors were found')
@@ -224,6 +232,10 @@ function facts(folder: string, name: string): unknown {
   const ask = (...words: string[]): string => spawnSync('qemu-img', words, { cwd: folder, encoding: 'utf8' }).stdout
   const { 'actual-size': _, ...info } = JSON.parse(ask('info', '--output=json', name) || '{}')
   if (!name.endsWith('qcow2')) return info
-  const map = JSON.parse(ask('map', '--output=json', name) || '[]') as { depth: number; start: number; length: number }[]
+  const map = JSON.parse(ask('map', '--output=json', name) || '[]') as {
+    depth: number
+    start: number
+    length: number
+  }[]
   return { info, own: map.filter(({ depth }) => depth === 0).map(({ start, length }) => [start, length]) }
 }

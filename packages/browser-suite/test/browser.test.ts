@@ -53,10 +53,11 @@ async function runPage(executablePath: string): Promise<TestResult[]> {
     ['conformance', patternOf(conformanceSize)],
     ['compressed.qcow2', await compressedImage()],
   ])
-  const server = await PageServer.start(await bundlePage(), disks)
+  const server = await PageServer.start(disks)
   const profile = await mkdtemp(join(tmpdir(), 'diskgraph-chromium-'))
   const results: TestResult[] = []
   try {
+    server.files = await bundlePage()
     const browser = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args: flags })
     try {
       const page = await browser.newPage()

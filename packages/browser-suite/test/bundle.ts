@@ -36,10 +36,11 @@ export function browserSource(name: string): string {
 const workspace: Plugin = {
   name: 'workspace',
   setup(pluginBuild) {
-    pluginBuild.onResolve({ filter: /^@diskgraph\/[^/]+$/ }, ({ path }) => ({
-      path: browserSource(path.slice('@diskgraph/'.length)),
-      sideEffects: false,
-    }))
+    const kit = join(page, 'testkit.ts')
+    pluginBuild.onResolve({ filter: /^@diskgraph\/[^/]+$/ }, ({ path, importer }) => {
+      const ofTest = path === '@diskgraph/driver-testkit' && importer.includes('/test/') && importer !== kit
+      return { path: ofTest ? kit : browserSource(path.slice('@diskgraph/'.length)), sideEffects: false }
+    })
     pluginBuild.onResolve({ filter: /^vitest$/ }, () => ({ path: join(page, 'vitest.ts') }))
   },
 }

@@ -21,23 +21,20 @@ interface Wishes {
 
 /** See the top of the file. */
 export class PageServer {
-  readonly #files: ReadonlyMap<string, Uint8Array>
+  /** Scripts of the page by path. */
+  files: ReadonlyMap<string, Uint8Array> = new Map()
   readonly #disks: ReadonlyMap<string, Uint8Array>
   readonly #etags = new Map<string, string>()
   readonly #failed = new Map<string, number>()
   readonly #server: Server
 
-  private constructor(files: ReadonlyMap<string, Uint8Array>, disks: ReadonlyMap<string, Uint8Array>) {
-    this.#files = files
+  private constructor(disks: ReadonlyMap<string, Uint8Array>) {
     this.#disks = disks
     this.#server = createServer((request, response) => this.#answer(request, response))
   }
 
-  static async start(
-    files: ReadonlyMap<string, Uint8Array>,
-    disks: ReadonlyMap<string, Uint8Array>,
-  ): Promise<PageServer> {
-    const server = new PageServer(files, disks)
+  static async start(disks: ReadonlyMap<string, Uint8Array>): Promise<PageServer> {
+    const server = new PageServer(disks)
     server.#server.listen(0, '127.0.0.1')
     await once(server.#server, 'listening')
     return server
@@ -66,7 +63,7 @@ export class PageServer {
       setTimeout(() => this.#serveDisk(url, disk, wishes, request, response), wishes.delay)
       return
     }
-    const file = this.#files.get(url.pathname)
+    const file = this.files.get(url.pathname)
     response.writeHead(file === undefined ? 404 : 200, { 'content-type': 'text/javascript' })
     response.end(file)
   }

@@ -4,11 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Graph } from '@diskgraph/core'
 import { blob } from '@diskgraph/driver-blob'
+import { mustShowExample } from '@diskgraph/driver-testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 
 describe('blob', () => {
   const graph = new Graph({ drivers: [blob] })
   afterEach(() => graph.close())
+
+  it('does what the README shows', async () => {
+    mustShowExample(import.meta.url)
+    await using graph = new Graph({ drivers: [blob] })
+    const disk = await graph.add({ driver: 'blob', blob: new Blob([new Uint8Array(4096).fill(7)]) })
+    await disk.read(1000, new Uint8Array(512))
+  })
 
   it('is read-only and named after its file', async () => {
     const disk = await graph.add({ driver: 'blob', blob: new File(['hello'], 'disk.img') })

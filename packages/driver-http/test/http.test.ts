@@ -1,5 +1,6 @@
 import { Graph } from '@diskgraph/core'
 import { type HttpOptions, http } from '@diskgraph/driver-http'
+import { mustShowExample } from '@diskgraph/driver-testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { patternOf, TestServer } from './server.ts'
 
@@ -28,6 +29,17 @@ async function bytesOf(disk: { read(offset: number, buf: Uint8Array): Promise<vo
 }
 
 describe('http', () => {
+  it('does what the README shows', async () => {
+    mustShowExample(import.meta.url)
+    await openOn()
+    const { url } = server
+    // url is, say, 'http://images.example.org/disk.img'
+    await using graph = new Graph({ drivers: [http], secrets: { token: 'a password from elsewhere' } })
+    const disk = await graph.add({ driver: 'http', url, username: 'reader', passwordSecret: 'token' })
+    await disk.read(4096, new Uint8Array(4096))
+    expect(server.seen.at(-1)?.headers.authorization).toMatch(/^Basic /)
+  })
+
   it('takes the size from Content-Range and the bytes from ranges', async () => {
     const disk = await openOn()
     expect(disk.size).toBe(1_000_000)

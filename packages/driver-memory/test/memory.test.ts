@@ -1,10 +1,18 @@
 import { Flag, Graph } from '@diskgraph/core'
 import { MemoryStorage, memory, memoryDriver } from '@diskgraph/driver-memory'
+import { mustShowExample } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 const graphOf = (storages?: Map<string, MemoryStorage>) => new Graph({ drivers: [memoryDriver(storages)] })
 
 describe('memory', () => {
+  it('does what the README shows', async () => {
+    mustShowExample(import.meta.url)
+    await using graph = new Graph({ drivers: [memory] })
+    const disk = await graph.add({ driver: 'memory', name: 'scratch', size: 2 ** 30 })
+    await disk.write(4096, new TextEncoder().encode('hello'))
+  })
+
   it('shows the same bytes to every node that names the same storage', async () => {
     await using graph = graphOf()
     const first = await graph.add({ driver: 'memory', name: 'a', size: 8192 })

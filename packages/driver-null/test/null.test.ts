@@ -1,8 +1,16 @@
 import { Graph } from '@diskgraph/core'
 import { nullAio, nullCo } from '@diskgraph/driver-null'
+import { mustShowExample } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 describe('null-co and null-aio', () => {
+  it('does what the README shows', async () => {
+    mustShowExample(import.meta.url)
+    await using graph = new Graph({ drivers: [nullCo] })
+    const disk = await graph.add({ driver: 'null-co', size: 2 ** 40, readZeroes: true })
+    await disk.read(0, new Uint8Array(512))
+  })
+
   it('is 1 GiB large unless told otherwise', async () => {
     await using graph = new Graph({ drivers: [nullCo, nullAio] })
     expect((await graph.add({ driver: 'null-co' })).size).toBe(2 ** 30)

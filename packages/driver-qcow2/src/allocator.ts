@@ -10,6 +10,7 @@
  */
 import { alignUp, BlockError, type ChildHandle } from '@diskgraph/core'
 import type { Corruption } from './corruption.ts'
+import { announce } from './events.ts'
 import type { HeaderStore } from './header-store.ts'
 import type { Geometry } from './layout.ts'
 import type { MetadataStore } from './metadata.ts'
@@ -59,7 +60,7 @@ export class Allocator implements BlockMaker {
    */
   tryAllocate(count: number): number {
     this.announced = true
-    this.held = this.parts.file.debugEvent('cluster_alloc')
+    this.held = announce(this.parts.file, 'cluster_alloc', 'refblock_alloc', 'refblock_load')
     if (this.held !== undefined || this.parts.store.blocks.crowded || this.parts.header.unsure) return -1
     const start = this.search(count)
     if (start < 0) return -1
@@ -70,7 +71,7 @@ export class Allocator implements BlockMaker {
   /** Takes `count` contiguous clusters, whose count becomes 1, and returns the offset of the first. */
   async allocate(count: number): Promise<number> {
     const { store, geometry, file } = this.parts
-    const held = this.announced ? this.held : file.debugEvent('cluster_alloc')
+    const held = this.announced ? this.held : announce(file, 'cluster_alloc', 'refblock_alloc', 'refblock_load')
     this.announced = false
     if (held !== undefined) await held
     for (;;) {
@@ -241,7 +242,7 @@ export class Allocator implements BlockMaker {
     const { clusterSize, refcountBlockEntries, refcountOrder } = geometry
     if (refcounts.blockOffset(blockIndex) !== 0) return refcounts.loadBlock(blockIndex)
     if (blockIndex >= refcounts.tableEntries) return growRefcountTable(this.parts, blockIndex, cluster)
-    const held = file.debugEvent('refblock_alloc')
+    const held = announce(file, 'refblock_alloc', 'refblock_alloc.write')
     if (held !== undefined) await held
     const offset = cluster * clusterSize
     const refusal = overlap.check(Structure.none, offset, clusterSize)

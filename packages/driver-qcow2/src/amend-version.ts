@@ -13,16 +13,16 @@ import { initialExtensions } from './header.ts'
 import { hasFeature } from './header-checks.ts'
 import { findExtension } from './header-extensions.ts'
 import {
-  entrySize,
   ExtensionType,
-  hiCompressed,
-  hiCopied,
+  entrySize,
   headerLengthV2,
   headerLengthV3,
+  hiCompressed,
+  hiCopied,
   highHalf,
   IncompatibleBit,
-  loZero,
   lowHalf,
+  loZero,
   offsetOf,
 } from './layout.ts'
 import type { RootTable } from './root-table.ts'
@@ -128,7 +128,8 @@ async function expandTable(state: Qcow2State, table: DataView, offset: number, a
     if ((lo & loZero) === 0 || (hi & hiCompressed) !== 0) continue
     const old = offsetOf(hi, lo)
     if (old !== 0) freed.push(old)
-    const place = state.backing() === undefined && state.header.value.backingFile === undefined ? 0 : await zeroCluster(state, uses)
+    const place =
+      state.backing() === undefined && state.header.value.backingFile === undefined ? 0 : await zeroCluster(state, uses)
     const flag = place !== 0 && active && uses === 1 ? hiCopied : 0
     table.setUint32(at, (highHalf(place) | flag) >>> 0)
     table.setUint32(at + 4, lowHalf(place))

@@ -45,7 +45,13 @@ export async function amendImage(state: Qcow2State, request: AmendRequest): Prom
     if (changesBacking) {
       const { backingFile, backingFmt } = options as { backingFile?: string; backingFmt?: string }
       const name = backingFile ?? value.backingFile
-      await state.header.update(withBacking(state.header.value, name, backingFmt ?? (backingFile === undefined ? value.backingFormat : undefined)))
+      await state.header.update(
+        withBacking(
+          state.header.value,
+          name,
+          backingFmt ?? (backingFile === undefined ? value.backingFormat : undefined),
+        ),
+      )
     }
     if (target.lazyRefcounts !== undefined && target.version >= 3) await setLazy(state, target.lazyRefcounts)
     await state.store.flushFile()

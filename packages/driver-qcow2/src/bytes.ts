@@ -27,6 +27,16 @@ export function decodeText(buf: Uint8Array): string {
   return decoder.decode(buf)
 }
 
+/** Text from an image made harmless for a terminal: control characters become question marks. */
+export function printable(text: string): string {
+  let clean = ''
+  for (const char of text) {
+    const code = char.codePointAt(0)!
+    clean += code < 0x20 || (code >= 0x7f && code < 0xa0) ? '?' : char
+  }
+  return clean
+}
+
 /** The bytes of `text` in UTF-8. */
 export function encodeText(text: string): Uint8Array {
   return encoder.encode(text)

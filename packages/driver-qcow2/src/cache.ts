@@ -6,12 +6,14 @@
  *   order that a crash needs; whoever makes slices dirty calls it when `crowded` says so. Loading therefore never
  *   waits for a write, and readers need no lock: they evict clean slices only (second-chance clock), and where all
  *   are dirty the cache grows for a while.
+ *   A slice that was just read stays until it has been looked at, or tasks that load more than fits would keep
+ *   evicting each other's.
  * - A {@link Slice} must not be held across an `await`: it may be evicted and its buffer reused. Code that has
  *   waited peeks again: `while ((slice = cache.peek(offset)) === undefined) await cache.load(offset)`.
  *
  * Only the holder of the image's mutex changes slices, so nothing changes while `writeDirty` writes them.
  */
-import type { ChildHandle } from '@diskgraph/core'
+import { type ChildHandle, done } from '@diskgraph/core'
 import { viewOf } from './bytes.ts'
 import { forEachLimited } from './settle.ts'
 
@@ -22,14 +24,21 @@ export interface Slice {
   readonly view: DataView
   dirty: boolean
   used: boolean
+  /** Read, and not looked at yet. */
+  fresh: boolean
   /** Place in the clock. */
   place: number
+}
+
+/** A slice on its way into memory. */
+interface Load {
+  settled: Promise<void>
 }
 
 /** What a cache asks of its owner. */
 export interface CacheHooks {
   /** Event of blkdebug before a slice is read. */
-  readonly loadEvent: string
+  readonly loadEvent?: string
   /** Event before a slice is written. */
   readonly updateEvent: string
   /** Rejects when a write of this range would damage other metadata; undefined: go on. */
@@ -38,12 +47,15 @@ export interface CacheHooks {
 
 const writesAtOnce = 16
 const spareBuffers = 16
+/** Slices above the capacity that may wait to be looked at. */
+const mostFresh = 256
 const nothing: Slice = {
   offset: -1,
   data: new Uint8Array(0),
   view: new DataView(new ArrayBuffer(0)),
   dirty: false,
   used: false,
+  fresh: false,
   place: -1,
 }
 
@@ -56,7 +68,7 @@ export class TableCache {
   capacity: number
   private readonly slices = new Map<number, Slice>()
   private readonly clock: Slice[] = []
-  private readonly loading = new Map<number, Promise<void>>()
+  private readonly loading = new Map<number, Load>()
   private readonly spare: Uint8Array[] = []
   private hand = 0
   private last: Slice = nothing
@@ -91,6 +103,7 @@ export class TableCache {
     const slice = this.slices.get(offset)
     if (slice === undefined) return undefined
     slice.used = true
+    slice.fresh = false
     this.last = slice
     return slice
   }
@@ -98,24 +111,11 @@ export class TableCache {
   /** Reads the slice at `offset`. Bytes past the end of the file are zero. Peek again afterwards, in a loop. */
   load(offset: number): Promise<void> {
     const running = this.loading.get(offset)
-    if (running !== undefined) return running
-    const data = this.spare.pop() ?? new Uint8Array(this.sliceSize)
-    const load = this.fetch(offset, data)
-      .then(
-        () => {
-          if (this.loading.get(offset) === load) this.insert(offset, data, false)
-          else this.spare.push(data)
-        },
-        (error) => {
-          this.spare.push(data)
-          throw error
-        },
-      )
-      .finally(() => {
-        if (this.loading.get(offset) === load) this.loading.delete(offset)
-      })
+    if (running !== undefined) return running.settled
+    const load: Load = { settled: done }
+    load.settled = this.fetch(offset, load)
     this.loading.set(offset, load)
-    return load
+    return load.settled
   }
 
   /** A slice of zeroes, dirty, in place of whatever stands at `offset`. */
@@ -172,10 +172,19 @@ export class TableCache {
     this.dirtySlices--
   }
 
-  private async fetch(offset: number, data: Uint8Array): Promise<void> {
-    const held = this.file.debugEvent(this.hooks.loadEvent)
-    if (held !== undefined) await held
-    await this.file.read(offset, data)
+  private async fetch(offset: number, load: Load): Promise<void> {
+    const data = this.spare.pop() ?? new Uint8Array(this.sliceSize)
+    try {
+      const { loadEvent } = this.hooks
+      const held = loadEvent === undefined ? undefined : this.file.debugEvent(loadEvent)
+      if (held !== undefined) await held
+      await this.file.read(offset, data)
+      // Whoever made or dropped this slice meanwhile knows better than the disk.
+      if (this.loading.get(offset) === load) this.insert(offset, data, false)
+      else this.spare.push(data)
+    } finally {
+      if (this.loading.get(offset) === load) this.loading.delete(offset)
+    }
   }
 
   private insert(offset: number, data: Uint8Array, dirty: boolean): Slice {
@@ -184,11 +193,11 @@ export class TableCache {
       if (victim === undefined) break
       this.remove(victim)
     }
-    const slice: Slice = { offset, data, view: viewOf(data), dirty, used: true, place: this.clock.length }
+    const place = this.clock.length
+    const slice: Slice = { offset, data, view: viewOf(data), dirty, used: true, fresh: !dirty, place }
     this.clock.push(slice)
     this.slices.set(offset, slice)
     if (dirty) this.dirtySlices++
-    this.last = slice
     return slice
   }
 
@@ -197,7 +206,7 @@ export class TableCache {
     for (let step = 2 * clock.length; step > 0; step--) {
       if (this.hand >= clock.length) this.hand = 0
       const slice = clock[this.hand++]!
-      if (slice.dirty) continue
+      if (slice.dirty || (slice.fresh && clock.length < this.capacity + mostFresh)) continue
       if (!slice.used) return slice
       slice.used = false
     }

@@ -3,7 +3,7 @@
  * the snapshot table and persistent bitmaps. (The refcount structure is counted last: check-refcounts.ts.)
  */
 import { isAligned } from '@diskgraph/core'
-import { bigEndianWord } from './bytes.ts'
+import { bigEndianWord, printable } from './bytes.ts'
 import { countBitmaps } from './check-bitmaps.ts'
 import { hexField } from './check-report.ts'
 import type { CheckState } from './check-state.ts'
@@ -42,7 +42,7 @@ export async function countReferences(check: CheckState): Promise<void> {
 async function countSnapshot(check: CheckState, snapshot: SnapshotRecord): Promise<void> {
   const { file, geometry } = check.image
   const { l1Offset, l1Entries } = snapshot
-  const name = `snapshot ${snapshot.id} (${snapshot.name})`
+  const name = `snapshot ${printable(snapshot.id)} (${printable(snapshot.name)})`
   const corrupted = 'snapshot table entry corrupted'
   if (!isAligned(l1Offset, geometry.clusterSize)) {
     const at = l1Offset.toString(16)
@@ -103,6 +103,8 @@ async function countMapping(check: CheckState, l1: RootTable, active: boolean): 
   const list = { file: image.file, offsets, tableSize: clusterSize, signal: options.signal }
   try {
     await forEachTable(list, (index, view, at) => {
+      countRange(check, offsets[index]!, clusterSize)
+      check.l2Uses.increment(offsets[index]! / clusterSize)
       countTable(check, active, view, at, offsets[index]!)
       if (active && options.onProgress !== undefined && index % 16 === 0) options.onProgress(index, count)
       return undefined
@@ -113,7 +115,7 @@ async function countMapping(check: CheckState, l1: RootTable, active: boolean): 
   }
 }
 
-/** Counts the L2 table of an L1 entry; whether it can be read. */
+/** Looks at an L1 entry; whether it has an L2 table that can be read, and is yet to be counted. */
 function countL1Entry(check: CheckState, l1: RootTable, index: number, active: boolean): boolean {
   const { clusterSize } = check.image.geometry
   const hi = l1.high(index)
@@ -127,15 +129,15 @@ function countL1Entry(check: CheckState, l1: RootTable, index: number, active: b
   const offset = l1.offsetAt(index)
   if (offset === 0) return false
   if (active && (hi & hiCopied) === 0) check.flagsPlain = false
-  countRange(check, offset, clusterSize)
   if (!isAligned(offset, clusterSize)) {
     check.flagsPlain = false
+    countRange(check, offset, clusterSize)
     check.report.corruption(`ERROR l2_offset=${offset.toString(16)}: Table is not cluster aligned; L1 entry corrupted`)
     return false
   }
-  if (!Number.isSafeInteger(offset) || offset >= check.fileSize) return false
-  check.l2Uses.increment(offset / clusterSize)
-  return true
+  if (Number.isSafeInteger(offset) && offset < check.fileSize) return true
+  countRange(check, offset, clusterSize)
+  return false
 }
 
 /**

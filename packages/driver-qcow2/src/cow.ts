@@ -6,6 +6,7 @@
  *     first cluster                          last cluster
  *     │ head      │ request …        … request │ tail     │
  */
+import { announce } from './events.ts'
 import { findRun, Kind, newRun } from './map.ts'
 import { readRange } from './read.ts'
 import { Fan } from './settle.ts'
@@ -42,17 +43,23 @@ export async function writeNewClusters(
   const tailOffset = offset + data.length
   const head = await edge(state, taken, allocation.start, offset - allocation.start)
   const tail = await edge(state, taken, tailOffset, allocation.end - tailOffset)
-  const held = file.debugEvent('write_aio')
-  if (held !== undefined) await held
-  if (head.skip && tail.skip) return file.write(start, data, 0, signal)
+  if (head.length + tail.length > 0 && head.zero && tail.zero) {
+    const held = file.debugEvent('cluster_alloc_space')
+    if (held !== undefined) await held
+  }
   const before = head.skip ? 0 : head.length
   const after = tail.skip ? 0 : tail.length
-  if (before + data.length + after <= mergeLimit) {
+  if (before + data.length + after <= mergeLimit && before + after > 0) {
     const merged = new Uint8Array(before + data.length + after)
-    await readEdges(state, head, tail, merged, signal)
+    const copied = await readEdges(state, head, tail, merged, signal)
     merged.set(data, before)
+    const held = copied ? announce(file, 'write_aio', 'cow_write') : announce(file, 'write_aio')
+    if (held !== undefined) await held
     return file.write(start - before, merged, 0, signal)
   }
+  const held = file.debugEvent('write_aio')
+  if (held !== undefined) await held
+  if (before + after === 0) return file.write(start, data, 0, signal)
   return writeApart(state, head, tail, start, data, signal)
 }
 
@@ -75,25 +82,25 @@ async function readsAsZeroes(state: Qcow2State, offset: number, length: number):
   return backing === undefined || offset >= backing.size
 }
 
+/** Reads the edges that are not zero into place; whether there were any. */
 async function readEdges(
   state: Qcow2State,
   head: Edge,
   tail: Edge,
   merged: Uint8Array,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<boolean> {
   const fan = new Fan()
   const wanted = [
     { edge: head, target: merged.subarray(0, head.length) },
     { edge: tail, target: merged.subarray(merged.length - tail.length) },
   ].filter(({ edge }) => !edge.skip && !edge.zero)
-  if (wanted.length === 0) return
+  if (wanted.length === 0) return false
   const held = state.file.debugEvent('cow_read')
   if (held !== undefined) await held
   for (const { edge, target } of wanted) fan.add(readRange(state, edge.offset, target, signal))
   await fan.finish()
-  const write = state.file.debugEvent('cow_write')
-  if (write !== undefined) await write
+  return true
 }
 
 /** Writes a large request and its edges as separate requests. */

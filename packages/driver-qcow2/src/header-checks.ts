@@ -1,6 +1,6 @@
 /** Checks of header fields against the caps of the format and against the features known here. */
 import { isAligned } from '@diskgraph/core'
-import { refuse } from './bytes.ts'
+import { printable, refuse } from './bytes.ts'
 import type { HeaderFields } from './header.ts'
 import { type FeatureName, findExtension, type HeaderExtension, parseFeatureNames } from './header-extensions.ts'
 import {
@@ -59,16 +59,6 @@ function describeUnknown(unknown: bigint, names: readonly FeatureName[]): string
   }
   if (rest !== 0n) known.push(`Unknown incompatible feature: ${rest.toString(16)}`)
   return known.join(', ')
-}
-
-/** Text from an image made harmless for a terminal: control characters become question marks. */
-function printable(text: string): string {
-  let clean = ''
-  for (const char of text) {
-    const code = char.codePointAt(0)!
-    clean += code < 0x20 || (code >= 0x7f && code < 0xa0) ? '?' : char
-  }
-  return clean
 }
 
 /** Checks sizes and offsets of all tables against the caps of the format. */

@@ -60,11 +60,32 @@ export interface Header {
   readonly extensions: readonly HeaderExtension[]
 }
 
-/** How many bytes of the file the header can take at most: its first cluster. */
+/**
+ * How many bytes of the file are needed to parse the header: `head` is enough if header, extensions and backing file
+ * name end inside it; else the whole first cluster.
+ */
 export function headerRegion(head: Uint8Array): number {
-  const clusterBits = head.byteLength >= headerLengthV2 ? viewOf(head).getUint32(HeaderField.clusterBits) : 0
-  if (clusterBits < minClusterBits || clusterBits > maxClusterBits) return headerLengthV2
-  return 2 ** clusterBits
+  const view = viewOf(head)
+  const clusterBits = view.getUint32(HeaderField.clusterBits)
+  if (clusterBits < minClusterBits || clusterBits > maxClusterBits) return head.byteLength
+  const cluster = 2 ** clusterBits
+  const version = view.getUint32(HeaderField.version)
+  const headerLength = version === 2 ? headerLengthV2 : view.getUint32(HeaderField.headerLength)
+  const backing = readU64(view, HeaderField.backingFileOffset)
+  const name = backing + view.getUint32(HeaderField.backingFileSize)
+  if (backing > 0 && backing <= cluster && name > head.byteLength) return Math.max(cluster, head.byteLength)
+  const end = Math.min(head.byteLength, backing > 0 ? backing : cluster)
+  return extensionsEnd(view, headerLength, end) === undefined ? Math.max(cluster, head.byteLength) : head.byteLength
+}
+
+/** Where the extension area ends before `end`; undefined when it goes further. */
+function extensionsEnd(view: DataView, start: number, end: number): number | undefined {
+  let position = start
+  while (position + 8 <= end) {
+    if (view.getUint32(position) === ExtensionType.end) return position
+    position += 8 + alignUp(view.getUint32(position + 4), 8)
+  }
+  return end < view.byteLength ? end : undefined
 }
 
 /** Whether `head` starts like a qcow2 image of version 2 or 3. */
@@ -75,8 +96,8 @@ export function hasMagic(head: Uint8Array): boolean {
 }
 
 /**
- * Parses and checks the header in the first cluster of a file, `region`, which is padded with zeroes where the
- * file is shorter. EINVAL or ENOTSUP with the reason.
+ * Parses and checks the header at the start of a file, `region`, which has the bytes that {@link headerRegion} asks
+ * for and is padded with zeroes where the file is shorter. EINVAL or ENOTSUP with the reason.
  */
 export function parseHeader(region: Uint8Array, fileSize: number): Header {
   const view = viewOf(region)
@@ -93,16 +114,17 @@ export function parseHeader(region: Uint8Array, fileSize: number): Header {
   if (headerLength > 2 ** clusterBits) refuse('EINVAL', 'qcow2 header exceeds cluster size')
   const backingFileOffset = readU64(view, HeaderField.backingFileOffset)
   if (backingFileOffset > 2 ** clusterBits) refuse('EINVAL', 'Invalid backing file offset')
-  const extensionsEnd = backingFileOffset === 0 ? 2 ** clusterBits : backingFileOffset
-  const extensionsStart = Math.min(headerLength, extensionsEnd)
+  const areaEnd = backingFileOffset === 0 ? 2 ** clusterBits : backingFileOffset
+  const areaStart = Math.min(headerLength, areaEnd)
   const fields = parseFields(view, version, headerLength)
-  const extensions = parseExtensions(region.subarray(extensionsStart, extensionsEnd), fields.cryptMethod)
+  const area = region.subarray(areaStart, areaEnd)
+  const extensions = parseExtensions(area, areaEnd - areaStart, fields.cryptMethod)
   checkFeatures(fields, extensions)
   if (fields.refcountOrder > maxRefcountOrder) {
     refuse('EINVAL', 'Reference count entry width too large; may not exceed 64 bits')
   }
   checkTables(fields)
-  const backingFileBytes = parseBackingFile(region, view, backingFileOffset)
+  const backingFileBytes = parseBackingFile(region, view, backingFileOffset, 2 ** clusterBits)
   const format = findExtension(extensions, ExtensionType.backingFormat)
   return {
     ...fields,
@@ -146,10 +168,15 @@ function parseFields(view: DataView, version: 2 | 3, headerLength: number): Head
   }
 }
 
-function parseBackingFile(region: Uint8Array, view: DataView, offset: number): Uint8Array | undefined {
+function parseBackingFile(
+  region: Uint8Array,
+  view: DataView,
+  offset: number,
+  clusterSize: number,
+): Uint8Array | undefined {
   if (offset === 0) return undefined
   const length = view.getUint32(HeaderField.backingFileSize)
-  if (length > Math.min(maxBackingFileSize, region.byteLength - offset)) refuse('EINVAL', 'Backing file name too long')
+  if (length > Math.min(maxBackingFileSize, clusterSize - offset)) refuse('EINVAL', 'Backing file name too long')
   return length === 0 ? undefined : region.slice(offset, offset + length)
 }
 

@@ -115,6 +115,7 @@ export class Qcow2Image implements OpenImage {
 
   async check(options: CheckOptions): Promise<ImageCheck> {
     if (this.inactive && options.repair !== 'none') await this.activate()
+    await this.state.store.loadRefcountTable()
     return checkImage(this.state, options)
   }
 

@@ -6,9 +6,9 @@
  * Metadata is counted for the fully written disk in both figures; `required` then has only the clusters that the
  * content needs, or all of them when they are preallocated.
  */
-import { alignUp, BlockError, type Measurement, type MeasureRequest } from '@diskgraph/core'
+import { alignUp, type Measurement, type MeasureRequest } from '@diskgraph/core'
 import { checkCreateOptions } from './create.ts'
-import { entrySize, maxL1TableSize } from './layout.ts'
+import { entrySize } from './layout.ts'
 
 /** Measures an image that is not there yet. EINVAL, with QEMU's texts, for options that do not go together. */
 export async function measureImage(request: MeasureRequest): Promise<Measurement> {
@@ -17,10 +17,6 @@ export async function measureImage(request: MeasureRequest): Promise<Measurement
   const settings = checkCreateOptions({ ...options, size })
   const { clusterSize, refcountBits } = settings.geometry
   const virtualSize = alignUp(size, clusterSize)
-  const l1Size = Math.ceil(virtualSize / (clusterSize * (clusterSize / entrySize))) * entrySize
-  if (l1Size > maxL1TableSize) {
-    throw new BlockError('EINVAL', 'The image size is too large (try using a larger cluster size)')
-  }
   const fullyAllocated = wholeSize(virtualSize, clusterSize, refcountBits)
   const { preallocation } = options
   const all = preallocation === 'full' || preallocation === 'falloc'

@@ -16,11 +16,13 @@
  * After a crash there can be refcounts that are too high (leaks), never too low. All methods that write run under
  * the image's mutex.
  */
-import type { ChildHandle } from '@diskgraph/core'
+import { BlockError, type ChildHandle, done, errorCodeOf } from '@diskgraph/core'
 import type { TableCache } from './cache.ts'
 import type { HeaderStore } from './header-store.ts'
+import { entrySize } from './layout.ts'
 import { type OverlapGuard, Structure } from './overlap.ts'
-import type { RootTable } from './root-table.ts'
+import { RootTable } from './root-table.ts'
+import { readTable } from './tables.ts'
 
 /** See the top of this file. */
 export class MetadataStore {
@@ -30,12 +32,14 @@ export class MetadataStore {
   readonly blocks: TableCache
   /** The active L1 table. */
   l1: RootTable
+  /** Empty until it is loaded: read-only images seldom need it. */
   refcountTable: RootTable
   /** Refcounts need not be accurate on disk: the dirty bit is set there. */
   lazy = false
-  private readonly file: ChildHandle
+  readonly file: ChildHandle
   private readonly overlap: OverlapGuard
   private readonly header: HeaderStore
+  private tableLoaded: Promise<void> | undefined
   /** Something that an L2 entry relies on was written and may not be safe yet. */
   private unsafe = false
   private readonly guardL1 = (offset: number, length: number) => this.overlap.check(Structure.activeL1, offset, length)
@@ -47,7 +51,7 @@ export class MetadataStore {
     header: HeaderStore,
     overlap: OverlapGuard,
     caches: { readonly l2: TableCache; readonly blocks: TableCache },
-    tables: { readonly l1: RootTable; readonly refcountTable: RootTable },
+    tables: { readonly l1: RootTable; readonly refcountTable: RootTable | undefined },
   ) {
     this.file = file
     this.header = header
@@ -55,7 +59,31 @@ export class MetadataStore {
     this.l2 = caches.l2
     this.blocks = caches.blocks
     this.l1 = tables.l1
-    this.refcountTable = tables.refcountTable
+    this.refcountTable = tables.refcountTable ?? new RootTable(0, new Uint8Array(0))
+    if (tables.refcountTable !== undefined) this.tableLoaded = done
+  }
+
+  /** Whether the refcount table is in memory. */
+  get refcountsReady(): boolean {
+    return this.refcountTable.entries > 0
+  }
+
+  /** Reads the refcount table, once. */
+  loadRefcountTable(): Promise<void> {
+    this.tableLoaded ??= this.readRefcountTable().catch((error) => {
+      this.tableLoaded = undefined
+      throw new BlockError(errorCodeOf(error), 'Could not read qcow2 refcount table', { cause: error })
+    })
+    return this.tableLoaded
+  }
+
+  private async readRefcountTable(): Promise<void> {
+    const { refcountTableOffset, refcountTableClusters, clusterBits } = this.header.value
+    const held = this.file.debugEvent('reftable_load')
+    if (held !== undefined) await held
+    const entries = (refcountTableClusters * 2 ** clusterBits) / entrySize
+    this.refcountTable = await readTable(this.file, refcountTableOffset, entries)
+    this.overlap.tablesReplaced()
   }
 
   /** Whether L1 or L2 entries wait to be written. */

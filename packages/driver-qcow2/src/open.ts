@@ -5,30 +5,30 @@ import { repairDirty } from './check.ts'
 import { type Header, headerRegion, parseHeader } from './header.ts'
 import { hasFeature } from './header-checks.ts'
 import { findExtension } from './header-extensions.ts'
-import {
-  AutoclearBit,
-  CompressionType,
-  CryptMethod,
-  ExtensionType,
-  entrySize,
-  geometryOf,
-  headerLengthV2,
-  IncompatibleBit,
-} from './layout.ts'
+import { AutoclearBit, CompressionType, CryptMethod, ExtensionType, geometryOf, IncompatibleBit } from './layout.ts'
 import { type RuntimeOptions, runtimeOptions } from './options.ts'
 import { loadSnapshotTable } from './snapshot-store.ts'
 import { Qcow2State } from './state.ts'
 import { readTable } from './tables.ts'
 import type { Zlib } from './zlib.ts'
 
-/** Reads the header of `file`, padded with zeroes to a cluster. */
+/** Most headers end in this many bytes, so that one read is enough. */
+const usualHeader = 4096
+
+/** Reads the header of `file`. */
 export async function readHeader(file: ChildHandle): Promise<Header> {
-  const start = new Uint8Array(headerLengthV2)
-  if (file.size > 0) await file.read(0, start)
-  const region = new Uint8Array(headerRegion(start))
-  const inside = Math.min(region.byteLength, file.size)
-  if (inside > 0) await file.read(0, region.subarray(0, inside))
+  let region = await readStart(file, usualHeader)
+  const needed = headerRegion(region)
+  if (needed > usualHeader) region = await readStart(file, needed)
   return parseHeader(region, file.size)
+}
+
+/** The first `length` bytes, zero behind the end of the file. */
+async function readStart(file: ChildHandle, length: number): Promise<Uint8Array> {
+  const start = new Uint8Array(length)
+  const inside = Math.min(length, file.size)
+  if (inside > 0) await file.read(0, start.subarray(0, inside))
+  return start
 }
 
 /** Opens an image that is in a state to be used; repairs and marks on disk are the business of `activate`. */
@@ -41,24 +41,18 @@ export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2
   const options = runtimeOptions(context.options, geometry, header.size, context.discard === 'unmap')
   if (header.version < 3) refuseVersion2(options)
   const l1 = await reading('L1 table', () => readTable(file, header.l1TableOffset, header.l1Size))
-  const entries = (header.refcountTableClusters * geometry.clusterSize) / entrySize
-  const refcountTable = await reading('refcount table', async () => {
-    const held = file.debugEvent('reftable_load')
-    if (held !== undefined) await held
-    return readTable(file, header.refcountTableOffset, entries)
-  })
   await openBacking(context, header)
   const state = new Qcow2State({
     file,
     header,
     l1,
-    refcountTable,
     options,
     host: context,
     zlib,
     readOnly: context.readOnly,
     backing: () => context.children.get('backing'),
   })
+  if (!context.readOnly && !context.inspect) await state.store.loadRefcountTable()
   try {
     await loadSnapshotTable(state)
   } catch (error) {
@@ -125,6 +119,7 @@ async function openBacking(context: OpenContext, header: Header): Promise<void> 
  */
 export async function activate(state: Qcow2State): Promise<void> {
   const { header } = state
+  await state.store.loadRefcountTable()
   if (hasFeature(header.value.autoclearFeatures, AutoclearBit.bitmaps)) {
     state.host.warn('the image has persistent bitmaps, which are not supported yet: writing makes them invalid')
   }

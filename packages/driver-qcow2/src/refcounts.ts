@@ -7,6 +7,7 @@ import { BlockError } from '@diskgraph/core'
 import { hex } from './bytes.ts'
 import type { Slice } from './cache.ts'
 import type { Corruption } from './corruption.ts'
+import { announce } from './events.ts'
 import { entrySize, type Geometry } from './layout.ts'
 import type { MetadataStore } from './metadata.ts'
 import type { FileRange } from './overlap.ts'
@@ -41,6 +42,7 @@ export class Refcounts {
   /** The count of a cluster, or -1 when its block has to be read first. */
   peek(cluster: number): number {
     const { refcountBlockEntries, refcountOrder } = this.geometry
+    if (!this.store.refcountsReady) return -1
     const blockIndex = Math.floor(cluster / refcountBlockEntries)
     const offset = this.blockOffset(blockIndex)
     if (offset === 0) return 0
@@ -54,7 +56,8 @@ export class Refcounts {
     for (;;) {
       const count = this.peek(cluster)
       if (count >= 0) return count
-      await this.loadBlock(Math.floor(cluster / this.geometry.refcountBlockEntries))
+      if (!this.store.refcountsReady) await this.store.loadRefcountTable()
+      else await this.loadBlock(Math.floor(cluster / this.geometry.refcountBlockEntries))
     }
   }
 
@@ -85,6 +88,8 @@ export class Refcounts {
    */
   async update(start: number, count: number, delta: number, freed?: FileRange[]): Promise<void> {
     const { refcountBlockEntries } = this.geometry
+    const held = announce(this.store.file, 'refblock_alloc', 'refblock_load')
+    if (held !== undefined) await held
     let changed = 0
     try {
       while (changed < count) {

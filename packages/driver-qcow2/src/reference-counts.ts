@@ -68,11 +68,12 @@ export class ReferenceCounts {
       const number = Math.floor(cluster / pageClusters)
       const page = number === this.lastNumber ? this.lastPage : this.provide(number)
       const index = cluster - number * pageClusters
-      const fours = Math.min(count - done, pageClusters - index) >>> 2
-      if (page.narrow && fours > 0 && (index & 3) === 0 && page.top <= index) {
-        page.data.fill(fourOnes, index >>> 2, (index >>> 2) + fours)
-        page.top = index + fours * 4
-        done += fours * 4
+      const first = index >>> 2
+      const limit = first + (Math.min(count - done, pageClusters - index) >>> 2)
+      const filled = page.narrow && (index & 3) === 0 ? fillFours(page, first, limit) : first
+      if (filled > first) {
+        done += (filled - first) * 4
+        page.top = Math.max(page.top, filled * 4)
         if (start + done > this.end) this.end = start + done
       } else {
         if (!this.increment(cluster)) return done
@@ -165,6 +166,17 @@ export class ReferenceCounts {
     this.lastPage = page
     return page
   }
+}
+
+/** Sets fours of clusters without references to 1 each, up to the first four that has some; returns where it ended. */
+function fillFours(page: Page, first: number, limit: number): number {
+  const { data } = page
+  const fresh = Math.min(limit, Math.max(first, Math.ceil(page.top / 4)))
+  let at = first
+  while (at < fresh && data[at] === 0) data[at++] = fourOnes
+  if (at < fresh) return at
+  data.fill(fourOnes, fresh, limit)
+  return Math.max(fresh, limit)
 }
 
 function countAt(page: Page, index: number): number {

@@ -7,6 +7,7 @@
  */
 import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core'
 import { discardRange } from './discard.ts'
+import { announce } from './events.ts'
 import { entrySize, maxL1TableSize } from './layout.ts'
 import { Structure } from './overlap.ts'
 import { preallocate } from './preallocate.ts'
@@ -137,7 +138,7 @@ export async function growL1(state: Qcow2State, entries: number): Promise<void> 
   const { store, allocator, geometry, file, overlap, header } = state
   if (entries <= store.l1.entries) return
   if (entries > maxL1TableSize / entrySize) throw new BlockError('EFBIG', 'the L1 table would exceed its largest size')
-  await announce(state, 'l1_grow.alloc_table')
+  await announce(file, 'l1_grow.alloc_table')
   const clusters = Math.ceil((entries * entrySize) / geometry.clusterSize)
   const offset = await allocator.allocate(clusters)
   const old = store.l1
@@ -147,10 +148,10 @@ export async function growL1(state: Qcow2State, entries: number): Promise<void> 
     await state.commitMetadata()
     const data = new Uint8Array(entries * entrySize)
     data.set(old.data)
-    await announce(state, 'l1_grow.write_table')
+    await announce(file, 'l1_grow.write_table')
     await file.write(offset, data)
     await store.flushFile()
-    await announce(state, 'l1_grow.activate_table')
+    await announce(file, 'l1_grow.activate_table')
     await header.setL1(offset, entries)
     store.replaceL1(new RootTable(offset, data))
   } catch (error) {
@@ -158,11 +159,6 @@ export async function growL1(state: Qcow2State, entries: number): Promise<void> 
     throw error
   }
   if (old.entries > 0) state.frees.add(old.offset, old.entries * entrySize, 'other')
-}
-
-async function announce(state: Qcow2State, event: string): Promise<void> {
-  const held = state.file.debugEvent(event)
-  if (held !== undefined) await held
 }
 
 /** Makes the whole disk unallocated, and gives up all its clusters and L2 tables. Runs drained. */

@@ -22,6 +22,7 @@ import {
 
 /** One entry of the snapshot table. */
 export interface SnapshotRecord {
+  /** Not exact where it is absurd, above 2^53. */
   readonly l1Offset: number
   readonly l1Entries: number
   readonly id: string
@@ -139,7 +140,7 @@ function parseEntry(head: Uint8Array, extra: Uint8Array, names: Uint8Array): Sna
   const idBytes = names.slice(0, idSize)
   const nameBytes = names.slice(idSize)
   return {
-    l1Offset: readU64(view, SnapshotField.l1TableOffset),
+    l1Offset: Number(view.getBigUint64(SnapshotField.l1TableOffset)),
     l1Entries: view.getUint32(SnapshotField.l1Size),
     id: decodeText(idBytes),
     name: decodeText(nameBytes),

@@ -36,7 +36,8 @@ export interface StateParts {
   readonly file: ChildHandle
   readonly header: Header
   readonly l1: RootTable
-  readonly refcountTable: RootTable
+  /** Left out: it is read when it is needed. */
+  readonly refcountTable?: RootTable
   readonly options: RuntimeOptions
   readonly host: CorruptionHost
   readonly zlib: Zlib
@@ -105,11 +106,16 @@ export class Qcow2State {
       guard: (offset, length) => this.overlap.check(Structure.activeL2, offset, length),
     })
     const blocks = new TableCache(file, geometry.clusterSize, options.refcountBlocks, {
-      loadEvent: 'refblock_load',
       updateEvent: 'refblock_update_part',
       guard: (offset, length) => this.overlap.check(Structure.refcountBlock, offset, length),
     })
-    this.store = new MetadataStore(file, this.header, this.overlap, { l2, blocks }, parts)
+    this.store = new MetadataStore(
+      file,
+      this.header,
+      this.overlap,
+      { l2, blocks },
+      { l1: parts.l1, refcountTable: parts.refcountTable },
+    )
     this.refcounts = new Refcounts(geometry, this.store, this.corruption)
     this.allocator = new Allocator({
       file,

@@ -57,6 +57,6 @@ peer('qemu-img', { describe, it }).describe('measure', () => {
   })
 
   it('refuses a disk that is too large for its clusters', async () => {
-    await expect(measure(2 ** 40, { clusterSize: 512 })).rejects.toMatchObject({ code: 'EINVAL' })
+    await expect(measure(2 ** 40, { clusterSize: 512 })).rejects.toMatchObject({ code: 'EFBIG' })
   })
 })

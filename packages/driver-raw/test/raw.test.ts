@@ -1,6 +1,7 @@
 import { Graph } from '@diskgraph/core'
-import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
+import { MemoryStorage, memory, memoryDriver } from '@diskgraph/driver-memory'
 import { raw } from '@diskgraph/driver-raw'
+import { mustShowExample } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 function setup(size: number) {
@@ -25,6 +26,18 @@ async function bytes(
 }
 
 describe('raw', () => {
+  it('does what the README shows', async () => {
+    mustShowExample(import.meta.url)
+    await using graph = new Graph({ drivers: [memory, raw] })
+    const partition = await graph.add({
+      driver: 'raw',
+      offset: 1048576,
+      size: 4194304,
+      file: { driver: 'memory', size: 16777216 },
+    })
+    await partition.write(0, new Uint8Array(512))
+  })
+
   it('rounds the size up to whole sectors and reads the missing tail as zeroes', async () => {
     const { graph, file } = setup(1000)
     await using disk = await graph.add({ driver: 'raw', file })

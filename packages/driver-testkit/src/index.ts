@@ -10,6 +10,7 @@ export {
   shrinkDifference,
 } from './differential/differential.node.ts'
 export type { Step, StepKind } from './differential/steps.ts'
+export { mustShowExample } from './examples.node.ts'
 export { mutatedImage, serveMutations } from './mutation/child.node.ts'
 export {
   type MutationFinding,

@@ -6,6 +6,7 @@ import { addObject, type Secrets } from '../objects.ts'
 import { type CacheMode, cacheMode } from '../opening.ts'
 import { sizeArgument } from '../sizes.ts'
 import type { Terminal } from '../terminal.ts'
+import type { TargetRequest } from './new-target.ts'
 
 const grammar = {
   object: { long: 'object', argument: true },
@@ -105,6 +106,12 @@ export class ConvertRequest {
     if (mode === undefined) throw new CommandError(`Invalid source cache option: ${this.sourceCache}`)
     return mode
   }
+}
+
+/** The target that `request` asks for, of a size that its sources have. */
+export function targetOf(request: ConvertRequest, size: number): TargetRequest {
+  const { target: filename, targetFormat: format = 'raw', options, backingFile, backingFormat, compress } = request
+  return { format, filename, size, options, backingFile, backingFormat, compress, sources: request.sources.length }
 }
 
 /** Reads the words behind `convert`. Operands are split into sources and target, but not yet counted. */

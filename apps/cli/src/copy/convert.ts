@@ -7,12 +7,15 @@ import { openFailure, openImage } from '../opening.ts'
 import { type Progress, progressFor } from '../progress.ts'
 import { unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
-import { checkConvert, type ConvertRequest } from './convert-request.ts'
+import { checkConvert, type ConvertRequest, targetOf } from './convert-request.ts'
 import { copyDisks, type CopySettings, TargetError, workOf } from './copier.ts'
 import { copyFailure } from './copy-failure.ts'
 import { type NewTarget, planTarget } from './new-target.ts'
-import { loadSnapshot } from './snapshot-source.ts'
+import { loadSnapshot } from '../snapshot-source.ts'
 import { Source } from './source.ts'
+
+/** The name that stands for standard input and standard output. */
+const streamName = '-'
 
 /** Converts as `request` says. A target that was made here is gone again when this fails. */
 export async function convertImages(graph: Graph, request: ConvertRequest, terminal: Terminal): Promise<void> {
@@ -23,11 +26,36 @@ export async function convertImages(graph: Graph, request: ConvertRequest, termi
     return
   }
   if (request.sources.length === 0) throw new CommandError('Must specify image file name')
+  if (terminal.forPeople && (request.sources.includes(streamName) || request.target === streamName)) {
+    return convertStreams(graph, request, terminal)
+  }
   const progress = progressFor(terminal, 'convert', request.progress && !request.quiet)
   try {
     await convertWith(progress, graph, request, terminal)
   } finally {
     progress.end()
+  }
+}
+
+/** Standard input as a source, or standard output as the target. */
+async function convertStreams(graph: Graph, request: ConvertRequest, terminal: Terminal): Promise<void> {
+  const { convertFromPipe, standardInputFile, throughTemporaryFile, writeRaw } = await import('./convert-streams.ts')
+  if (request.sources.includes(streamName)) {
+    const file = standardInputFile()
+    if (file === undefined) return convertFromPipe(graph, request, terminal)
+    request.sources = request.sources.map((name) => (name === streamName ? file : name))
+  }
+  if (request.target !== streamName) return convertImages(graph, request, terminal)
+  if ((request.targetFormat ?? 'raw') !== 'raw') {
+    return throughTemporaryFile(terminal, async (filename) => {
+      request.target = filename
+      await convertImages(graph, request, terminal)
+    })
+  }
+  try {
+    await writeRaw(await openSources(graph, request, terminal), request, terminal)
+  } catch (error) {
+    throw copyFailure(error, terminal.signal)
   }
 }
 
@@ -39,7 +67,7 @@ async function convertWith(
 ): Promise<void> {
   const sources = await openSources(graph, request, terminal)
   const size = sources.reduce((sum, disk) => sum + disk.size, 0)
-  const planned = request.skipCreation ? undefined : await planConversion(graph, request, sources, size)
+  const planned = request.skipCreation ? undefined : await planTarget(graph, targetOf(request, size))
   await checkBitmaps(request, sources)
   const { targetMode } = request
   await planned?.make(graph, terminal)
@@ -88,17 +116,6 @@ async function unshared(graph: Graph, disk: Disk, filename: string): Promise<Dis
   } finally {
     await disk.close()
   }
-}
-
-function planConversion(
-  graph: Graph,
-  request: ConvertRequest,
-  sources: readonly Disk[],
-  size: number,
-): Promise<NewTarget> {
-  const { target: filename, options, backingFile, backingFormat, compress, targetFormat: format = 'raw' } = request
-  const wanted = { format, filename, size, options, backingFile, backingFormat, compress, sources: sources.length }
-  return planTarget(graph, wanted)
 }
 
 /** Persistent bitmaps are not copied; where there are none, there is nothing to refuse. */

@@ -85,11 +85,12 @@ async function commitOverlay(graph: Graph, overlay: Disk, request: Request, term
       await graph.drained(base, () => base.truncate(overlay.size, { zero: true }, signal))
     }
     writer = await graph.attach(base, { permissions: Permission.ConsistentRead | Permission.WriteUnchanged })
+    const { clusterSize = 1 } = await writer.info()
     const settings = {
       source: new Source([overlay], { baseOf: () => base, signal }),
       target: unchangedWrites(writer),
-      clusterSize: 1,
-      zeroUnit: Math.max(4096, (await writer.info()).clusterSize ?? 0),
+      clusterSize,
+      zeroUnit: Math.max(4096, clusterSize),
       targetIsZero: false,
       lanes: 8,
       ...(request.rate > 0 ? { rate: request.rate } : {}),

@@ -18,6 +18,7 @@ export type GuestKind =
   | 'flush'
   | 'snapshot'
   | 'unsnapshot'
+  | 'revert'
   | 'grow'
 
 /** What is done before the crash. */
@@ -58,6 +59,7 @@ const defaultWeights: Readonly<Record<GuestKind, number>> = {
   flush: 2,
   snapshot: 0,
   unsnapshot: 0,
+  revert: 0,
   grow: 0,
 }
 
@@ -105,7 +107,7 @@ function putBase(shelf: Shelf, initial: Int32Array): void {
 }
 
 /** Operations that run while no other does. */
-const alone: ReadonlySet<GuestKind> = new Set(['snapshot', 'unsnapshot', 'grow'])
+const alone: ReadonlySet<GuestKind> = new Set(['snapshot', 'unsnapshot', 'revert', 'grow'])
 
 type Step = { readonly kind: GuestKind; readonly first: number; readonly count: number }
 
@@ -118,7 +120,9 @@ class Guest {
   #sectors: number
   readonly #cluster: number
   #operation = 1
-  #snapshots = 0
+  #named = 0
+  /** The content of the disk when each snapshot was taken. */
+  readonly #snapshots = new Map<string, Int32Array>()
 
   constructor(disk: Disk, recording: Recording, log: GuestLog, workload: Workload, random: Random) {
     this.#disk = disk
@@ -169,8 +173,8 @@ class Guest {
 
   async #perform({ kind, first, count }: Step): Promise<void> {
     if (kind === 'flush') return this.#asFlush(() => this.#disk.flush())
-    if (kind === 'snapshot' || kind === 'unsnapshot') return this.#changeSnapshots(kind)
     if (kind === 'grow') return this.#grow()
+    if (alone.has(kind)) return this.#changeSnapshots(kind)
     const start = this.#recording.tick()
     const offset = first * sectorSize
     const length = count * sectorSize
@@ -223,11 +227,23 @@ class Guest {
     this.#sectors = size / sectorSize
   }
 
-  async #changeSnapshots(kind: 'snapshot' | 'unsnapshot'): Promise<void> {
+  async #changeSnapshots(kind: GuestKind): Promise<void> {
     if (this.#disk.node.image.snapshots === undefined) return
     const { snapshots } = this.#disk
     const known = snapshots.list()
-    if (kind === 'unsnapshot' && known.length > 0) await snapshots.delete(this.#random.pick(known).id)
-    else if (kind === 'snapshot' && known.length < 3) await snapshots.create({ name: `s${++this.#snapshots}` })
+    if (kind === 'snapshot' && known.length < 3) {
+      const ids = new Int32Array(this.#sectors)
+      await this.#learn(0, ids)
+      this.#snapshots.set((await snapshots.create({ name: `s${++this.#named}` })).id, ids)
+    } else if (kind !== 'snapshot' && known.length > 0) {
+      const { id } = this.#random.pick(known)
+      const start = this.#recording.tick()
+      if (kind === 'unsnapshot') await snapshots.delete(id)
+      else {
+        await snapshots.apply(id)
+        const ids = this.#snapshots.get(id) as Int32Array
+        this.log.changes.push({ first: 0, ids, start, end: this.#recording.tick() })
+      }
+    }
   }
 }

@@ -1,0 +1,116 @@
+/**
+ * qcow2 over failing storage: at every event that the format raises, its next request fails once or from then on.
+ * Whatever the guest is told, what was flushed before stays, and the image has leaks at worst.
+ */
+import { stat } from 'node:fs/promises'
+import { Flag, Graph } from '@diskgraph/core'
+import { type BlkdebugEvent, blkdebug, type InjectErrorOptions } from '@diskgraph/driver-blkdebug'
+import { file } from '@diskgraph/driver-file'
+import { qcow2 } from '@diskgraph/driver-qcow2'
+import { raw } from '@diskgraph/driver-raw'
+import { mustBeAll, peer, runTool, TempFolder } from '@diskgraph/driver-testkit'
+import { describe, expect, it } from 'vitest'
+
+const cluster = 512
+const size = 2 ** 20
+const drivers = [file, qcow2, raw, blkdebug]
+const qemu = peer('qemu-img', { describe, it })
+
+/** Makes an image with some data, and a base below it, in the folder; small clusters, so that all tables grow. */
+async function makeImage(folder: TempFolder): Promise<string> {
+  const filename = folder.file('image')
+  await using graph = new Graph({ drivers })
+  const storage = { driver: 'file', filename } as const
+  await graph.create({ driver: 'qcow2', file: storage, size, clusterSize: cluster, refcountBits: 64 })
+  const disk = await graph.add({ driver: 'qcow2', file: storage })
+  await disk.write(0, new Uint8Array(20 * cluster).fill(1))
+  await disk.snapshots.create({ name: 'first' })
+  return filename
+}
+
+/** What a guest does: new clusters, shared ones, zeroes, compressed data, discards, a flush between. Errors are its answer. */
+async function work(filename: string, rules: InjectErrorOptions[]): Promise<string[]> {
+  const errors: string[] = []
+  const graph = new Graph({ drivers })
+  const note = (error: { code: string }): unknown => errors.push(error.code)
+  const image = { driver: 'file', filename } as const
+  const disk = await graph
+    .add({ driver: 'qcow2', discard: 'unmap', file: { driver: 'blkdebug', image, injectError: rules } })
+    .catch(note)
+  if (typeof disk === 'object' && disk !== null && 'write' in disk) {
+    const guest = disk as Awaited<ReturnType<typeof graph.add>>
+    await guest.write(100, new Uint8Array(1000).fill(2)).catch(note)
+    await guest.write(40_000, new Uint8Array(30_000).fill(2)).catch(note)
+    await guest.flush().catch(note)
+    await guest.writeZeroes(4 * cluster, 3 * cluster, Flag.MayUnmap).catch(note)
+    await guest.write(200 * cluster, new Uint8Array(cluster).fill(2), Flag.Compressed).catch(note)
+    await guest.discard(8 * cluster, 4 * cluster).catch(note)
+    await guest.read(0, new Uint8Array(size)).catch(note)
+    await guest.write(900_000, new Uint8Array(50_000).fill(2)).catch(note)
+    await guest.flush().catch(note)
+  }
+  await graph.close().catch(note)
+  return errors
+}
+
+const events: BlkdebugEvent[] = [
+  'l1_update',
+  'l2_load',
+  'l2_update',
+  'l2_update_compressed',
+  'l2_alloc_cow_read',
+  'l2_alloc_write',
+  'read_aio',
+  'read_compressed',
+  'write_aio',
+  'write_compressed',
+  'cow_read',
+  'cow_write',
+  'refblock_load',
+  'refblock_update_part',
+  'refblock_alloc',
+  'refblock_alloc_hookup',
+  'refblock_alloc_write',
+  'cluster_alloc',
+  'cluster_alloc_bytes',
+  'cluster_free',
+  'flush_to_os',
+  'flush_to_disk',
+  'pwritev',
+  'pwritev_done',
+]
+
+qemu.describe('qcow2 whose storage fails', () => {
+  for (const event of events) {
+    it(`at ${event} keeps what was flushed, and leaks at worst`, async () => {
+      for (const errno of ['EIO', 'ENOSPC'] as const) {
+        for (const once of [true, false]) {
+          await using folder = await TempFolder.make()
+          const filename = await makeImage(folder)
+          const errors = await work(filename, [{ event, errno, once, immediately: once }])
+          expect(
+            errors.every((code) => code === errno || code === 'EIO'),
+            `${errors}`,
+          ).toBe(true)
+          console.log(event, errno, once, errors.length)
+          await judge(filename, `${event} ${errno} ${once ? 'once' : 'for good'}, errors ${errors}`)
+        }
+      }
+    })
+  }
+})
+
+async function judge(filename: string, what: string): Promise<void> {
+  await using graph = new Graph({ drivers, onWarning: () => undefined })
+  const disk = await graph.add({ driver: 'qcow2', file: { driver: 'file', filename } })
+  const { corruptions, checkErrors } = await disk.check({ repair: 'none' })
+  expect({ corruptions, checkErrors }, what).toEqual({ corruptions: 0, checkErrors: 0 })
+  await disk.snapshots.apply('first')
+  const buf = new Uint8Array(20 * cluster)
+  await disk.read(0, buf)
+  mustBeAll(buf, 1, what)
+  await disk.close()
+  const { status, stdout } = await runTool('qemu-img', ['check', '-f', 'qcow2', filename])
+  expect([0, 3], `${what}\n${stdout}`).toContain(status)
+  expect((await stat(filename)).size).toBeLessThan(4 * size)
+}

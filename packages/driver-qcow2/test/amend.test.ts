@@ -1,0 +1,204 @@
+import { copyFileSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { type BlockError, type Disk, type ErrorCode, Graph } from '@diskgraph/core'
+import { qcow2 } from '@diskgraph/driver-qcow2'
+import { Faults, PagedFile, peer, Shelf, storeFile } from '@diskgraph/driver-testkit'
+import { describe, expect, it } from 'vitest'
+import { Folder, newGraph, open, qemuCheck, run } from './images.ts'
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+interface Case {
+  readonly name: string
+  /** For qemu-img create. */
+  readonly create?: string
+  readonly snapshot?: boolean
+  readonly backing?: boolean
+  readonly writes?: readonly string[]
+  readonly amend: Readonly<Record<string, string | number | boolean>>
+}
+
+const cases: readonly Case[] = [
+  { name: 'down to version 2', amend: { compat: '0.10' } },
+  { name: 'down with 8-bit refcounts', create: 'refcount_bits=8', amend: { compat: '0.10' } },
+  { name: 'down, and 16-bit refcounts', create: 'refcount_bits=8', amend: { compat: '0.10', refcountBits: 16 } },
+  { name: 'up to version 3', create: 'compat=0.10', amend: { compat: '1.1' } },
+  { name: '8-bit refcounts in version 2', create: 'compat=0.10', amend: { refcountBits: 8 } },
+  { name: 'up, and 8-bit refcounts', create: 'compat=0.10', amend: { refcountBits: 8, compat: '1.1' } },
+  { name: 'lazy refcounts in version 2', create: 'compat=0.10', amend: { lazyRefcounts: true } },
+  { name: 'up, and lazy refcounts', create: 'compat=0.10', amend: { lazyRefcounts: true, compat: '1.1' } },
+  { name: 'down without lazy refcounts', create: 'lazy_refcounts=on', amend: { compat: '0.10' } },
+  { name: 'no lazy refcounts', create: 'lazy_refcounts=on', amend: { lazyRefcounts: false } },
+  { name: '3-bit refcounts', amend: { refcountBits: 3 } },
+  { name: '128-bit refcounts', amend: { refcountBits: 128 } },
+  { name: '1-bit refcounts', amend: { refcountBits: 1 } },
+  { name: '1-bit refcounts with a snapshot', snapshot: true, amend: { refcountBits: 1 } },
+  { name: '64-bit refcounts with a snapshot', snapshot: true, amend: { refcountBits: 64 } },
+  { name: '2-bit refcounts with tiny clusters', create: 'cluster_size=512', snapshot: true, amend: { refcountBits: 2 } },
+  { name: '64-bit refcounts with tiny clusters', create: 'cluster_size=512,refcount_bits=1', amend: { refcountBits: 64 } },
+  { name: 'a larger disk', amend: { size: 2 * MiB } },
+  { name: 'a smaller disk', amend: { size: 512 * KiB } },
+  { name: 'a disk of 1000 bytes', amend: { size: 1000 } },
+  { name: 'another backing file', amend: { backingFile: 'foo', backingFmt: 'raw' } },
+  { name: 'another backing format', amend: { backingFmt: 'raw' } },
+  { name: 'another size in version 2 with a snapshot', create: 'compat=0.10', snapshot: true, amend: { size: 2 * MiB } },
+  { name: 'many things', amend: { refcountBits: 1, size: 2 * MiB, lazyRefcounts: true } },
+  { name: 'down with zero clusters', writes: ['write -z 0 256k', 'write -z 512k 64k'], amend: { compat: '0.10' } },
+  { name: 'down with zero clusters over a backing file', backing: true, writes: ['write -z 64k 64k', 'write -P 3 512k 64k'], amend: { compat: '0.10' } },
+  { name: 'down with zero clusters that snapshots share', backing: true, snapshot: true, writes: ['write -z 64k 128k'], amend: { compat: '0.10' } },
+]
+
+/** Makes the image of a case with the real tools. */
+function prepare(folder: Folder, name: string, { create, snapshot, backing, writes = [] }: Case): void {
+  const options = create === undefined ? [] : ['-o', create]
+  if (backing === true) {
+    run('qemu-img', 'create', '-q', '-f', 'raw', folder.file('base'), '1M')
+    run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 1M', folder.file('base'))
+    options.push('-b', folder.file('base'), '-F', 'raw')
+  }
+  run('qemu-img', 'create', '-q', '-f', 'qcow2', ...options, name, '1M')
+  run('qemu-io', '-f', 'qcow2', '-c', 'write -P 1 0 200k', ...writes.flatMap((write) => ['-c', write]), name)
+  if (snapshot === true) run('qemu-img', 'snapshot', '-c', 'one', name)
+  if (snapshot === true) run('qemu-io', '-f', 'qcow2', '-c', 'write -P 2 700k 100k', name)
+}
+
+function raw(folder: Folder, name: string, ...options: string[]): Buffer {
+  run('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', ...options, name, folder.file('raw'))
+  return readFileSync(folder.file('raw'))
+}
+
+function specific(name: string): Record<string, unknown> {
+  const info = JSON.parse(run('qemu-img', 'info', '-f', 'qcow2', '--output=json', name))
+  return { ...info['format-specific'].data, size: info['virtual-size'], snapshots: (info.snapshots ?? []).length }
+}
+
+async function amend(name: string, options: Case['amend']): Promise<string> {
+  await using graph = newGraph()
+  const disk = await open(graph, name)
+  try {
+    await disk.amend({ options })
+    return ''
+  } catch (error) {
+    const { message, hint } = error as BlockError
+    return hint === undefined ? message : `${message}\n${hint}`
+  } finally {
+    await disk.close()
+  }
+}
+
+peer('qemu-img', { describe, it }).describe('amend', () => {
+  for (const one of cases) {
+    it(`does what qemu-img does: ${one.name}`, async () => {
+      using folder = new Folder()
+      const [ours, theirs] = [folder.file('ours'), folder.file('theirs')]
+      prepare(folder, ours, one)
+      copyFileSync(ours, theirs)
+      const list = Object.entries(one.amend).map(([key, value]) => {
+        const option = key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
+        return `${option}=${value === true ? 'on' : value === false ? 'off' : value}`
+      })
+      const peerRun = spawnSync('qemu-img', ['amend', '-f', 'qcow2', '-o', list.join(','), theirs], { encoding: 'utf8' })
+      expect(await amend(ours, one.amend)).toBe(peerRun.stderr.replace(/^qemu-img: /, '').trim())
+      expect(specific(ours)).toEqual(specific(theirs))
+      expect(qemuCheck(ours)).toMatchObject({ code: 0 })
+      expect(Buffer.compare(raw(folder, ours), raw(folder, theirs))).toBe(0)
+      if (one.snapshot === true) {
+        expect(Buffer.compare(raw(folder, ours, '-l', 'one'), raw(folder, theirs, '-l', 'one'))).toBe(0)
+      }
+    })
+  }
+
+  it('an amended image goes on working', async () => {
+    using folder = new Folder()
+    const name = folder.file('a')
+    prepare(folder, name, { name: '', snapshot: true, amend: {} })
+    await using graph = newGraph()
+    const disk = await open(graph, name)
+    for (const refcountBits of [64, 8, 16, 4, 32]) {
+      await disk.amend({ options: { refcountBits } })
+      await disk.write(refcountBits * KiB, new Uint8Array(300 * KiB).fill(refcountBits))
+      await disk.snapshots.create({ name: `with ${refcountBits}` })
+      await disk.snapshots.delete('1')
+      await disk.snapshots.create({ name: 'again', id: '1' })
+      await disk.flush()
+      if (refcountBits === 8) await disk.snapshots.delete('with 64')
+      expect((await disk.check({ repair: 'none' })).corruptions).toBe(0)
+    }
+    await disk.close()
+    expect(qemuCheck(name)).toMatchObject({ code: 0 })
+  })
+})
+
+/** Runs `work` on copies of an image while its n-th call to the storage fails, for every n, and examines each. */
+async function sweep(
+  image: PagedFile,
+  work: (disk: Disk) => Promise<unknown>,
+  examine: (file: PagedFile, failed: boolean) => Promise<void>,
+): Promise<number> {
+  let runs = 0
+  for (const code of ['EIO', 'ENOSPC'] as ErrorCode[]) {
+    for (let nth = 1; ; nth++) {
+      const shelf = new Shelf()
+      shelf.put('image', image.clone())
+      const faults = new Faults()
+      const graph = new Graph({ drivers: [qcow2, shelf.driver, faults.driver], onWarning: () => {} })
+      const file = { driver: 'testkit-fault', file: { driver: 'testkit-file', name: 'image' } }
+      const disk = await graph.addUnchecked({ driver: 'qcow2', file })
+      faults.arm({ nth, code })
+      const failure = await work(disk).then(() => undefined, (error: unknown) => error)
+      faults.disarm()
+      await graph.close().catch(() => undefined)
+      await examine(shelf.file('image'), failure !== undefined)
+      if (faults.hits.length === 0) break
+      runs++
+    }
+  }
+  return runs
+}
+
+peer('qemu-img', { describe, it }).describe('a failing storage in the middle of', () => {
+  for (const [name, options] of Object.entries({
+    'a change of the refcount width': { refcountBits: 64 },
+    'an upgrade': { compat: '1.1', lazyRefcounts: true },
+    'a downgrade': { compat: '0.10' },
+  })) {
+    it(`${name} leaves the image with leaks at worst`, async () => {
+      using folder = new Folder()
+      const path = folder.file('a')
+      const create = name === 'an upgrade' ? 'compat=0.10' : 'cluster_size=4k'
+      const writes = name === 'a downgrade' ? ['write -z 64k 64k'] : []
+      prepare(folder, path, { name: '', create, snapshot: true, writes, amend: {} })
+      const content = raw(folder, path)
+      const image = PagedFile.from(readFileSync(path))
+      const runs = await sweep(
+        image,
+        (disk) => disk.amend({ options }),
+        async (file) => {
+          storeFile(path, file)
+          expect([0, 3]).toContain(qemuCheck(path).code)
+          expect(Buffer.compare(raw(folder, path), content)).toBe(0)
+        },
+      )
+      expect(runs).toBeGreaterThan(5)
+    })
+  }
+
+  it('applying a snapshot leaves the disk as it was or as it was saved', async () => {
+    using folder = new Folder()
+    const path = folder.file('a')
+    prepare(folder, path, { name: '', snapshot: true, amend: {} })
+    const [before, after] = [raw(folder, path), raw(folder, path, '-l', 'one')]
+    const image = PagedFile.from(readFileSync(path))
+    await sweep(
+      image,
+      (disk) => disk.snapshots.apply('one'),
+      async (file, failed) => {
+        storeFile(path, file)
+        expect([0, 3]).toContain(qemuCheck(path).code)
+        const content = raw(folder, path)
+        expect(Buffer.compare(content, after) === 0 || (failed && Buffer.compare(content, before) === 0)).toBe(true)
+      },
+    )
+  })
+})
