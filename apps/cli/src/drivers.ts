@@ -61,6 +61,11 @@ export const drivers: readonly LazyDriver[] = [
     prefixes: ['blkdebug'],
     load: async () => (await import('@diskgraph/driver-blkdebug')).blkdebug,
   },
+  {
+    name: 'quorum',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-quorum')).quorum,
+  },
 ]
 
 /** `QFI\xfb` and a version of 2 or more (qcow2 specification, header). */

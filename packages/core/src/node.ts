@@ -204,7 +204,10 @@ export class Node {
     return (await this.image.info?.()) ?? {}
   }
 
-  /** Calls `notifier` before every change from now on; the result takes it away again. */
+  /**
+   * Calls `notifier` before every change from now on; the result takes it away again. Call it in a drained section:
+   * requests that are in flight do not know of it.
+   */
   addWriteNotifier(notifier: WriteNotifier): () => void {
     this.writeNotifiers.push(notifier)
     this.updatePaths()
@@ -214,7 +217,10 @@ export class Node {
     }
   }
 
-  /** Starts to record which ranges change. `granularity` in bytes, a power of two. */
+  /**
+   * Starts to record which ranges change. `granularity` in bytes, a power of two. Call it in a drained section:
+   * requests that are in flight are not recorded.
+   */
   addDirtyBitmap(granularity = 65536, name?: string): DirtyBitmap {
     const bitmap = new DirtyBitmap(this.size, granularity, name)
     this.dirtyBitmaps.push(bitmap)

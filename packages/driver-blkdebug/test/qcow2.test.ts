@@ -58,7 +58,7 @@ const events: BlkdebugEvent[] = [
   'l2_load',
   'l2_update',
   'l2_update_compressed',
-  'l2_alloc_cow_read',
+  'cluster_alloc_space',
   'l2_alloc_write',
   'read_aio',
   'read_compressed',
@@ -92,7 +92,6 @@ qemu.describe('qcow2 whose storage fails', () => {
             errors.every((code) => code === errno || code === 'EIO'),
             `${errors}`,
           ).toBe(true)
-          console.log(event, errno, once, errors.length)
           await judge(filename, `${event} ${errno} ${once ? 'once' : 'for good'}, errors ${errors}`)
         }
       }

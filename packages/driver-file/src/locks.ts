@@ -69,10 +69,16 @@ export class ImageLocks implements PermissionHooks {
   moveTo(fd: number): void {
     const used = this.#lockedUsed
     const unshared = this.#lockedUnshared
+    const old = this.#fd
     this.#fd = fd
     this.#lockedUsed = 0
     this.#lockedUnshared = 0
     this.#lock(used, unshared)
+    // The old descriptor is closed later; its locks must not stand against the new one's until then.
+    for (const [bit, index] of permissions) {
+      if ((used & bit) !== 0) this.#posix.unlockRange(old, usedBase + index, 1)
+      if ((unshared & bit) !== 0) this.#posix.unlockRange(old, unsharedBase + index, 1)
+    }
   }
 
   #lock(used: number, unshared: number): void {

@@ -84,13 +84,14 @@ const newFilename: OptionSchemas = {
 export const fileCreateSchemas: OptionSchemas = {
   ...newFilename,
   size: { type: 'integer', size: true, required: true, minimum: 0, description: 'Virtual disk size' },
+  nocow: { type: 'boolean', default: false, quiet: true, description: 'Turn off copy-on-write (valid only on btrfs)' },
   preallocation: {
     type: 'enum',
     values: ['off', 'falloc', 'full'],
     default: 'off',
+    quiet: true,
     description: 'Preallocation mode (allowed values: off, falloc, full)',
   },
-  nocow: { type: 'boolean', default: false, description: 'Turn off copy-on-write (valid only on btrfs)' },
   extentSizeHint: {
     type: 'integer',
     size: true,

@@ -1,29 +1,24 @@
 /**
- * A small seeded generator of pseudo-random numbers (xorshift with a multiplied output, 32 bits of state per half):
- * the same seed gives the same sequence everywhere.
+ * A small seeded generator of pseudo-random numbers: the same seed gives the same sequence everywhere. A counter that
+ * steps by an odd constant goes through all 2^32 values, and a mixing function that also takes the stream's number
+ * spreads them: every seed has a stream of its own, and a stream repeats itself after 2^32 words.
  */
 export class Random {
   readonly seed: number
-  #a: number
-  #b: number
+  #counter: number
+  readonly #stream: number
 
   constructor(seed: number) {
     this.seed = seed
-    this.#a = (seed ^ 0x9e3779b9) >>> 0 || 1
-    this.#b = (Math.floor(seed / 2 ** 32) ^ 0x85ebca6b) >>> 0 || 1
-    for (let i = 0; i < 8; i++) this.word()
+    const low = mix(seed >>> 0)
+    this.#counter = low
+    this.#stream = mix((Math.floor(seed / 2 ** 32) ^ low ^ 0x85ebca6b) >>> 0)
   }
 
   /** 32 random bits as a number from 0. */
   word(): number {
-    let t = this.#a
-    const s = this.#b
-    this.#a = s
-    t ^= t << 23
-    t ^= t >>> 17
-    t ^= s ^ (s >>> 26)
-    this.#b = t >>> 0
-    return Math.imul(this.#b + s, 0x9e3779b1) >>> 0
+    this.#counter = (this.#counter + 0x9e3779b9) >>> 0
+    return mix((mix((this.#counter ^ this.#stream) >>> 0) ^ this.#stream) >>> 0)
   }
 
   /** A number from 0 to 1, without 1. */
@@ -78,4 +73,11 @@ export class Random {
 /** A seed for a run that was not given one. */
 export function randomSeed(): number {
   return Math.floor(Math.random() * 2 ** 31)
+}
+
+/** Spreads 32 bits over 32 bits, one to one. */
+function mix(word: number): number {
+  const once = Math.imul(word ^ (word >>> 16), 0x85ebca6b)
+  const twice = Math.imul(once ^ (once >>> 13), 0xc2b2ae35)
+  return (twice ^ (twice >>> 16)) >>> 0
 }

@@ -24,7 +24,7 @@ async function run(mistake: Mistake, cases: number) {
     seed: 3,
     cases,
     casesPerChild: 200,
-    silence: 700,
+    silence: 1500,
   })
 }
 

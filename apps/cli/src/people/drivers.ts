@@ -75,13 +75,15 @@ async function protocolAbilities(graph: Graph, driver: DriverDescriptor): Promis
   }
 }
 
-/** The options of a filter over `child`. */
+/** The options of a filter over `child`, with the least that it requires besides. */
 function childOf(driver: DriverDescriptor, child: Record<string, unknown>): Record<string, unknown> {
-  for (const [name, { type }] of Object.entries(driver.options)) {
-    if (type === 'child') return { [name]: child }
-    if (type === 'children') return { [name]: [child] }
+  const options: Record<string, unknown> = {}
+  for (const [name, schema] of Object.entries(driver.options)) {
+    if (schema.type === 'child' && schema.role !== 'cow') options[name] = child
+    else if (schema.type === 'children') options[name] = [child]
+    else if (schema.type === 'integer' && schema.required) options[name] = schema.minimum ?? 1
   }
-  return {}
+  return options
 }
 
 function abilitiesOf(image: OpenImage): string[] {

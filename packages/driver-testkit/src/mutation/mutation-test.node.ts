@@ -27,7 +27,7 @@ export interface MutationTestSettings {
   readonly casesPerChild?: number
   /** Children at once. Default 2. */
   readonly children?: number
-  /** Milliseconds after which a child without a sign of life is ended. Default 15000. */
+  /** Milliseconds after which a child without a sign of life is ended. Default 30000. */
   readonly silence?: number
   readonly onProgress?: (done: number) => void
 }
@@ -54,6 +54,12 @@ export interface MutationReport {
   readonly findings: MutationFinding[]
 }
 
+/** Milliseconds in which a child begins, on a machine that has much else to do. */
+const timeToStart = 120_000
+
+/** Findings after which the rest is left out. */
+const enough = 50
+
 /** Runs a mutation test; see the top of the file. */
 export async function mutationTest(settings: MutationTestSettings): Promise<MutationReport> {
   const report: MutationReport = {
@@ -75,7 +81,7 @@ export async function mutationTest(settings: MutationTestSettings): Promise<Muta
   const end = first + settings.cases
   let next = first
   const work = async (): Promise<void> => {
-    while (next < end) {
+    while (next < end && report.findings.length < enough) {
       const from = next
       next = Math.min(end, from + casesPerChild)
       await runOrder(settings, { seed: settings.seed, images, from, to: next }, report)
@@ -100,7 +106,7 @@ async function runOrder(settings: MutationTestSettings, order: MutationOrder, re
 function runChild(settings: MutationTestSettings, order: MutationOrder, report: MutationReport): Promise<number> {
   const execArgv = ['--max-old-space-size=512', ...(settings.execArgv ?? process.execArgv)]
   const child = fork(settings.child, [], { execArgv, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
-  const watch = new ChildWatch(child, order.from, report, settings.silence ?? 15_000)
+  const watch = new ChildWatch(child, order.from, report, settings.silence ?? 30_000)
   child.send(order)
   return watch.ended
 }
@@ -135,7 +141,7 @@ class ChildWatch {
     child.stderr?.on('data', (text: Buffer) => {
       this.#stderr = (this.#stderr + text.toString()).slice(-2000)
     })
-    this.#wind(20_000)
+    this.#wind(timeToStart)
   }
 
   #hear(message: MutationMessage): void {
