@@ -72,7 +72,7 @@ async function describe(
     ...(role === undefined ? {} : { role }),
     below: [],
   }
-  const children = [...disk.node.children.values()].filter(({ role: childRole }) => childRole !== 'storage')
+  const children = [...disk.node.children.values()].filter((edge) => !isPlainStorage(edge))
   for (const edge of children) branch.below.push(await describeChild(graph, edge, above, request))
   await disk.close()
   if (info.backingFilename === undefined) return branch
@@ -81,6 +81,11 @@ async function describe(
     await describeBacking(graph, info.filename, info.backingFilename, info.backingFormat, chain, request),
   )
   return branch
+}
+
+/** The file that an image lies in has the image's name already, and a backing file is followed by its name. */
+function isPlainStorage({ name, role, node }: Edge): boolean {
+  return role === 'cow' || (name === 'file' && node.driver.kind === 'protocol')
 }
 
 async function describeChild(
@@ -139,6 +144,8 @@ function isBroken({ problem, below }: Branch): boolean {
   return problem !== undefined || below.some(isBroken)
 }
 
+const longestName = 60
+
 /** Columns of indentation after which a deep chain goes straight down. */
 const deepestIndent = 36
 
@@ -156,11 +163,17 @@ function draw(top: Branch, style: Style): string {
   return table(rows, [2, 3])
 }
 
+/** A name that leaves room for the columns behind it. */
+function shortened(name: string): string {
+  if (name.startsWith('json:')) return 'json:{…}'
+  return visibleLine(name.length > longestName ? `${name.slice(0, 20)}…${name.slice(21 - longestName)}` : name)
+}
+
 function cells(branch: Branch, lead: string, style: Style): string[] {
   const { name, format = '', virtualSize, actualSize, snapshots = 0, role, problem } = branch
   const label = role === undefined || role === 'backing' ? '' : style.dim(`${role}: `)
   const first =
-    style.dim(lead) + label + (problem === undefined ? style.bold(visibleLine(name)) : style.red(visibleLine(name)))
+    style.dim(lead) + label + (problem === undefined ? style.bold(shortened(name)) : style.red(shortened(name)))
   if (problem !== undefined) return [first, style.dim(format), '', '', style.red(`✗ ${visibleLine(problem)}`)]
   const taken = snapshots === 0 ? '' : `${snapshots} ${snapshots === 1 ? 'snapshot' : 'snapshots'}`
   return [
