@@ -123,8 +123,7 @@ export async function differentialBar({ seed, peers }: Run, sequences: number): 
     sequences,
   })
   const reports: [string, DifferentialReport][] = [['raw', raws]]
-  const plain = variants.filter(({ backing }) => backing === undefined)
-  for (const [i, variant] of plain.entries()) {
+  for (const [i, variant] of variants.entries()) {
     const settings: DifferentialSettings = {
       driver: qcow2,
       format: 'qcow2',
@@ -133,8 +132,9 @@ export async function differentialBar({ seed, peers }: Run, sequences: number): 
       size: Math.min(variant.size, variant.cluster * 300),
       cluster: variant.cluster,
       weights: variant.steps,
+      ...(variant.backing === undefined ? {} : { backing: { option: variant.backing, createOptions: backingOf } }),
       seed: seed + i,
-      sequences: share(sequences, plain.length, i),
+      sequences: share(sequences, variants.length, i),
     }
     const report = await differentialTest(settings)
     reports.push([variant.name, report])
@@ -157,6 +157,8 @@ export async function differentialBar({ seed, peers }: Run, sequences: number): 
     ],
   }
 }
+
+const backingOf = (path: string): Record<string, unknown> => ({ backingFile: path, backingFmt: 'raw' })
 
 function differenceDetails(name: string, report: DifferentialReport): string[] {
   return report.differences.slice(0, 3).map(({ kind, text, sequenceSeed, steps }) => {

@@ -72,7 +72,7 @@ export const variants: readonly Variant[] = [
     qemuCreateOptions: 'cluster_size=16384',
     cluster: 16384,
     guest: { compressed: 1, grow: 0.2 },
-    steps: { compressed: 1 },
+    steps: { compressed: 1, truncate: 0.5, 'snapshot-create': 0.2, 'snapshot-apply': 0.1, 'snapshot-delete': 0.1 },
     backing: 'backing',
     size: 2 ** 21,
   },

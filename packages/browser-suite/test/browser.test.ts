@@ -79,7 +79,6 @@ async function runPage(executablePath: string): Promise<TestResult[]> {
     await server.close()
     await rm(profile, { recursive: true, force: true })
   }
-  console.log('SUM', results.reduce((a,r)=>a+(Number(r.duration)||0),0)/1000, performance.now())
   return results
 }
 

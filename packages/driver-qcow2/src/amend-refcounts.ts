@@ -52,7 +52,7 @@ export async function changeRefcountWidth(state: Qcow2State, order: number, prog
     state.store.replaceRefcountTable(table)
     state.allocator.reset()
   } catch (error) {
-    if (!state.corruption.broken) await claims.giveBack()
+    await claims.giveBack()
     throw error
   }
 }

@@ -85,12 +85,10 @@ export class HeaderStore {
    * Puts other tables in charge, all at once: one write, within the first sector, of everything that the header says
    * about tables, sizes and widths.
    */
-  async setTables(changes: Partial<Header>): Promise<void> {
+  setTables(changes: Partial<Header>): Promise<void> {
     const header = { ...this.current, ...changes }
     const end = header.version === 2 ? headerLengthV2 : HeaderField.headerLength
-    const bytes = serializeHeader(header).subarray(HeaderField.size, end)
-    await this.file.write(HeaderField.size, bytes)
-    this.current = header
+    return this.change(HeaderField.size, serializeHeader(header).subarray(HeaderField.size, end), changes)
   }
 
   /** Writes another virtual disk size. */

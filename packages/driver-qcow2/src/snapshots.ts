@@ -175,7 +175,7 @@ async function replaceTables(
   try {
     adopt = await switchTables(state, prepare, claims)
   } catch (error) {
-    if (!state.corruption.broken) await claims.giveBack()
+    await claims.giveBack()
     throw error
   }
   await adopt()

@@ -4,7 +4,6 @@
  * New tables are written to clusters that nothing points to; when all of them are safe, one write of the header puts
  * them in charge. A crash leaves either all old or all new tables in charge; what the others take is leaked at worst.
  */
-import { BlockError, errorCodeOf } from '@diskgraph/core'
 import type { Header } from './header.ts'
 import type { Qcow2State } from './state.ts'
 
@@ -38,26 +37,15 @@ export class Claims {
 
 /**
  * Makes everything written so far safe, then changes the header to `changes`, in one write. When that fails the old
- * header is put back; if not even that works, nobody knows which tables are in charge, and the image refuses all
- * further requests until it is opened again.
+ * header is put back, now or before the next change of metadata.
  */
 export async function switchHeader(state: Qcow2State, changes: Partial<Header>): Promise<void> {
   const { header, store } = state
   await store.flushFile()
-  const old = header.value
   try {
     await header.setTables(changes)
-    await store.flushFile()
   } catch (error) {
-    try {
-      await header.setTables(old)
-      await store.flushFile()
-    } catch {
-      state.corruption.broken = true
-      throw new BlockError(errorCodeOf(error), 'cannot write the qcow2 header: the image has to be opened again', {
-        cause: error,
-      })
-    }
+    await header.restore().catch(() => undefined)
     throw error
   }
 }

@@ -24,6 +24,13 @@ export interface DifferentialSettings {
   readonly size: number
   readonly cluster?: number
   readonly weights?: Readonly<Partial<Record<StepKind, number>>>
+  /** Gives both images the same raw backing file, three quarters as long as the disk. */
+  readonly backing?: {
+    /** The child option of the driver. */
+    readonly option: string
+    /** Create options that name the file at `path` as a raw backing file. */
+    createOptions(path: string): Definition
+  }
   readonly seed: number
   readonly sequences: number
   /** Steps per sequence. Default 30. */
@@ -127,12 +134,13 @@ class Sequence {
     this.#planned = steps
     this.#folder = folder
     this.#report = report
-    this.#ours = new OurSide(settings)
-    this.#theirs = new TheirSide(settings, folder.file('theirs'))
+    this.#ours = new OurSide(settings, folder.file('base'))
+    this.#theirs = new TheirSide(settings, folder.file('theirs'), folder.file('base'))
   }
 
   async run(): Promise<void> {
     try {
+      if (this.#settings.backing !== undefined) this.#putBase()
       await this.#ours.create()
       await this.#theirs.create()
       await this.#ours.open()
@@ -147,6 +155,16 @@ class Sequence {
       await this.#ours.close().catch(() => undefined)
       await this.#theirs.close()
     }
+  }
+
+  /** The same base for both sides: data with holes. */
+  #putBase(): void {
+    const { size } = this.#settings
+    const base = this.#ours.shelf.put('base')
+    const random = new Random(this.#seed + 1)
+    for (let i = 0; i < 12; i++) base.write(random.below(size / 2), random.bytes(random.between(1, size / 8)))
+    base.truncate(Math.floor((size * 3) / 4 / 512) * 512)
+    storeFile(this.#folder.file('base'), base)
   }
 
   async #runSteps(): Promise<boolean> {

@@ -18,26 +18,30 @@ const good: Outcome = { error: undefined }
 export class OurSide {
   readonly shelf = new Shelf()
   readonly #settings: DifferentialSettings
+  readonly #basePath: string
   #graph: Graph | undefined
   #disk: Disk | undefined
 
-  constructor(settings: DifferentialSettings) {
+  constructor(settings: DifferentialSettings, basePath: string) {
     this.#settings = settings
+    this.#basePath = basePath
   }
 
   async create(): Promise<void> {
-    const { driver, size, createOptions = {} } = this.#settings
+    const { driver, size, createOptions = {}, backing } = this.#settings
+    const reference = backing?.createOptions(this.#basePath)
     this.shelf.put('image')
     await using graph = this.#newGraph()
     const file = { driver: 'testkit-file', name: 'image' }
-    await graph.createUnchecked({ driver: driver.name, size, ...createOptions, file })
+    await graph.createUnchecked({ driver: driver.name, size, ...createOptions, ...reference, file })
   }
 
   async open(): Promise<Disk> {
-    const { driver, options = {} } = this.#settings
+    const { driver, options = {}, backing } = this.#settings
     this.#graph = this.#newGraph()
     const file = { driver: 'testkit-file', name: 'image' }
-    this.#disk = await this.#graph.addUnchecked({ driver: driver.name, discard: 'unmap', ...options, file })
+    const below = backing === undefined ? {} : { [backing.option]: { driver: 'testkit-file', name: 'base' } }
+    this.#disk = await this.#graph.addUnchecked({ driver: driver.name, discard: 'unmap', ...options, file, ...below })
     return this.#disk
   }
 
@@ -107,16 +111,19 @@ export class OurSide {
 export class TheirSide {
   readonly path: string
   readonly #settings: DifferentialSettings
+  readonly #basePath: string
   #io: QemuIo | undefined
 
-  constructor(settings: DifferentialSettings, path: string) {
+  constructor(settings: DifferentialSettings, path: string, basePath: string) {
     this.#settings = settings
     this.path = path
+    this.#basePath = basePath
   }
 
   async create(): Promise<void> {
-    const { format, size, qemuCreateOptions } = this.#settings
+    const { format, size, qemuCreateOptions, backing } = this.#settings
     const options = qemuCreateOptions === undefined ? [] : ['-o', qemuCreateOptions]
+    if (backing !== undefined) options.push('-b', this.#basePath, '-F', 'raw')
     const result = await runTool('qemu-img', ['create', '-q', '-f', format, ...options, this.path, String(size)])
     if (result.status !== 0) throw new Error(`qemu-img create: ${result.stderr}`)
   }
