@@ -69,12 +69,23 @@ function scalar(value: unknown): string {
   return typeof value === 'string' ? text(value) : JSON.stringify(value)
 }
 
-/** QEMU escapes all but printable ASCII. */
+const shortEscapes: Readonly<Record<string, string>> = {
+  '"': '\\"',
+  '\\': '\\\\',
+  '\b': '\\b',
+  '\f': '\\f',
+  '\n': '\\n',
+  '\r': '\\r',
+  '\t': '\\t',
+}
+
+/** QEMU escapes all but printable ASCII, with capital digits. */
 function text(value: string): string {
-  return JSON.stringify(value).replace(
-    /[^ -~]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`,
+  const escaped = value.replace(
+    /[^ !#-[\]-~]/g,
+    (char) => shortEscapes[char] ?? `\\u${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`,
   )
+  return `"${escaped}"`
 }
 
 /** Members in the order in which QEMU prints them; unknown ones last, as they come. */

@@ -1,5 +1,6 @@
 /** `--object`: what QEMU's tools let people define on the command line. Only secrets matter to images. */
 import { readFileSync } from 'node:fs'
+import { describeErrorCode, errorCodeOf } from '@diskgraph/core'
 import { parseKeyValues, toObject } from './key-values.ts'
 import { CommandError } from './messages.ts'
 
@@ -27,11 +28,12 @@ function readSecret(data: string | undefined, file: string | undefined): Uint8Ar
     throw new CommandError("'file' and 'data' are mutually exclusive")
   }
   if (data !== undefined) return Buffer.from(data)
-  if (file === undefined) throw new CommandError("Must provide 'file' or 'data'")
+  if (file === undefined) throw new CommandError("Either 'file' or 'data' must be provided")
   try {
     return readFileSync(file)
   } catch (cause) {
-    throw new CommandError(`Unable to read ${file}: ${(cause as Error).message}`, { cause })
+    const reason = describeErrorCode(errorCodeOf(cause))
+    throw new CommandError(`Unable to read ${file}: Failed to open file “${file}”: ${reason}`, { cause })
   }
 }
 
@@ -40,7 +42,7 @@ function decode(bytes: Uint8Array, format: string): Uint8Array {
   if (format !== 'base64') throw new CommandError(`Parameter 'format' does not accept value '${format}'`)
   const text = Buffer.from(bytes).toString('latin1').replace(/\s/g, '')
   if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
-    throw new CommandError(`Base64 data '${text}' is not valid`)
+    throw new CommandError('Base64 data contains invalid characters')
   }
   return Buffer.from(text, 'base64')
 }

@@ -1,5 +1,5 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
-import { type Disk, fromQapi, Graph, isBlockError } from '@diskgraph/core'
+import { type Disk, fromQapi, Graph, isBlockError, toKebabCase } from '@diskgraph/core'
 import { drivers, resolveDriver } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
 import { CommandError, hintOf, messageOf, reportWarning, visible } from './messages.ts'
@@ -145,9 +145,15 @@ export function openFailure(filename: string, error: unknown): CommandError {
 export function openReason(error: unknown): string {
   if (isBlockError(error) && error.cause instanceof Error) {
     const inner = error.cause.message
-    if (/^Could not open '/.test(error.message) && error.message.endsWith(`': ${inner}`)) return messageOf(error.cause)
+    const described = /^Could not open '/.test(error.message) && error.message.endsWith(`': ${inner}`)
+    if (described) return inQapiSpelling(messageOf(error.cause))
   }
-  return messageOf(error)
+  return inQapiSpelling(messageOf(error))
+}
+
+/** Names of options as they are written on command lines. */
+function inQapiSpelling(message: string): string {
+  return message.replace(/\b(?<=[Pp]arameter '|option ')[\w.]+(?=')/g, toKebabCase)
 }
 
 function withHint(cause: unknown): { cause: unknown; hint?: string } {

@@ -40,9 +40,13 @@ export type SizeFault = 'malformed' | 'range'
 
 /** A size from a command line, with a suffix; the fault is returned, as programs word it differently. */
 export function readSize(text: string): number | SizeFault {
-  const size = parseSize(text)
-  if (size === undefined) return outOfRange(text) ? 'range' : 'malformed'
+  const size = /\s$/.test(text) ? undefined : parseSize(withoutPlus(text))
+  if (size === undefined) return outOfRange(withoutPlus(text)) ? 'range' : 'malformed'
   return size < 2 ** 63 ? size : 'range'
+}
+
+function withoutPlus(text: string): string {
+  return text.replace(/^\s*\+(?=\d)/, '')
 }
 
 /** Whether `text` would be a size if it were below 2^64. */

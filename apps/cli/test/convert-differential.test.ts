@@ -64,6 +64,8 @@ const good = [
   '--object secret,id=x,data=y -f raw s.raw o',
   '--bitmaps -O qcow2 s.qcow2 o',
   '-f raw s.raw file:o',
+  '--salvage blkdebug:unreadable:s.raw o',
+  '-q --salvage -f raw blkdebug:unreadable:s.raw o',
 ]
 
 const bad = [
@@ -116,6 +118,8 @@ const bad = [
   '-O qcow2 -o cluster_size=700 s.qcow2 o',
   '-O null-co s.raw o',
   '-f raw s.raw s.raw',
+  '-f raw blkdebug:unreadable:s.raw o',
+  '-f raw -O qcow2 -n s.raw blkdebug:full:target.qcow2',
 ]
 
 const prepare = `
@@ -138,6 +142,8 @@ const prepare = `
   qemu-io -f qcow2 dirty.qcow2 -c 'write -q -P 12 0 5M'
   qemu-img create -q -f qcow2 -b s.raw -F raw dirty-overlay.qcow2
   qemu-io -f qcow2 dirty-overlay.qcow2 -c 'write -q -P 12 1M 1M'
+  printf '[inject-error]\\nevent = "none"\\niotype = "read"\\nerrno = "5"\\nsector = "1000"\\n' > unreadable
+  printf '[inject-error]\\nevent = "write_aio"\\nerrno = "28"\\n' > full
   printf abc > odd.raw
   : > nothing.raw
 `

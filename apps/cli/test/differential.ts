@@ -101,7 +101,7 @@ function compareSides(line: string, tool: string, theirs: string, ours: string):
 }
 
 function runTool(tool: string, words: readonly string[], cwd: string): Outcome {
-  const result = spawnSync(tool, words, { cwd, encoding: 'latin1', timeout: 30_000, input: '' })
+  const result = spawnSync(tool, words, { cwd, encoding: 'utf8', timeout: 30_000, input: '' })
   return { stdout: result.stdout, stderr: result.stderr, code: result.status ?? -1 }
 }
 

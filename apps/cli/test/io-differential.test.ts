@@ -180,6 +180,17 @@ const programs: Row[] = [
   [['a.qcow2'], 'break write_aio A', 'resume A', 'remove_break A', 'break', 'wait_break', 'resume', 'break a b c'],
 ]
 
+const blkdebug = ['-f', 'qcow2', 'blkdebug::a.qcow2']
+
+const breakpoints: Row[] = [
+  [blkdebug, 'break write_aio A', 'aio_write -P 7 0 512', 'wait_break A', 'length', 'resume A', 'aio_flush'],
+  [blkdebug, 'break foo A', 'break', 'resume Z', 'remove_break A', 'wait_break', 'break a b c'],
+  [blkdebug, 'break read_aio A', 'remove_break A', 'write 0 64k', 'read -P 0xcd 0 64k', 'resume A'],
+  [blkdebug, 'break pwritev A', 'aio_write 0 512', 'wait_break A', 'resume A', 'aio_flush', 'read -P 0xcd 0 512'],
+  [['blkdebug:errors:a.qcow2'], 'write 0 64k', 'read 0 512', 'write 64k 64k', 'flush'],
+  [['blkdebug:flush-error:a.qcow2'], 'write 0 64k', 'flush', 'flush'],
+]
+
 const prepare = `
   printf '' > empty
   for i in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do for j in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do
@@ -187,10 +198,12 @@ const prepare = `
   printf 'QFI\\373\\000\\000\\000\\003' > magic
   truncate -s 1M a.raw
   qemu-img create -q -f qcow2 a.qcow2 1M
+  printf '[inject-error]\\nevent = "read_aio"\\nerrno = "28"\\nonce = "on"\\n' > errors
+  printf '[inject-error]\\nevent = "flush_to_disk"\\nerrno = "5"\\n' > flush-error
   qemu-img create -q -f qcow2 -b a.raw -F raw overlay.qcow2
 `
 
-describe.skipIf(!hasQemu).each(Object.entries({ reading, writing, background, images, files, programs }))(
+describe.skipIf(!hasQemu).each(Object.entries({ reading, writing, background, images, files, programs, breakpoints }))(
   'dg-io does as qemu-io does: %s',
   (_, rows) => {
     let twins: Twins

@@ -311,12 +311,14 @@ export class Graph {
     const keep = (error: unknown): void => {
       failure ??= error
     }
+    // An image that flushes its children itself decides which of their failures count.
+    const tolerant = node.image.flushesChildren === true
     if (!node.readOnly && node.image.write !== undefined) await node.flush().catch(keep)
     await node.image.close?.().catch(keep)
     node.detachImage()
     for (const edge of [...node.children.values()]) {
       node.children.delete(edge.name)
-      await this.#detach(edge).catch(keep)
+      await this.#detach(edge).catch(tolerant ? () => undefined : keep)
     }
     if (failure !== undefined) throw failure
   }

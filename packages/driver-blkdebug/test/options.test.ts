@@ -52,6 +52,12 @@ describe('limits of blkdebug', () => {
 })
 
 describe('permissions of blkdebug', () => {
+  it('do not include writing when the image ends inside a block of align', async () => {
+    await expect(open({ align: 4096 }, { raw: false, size: 1536 })).rejects.toThrow(
+      "Cannot get 'write' permission without 'resize': Image size is not a multiple of request alignment",
+    )
+  })
+
   it('are what the parents need, and what the options add and withhold', async () => {
     const graph = new Graph({ drivers: [blkdebug, memory] })
     const disk = await graph.add({

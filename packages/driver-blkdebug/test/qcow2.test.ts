@@ -3,7 +3,7 @@
  * Whatever the guest is told, what was flushed before stays, and the image has leaks at worst.
  */
 import { stat } from 'node:fs/promises'
-import { Flag, Graph } from '@diskgraph/core'
+import { type Disk, Flag, Graph } from '@diskgraph/core'
 import { type BlkdebugEvent, blkdebug, type InjectErrorOptions } from '@diskgraph/driver-blkdebug'
 import { file } from '@diskgraph/driver-file'
 import { qcow2 } from '@diskgraph/driver-qcow2'
@@ -16,7 +16,7 @@ const size = 2 ** 20
 const drivers = [file, qcow2, raw, blkdebug]
 const qemu = peer('qemu-img', { describe, it })
 
-/** Makes an image with some data, and a base below it, in the folder; small clusters, so that all tables grow. */
+/** Makes an image with some data and a snapshot in the folder; its clusters are small, so that all tables grow. */
 async function makeImage(folder: TempFolder): Promise<string> {
   const filename = folder.file('image')
   await using graph = new Graph({ drivers })
@@ -28,29 +28,30 @@ async function makeImage(folder: TempFolder): Promise<string> {
   return filename
 }
 
-/** What a guest does: new clusters, shared ones, zeroes, compressed data, discards, a flush between. Errors are its answer. */
-async function work(filename: string, rules: InjectErrorOptions[]): Promise<string[]> {
+/** Opens the image with the rules, lets a guest work on it and closes it; returns the codes of all errors on the way. */
+async function work(filename: string, injectError: InjectErrorOptions[]): Promise<string[]> {
   const errors: string[] = []
+  const attempt = (request: Promise<unknown>): Promise<unknown> =>
+    request.catch((error: { code: string }) => errors.push(error.code))
   const graph = new Graph({ drivers })
-  const note = (error: { code: string }): unknown => errors.push(error.code)
   const image = { driver: 'file', filename } as const
-  const disk = await graph
-    .add({ driver: 'qcow2', discard: 'unmap', file: { driver: 'blkdebug', image, injectError: rules } })
-    .catch(note)
-  if (typeof disk === 'object' && disk !== null && 'write' in disk) {
-    const guest = disk as Awaited<ReturnType<typeof graph.add>>
-    await guest.write(100, new Uint8Array(1000).fill(2)).catch(note)
-    await guest.write(40_000, new Uint8Array(30_000).fill(2)).catch(note)
-    await guest.flush().catch(note)
-    await guest.writeZeroes(4 * cluster, 3 * cluster, Flag.MayUnmap).catch(note)
-    await guest.write(200 * cluster, new Uint8Array(cluster).fill(2), Flag.Compressed).catch(note)
-    await guest.discard(8 * cluster, 4 * cluster).catch(note)
-    await guest.read(0, new Uint8Array(size)).catch(note)
-    await guest.write(900_000, new Uint8Array(50_000).fill(2)).catch(note)
-    await guest.flush().catch(note)
-  }
-  await graph.close().catch(note)
+  const opening = graph.add({ driver: 'qcow2', discard: 'unmap', file: { driver: 'blkdebug', image, injectError } })
+  await attempt(opening.then((disk) => useDisk(disk, attempt)))
+  await attempt(graph.close())
   return errors
+}
+
+/** New clusters, shared ones, zeroes, compressed data, discards, and flushes between. */
+async function useDisk(disk: Disk, attempt: (request: Promise<unknown>) => Promise<unknown>): Promise<void> {
+  await attempt(disk.write(100, new Uint8Array(1000).fill(2)))
+  await attempt(disk.write(40_000, new Uint8Array(30_000).fill(2)))
+  await attempt(disk.flush())
+  await attempt(disk.writeZeroes(4 * cluster, 3 * cluster, Flag.MayUnmap))
+  await attempt(disk.write(200 * cluster, new Uint8Array(cluster).fill(2), Flag.Compressed))
+  await attempt(disk.discard(8 * cluster, 4 * cluster))
+  await attempt(disk.read(0, new Uint8Array(size)))
+  await attempt(disk.write(900_000, new Uint8Array(50_000).fill(2)))
+  await attempt(disk.flush())
 }
 
 const events: BlkdebugEvent[] = [

@@ -9,7 +9,6 @@
  * `tryAllocate` does all of it in memory, without a promise; it gives up where a block must be read or made.
  */
 import { alignUp, BlockError, type ChildHandle } from '@diskgraph/core'
-import type { Corruption } from './corruption.ts'
 import { announce } from './events.ts'
 import type { HeaderStore } from './header-store.ts'
 import type { Geometry } from './layout.ts'
@@ -26,7 +25,6 @@ export interface AllocatorParts {
   readonly store: MetadataStore
   readonly refcounts: Refcounts
   readonly overlap: OverlapGuard
-  readonly corruption: Corruption
   readonly header: HeaderStore
   /** The clusters of an old table lose their reference when that is safe. */
   freeLater(offset: number, length: number): void

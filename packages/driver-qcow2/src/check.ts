@@ -37,7 +37,11 @@ export function checkImage(image: Qcow2State, options: CheckOptions): Promise<Im
     await settle(image)
     const check = new CheckState(image, report, options)
     if (check.fileClusters > maxClusters) throw new BlockError('EFBIG', 'the image has too many clusters to be checked')
-    await run(check)
+    try {
+      await run(check)
+    } finally {
+      if (options.repair !== 'none') forgetTables(image)
+    }
     const { clusterSize } = image.geometry
     return report.result(clusterSize, Math.ceil(image.size / clusterSize))
   })
@@ -60,6 +64,12 @@ function requireWritable(image: Qcow2State): void {
   if (image.corruption.broken) {
     throw new BlockError('EIO', 'the image was found corrupt while it was in use: open it again to repair it')
   }
+}
+
+/** Tables in memory may no longer be what the file has. */
+function forgetTables(image: Qcow2State): void {
+  image.store.l2.invalidate()
+  image.store.blocks.invalidate()
 }
 
 /** Brings everything to the file that waits in the caches. */

@@ -123,7 +123,7 @@ export async function create(context: CreateContext, zlib: Zlib): Promise<void> 
   }
   await file.write(table.offset, table.data)
   await writeBlocks(file, image.geometry, plan)
-  await file.writeZeroes(header.l1TableOffset, Math.max(1, plan.l1Entries * entrySize))
+  if (plan.l1Entries > 0) await file.writeZeroes(header.l1TableOffset, plan.l1Entries * entrySize)
   const region = new Uint8Array(clusterSize)
   region.set(bytes)
   await file.write(0, region)
@@ -134,7 +134,7 @@ export async function create(context: CreateContext, zlib: Zlib): Promise<void> 
 function planTables(image: NewImage): Plan {
   const { clusterSize, l2Span, refcountBlockEntries } = image.geometry
   const l1Entries = Math.ceil(image.size / l2Span)
-  const l1Clusters = Math.max(1, Math.ceil((l1Entries * entrySize) / clusterSize))
+  const l1Clusters = Math.ceil((l1Entries * entrySize) / clusterSize)
   let refcountBlocks = 1
   for (;;) {
     const refcountTableClusters = Math.ceil((refcountBlocks * entrySize) / clusterSize)
@@ -154,7 +154,8 @@ function newHeader(image: NewImage, plan: Plan): Header {
     size: image.size,
     cryptMethod: CryptMethod.none,
     l1Size: plan.l1Entries,
-    l1TableOffset: (1 + plan.refcountTableClusters + plan.refcountBlocks) * geometry.clusterSize,
+    l1TableOffset:
+      plan.l1Entries === 0 ? 0 : (1 + plan.refcountTableClusters + plan.refcountBlocks) * geometry.clusterSize,
     refcountTableOffset: geometry.clusterSize,
     refcountTableClusters: plan.refcountTableClusters,
     nbSnapshots: 0,

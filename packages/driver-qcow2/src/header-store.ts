@@ -12,6 +12,9 @@ import { type Header, serializeHeader } from './header.ts'
 import { hasFeature, withFeature } from './header-checks.ts'
 import { HeaderField, headerLengthV2, IncompatibleBit } from './layout.ts'
 
+/** What storage writes as a whole or not at all. */
+const sector = 512
+
 /** See the top of this file. */
 export class HeaderStore {
   private readonly file: ChildHandle
@@ -111,7 +114,14 @@ export class HeaderStore {
     const whole = offset === 0
     if (this.unsure && !whole) await this.restore()
     this.unsure = true
-    await this.file.write(offset, bytes)
+    let first = bytes
+    if (whole && bytes.byteLength > sector) {
+      // The fields go last, in a write that cannot be torn.
+      await this.file.write(sector, bytes.subarray(sector))
+      await this.file.flush()
+      first = bytes.subarray(0, sector)
+    }
+    await this.file.write(offset, first)
     await this.file.flush()
     this.current = { ...this.current, ...changes }
     this.unsure = false

@@ -82,6 +82,7 @@ export class Qcow2Image implements OpenImage {
     const { state } = this
     if (state.readOnly) return
     if (state.corruption.broken && !state.store.mappingDirty) return
+    if (state.header.unsure) await state.exclusively(() => state.header.restore())
     if (!state.store.mappingDirty && !state.store.refcountsDirty && state.frees.empty) return
     state.checkUsable()
     await state.exclusively(() => state.commitMetadata())

@@ -40,8 +40,12 @@ export class MetadataStore {
   private readonly overlap: OverlapGuard
   private readonly header: HeaderStore
   private tableLoaded: Promise<void> | undefined
-  /** Something that an L2 entry relies on was written and may not be safe yet. */
+  /** Refcounts or data that L2 entries rely on were written and may not be safe yet. */
   private unsafe = false
+  /** The same of refcount blocks, on which the refcount table relies. */
+  private blocksUnsafe = false
+  /** The same of L2 slices, on which the L1 table relies. */
+  private slicesUnsafe = false
   private readonly guardL1 = (offset: number, length: number) => this.overlap.check(Structure.activeL1, offset, length)
   private readonly guardTable = (offset: number, length: number) =>
     this.overlap.check(Structure.refcountTable, offset, length)
@@ -105,6 +109,8 @@ export class MetadataStore {
   async flushFile(): Promise<void> {
     await this.file.flush()
     this.unsafe = false
+    this.blocksUnsafe = false
+    this.slicesUnsafe = false
   }
 
   /** Writes refcount blocks, then, when they are safe, the table entries that point to new ones. */
@@ -112,10 +118,11 @@ export class MetadataStore {
     if (this.header.unsure) await this.header.restore()
     if (this.blocks.dirty) {
       this.unsafe = true
+      this.blocksUnsafe = true
       await this.blocks.writeDirty()
     }
     if (this.refcountTable.dirty) {
-      if (this.unsafe) await this.flushFile()
+      if (this.blocksUnsafe) await this.flushFile()
       this.unsafe = true
       await this.refcountTable.write(this.file, 'refblock_alloc.hookup', this.guardTable)
     }
@@ -128,12 +135,11 @@ export class MetadataStore {
     if (!this.lazy) await this.writeRefcounts()
     if (this.l2.dirty) {
       if (this.unsafe) await this.flushFile()
-      this.unsafe = true
+      this.slicesUnsafe = true
       await this.l2.writeDirty()
     }
     if (this.l1.dirty) {
-      if (this.unsafe) await this.flushFile()
-      this.unsafe = true
+      if (this.slicesUnsafe || this.unsafe) await this.flushFile()
       await this.l1.write(this.file, 'l1_update', this.guardL1)
     }
   }

@@ -13,7 +13,7 @@ import { Structure } from './overlap.ts'
 import { preallocate } from './preallocate.ts'
 import { RootTable } from './root-table.ts'
 import type { Qcow2State } from './state.ts'
-import { zeroRange } from './zeroes.ts'
+import { zeroPart, zeroRange } from './zeroes.ts'
 
 /** Sets the virtual disk size. */
 export async function truncate(
@@ -125,7 +125,7 @@ async function hideOldContent(
   const whole = alignUp(old, state.geometry.clusterSize)
   state.size = size
   try {
-    if (whole > old) await zeroRange(state, old, Math.min(whole, size) - old, 0, signal)
+    if (whole > old) await zeroPart(state, old, Math.min(whole, size) - old, 0, signal)
     const hidden = backing === undefined ? 0 : zero ? size : Math.min(size, backing.size)
     if (hidden > whole) await zeroRange(state, whole, hidden - whole, 0, signal)
   } finally {

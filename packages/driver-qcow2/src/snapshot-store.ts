@@ -2,7 +2,7 @@
 import { BlockError, isAligned } from '@diskgraph/core'
 import { entrySize } from './layout.ts'
 import { type FileRange, Structure } from './overlap.ts'
-import { readSnapshotTable, type SnapshotRecord, serializeSnapshotTable } from './snapshot-table.ts'
+import { isSnapshotL1, readSnapshotTable, type SnapshotRecord, serializeSnapshotTable } from './snapshot-table.ts'
 import type { Qcow2State } from './state.ts'
 
 /**
@@ -27,8 +27,10 @@ export async function loadSnapshotTable(state: Qcow2State): Promise<readonly Sna
 export function setSnapshots(state: Qcow2State, records: readonly SnapshotRecord[], range: FileRange): void {
   state.snapshots = records
   state.overlap.snapshotTable = range
+  const { clusterSize } = state.geometry
+  // L1 tables that cannot be right would stand in the way of everything else.
   const tables = records
-    .filter(({ l1Offset, l1Entries }) => l1Entries > 0 && Number.isSafeInteger(l1Offset))
+    .filter((record) => record.l1Entries > 0 && isSnapshotL1(record, clusterSize))
     .map(({ l1Offset, l1Entries }) => ({ offset: l1Offset, length: l1Entries * entrySize }))
   state.overlap.setInactiveL1(tables)
 }

@@ -255,9 +255,13 @@ export function makeRecord(fields: {
 /** Refuses the L1 table of a snapshot that cannot be one. */
 export function checkSnapshotL1(record: SnapshotRecord, clusterSize: number): void {
   if (record.l1Entries * entrySize > maxL1TableSize) throw new BlockError('EFBIG', 'Snapshot L1 table too large')
-  if (!isAligned(record.l1Offset, clusterSize) || !Number.isSafeInteger(record.l1Offset)) {
-    throw new BlockError('EINVAL', 'Snapshot L1 table offset invalid')
-  }
+  if (!isSnapshotL1(record, clusterSize)) throw new BlockError('EINVAL', 'Snapshot L1 table offset invalid')
+}
+
+/** Whether the L1 table of a snapshot has a size and a place that it can have. */
+export function isSnapshotL1(record: SnapshotRecord, clusterSize: number): boolean {
+  const { l1Offset, l1Entries } = record
+  return l1Entries * entrySize <= maxL1TableSize && Number.isSafeInteger(l1Offset) && isAligned(l1Offset, clusterSize)
 }
 
 const firstPiece = 65536

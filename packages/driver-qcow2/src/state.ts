@@ -123,7 +123,6 @@ export class Qcow2State {
       store: this.store,
       refcounts: this.refcounts,
       overlap: this.overlap,
-      corruption: this.corruption,
       header: this.header,
       freeLater: (offset, length) => this.frees.add(offset, length, 'other'),
       forgetData: () => this.compressed.clear(),

@@ -125,8 +125,8 @@ async function flagClusters(
   return complete
 }
 
-/** Zeroes a range without the zero flag. */
-async function zeroPart(
+/** Zeroes a range without the zero flag; what reads as zeroes stays as it is. */
+export async function zeroPart(
   state: Qcow2State,
   offset: number,
   length: number,

@@ -36,7 +36,7 @@ export const browserZlib: Zlib = {
 
   async deflate(data, limit) {
     const { deflateRaw } = await load()
-    const output = deflateRaw(data, { windowBits: compressedWindowBits })
+    const output = deflateRaw(data, { windowBits: compressedWindowBits, memLevel: 9 })
     return output.byteLength < limit ? output : undefined
   },
 }

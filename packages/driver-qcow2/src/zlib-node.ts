@@ -28,7 +28,7 @@ export const nodeZlib: Zlib = {
   async deflate(data, limit) {
     const { deflateRaw } = loaded ?? (await load())
     return new Promise((resolve, reject) => {
-      const options = { windowBits: compressedWindowBits, chunkSize: Math.max(64, data.byteLength) }
+      const options = { windowBits: compressedWindowBits, memLevel: 9, chunkSize: Math.max(64, data.byteLength) }
       deflateRaw(data, options, (error, output) => {
         if (error !== null) reject(error)
         else resolve(output.byteLength < limit ? output : undefined)

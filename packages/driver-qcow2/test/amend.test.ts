@@ -1,23 +1,13 @@
-import { copyFileSync, readFileSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
-import { type BlockError, type Disk, type ErrorCode, Graph } from '@diskgraph/core'
-import { qcow2 } from '@diskgraph/driver-qcow2'
-import { Faults, PagedFile, peer, Shelf, storeFile } from '@diskgraph/driver-testkit'
+import { copyFileSync } from 'node:fs'
+import type { BlockError } from '@diskgraph/core'
+import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
+import { type Case, prepare, raw } from './cases.ts'
 import { Folder, newGraph, open, qemuCheck, run } from './images.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
-
-interface Case {
-  readonly name: string
-  /** For qemu-img create. */
-  readonly create?: string
-  readonly snapshot?: boolean
-  readonly backing?: boolean
-  readonly writes?: readonly string[]
-  readonly amend: Readonly<Record<string, string | number | boolean>>
-}
 
 const cases: readonly Case[] = [
   { name: 'down to version 2', amend: { compat: '0.10' } },
@@ -35,38 +25,44 @@ const cases: readonly Case[] = [
   { name: '1-bit refcounts', amend: { refcountBits: 1 } },
   { name: '1-bit refcounts with a snapshot', snapshot: true, amend: { refcountBits: 1 } },
   { name: '64-bit refcounts with a snapshot', snapshot: true, amend: { refcountBits: 64 } },
-  { name: '2-bit refcounts with tiny clusters', create: 'cluster_size=512', snapshot: true, amend: { refcountBits: 2 } },
-  { name: '64-bit refcounts with tiny clusters', create: 'cluster_size=512,refcount_bits=1', amend: { refcountBits: 64 } },
+  {
+    name: '2-bit refcounts with tiny clusters',
+    create: 'cluster_size=512',
+    snapshot: true,
+    amend: { refcountBits: 2 },
+  },
+  {
+    name: '64-bit refcounts with tiny clusters',
+    create: 'cluster_size=512,refcount_bits=1',
+    amend: { refcountBits: 64 },
+  },
   { name: 'a larger disk', amend: { size: 2 * MiB } },
   { name: 'a smaller disk', amend: { size: 512 * KiB } },
   { name: 'a disk of 1000 bytes', amend: { size: 1000 } },
   { name: 'another backing file', amend: { backingFile: 'foo', backingFmt: 'raw' } },
   { name: 'another backing format', amend: { backingFmt: 'raw' } },
-  { name: 'another size in version 2 with a snapshot', create: 'compat=0.10', snapshot: true, amend: { size: 2 * MiB } },
+  {
+    name: 'another size in version 2 with a snapshot',
+    create: 'compat=0.10',
+    snapshot: true,
+    amend: { size: 2 * MiB },
+  },
   { name: 'many things', amend: { refcountBits: 1, size: 2 * MiB, lazyRefcounts: true } },
   { name: 'down with zero clusters', writes: ['write -z 0 256k', 'write -z 512k 64k'], amend: { compat: '0.10' } },
-  { name: 'down with zero clusters over a backing file', backing: true, writes: ['write -z 64k 64k', 'write -P 3 512k 64k'], amend: { compat: '0.10' } },
-  { name: 'down with zero clusters that snapshots share', backing: true, snapshot: true, writes: ['write -z 64k 128k'], amend: { compat: '0.10' } },
+  {
+    name: 'down with zero clusters over a backing file',
+    backing: true,
+    writes: ['write -z 64k 64k', 'write -P 3 512k 64k'],
+    amend: { compat: '0.10' },
+  },
+  {
+    name: 'down with zero clusters that snapshots share',
+    backing: true,
+    snapshot: true,
+    writes: ['write -z 64k 128k'],
+    amend: { compat: '0.10' },
+  },
 ]
-
-/** Makes the image of a case with the real tools. */
-function prepare(folder: Folder, name: string, { create, snapshot, backing, writes = [] }: Case): void {
-  const options = create === undefined ? [] : ['-o', create]
-  if (backing === true) {
-    run('qemu-img', 'create', '-q', '-f', 'raw', folder.file('base'), '1M')
-    run('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 1M', folder.file('base'))
-    options.push('-b', folder.file('base'), '-F', 'raw')
-  }
-  run('qemu-img', 'create', '-q', '-f', 'qcow2', ...options, name, '1M')
-  run('qemu-io', '-f', 'qcow2', '-c', 'write -P 1 0 200k', ...writes.flatMap((write) => ['-c', write]), name)
-  if (snapshot === true) run('qemu-img', 'snapshot', '-c', 'one', name)
-  if (snapshot === true) run('qemu-io', '-f', 'qcow2', '-c', 'write -P 2 700k 100k', name)
-}
-
-function raw(folder: Folder, name: string, ...options: string[]): Buffer {
-  run('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', ...options, name, folder.file('raw'))
-  return readFileSync(folder.file('raw'))
-}
 
 function specific(name: string): Record<string, unknown> {
   const info = JSON.parse(run('qemu-img', 'info', '-f', 'qcow2', '--output=json', name))
@@ -98,7 +94,9 @@ peer('qemu-img', { describe, it }).describe('amend', () => {
         const option = key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
         return `${option}=${value === true ? 'on' : value === false ? 'off' : value}`
       })
-      const peerRun = spawnSync('qemu-img', ['amend', '-f', 'qcow2', '-o', list.join(','), theirs], { encoding: 'utf8' })
+      const peerRun = spawnSync('qemu-img', ['amend', '-f', 'qcow2', '-o', list.join(','), theirs], {
+        encoding: 'utf8',
+      })
       expect(await amend(ours, one.amend)).toBe(peerRun.stderr.replace(/^qemu-img: /, '').trim())
       expect(specific(ours)).toEqual(specific(theirs))
       expect(qemuCheck(ours)).toMatchObject({ code: 0 })
@@ -127,78 +125,5 @@ peer('qemu-img', { describe, it }).describe('amend', () => {
     }
     await disk.close()
     expect(qemuCheck(name)).toMatchObject({ code: 0 })
-  })
-})
-
-/** Runs `work` on copies of an image while its n-th call to the storage fails, for every n, and examines each. */
-async function sweep(
-  image: PagedFile,
-  work: (disk: Disk) => Promise<unknown>,
-  examine: (file: PagedFile, failed: boolean) => Promise<void>,
-): Promise<number> {
-  let runs = 0
-  for (const code of ['EIO', 'ENOSPC'] as ErrorCode[]) {
-    for (let nth = 1; ; nth++) {
-      const shelf = new Shelf()
-      shelf.put('image', image.clone())
-      const faults = new Faults()
-      const graph = new Graph({ drivers: [qcow2, shelf.driver, faults.driver], onWarning: () => {} })
-      const file = { driver: 'testkit-fault', file: { driver: 'testkit-file', name: 'image' } }
-      const disk = await graph.addUnchecked({ driver: 'qcow2', file })
-      faults.arm({ nth, code })
-      const failure = await work(disk).then(() => undefined, (error: unknown) => error)
-      faults.disarm()
-      await graph.close().catch(() => undefined)
-      await examine(shelf.file('image'), failure !== undefined)
-      if (faults.hits.length === 0) break
-      runs++
-    }
-  }
-  return runs
-}
-
-peer('qemu-img', { describe, it }).describe('a failing storage in the middle of', () => {
-  for (const [name, options] of Object.entries({
-    'a change of the refcount width': { refcountBits: 64 },
-    'an upgrade': { compat: '1.1', lazyRefcounts: true },
-    'a downgrade': { compat: '0.10' },
-  })) {
-    it(`${name} leaves the image with leaks at worst`, async () => {
-      using folder = new Folder()
-      const path = folder.file('a')
-      const create = name === 'an upgrade' ? 'compat=0.10' : 'cluster_size=4k'
-      const writes = name === 'a downgrade' ? ['write -z 64k 64k'] : []
-      prepare(folder, path, { name: '', create, snapshot: true, writes, amend: {} })
-      const content = raw(folder, path)
-      const image = PagedFile.from(readFileSync(path))
-      const runs = await sweep(
-        image,
-        (disk) => disk.amend({ options }),
-        async (file) => {
-          storeFile(path, file)
-          expect([0, 3]).toContain(qemuCheck(path).code)
-          expect(Buffer.compare(raw(folder, path), content)).toBe(0)
-        },
-      )
-      expect(runs).toBeGreaterThan(5)
-    })
-  }
-
-  it('applying a snapshot leaves the disk as it was or as it was saved', async () => {
-    using folder = new Folder()
-    const path = folder.file('a')
-    prepare(folder, path, { name: '', snapshot: true, amend: {} })
-    const [before, after] = [raw(folder, path), raw(folder, path, '-l', 'one')]
-    const image = PagedFile.from(readFileSync(path))
-    await sweep(
-      image,
-      (disk) => disk.snapshots.apply('one'),
-      async (file, failed) => {
-        storeFile(path, file)
-        expect([0, 3]).toContain(qemuCheck(path).code)
-        const content = raw(folder, path)
-        expect(Buffer.compare(content, after) === 0 || (failed && Buffer.compare(content, before) === 0)).toBe(true)
-      },
-    )
   })
 })

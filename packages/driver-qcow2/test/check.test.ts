@@ -1,6 +1,7 @@
 /** Check and repair of damaged images, beside the real qemu-img. */
-import { copyFileSync, readFileSync } from 'node:fs'
+
 import { spawnSync } from 'node:child_process'
+import { copyFileSync, readFileSync } from 'node:fs'
 import type { BlockError, ImageCheck, Repair } from '@diskgraph/core'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
@@ -156,11 +157,19 @@ const structures: readonly Damage[] = [
   { name: 'without refcount blocks', harm: (i) => i.set(i.refcountTable, 0) },
   { name: 'with a wrong refcount table', harm: (i) => i.set(48, i.l1) },
   { name: 'with all counts 0', harm: (i) => [...Array(64).keys()].forEach((n) => i.set(i.refcountBlock + n * 8, 0)) },
-  { name: 'with all counts too high', harm: (i) => [...Array(64).keys()].forEach((n) => i.set(i.refcountBlock + n * 8, -1)) },
+  {
+    name: 'with all counts too high',
+    harm: (i) => [...Array(64).keys()].forEach((n) => i.set(i.refcountBlock + n * 8, -1)),
+  },
 ]
 
 withPeer('a repair', () => {
-  for (const options of [{}, { clusterSize: 512, refcountBits: 64 }, { clusterSize: 4096, refcountBits: 1 }, { compat: 'v2', clusterSize: 1024 }]) {
+  for (const options of [
+    {},
+    { clusterSize: 512, refcountBits: 64 },
+    { clusterSize: 4096, refcountBits: 1 },
+    { compat: 'v2', clusterSize: 1024 },
+  ]) {
     for (const { name, harm } of structures) {
       it(`loses nothing of an image ${name}, made with ${JSON.stringify(options)}`, async () => {
         using folder = new Folder()

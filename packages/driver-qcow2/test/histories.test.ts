@@ -21,7 +21,6 @@ class History {
   content: Uint8Array
   saved: Saved[] = []
   private count = 0
-  readonly log: unknown[] = []
 
   constructor(name: string, random: Random, size: number, cluster: number, version3: boolean) {
     this.name = name
@@ -47,9 +46,7 @@ class History {
   /** One operation by this driver. */
   async step(disk: Disk): Promise<void> {
     const { random, content } = this
-    const k = random.below(12)
-    this.log.push(k)
-    switch (k) {
+    switch (random.below(12)) {
       case 0:
       case 1:
       case 2: {
@@ -97,7 +94,6 @@ class History {
   private async resize(disk: Disk): Promise<void> {
     const size = (this.random.below(64) + 1) * 16 * KiB
     await disk.truncate(size)
-    this.log.push(['resize', this.content.length, size])
     const next = new Uint8Array(size)
     next.set(this.content.subarray(0, size))
     this.content = next
@@ -162,7 +158,7 @@ const variants = [
 peer('qemu-img', { describe, it }).describe(`random histories (seed ${seed})`, () => {
   for (const [number, { cluster, options }] of variants.entries()) {
     it(`keep images of ${cluster}-byte clusters and ${JSON.stringify(options)} clean, with all that snapshots hold`, async () => {
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < 2; round++) {
         using folder = new Folder()
         const random = new Random(seed + number * 100 + round)
         const name = folder.file('a.qcow2')
@@ -172,7 +168,17 @@ peer('qemu-img', { describe, it }).describe(`random histories (seed ${seed})`, (
         for (let session = 0; session < 6; session++) {
           const disk = await open(graph, name, { discard: 'unmap' })
           await history.verify(disk)
-          for (let i = random.below(15); i >= 0; i--) { await history.step(disk); if (process.env.DBG) { try { await history.verify(disk) } catch (e) { console.log('bad after', history.log.slice(-8)); throw e } } }
+          for (let i = random.below(15); i >= 0; i--) {
+            await history.step(disk)
+            if (process.env.DBG) {
+              try {
+                await history.verify(disk)
+              } catch (e) {
+                console.log('bad after', history.log.slice(-8))
+                throw e
+              }
+            }
+          }
           await history.verify(disk)
           await disk.close()
           expect(qemuCheck(name)).toMatchObject({ code: 0 })

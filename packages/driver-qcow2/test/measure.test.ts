@@ -5,7 +5,13 @@ import { Folder, newGraph, open, run } from './images.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
-const defaults = { compat: 'v3', lazyRefcounts: false, preallocation: 'off', compressionType: 'zlib', extendedL2: false }
+const defaults = {
+  compat: 'v3',
+  lazyRefcounts: false,
+  preallocation: 'off',
+  compressionType: 'zlib',
+  extendedL2: false,
+}
 
 /** What this driver measures. */
 async function measure(size: number, options: Record<string, unknown>, extents?: AsyncIterable<never>) {
@@ -15,7 +21,9 @@ async function measure(size: number, options: Record<string, unknown>, extents?:
 
 /** What the real qemu-img measures. */
 function peerMeasure(options: Record<string, unknown>, ...source: string[]) {
-  const list = Object.entries(options).map(([key, value]) => `${key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}=${value}`)
+  const list = Object.entries(options).map(
+    ([key, value]) => `${key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}=${value}`,
+  )
   const flags = list.length === 0 ? [] : ['-o', list.join(',')]
   const json = JSON.parse(run('qemu-img', 'measure', '-O', 'qcow2', '--output=json', ...flags, ...source))
   return { required: json.required, fullyAllocated: json['fully-allocated'] }
@@ -46,7 +54,14 @@ peer('qemu-img', { describe, it }).describe('measure', () => {
     using folder = new Folder()
     const name = folder.file('a.qcow2')
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'cluster_size=4k', name, '20M')
-    const writes = ['write 5000 100', 'write 1M 64k', 'write -z 1060k 8k', 'write 3M 12345', 'write -z 5M 1M', 'write 20971000 10']
+    const writes = [
+      'write 5000 100',
+      'write 1M 64k',
+      'write -z 1060k 8k',
+      'write 3M 12345',
+      'write -z 5M 1M',
+      'write 20971000 10',
+    ]
     run('qemu-io', ...writes.flatMap((write) => ['-c', write]), name)
     await using graph = newGraph()
     const disk = await open(graph, name)

@@ -1,5 +1,5 @@
-import { readFileSync, statSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
+import { readFileSync, statSync } from 'node:fs'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 import { Patient } from './damage.ts'

@@ -83,7 +83,7 @@ async function entryAt(top: Node, start: number, longest: number, signal: AbortS
     const backing = node.filtered ?? node.backing
     const decided = data || (allocated && status.zero)
     if (decided || backing === undefined || start >= backing.size) {
-      const zero = status.zero || !decided
+      const zero = status.zero || (!decided && mayHaveBacking(node))
       const host = status.offset === undefined ? {} : { offset: status.offset, filename: hostName(node, status) }
       return { start, length, depth, present: allocated, zero, data, ...host }
     }
@@ -91,6 +91,11 @@ async function entryAt(top: Node, start: number, longest: number, signal: AbortS
     if (node.filtered === undefined) depth++
     node = backing.node
   }
+}
+
+/** What no layer has reads as zeroes where there could be a layer below. */
+function mayHaveBacking({ driver }: Node): boolean {
+  return Object.values(driver.options).some((schema) => schema.type === 'child' && schema.role === 'cow')
 }
 
 function hostName(node: Node, { file }: { file?: { filename: string } | undefined }): string {
