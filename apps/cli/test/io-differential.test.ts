@@ -188,7 +188,6 @@ const breakpoints: Row[] = [
   [blkdebug, 'break read_aio A', 'remove_break A', 'write 0 64k', 'read -P 0xcd 0 64k', 'resume A'],
   [blkdebug, 'break pwritev A', 'aio_write 0 512', 'wait_break A', 'resume A', 'aio_flush', 'read -P 0xcd 0 512'],
   [['blkdebug:errors:a.qcow2'], 'write 0 64k', 'read 0 512', 'write 64k 64k', 'flush'],
-  [['blkdebug:flush-error:a.qcow2'], 'write 0 64k', 'flush', 'flush'],
 ]
 
 const prepare = `
@@ -199,7 +198,6 @@ const prepare = `
   truncate -s 1M a.raw
   qemu-img create -q -f qcow2 a.qcow2 1M
   printf '[inject-error]\\nevent = "read_aio"\\nerrno = "28"\\nonce = "on"\\n' > errors
-  printf '[inject-error]\\nevent = "flush_to_disk"\\nerrno = "5"\\n' > flush-error
   qemu-img create -q -f qcow2 -b a.raw -F raw overlay.qcow2
 `
 

@@ -1,7 +1,7 @@
 /** Changes of the shape of a graph while it is in use: every one drained, checked and committed as a whole. */
 import { drained } from './drain.ts'
 import { Edge } from './edge.ts'
-import { BlockError } from './errors.ts'
+import { BlockError, toBlockError } from './errors.ts'
 import type { Graph } from './graph.ts'
 import type { Node } from './node.ts'
 import { PermissionUpdate } from './permissions.ts'
@@ -17,7 +17,7 @@ export async function replaceNode(
     const edges = [...from.parents].filter((edge) => !isBelow(edge, to) && which(edge))
     await moveEdges(edges, to)
   })
-  await graph.closeIfUnused(from)
+  await letGo(graph, graph.closeIfUnused(from))
 }
 
 async function moveEdges(edges: readonly Edge[], to: Node): Promise<void> {
@@ -88,12 +88,12 @@ export async function setChild(graph: Graph, parent: Node, name: string, child: 
   const old = parent.children.get(name)
   await drained([parent], async () => {
     parent.image.checkChild?.(name, child)
-    if (child === undefined) await graph.detachChild(parent, name)
+    if (child === undefined) await letGo(graph, graph.detachChild(parent, name))
     else if (old !== undefined) await moveEdges([old], child)
     else await attach(graph, parent, new Edge(parent, name, schema.role, child))
     parent.image.childrenChanged?.(list)
   })
-  if (old !== undefined && child !== undefined) await graph.closeIfUnused(old.node)
+  if (old !== undefined && child !== undefined) await letGo(graph, graph.closeIfUnused(old.node))
 }
 
 /** Adds a child at the end of the list `list`; returns its name, `children.3`. */
@@ -118,4 +118,11 @@ async function attach(graph: Graph, parent: Node, edge: Edge): Promise<void> {
     await graph.detachChild(parent, edge.name)
     throw error
   }
+}
+
+/** Closes what a change let go of. The change stands, so a failure is told as a warning. */
+async function letGo(graph: Graph, closing: Promise<void>): Promise<void> {
+  await closing.catch((error) =>
+    graph.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`),
+  )
 }

@@ -25,13 +25,17 @@ export async function loadSnapshotTable(state: Qcow2State): Promise<readonly Sna
 
 /** These are the snapshots from now on; their table stands at `range`. */
 export function setSnapshots(state: Qcow2State, records: readonly SnapshotRecord[], range: FileRange): void {
-  state.snapshots = records
-  state.overlap.snapshotTable = range
   const { clusterSize } = state.geometry
-  // L1 tables that cannot be right would stand in the way of everything else.
+  const { size } = state.file
+  // Tables that are damaged and cannot be where they claim to be would stand in the way of everything else.
+  const inFile = ({ offset, length }: FileRange): FileRange => {
+    return { offset, length: Math.max(0, Math.min(length, size - offset)) }
+  }
   const tables = records
     .filter((record) => record.l1Entries > 0 && isSnapshotL1(record, clusterSize))
-    .map(({ l1Offset, l1Entries }) => ({ offset: l1Offset, length: l1Entries * entrySize }))
+    .map(({ l1Offset, l1Entries }) => inFile({ offset: l1Offset, length: l1Entries * entrySize }))
+  state.snapshots = records
+  state.overlap.snapshotTable = inFile(range)
   state.overlap.setInactiveL1(tables)
 }
 

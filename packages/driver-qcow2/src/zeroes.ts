@@ -83,7 +83,7 @@ async function readsAsZeroes(state: Qcow2State, offset: number, length: number):
   const backing = state.backing()
   const end = Math.min(offset + length, backing?.size ?? 0)
   for (let at = offset; at < end; ) {
-    const status = await backing!.blockStatus(at, end - at)
+    const status = await backing!.chainStatus(at, end - at)
     if (!status.zero) return false
     at += status.length
   }

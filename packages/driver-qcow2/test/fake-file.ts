@@ -70,6 +70,10 @@ export class FakeFile implements ChildHandle {
     return { length, data: true, zero: false, allocated: true }
   }
 
+  chainStatus(offset: number, length: number): Promise<BlockStatus> {
+    return this.blockStatus(offset, length)
+  }
+
   copyRange(): Promise<void> {
     return Promise.reject(new BlockError('ENOTSUP', 'no copies here'))
   }

@@ -146,7 +146,7 @@ describe('the order of writes', () => {
     file.before = () => undefined
     file.take()
     await image.flush()
-    expect(file.take()).toEqual(['flush', 'write 0x40000+65536', 'flush', 'write 0x30000+8'])
+    expect(file.take()).toEqual(['write 0x40000+65536', 'flush', 'write 0x30000+8'])
   })
 
   it('raises the events of blkdebug', async () => {

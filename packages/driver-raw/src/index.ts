@@ -214,6 +214,7 @@ export const raw: DriverDescriptor = {
       type: 'enum',
       values: ['off', 'metadata', 'falloc', 'full'],
       default: 'off',
+      quiet: true,
       description: 'Preallocation mode (allowed values: off, falloc, full)',
     },
   },

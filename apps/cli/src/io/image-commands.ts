@@ -4,7 +4,7 @@ import { specificLines } from '../info-text.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import { maxRequest, parseAmount } from './numbers.ts'
 import { amount, report } from './report.ts'
-import { attempt, CommandFailure, type IoCommand, type Session, WrongUsage } from './session.ts'
+import { attempt, CommandFailure, type IoCommand, type Session, SilentFailure, WrongUsage } from './session.ts'
 
 export const flush: IoCommand = {
   name: 'flush',
@@ -17,7 +17,7 @@ export const flush: IoCommand = {
     try {
       await disk.flush(terminal.signal)
     } catch (error) {
-      throw new CommandError(messageOf(error), { cause: error })
+      throw new SilentFailure('flush failed', { cause: error })
     }
   },
 }

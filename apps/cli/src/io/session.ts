@@ -22,6 +22,9 @@ export class CommandFailure extends Error {
   }
 }
 
+/** A command has failed, and its exit code is all that scripts expect to see of it. */
+export class SilentFailure extends Error {}
+
 /** The words of a command are wrong: its synopsis is shown. */
 export class WrongUsage extends Error {}
 
@@ -147,7 +150,7 @@ export class Session {
     else if (error instanceof WrongUsage || error instanceof GetoptError) {
       if (error instanceof GetoptError) terminal.err(`${name}: ${error.message}\n`)
       terminal.out(`${synopsisLine(command as IoCommand)}\n`)
-    } else showFailure(terminal, error)
+    } else if (!(error instanceof SilentFailure) || terminal.forPeople) showFailure(terminal, error)
   }
 }
 
