@@ -16,7 +16,7 @@ export type Emit = (event: string, data: Readonly<Record<string, unknown>>) => v
 
 /**
  * The image of a blkdebug node: passes requests on unless a rule fails them. A flush meets the rules, and
- * `flush_to_disk` is heard, only if something was changed since the last flush that succeeded, as in QEMU.
+ * `flush_to_disk` is heard, only if something was changed since the last flush that passed them, as in QEMU.
  */
 export class BlkdebugImage extends Passthrough {
   readonly #limits: Limits
@@ -25,7 +25,6 @@ export class BlkdebugImage extends Passthrough {
   /** Changes that have ended, whether they succeeded or not. */
   #changes = 0
   #flushedChanges = 0
-  readonly flushesChildren = true
 
   constructor(file: ChildHandle, limits: Limits, rules: Rules, emit: Emit) {
     super(file)
@@ -60,10 +59,10 @@ export class BlkdebugImage extends Passthrough {
     return this.#counted(this.file.truncate(size, options, signal))
   }
 
-  async flush(signal?: AbortSignal): Promise<void> {
+  async flush(): Promise<void> {
     const changes = this.#changes
-    if (changes !== this.#flushedChanges) await this.#meet('flush', 0, 0)
-    if (!this.file.readOnly) await this.file.flush(signal)
+    if (changes === this.#flushedChanges) return
+    await this.#meet('flush', 0, 0)
     this.#flushedChanges = changes
   }
 

@@ -65,7 +65,8 @@ export function countRange(check: CheckState, offset: number, length: number, co
   const { clusterSize } = check.image.geometry
   if (length <= 0) return
   if (offset + length - check.fileSize >= clusterSize || !Number.isSafeInteger(offset + length)) {
-    return reportOutside(check, offset, length)
+    reportOutside(check, offset, length)
+    return
   }
   const last = Math.floor((offset + length - 1) / clusterSize)
   for (let cluster = Math.floor(offset / clusterSize); cluster <= last; cluster++) {

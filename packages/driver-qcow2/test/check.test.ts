@@ -5,7 +5,7 @@ import { copyFileSync, readFileSync } from 'node:fs'
 import type { BlockError, ImageCheck, Repair } from '@diskgraph/core'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { type Damage, damages, makePatient, Patient } from './damage.ts'
+import { type Damage, damages, leaveDirty, makePatient, Patient } from './damage.ts'
 import { create, Folder, newGraph, open, qemuCheck, run } from './images.ts'
 
 interface Outcome {
@@ -152,14 +152,19 @@ withPeer('a check', () => {
   }
 })
 
-/** Sets the n-th refcount block's pointer, or counts, of an image of any geometry. */
+/** Sets every byte of the counts of the first clusters. */
+function setCounts(image: Patient, value: number): void {
+  for (let at = 0; at < 512; at += 8) image.set(image.refcountBlock + at, value)
+}
+
+/** Damage to the refcount structure of an image of any geometry. */
 const structures: readonly Damage[] = [
   { name: 'without refcount blocks', harm: (i) => i.set(i.refcountTable, 0) },
   { name: 'with a wrong refcount table', harm: (i) => i.set(48, i.l1) },
-  { name: 'with all counts 0', harm: (i) => [...Array(64).keys()].forEach((n) => i.set(i.refcountBlock + n * 8, 0)) },
+  { name: 'with all counts 0', harm: (i) => setCounts(i, 0) },
   {
     name: 'with all counts too high',
-    harm: (i) => [...Array(64).keys()].forEach((n) => i.set(i.refcountBlock + n * 8, -1)),
+    harm: (i) => setCounts(i, -1),
   },
 ]
 
@@ -193,7 +198,7 @@ withPeer('a repair', () => {
   it('of an image that was not closed properly comes with opening it for writing', async () => {
     using folder = new Folder()
     const path = folder.file('a')
-    makePatient(path, { name: '', harm: (i) => (i.set(72, 1), i.set(i.refcountBlock + 10, 0, 2)) })
+    makePatient(path, { name: '', harm: leaveDirty })
     const warnings: string[] = []
     await using graph = newGraph(warnings)
     const disk = await open(graph, path)
@@ -227,7 +232,7 @@ withPeer('a repair', () => {
 /** What qemu-io prints while it opens a dirty image with a count of 0. */
 function theirOpening(folder: Folder): string[] {
   const path = folder.file('theirs')
-  makePatient(path, { name: '', harm: (i) => (i.set(72, 1), i.set(i.refcountBlock + 10, 0, 2)) })
+  makePatient(path, { name: '', harm: leaveDirty })
   const { stderr } = spawnSync('qemu-io', ['-f', 'qcow2', '-c', 'length', path], { encoding: 'utf8' })
   return stderr.trim().split('\n')
 }

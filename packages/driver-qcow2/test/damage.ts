@@ -78,13 +78,22 @@ function entry(index: number, change: (old: bigint) => bigint): (image: Patient)
   return (image) => image.set(image.l2 + index * 8, change(image.get(image.l2 + index * 8)))
 }
 
+/** What a crash leaves of an image with lazy refcounts. */
+export function leaveDirty(image: Patient): void {
+  image.set(72, 1)
+  image.set(image.refcountBlock + 10, 0, 2)
+}
+
 /** All ways. */
 export const damages: readonly Damage[] = [
   { name: 'nothing', harm: () => {} },
   { name: 'a count that is too high', harm: (i) => i.set(i.refcountBlock + 10, 2, 2) },
   {
     name: 'a count of a cluster that nobody uses',
-    harm: (i) => (i.cut(20 * 65536), i.set(i.refcountBlock + 30, 1, 2)),
+    harm: (i) => {
+      i.cut(20 * 65536)
+      i.set(i.refcountBlock + 30, 1, 2)
+    },
   },
   { name: 'counts behind the end of the file', harm: (i) => i.set(i.refcountBlock + 40, 1, 2) },
   { name: 'a count of 0 for data', harm: (i) => i.set(i.refcountBlock + 10, 0, 2) },
@@ -132,8 +141,14 @@ export const damages: readonly Damage[] = [
   },
   { name: 'the dirty bit', harm: (i) => i.set(72, 1) },
   { name: 'the corrupt bit', harm: (i) => i.set(72, 2) },
-  { name: 'the dirty bit and a count of 0', harm: (i) => (i.set(72, 1), i.set(i.refcountBlock + 10, 0, 2)) },
-  { name: 'the corrupt bit and a leak', harm: (i) => (i.set(72, 2), i.set(i.refcountBlock + 10, 2, 2)) },
+  { name: 'the dirty bit and a count of 0', harm: leaveDirty },
+  {
+    name: 'the corrupt bit and a leak',
+    harm: (i) => {
+      i.set(72, 2)
+      i.set(i.refcountBlock + 10, 2, 2)
+    },
+  },
   { name: 'a zero flag in version 2', options: 'compat=0.10', harm: entry(20, () => 1n) },
   { name: 'snapshots', snapshots: true, harm: () => {} },
   { name: 'a snapshot that is lost', snapshots: true, harm: (i) => i.set(60, 1, 4) },

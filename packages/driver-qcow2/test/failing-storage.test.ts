@@ -71,7 +71,11 @@ peer('qemu-img', { describe, it }).describe('a failing storage in the middle of'
           storeFile(path, file)
           if (failed) run('qemu-img', 'check', '-q', '-r', 'all', path)
           expect(qemuCheck(path)).toMatchObject({ code: 0 })
-          expect(raw(folder, path).subarray(0, 65536).every((byte) => byte === 1)).toBe(true)
+          expect(
+            raw(folder, path)
+              .subarray(0, 65536)
+              .every((byte) => byte === 1),
+          ).toBe(true)
         },
         true,
       )
