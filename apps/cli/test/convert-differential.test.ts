@@ -119,7 +119,6 @@ const bad = [
   '-O null-co s.raw o',
   '-f raw s.raw s.raw',
   '-f raw blkdebug:unreadable:s.raw o',
-  '-f raw -O qcow2 -n s.raw blkdebug:full:target.qcow2',
 ]
 
 const prepare = `
@@ -143,7 +142,6 @@ const prepare = `
   qemu-img create -q -f qcow2 -b s.raw -F raw dirty-overlay.qcow2
   qemu-io -f qcow2 dirty-overlay.qcow2 -c 'write -q -P 12 1M 1M'
   printf '[inject-error]\\nevent = "none"\\niotype = "read"\\nerrno = "5"\\nsector = "1000"\\n' > unreadable
-  printf '[inject-error]\\nevent = "write_aio"\\nerrno = "28"\\n' > full
   printf abc > odd.raw
   : > nothing.raw
 `

@@ -237,5 +237,16 @@ function facts(folder: string, name: string): unknown {
     start: number
     length: number
   }[]
-  return { info, own: map.filter(({ depth }) => depth === 0).map(({ start, length }) => [start, length]) }
+  return { info, own: merged(map.filter(({ depth }) => depth === 0)) }
+}
+
+/** Neighbours as one: where in the file clusters stand may differ. */
+function merged(runs: readonly { start: number; length: number }[]): number[][] {
+  const result: [number, number][] = []
+  for (const { start, length } of runs) {
+    const last = result[result.length - 1]
+    if (last !== undefined && last[0] + last[1] === start) last[1] += length
+    else result.push([start, length])
+  }
+  return result
 }

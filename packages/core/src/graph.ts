@@ -13,7 +13,7 @@ import type { ReferencePolicy } from './gate.ts'
 import type { Node } from './node.ts'
 import { type Definition, Opener, type Scope } from './opener.ts'
 import { PermissionUpdate } from './permissions.ts'
-import { addChild, insertFilter, removeFilter, replaceNode, setChild } from './rearrange.ts'
+import { addChild, insertFilter, letGo, removeFilter, replaceNode, setChild } from './rearrange.ts'
 import { type DriverResolver, type LazyDriver, Registry } from './registry.ts'
 import { reopenNode } from './reopen.ts'
 import type { ProbeGuard } from './requests.ts'
@@ -318,7 +318,8 @@ export class Graph {
     node.detachImage()
     for (const edge of [...node.children.values()]) {
       node.children.delete(edge.name)
-      await this.#detach(edge).catch(tolerant ? () => undefined : keep)
+      const closing = this.#detach(edge)
+      await (tolerant ? letGo(this, closing) : closing).catch(keep)
     }
     if (failure !== undefined) throw failure
   }

@@ -120,8 +120,8 @@ async function attach(graph: Graph, parent: Node, edge: Edge): Promise<void> {
   }
 }
 
-/** Closes what a change let go of. The change stands, so a failure is told as a warning. */
-async function letGo(graph: Graph, closing: Promise<void>): Promise<void> {
+/** Waits for the closing of nodes whose failure ends nothing: it is told as a warning. */
+export async function letGo(graph: Graph, closing: Promise<void>): Promise<void> {
   await closing.catch((error) =>
     graph.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`),
   )

@@ -34,7 +34,19 @@ describe(`compressed clusters (seed ${seed})`, () => {
 
       writeFileSync(folder.file('raw'), content)
       const options = `cluster_size=${clusterSize}`
-      run('qemu-img', 'convert', '-c', '-o', options, '-f', 'raw', '-O', 'qcow2', folder.file('raw'), folder.file('theirs'))
+      run(
+        'qemu-img',
+        'convert',
+        '-c',
+        '-o',
+        options,
+        '-f',
+        'raw',
+        '-O',
+        'qcow2',
+        folder.file('raw'),
+        folder.file('theirs'),
+      )
       const theirs = await open(graph, folder.file('theirs'))
       const got = new Uint8Array(size)
       await theirs.read(0, got)

@@ -3,8 +3,8 @@ import {
   type BlockStatus,
   type ChildHandle,
   type Children,
-  done,
   type DriverInfo,
+  done,
   type Limits,
   type OpenContext,
 } from '@diskgraph/core'

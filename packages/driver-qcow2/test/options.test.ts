@@ -71,7 +71,10 @@ describe('cache options', () => {
     [{ cacheSize: 9, l2CacheSize: 10 }, 'l2-cache-size may not exceed cache-size'],
     [{ cacheSize: 9, refcountCacheSize: 10 }, 'refcount-cache-size may not exceed cache-size'],
     [{ l2CacheEntrySize: 1000 }, 'L2 cache entry size must be a power of two between 512 and the cluster size (65536)'],
-    [{ l2CacheEntrySize: 131072 }, 'L2 cache entry size must be a power of two between 512 and the cluster size (65536)'],
+    [
+      { l2CacheEntrySize: 131072 },
+      'L2 cache entry size must be a power of two between 512 and the cluster size (65536)',
+    ],
   ])('%o are refused', (given, message) => {
     expect(() => sizes(given)).toThrow(message)
   })

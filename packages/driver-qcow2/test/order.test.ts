@@ -11,13 +11,7 @@ describe('the order of writes', () => {
     await image.write(0, data(cluster), 0)
     expect(file.take()).toEqual(['read 0x20000+65536', 'write 0x50000+65536'])
     await image.flush()
-    expect(file.take()).toEqual([
-      'write 0x20000+65536',
-      'flush',
-      'write 0x40000+65536',
-      'flush',
-      'write 0x30000+8',
-    ])
+    expect(file.take()).toEqual(['write 0x20000+65536', 'flush', 'write 0x40000+65536', 'flush', 'write 0x30000+8'])
   })
 
   it('is one data write and no metadata for a write in place', async () => {

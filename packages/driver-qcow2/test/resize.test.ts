@@ -5,29 +5,32 @@ import { create, Folder, haveQemu, newGraph, open, qemuCheck, run } from './imag
 const MiB = 1024 * 1024
 
 describe('resizing', () => {
-  it.skipIf(!haveQemu).each([512, 65536])('an image of %i-byte clusters stays clean, and keeps what it should', async (clusterSize) => {
-    using folder = new Folder()
-    const name = folder.file('a')
-    await using graph = newGraph()
-    await create(graph, name, { size: 4 * MiB, clusterSize })
-    let disk = await open(graph, name)
-    await disk.write(0, new Uint8Array(4 * MiB).fill(5))
-    for (const size of [20 * MiB, 3 * MiB + 512, 64 * MiB, 512, 2 * MiB]) {
-      await disk.truncate(size)
-      expect(disk.size).toBe(size)
-      await disk.flush()
-      const kept = new Uint8Array(512)
-      await disk.read(0, kept)
-      expect(kept.every((byte) => byte === 5)).toBe(true)
-      const tail = new Uint8Array(Math.min(512, size - 512))
-      if (size > 4 * MiB) await disk.read(size - 512, tail)
-      expect(tail.every((byte) => byte === 0)).toBe(true)
-      await disk.close()
-      expect(qemuCheck(name)).toMatchObject({ code: 0 })
-      expect(JSON.parse(run('qemu-img', 'info', '--output=json', name))['virtual-size']).toBe(size)
-      disk = await open(graph, name)
-    }
-  })
+  it.skipIf(!haveQemu).each([512, 65536])(
+    'an image of %i-byte clusters stays clean, and keeps what it should',
+    async (clusterSize) => {
+      using folder = new Folder()
+      const name = folder.file('a')
+      await using graph = newGraph()
+      await create(graph, name, { size: 4 * MiB, clusterSize })
+      let disk = await open(graph, name)
+      await disk.write(0, new Uint8Array(4 * MiB).fill(5))
+      for (const size of [20 * MiB, 3 * MiB + 512, 64 * MiB, 512, 2 * MiB]) {
+        await disk.truncate(size)
+        expect(disk.size).toBe(size)
+        await disk.flush()
+        const kept = new Uint8Array(512)
+        await disk.read(0, kept)
+        expect(kept.every((byte) => byte === 5)).toBe(true)
+        const tail = new Uint8Array(Math.min(512, size - 512))
+        if (size > 4 * MiB) await disk.read(size - 512, tail)
+        expect(tail.every((byte) => byte === 0)).toBe(true)
+        await disk.close()
+        expect(qemuCheck(name)).toMatchObject({ code: 0 })
+        expect(JSON.parse(run('qemu-img', 'info', '--output=json', name))['virtual-size']).toBe(size)
+        disk = await open(graph, name)
+      }
+    },
+  )
 
   it('what shrinking hides does not come back by growing', async () => {
     const { image } = await fakeImage({ size: MiB })

@@ -98,7 +98,9 @@ async function fill(
   while (!next.done) {
     const chunk = next.value
     const padded = chunk.length === chunkLength ? chunk : Buffer.concat([chunk], alignUp(chunk.length, 512))
-    await growTo(target, offset + padded.length)
+    // The last chunk finds the disk at its final size: only there may a compressed cluster be shorter than others.
+    if (chunk.length === chunkLength) await growTo(target, offset + padded.length)
+    else await resize(target, offset + padded.length)
     const written = writeChunk(target, offset, padded, unit, flags, signal)
     offset += padded.length
     const [outcome, following] = await Promise.allSettled([written, chunks.next()])
@@ -106,17 +108,21 @@ async function fill(
     if (following.status === 'rejected') throw following.reason
     next = following.value
   }
-  if (target.size > offset) await target.truncate(offset, { exact: true }, signal)
+  if (target.size > offset) await resize(target, offset)
 }
 
 /** Makes room for data up to `end`, with so much to spare that it is seldom needed. */
 async function growTo(target: Disk, end: number): Promise<void> {
-  if (end <= target.size) return
+  if (end > target.size) await resize(target, Math.max(end, target.size * 2, 2 ** 26))
+}
+
+async function resize(target: Disk, size: number): Promise<void> {
+  if (size === target.size) return
   try {
-    await target.truncate(Math.max(end, target.size * 2, 2 ** 26))
+    await target.truncate(size)
   } catch (error) {
-    if (!isBlockError(error) || error.code !== 'ENOTSUP') throw new TargetError(end, error)
-    throw new CommandError('the target cannot grow, and the size of a pipe is not known', {
+    if (!isBlockError(error) || error.code !== 'ENOTSUP') throw new TargetError(size, error)
+    throw new CommandError('the target cannot be resized, and the size of a pipe is not known before its end', {
       cause: error,
       hint: 'save standard input to a file first',
     })
