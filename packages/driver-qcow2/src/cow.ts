@@ -60,7 +60,7 @@ export async function writeNewClusters(
   const held = file.debugEvent('write_aio')
   if (held !== undefined) await held
   if (before + after === 0) return file.write(start, data, 0, signal)
-  return writeApart(state, head, tail, start, data, signal)
+  return writeApart(state, [head, tail], start, data, signal)
 }
 
 async function edge(state: Qcow2State, taken: NewClusters, offset: number, length: number): Promise<Edge> {
@@ -106,15 +106,14 @@ async function readEdges(
 /** Writes a large request and its edges as separate requests. */
 async function writeApart(
   state: Qcow2State,
-  head: Edge,
-  tail: Edge,
+  edges: readonly Edge[],
   start: number,
   data: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const fan = new Fan()
   fan.add(state.file.write(start, data, 0, signal))
-  for (const edge of [head, tail]) if (!edge.skip) fan.add(copyEdge(state, edge, signal))
+  for (const edge of edges) if (!edge.skip) fan.add(copyEdge(state, edge, signal))
   return fan.finish()
 }
 

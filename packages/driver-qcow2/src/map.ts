@@ -85,12 +85,18 @@ export function peekRun(state: Qcow2State, offset: number, length: number, run: 
     run.slice = sliceOffset
     return
   }
-  scan(state, slice.view, l2Index - sliceIndex * perSlice, offset - cluster * clusterSize, length, run)
+  run.length = length
+  run.host = offset - cluster * clusterSize
+  scan(state, slice.view, l2Index - sliceIndex * perSlice, run)
 }
 
-/** Finds out how far the entries from `index` of a slice on are of one kind and contiguous. */
-function scan(state: Qcow2State, view: DataView, index: number, inCluster: number, length: number, run: Run): void {
+/**
+ * Finds out how far the entries from `index` of a slice on are of one kind and contiguous. `run` comes with the
+ * length that is asked for, and with the offset in the first cluster as `host`.
+ */
+function scan(state: Qcow2State, view: DataView, index: number, run: Run): void {
   const { clusterSize } = state.geometry
+  const { length, host: inCluster } = run
   const hi = view.getUint32(index * entrySize)
   const lo = view.getUint32(index * entrySize + 4)
   const kind = kindOf(hi, lo)

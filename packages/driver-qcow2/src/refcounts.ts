@@ -103,7 +103,7 @@ export class Refcounts {
           await this.provideBlock(blockIndex, delta, start + count)
           block = this.peekBlock(blockIndex)
         }
-        this.apply(block, cluster, index, run, delta, freed)
+        this.apply(block, cluster, run, delta, freed)
         changed += run
       }
     } catch (error) {
@@ -125,15 +125,9 @@ export class Refcounts {
   }
 
   /** Changes counts inside one block, or none if one of them would leave its range. */
-  private apply(
-    block: Slice,
-    cluster: number,
-    index: number,
-    run: number,
-    delta: number,
-    freed: FileRange[] | undefined,
-  ): void {
-    const { refcountOrder, maxRefcount, clusterSize } = this.geometry
+  private apply(block: Slice, cluster: number, run: number, delta: number, freed: FileRange[] | undefined): void {
+    const { refcountOrder, maxRefcount, clusterSize, refcountBlockEntries } = this.geometry
+    const index = cluster - Math.floor(cluster / refcountBlockEntries) * refcountBlockEntries
     for (let i = index; i < index + run; i++) {
       const count = refcountAt(block, refcountOrder, i) + delta
       if (count < 0) throw underflow((cluster + i - index) * clusterSize)

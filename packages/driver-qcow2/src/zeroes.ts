@@ -45,7 +45,7 @@ async function zeroClusters(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (state.header.value.version >= 3) {
-    await flagClusters(state, start, end, flags, false, signal)
+    await flagClusters(state, start, end, { mayUnmap: (flags & Flag.MayUnmap) !== 0, onlyEmpty: false }, signal)
   } else if (state.backing() === undefined) {
     await discardRange(state, start, end - start, { full: false, reason: 'request' }, signal)
   } else {
@@ -67,7 +67,8 @@ async function zeroEdge(
   if (state.header.value.version >= 3) {
     const before = await readsAsZeroes(state, start, offset - start)
     if (before && (await readsAsZeroes(state, offset + length, Math.min(end, state.size) - offset - length))) {
-      if (await flagClusters(state, start, end, flags, true, signal)) return
+      const settings = { mayUnmap: (flags & Flag.MayUnmap) !== 0, onlyEmpty: true }
+      if (await flagClusters(state, start, end, settings, signal)) return
     }
   }
   return zeroPart(state, offset, length, flags, signal)
@@ -98,11 +99,11 @@ async function flagClusters(
   state: Qcow2State,
   start: number,
   end: number,
-  flags: number,
-  onlyEmpty: boolean,
+  settings: { readonly mayUnmap: boolean; readonly onlyEmpty: boolean },
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
-  const mayUnmap = (flags & Flag.MayUnmap) !== 0 && !state.options.discardNoUnref
+  const { onlyEmpty } = settings
+  const mayUnmap = settings.mayUnmap && !state.options.discardNoUnref
   let complete = true
   const change = (view: DataView, at: number): boolean => {
     const hi = view.getUint32(at)

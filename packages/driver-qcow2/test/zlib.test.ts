@@ -1,0 +1,49 @@
+import { deflateRawSync } from 'node:zlib'
+import { Random, randomSeed } from '@diskgraph/driver-testkit'
+import { describe, expect, it } from 'vitest'
+import { browserZlib } from '../src/zlib-browser.ts'
+import { nodeZlib } from '../src/zlib-node.ts'
+
+const seed = Number(process.env.SEED ?? randomSeed())
+const size = 65536
+
+function sample(random: Random): Uint8Array {
+  const bytes = new Uint8Array(size)
+  for (let at = 0; at < size; at += 100) bytes.set(random.bytes(30), at)
+  return bytes
+}
+
+describe.each([
+  ['node', nodeZlib],
+  ['browsers', browserZlib],
+])(`zlib of %s (seed ${seed})`, (_, zlib) => {
+  const random = new Random(seed)
+
+  it('reads what the other one writes', async () => {
+    const data = sample(random)
+    for (const other of [nodeZlib, browserZlib]) {
+      const deflated = await other.deflate(data, size)
+      expect(await zlib.inflate(deflated!, size)).toEqual(new Uint8Array(data))
+    }
+  })
+
+  it('reads streams of any window, with bytes behind them', async () => {
+    const data = sample(random)
+    for (const windowBits of [9, 12, 15]) {
+      const stream = new Uint8Array([...deflateRawSync(data, { windowBits }), ...random.bytes(300)])
+      expect(Buffer.compare(await zlib.inflate(stream, size), data)).toBe(0)
+    }
+  })
+
+  it('says when data does not become shorter', async () => {
+    expect(await zlib.deflate(random.bytes(size), size)).toBeUndefined()
+  })
+
+  it('refuses streams that are damaged, too short or too long', async () => {
+    const data = sample(random)
+    await expect(zlib.inflate(random.bytes(500).fill(0xff, 0, 10), size)).rejects.toThrow()
+    await expect(zlib.inflate(deflateRawSync(data.subarray(0, 1000)), size)).rejects.toThrow()
+    await expect(zlib.inflate(deflateRawSync(data), 1000)).rejects.toThrow()
+    await expect(zlib.inflate(deflateRawSync(data).subarray(0, 5000), size)).rejects.toThrow()
+  })
+})
