@@ -1,12 +1,21 @@
 /** `convert` where there is nothing to compare with: failures half-way, streams, progress, big sparse disks. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { convertFromPipe } from '../src/copy/convert-streams.ts'
 import { parseConvert } from '../src/copy/convert-request.ts'
+import { convertFromPipe } from '../src/copy/convert-streams.ts'
 import { runImg } from '../src/img/main.ts'
 import { messageOf, showFailure } from '../src/messages.ts'
 import { withGraph } from '../src/opening.ts'

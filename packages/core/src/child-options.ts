@@ -11,10 +11,7 @@ export function* namedChildren(
   for (const [name, schema] of Object.entries(schemas)) {
     const value = given[name]
     if (schema.type === 'child') {
-      if (value === undefined || value === null || value === '') {
-        if (schema.required) throw new BlockError('EINVAL', `A block device must be specified for "${name}"`)
-        continue
-      }
+      if (isNone(value)) continue
       yield { name, role: schema.role, value }
     } else if (schema.type === 'children') {
       const list = value ?? []
@@ -25,6 +22,18 @@ export function* namedChildren(
       for (const [i, item] of list.entries()) yield { name: `${name}.${i}`, role: schema.role, value: item }
     }
   }
+}
+
+/** Refuses a definition without a child that it must have. */
+export function requireChildren(schemas: OptionSchemas, given: Readonly<Record<string, unknown>>): void {
+  for (const [name, schema] of Object.entries(schemas)) {
+    if (schema.type !== 'child' || !schema.required || !isNone(given[name])) continue
+    throw new BlockError('EINVAL', `A block device must be specified for "${name}"`)
+  }
+}
+
+function isNone(value: unknown): boolean {
+  return value === undefined || value === null || value === ''
 }
 
 function isChildSchema(schema: OptionSchema): boolean {

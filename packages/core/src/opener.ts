@@ -7,7 +7,7 @@
  * chain: how deep it is, and the identity of every storage above, by which a loop is found before it turns.
  */
 import { baseOptions, type ResolvedBase, resolveBase } from './base-options.ts'
-import { namedChildren, pick, withoutChildren, withoutChildSchemas } from './child-options.ts'
+import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from './child-options.ts'
 import { ChildTable } from './child-table.ts'
 import type { ChildHandle, ChildRole, DriverDescriptor, ImageReference, OpenContext } from './contract.ts'
 import { Edge } from './edge.ts'
@@ -56,7 +56,9 @@ export class Opener {
     const complete = await this.#withDriver(definition, scope)
     if (complete instanceof Node) return complete
     const driver = await this.#graph.registry.get(complete.driver as string)
-    const given = validateOptions({ ...driver.options, ...baseOptions }, complete, { withoutDefaults: true })
+    requireChildren(driver.options, complete)
+    const unknown = (option: string): string => unsupportedOption(driver, option)
+    const given = validateOptions({ ...driver.options, ...baseOptions }, complete, { withoutDefaults: true, unknown })
     const name = (given.nodeName as string | undefined) ?? this.#graph.generateName()
     const base = resolveBase(given, scope.base)
     const guess = Object.hasOwn(complete, probed)
@@ -300,7 +302,6 @@ export class Opener {
   ): Promise<Node> {
     const named = await this.optionsFromFilename(filename)
     if (filename.startsWith('json:')) {
-      if (format !== undefined && named.driver !== undefined) throw new BlockError('EINVAL', 'Driver specified twice')
       return this.open({ ...named, ...(format === undefined ? {} : { driver: format }), ...options }, scope)
     }
     if (format === undefined) {
@@ -362,6 +363,12 @@ function checkLoop(node: Node, scope: Scope): void {
   throw new BlockError('ELOOP', `Backing chain loops: ${[...names.slice(start), names[start]].join(' → ')}`, {
     hint: 'give one of these images another backing file (rebase -u)',
   })
+}
+
+function unsupportedOption(driver: DriverDescriptor, option: string): string {
+  return driver.kind === 'protocol'
+    ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
+    : `Block format '${driver.name}' does not support the option '${option}'`
 }
 
 function tooDeep(maxDepth: number, chain: ReadonlyMap<string, string>): BlockError {

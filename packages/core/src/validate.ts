@@ -8,6 +8,8 @@ import { parseSize } from './size.ts'
 export interface ValidateOptions {
   /** Where the object stands, for messages: `file.cache`. */
   readonly path?: string
+  /** The message for an option of the outermost object that the schemas do not know. Default: `Invalid parameter 'x'`. */
+  readonly unknown?: (name: string) => string
   /** Leave missing options missing. */
   readonly withoutDefaults?: boolean
 }
@@ -27,7 +29,7 @@ export function validateOptions(
   for (const [key, value] of Object.entries(input)) {
     const name = names.get(key)
     const path = join(options.path, key)
-    if (name === undefined) throw unknownOption(path, key, names.keys())
+    if (name === undefined) throw unknownOption(path, key, names.keys(), options)
     if (name in result) throw new BlockError('EINVAL', `option '${path}' is given twice`)
     if (value !== undefined) result[name] = validateValue(schemas[name] as OptionSchema, value, path, options)
   }
@@ -146,10 +148,11 @@ function nameTable(schemas: OptionSchemas): Map<string, string> {
   return names
 }
 
-function unknownOption(path: string, key: string, known: Iterable<string>): BlockError {
+function unknownOption(path: string, key: string, known: Iterable<string>, options: ValidateOptions): BlockError {
   const near = nearestName(toCamelCase(key), known)
   const hint = near === undefined ? undefined : `did you mean '${near}'?`
-  return new BlockError('EINVAL', `Invalid parameter '${path}'`, { hint })
+  const own = options.path === undefined ? options.unknown?.(toKebabCase(key)) : undefined
+  return new BlockError('EINVAL', own ?? `Invalid parameter '${path}'`, { hint })
 }
 
 function wrongType(path: string, expected: string): BlockError {

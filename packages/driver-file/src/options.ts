@@ -56,7 +56,7 @@ export interface ResolvedCreateOptions {
 }
 
 export const fileSchemas: OptionSchemas = {
-  filename: { type: 'string', required: true, description: 'path of the file' },
+  filename: { type: 'string', default: '', description: 'path of the file (required)' },
   locking: {
     type: 'enum',
     values: ['auto', 'on', 'off'],

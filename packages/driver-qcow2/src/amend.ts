@@ -76,6 +76,10 @@ function partsOf(state: Qcow2State, target: Target): number {
 /** Works out what is wanted, and refuses what cannot be. */
 function plan(state: Qcow2State, options: AmendRequest['options']): Target {
   const { value } = state.header
+  if (options.dataFile !== undefined) {
+    throw new BlockError('EINVAL', 'data-file can only be set for images that use an external data file')
+  }
+  if (options.dataFileRaw === true) throw new BlockError('EINVAL', 'data-file-raw cannot be set on existing images')
   const version = versionOf(options.compat) ?? value.version
   const bits = options.refcountBits as number | undefined
   const refcountOrder = bits === undefined ? value.refcountOrder : orderOf(bits)
@@ -93,10 +97,8 @@ function plan(state: Qcow2State, options: AmendRequest['options']): Target {
   if (size !== undefined && size % 512 !== 0) {
     throw new BlockError('EINVAL', 'The new size must be a multiple of 512')
   }
-  if (size !== undefined && size !== state.size && Math.min(version, value.version) < 3 && state.snapshots.length > 0) {
-    if (version < 3 || size !== state.size) {
-      throw new BlockError('ENOTSUP', "Can't resize a v2 image which has snapshots")
-    }
+  if (size !== undefined && size !== state.size && version < 3 && state.snapshots.length > 0) {
+    throw new BlockError('ENOTSUP', "Can't resize a v2 image which has snapshots")
   }
   return { version, refcountOrder, lazyRefcounts, size }
 }

@@ -8,12 +8,16 @@
 import { BlockError } from '@diskgraph/core'
 import { compressedDescriptor, entrySize } from './layout.ts'
 import { entryPlace, Kind, kindOf } from './map.ts'
-import { type Fan, settleAll } from './settle.ts'
+import { Fan } from './settle.ts'
 import type { Qcow2State } from './state.ts'
 
 /** Most bytes of compressed data that are read at once, and most clusters. */
 const maxRead = 2 * 1024 * 1024
 const maxClusters = 64
+/** Of the clusters of a request one in so many is inflated here, while the thread pool has the others. */
+const shareOfPool = 3
+/** Larger clusters would hold up everything else for too long. */
+const largestHere = 65536
 
 interface Piece {
   /** Place of the data in the file. */
@@ -67,18 +71,30 @@ async function readTogether(state: Qcow2State, pieces: readonly Piece[], signal?
   const first = pieces[0]!
   const last = pieces.at(-1)!
   const data = await readData(state, first.offset, last.offset + last.length - first.offset, signal)
-  await settleAll(
-    pieces.map(async (piece) => {
-      const from = piece.offset - first.offset
-      copyOut(await inflate(state, data.subarray(from, from + piece.length)), piece)
-    }),
-  )
+  const partOf = (piece: Piece): Uint8Array => {
+    const from = piece.offset - first.offset
+    return data.subarray(from, from + piece.length)
+  }
+  const fan = new Fan()
+  pieces.forEach((piece, i) => {
+    if (i % shareOfPool !== 0) fan.add(inflate(state, partOf(piece)).then((cluster) => copyOut(cluster, piece)))
+  })
+  for (let i = 0; i < pieces.length && !fan.broken; i += shareOfPool) {
+    const piece = pieces[i]!
+    try {
+      copyOut(inflateHere(state, partOf(piece)) ?? (await inflate(state, partOf(piece))), piece)
+    } catch (error) {
+      fan.fail(error)
+    }
+  }
+  return fan.finish()
 }
 
 function cachedCluster(state: Qcow2State, piece: Piece, signal?: AbortSignal): Promise<Uint8Array> {
-  return state.compressed.get(piece.offset, async () =>
-    inflate(state, await readData(state, piece.offset, piece.length, signal)),
-  )
+  return state.compressed.get(piece.offset, async () => {
+    const data = await readData(state, piece.offset, piece.length, signal)
+    return inflateHere(state, data) ?? inflate(state, data)
+  })
 }
 
 function copyOut(cluster: Uint8Array, piece: Piece): void {
@@ -105,6 +121,21 @@ async function inflate(state: Qcow2State, data: Uint8Array): Promise<Uint8Array>
   try {
     return await state.zlib.inflate(data, state.geometry.clusterSize)
   } catch (error) {
-    throw new BlockError('EIO', 'a compressed cluster cannot be decompressed', { cause: error })
+    throw damaged(error)
   }
+}
+
+/** Inflates a small cluster at once; undefined when it is to be done elsewhere. */
+function inflateHere(state: Qcow2State, data: Uint8Array): Uint8Array | undefined {
+  const { clusterSize } = state.geometry
+  if (clusterSize > largestHere) return undefined
+  try {
+    return state.zlib.inflateHere?.(data, clusterSize)
+  } catch (error) {
+    throw damaged(error)
+  }
+}
+
+function damaged(cause: unknown): BlockError {
+  return new BlockError('EIO', 'a compressed cluster cannot be decompressed', { cause })
 }

@@ -107,14 +107,18 @@ function nextId(snapshots: readonly SnapshotRecord[]): string {
   return String(Math.min(highest, Number.MAX_SAFE_INTEGER - 1) + 1)
 }
 
-/** Finds a snapshot by its id or else by its name. ENOENT. */
-function find(state: Qcow2State, idOrName: string): SnapshotRecord {
+/** Finds a snapshot by its id or else by its name. ENOENT with `missing`. */
+function find(state: Qcow2State, idOrName: string, missing: string): SnapshotRecord {
   const { snapshots } = state
   const found =
     snapshots.find((snapshot) => snapshot.id === idOrName) ?? snapshots.find((snapshot) => snapshot.name === idOrName)
-  if (found === undefined) throw new BlockError('ENOENT', `the image has no snapshot '${idOrName}'`)
+  if (found === undefined) throw new BlockError('ENOENT', missing)
   checkSnapshotL1(found, state.geometry.clusterSize)
   return found
+}
+
+function noSuch(idOrName: string): string {
+  return `the image has no snapshot '${idOrName}'`
 }
 
 /** The size of the disk when a snapshot was taken. */
@@ -128,7 +132,7 @@ function diskSizeOf(state: Qcow2State, snapshot: SnapshotRecord): number {
 
 async function applySnapshot(state: Qcow2State, idOrName: string): Promise<void> {
   const { store, geometry } = state
-  const snapshot = find(state, idOrName)
+  const snapshot = find(state, idOrName, noSuch(idOrName))
   const size = diskSizeOf(state, snapshot)
   if (size !== state.size && state.header.value.version < 3) {
     throw new BlockError('ENOTSUP', "Can't resize a v2 image which has snapshots")
@@ -145,7 +149,7 @@ async function applySnapshot(state: Qcow2State, idOrName: string): Promise<void>
 
 async function deleteSnapshot(state: Qcow2State, idOrName: string): Promise<void> {
   const { store, geometry, snapshots } = state
-  const snapshot = find(state, idOrName)
+  const snapshot = find(state, idOrName, noSuch(idOrName))
   const table = await readTable(state.file, snapshot.l1Offset, snapshot.l1Entries)
   await replaceTables(state, async ({ minus }, claims) => {
     await addTree(state, table, minus)
@@ -234,7 +238,7 @@ async function adoptRefcounts(state: Qcow2State, { table, oldBlocks, freed }: Sh
 /** Shows a snapshot, with the size that the disk had, in place of the active disk of a read-only image. */
 async function loadSnapshot(state: Qcow2State, idOrName: string): Promise<void> {
   if (!state.readOnly) throw new BlockError('EINVAL', 'a snapshot can only be shown through a read-only image')
-  const snapshot = find(state, idOrName)
+  const snapshot = find(state, idOrName, "Can't find snapshot")
   const size = diskSizeOf(state, snapshot)
   const table = await readTable(state.file, snapshot.l1Offset, snapshot.l1Entries)
   state.store.replaceL1(table)

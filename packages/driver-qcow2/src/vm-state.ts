@@ -22,13 +22,17 @@ export class Qcow2VmState implements VmState {
     this.prepare = prepare
   }
 
-  read(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
+  async read(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const held = this.state.file.debugEvent('vmstate_load')
+    if (held !== undefined) await held
     return readRange(this.state, vmStateOffset(this.state) + offset, buf, signal)
   }
 
   async write(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
     await this.prepare()
     const { state } = this
+    const held = state.file.debugEvent('vmstate_save')
+    if (held !== undefined) await held
     const start = vmStateOffset(state) + offset
     const entries = Math.ceil((start + buf.byteLength) / state.geometry.l2Span)
     if (entries > state.store.l1.entries) await state.exclusively(() => growL1(state, entries))

@@ -25,6 +25,14 @@ export const nodeZlib: Zlib = {
     })
   },
 
+  inflateHere(data, size) {
+    if (loaded === undefined) return undefined
+    const options = { windowBits: 15, finishFlush: loaded.constants.Z_SYNC_FLUSH, maxOutputLength: size }
+    const output = loaded.inflateRawSync(data, { ...options, chunkSize: Math.max(64, size) })
+    if (output.byteLength !== size) throw new Error(`${output.byteLength} bytes instead of ${size}`)
+    return output
+  },
+
   async deflate(data, limit) {
     const { deflateRaw } = loaded ?? (await load())
     return new Promise((resolve, reject) => {

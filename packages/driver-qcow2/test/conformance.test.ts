@@ -4,7 +4,7 @@ import { describe, it } from 'vitest'
 
 const variants: readonly (readonly [string, Record<string, unknown>, Record<string, unknown>?])[] = [
   ['defaults', {}],
-  ['512-byte clusters, 2-bit refcounts', { clusterSize: 512, refcountBits: 2 }],
+  ['512-byte clusters, 4-bit refcounts', { clusterSize: 512, refcountBits: 4 }],
   ['512-byte clusters, 64-bit refcounts, lazy', { clusterSize: 512, refcountBits: 64, lazyRefcounts: true }],
   ['version 2', { compat: 'v2' }],
   ['2 MiB clusters, small cache entries', { clusterSize: 2 * 1024 * 1024 }, { l2CacheEntrySize: 4096 }],

@@ -23,7 +23,7 @@ describe.each([
     const data = sample(random)
     for (const other of [nodeZlib, browserZlib]) {
       const deflated = await other.deflate(data, size)
-      expect(await zlib.inflate(deflated!, size)).toEqual(new Uint8Array(data))
+      expect(Buffer.compare(await zlib.inflate(deflated!, size), data)).toBe(0)
     }
   })
 

@@ -7,7 +7,11 @@ import type { Content, Range } from './source.ts'
  * that no cluster of the target is written in two pieces. Where content is absent the borders stay, because what
  * lies there is not the source's to write; `whole` moves them, too, for targets that can only take whole units.
  */
-export async function* alignedRanges(ranges: AsyncIterable<Range>, unit: number, whole: boolean): AsyncGenerator<Range> {
+export async function* alignedRanges(
+  ranges: AsyncIterable<Range>,
+  unit: number,
+  whole: boolean,
+): AsyncGenerator<Range> {
   let mixed: Range[] = []
   for await (const range of ranges) {
     const end = range.offset + range.length

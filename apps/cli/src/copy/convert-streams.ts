@@ -43,7 +43,13 @@ export async function convertFromPipe(
   let target: Disk | undefined
   try {
     const cache = request.targetMode
-    target = await openImage(graph, { filename: request.target, format, writable: true, cache, signal: terminal.signal })
+    target = await openImage(graph, {
+      filename: request.target,
+      format,
+      writable: true,
+      cache,
+      signal: terminal.signal,
+    })
     await fill(target, request, first, chunks, terminal.signal)
     await target.close()
   } catch (error) {

@@ -1,17 +1,17 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
 import { type Disk, Flag, type Graph, isBlockError, Permission } from '@diskgraph/core'
-import { asksForHelp } from '../key-values.ts'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
+import { asksForHelp } from '../key-values.ts'
 import { CommandError, errnoText, reportWarning } from '../messages.ts'
 import { openFailure, openImage } from '../opening.ts'
 import { type Progress, progressFor } from '../progress.ts'
+import { loadSnapshot } from '../snapshot-source.ts'
 import { unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
-import { checkConvert, type ConvertRequest, targetOf } from './convert-request.ts'
-import { copyDisks, type CopySettings, TargetError, workOf } from './copier.ts'
+import { type ConvertRequest, checkConvert, targetOf } from './convert-request.ts'
+import { type CopySettings, copyDisks, TargetError, workOf } from './copier.ts'
 import { copyFailure } from './copy-failure.ts'
 import { type NewTarget, planTarget } from './new-target.ts'
-import { loadSnapshot } from '../snapshot-source.ts'
 import { Source } from './source.ts'
 
 /** The name that stands for standard input and standard output. */
@@ -119,7 +119,10 @@ async function unshared(graph: Graph, disk: Disk, filename: string): Promise<Dis
 }
 
 /** Persistent bitmaps are not copied; where there are none, there is nothing to refuse. */
-async function checkBitmaps({ bitmaps, targetFormat = 'raw' }: ConvertRequest, sources: readonly Disk[]): Promise<void> {
+async function checkBitmaps(
+  { bitmaps, targetFormat = 'raw' }: ConvertRequest,
+  sources: readonly Disk[],
+): Promise<void> {
   if (!bitmaps) return
   if (sources.length > 1) throw new CommandError('Copying bitmaps only possible with single source')
   if (targetFormat !== 'qcow2') throw new CommandError(`Format driver '${targetFormat}' does not support bitmaps`)
@@ -165,7 +168,10 @@ async function copy({ request, sources, target, planned, terminal, progress }: C
   let total = 0
   for await (const { length } of workOf(settings)) total += length
   let done = 0
-  const onCopied = (length: number): void => progress.update((done += length), total)
+  const onCopied = (length: number): void => {
+    done += length
+    progress.update(done, total)
+  }
   await copyDisks({ ...settings, onCopied })
   progress.update(1, 1)
 }

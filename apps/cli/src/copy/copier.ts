@@ -122,7 +122,8 @@ class Copier {
   async #copy({ range, index }: Chunk, buf: Buffer): Promise<void> {
     const { source, zeroUnit, targetIsZero, onUnreadable } = this.#settings
     await source.read(range.offset, buf, onUnreadable)
-    const runs = zeroUnit === 0 ? [{ start: 0, length: buf.length, zero: false }] : findRuns(buf, range.offset, zeroUnit)
+    const runs =
+      zeroUnit === 0 ? [{ start: 0, length: buf.length, zero: false }] : findRuns(buf, range.offset, zeroUnit)
     await this.#turn(index)
     const writes: Promise<void>[] = []
     for (const { start, length, zero } of runs) {

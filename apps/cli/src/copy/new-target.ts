@@ -2,10 +2,10 @@
 import { existsSync, statSync } from 'node:fs'
 import { BlockError, type Graph, isBlockError } from '@diskgraph/core'
 import {
-  createOptionsOf,
   CreateValues,
-  newImageDefinition,
+  createOptionsOf,
   type NewImageDrivers,
+  newImageDefinition,
   newImageDrivers,
 } from '../create-options.ts'
 import { parseKeyValues } from '../key-values.ts'
@@ -142,7 +142,8 @@ function checkBacking(values: CreateValues, { sources = 1 }: TargetRequest): voi
 }
 
 function checkCompression({ format }: NewImageDrivers, values: CreateValues): void {
-  if (!('compressionType' in (format.createOptions ?? {}))) throw new CommandError('Compression not supported for this file format')
+  if (!('compressionType' in (format.createOptions ?? {})))
+    throw new CommandError('Compression not supported for this file format')
   if (values.get('encryption') === true || values.get('encrypt.format') !== undefined) {
     throw new CommandError('Compression and encryption not supported at the same time')
   }

@@ -91,7 +91,13 @@ export class Source {
 
   async #rangeAt({ disk, start, end, base }: Part, offset: number): Promise<Range> {
     try {
-      const extent = await chainStatus(disk.node, base, offset - start, Math.min(end - offset, longestStep), this.#signal)
+      const extent = await chainStatus(
+        disk.node,
+        base,
+        offset - start,
+        Math.min(end - offset, longestStep),
+        this.#signal,
+      )
       const absent = base !== undefined && !extent.present
       return { offset, length: extent.length, content: absent ? 'absent' : extent.zero ? 'zero' : 'data' }
     } catch (error) {

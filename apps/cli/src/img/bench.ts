@@ -184,7 +184,10 @@ class Run {
         this.#idle.push(send)
         return
       }
-      if (this.#left === 0 || this.#failed) return this.#end()
+      if (this.#left === 0 || this.#failed) {
+        this.#end()
+        return
+      }
       this.#left--
       this.#inFlight++
       const offset = this.#next

@@ -84,11 +84,11 @@ function beginWrite(session: Session, words: CommandWords, pattern: number): Pro
   const { offset, length } = zeroes ? zeroRange(words) : parseVector(words.operands)
   const buf = zeroes ? undefined : session.buffer(length, pattern)
   const begin = performance.now()
-  const request =
+  const request = (): Promise<void> =>
     buf === undefined
       ? disk.writeZeroes(offset, length, writeFlags(words), terminal.signal)
       : disk.write(offset, buf, writeFlags(words), terminal.signal)
-  return request.then(
+  return session.change(request).then(
     () => {
       if (words.has('q')) return ''
       const seconds = (performance.now() - begin) / 1000

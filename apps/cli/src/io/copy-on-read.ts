@@ -2,8 +2,8 @@
  * Copy-on-read: what a read brings up from a backing file is written into the layer that was read.
  *
  * Whole clusters are copied, so that the layer below need not be asked for them again; the write does not change
- * what anybody sees and says so. Fetches run one after another: two of the same cluster would copy it twice, and a
- * late one could put old bytes over a write that came between. Writes of the same session wait for them, too.
+ * what anybody sees and says so. Copies and changes run one after another: a copy puts back what it has read, and a
+ * change that came between would be lost.
  */
 import { alignDown, alignUp, type Disk, Flag } from '@diskgraph/core'
 
@@ -22,14 +22,14 @@ export class CopyOnRead {
 
   /** Copies what of a range is not in the top layer yet. */
   fetch(offset: number, length: number): Promise<void> {
-    const fetched = this.#last.then(() => this.#fetch(offset, length))
-    this.#last = fetched.catch(() => undefined)
-    return fetched
+    return this.inOrder(() => this.#fetch(offset, length))
   }
 
-  /** Resolves when no copy is under way. */
-  idle(): Promise<void> {
-    return this.#last
+  /** Runs `work` when the copies and changes before it have ended. */
+  inOrder(work: () => Promise<void>): Promise<void> {
+    const ended = this.#last.then(work)
+    this.#last = ended.catch(() => undefined)
+    return ended
   }
 
   async #fetch(offset: number, length: number): Promise<void> {

@@ -1,11 +1,11 @@
 /** `open`, `close` and `reopen`. */
 import { fromQapi, isBlockError, type Node, Permission, toKebabCase } from '@diskgraph/core'
+import { parseKeyValues, toObject } from '../key-values.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import type { CacheMode } from '../opening.ts'
-import { openFile, OpenMode, requireCacheMode } from './open-file.ts'
-import { parseKeyValues, toObject } from '../key-values.ts'
-import { CopyOnRead } from './copy-on-read.ts'
 import { setReadOnly, storageNodes } from '../storage-nodes.ts'
+import { CopyOnRead } from './copy-on-read.ts'
+import { OpenMode, openFile, requireCacheMode } from './open-file.ts'
 import { type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'
 
 export const open: IoCommand = {
@@ -178,4 +178,3 @@ async function reopenNode({ graph }: Session, node: Node, options: Flat): Promis
     throw new CommandError(`Cannot change the option '${name}'`, { cause: error })
   }
 }
-

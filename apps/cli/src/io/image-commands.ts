@@ -48,7 +48,11 @@ export const discard: IoCommand = {
     const length = parseAmount(lengthWord as string)
     if (length > maxRequest) throw new CommandFailure(`length cannot exceed ${maxRequest}, given ${lengthWord}`)
     const begin = performance.now()
-    await attempt('discard', session.disk.discard(offset, length, session.terminal.signal))
+    const { disk, terminal } = session
+    await attempt(
+      'discard',
+      session.change(() => disk.discard(offset, length, terminal.signal)),
+    )
     if (words.has('q')) return
     const seconds = (performance.now() - begin) / 1000
     session.terminal.out(report({ verb: 'discard', offset, length, total: length, seconds }, words.has('C')))

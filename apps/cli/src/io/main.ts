@@ -8,7 +8,7 @@ import { closeFile } from './file-commands.ts'
 import { GetoptError, type LongOption, type Parsed, parseOptions } from './getopt.ts'
 import { inputLines } from './input-lines.ts'
 import { ioCommands } from './io-commands.ts'
-import { openFile, OpenMode } from './open-file.ts'
+import { OpenMode, openFile } from './open-file.ts'
 import { Session } from './session.ts'
 import { usage } from './usage.ts'
 

@@ -1,8 +1,8 @@
 /** Opening a file for the commands. */
 import { fromQapi } from '@diskgraph/core'
+import { parseKeyValues, toObject } from '../key-values.ts'
 import { CommandError, hintOf, messageOf, reportWarning } from '../messages.ts'
 import { type CacheMode, cacheMode, openImage, openReason } from '../opening.ts'
-import { parseKeyValues, toObject } from '../key-values.ts'
 import { CopyOnRead } from './copy-on-read.ts'
 import type { Session } from './session.ts'
 import { overlayOn } from './temporary-overlay.ts'

@@ -138,4 +138,3 @@ export function describeRead(words: CommandWords, { offset, buf, seconds }: Read
   const dump = words.has('v') ? hexDump(offset, buf) : ''
   return dump + report({ verb: 'read', offset, length: buf.length, total: buf.length, seconds }, words.has('C'))
 }
-

@@ -106,6 +106,12 @@ export class Session {
     return (this.file as OpenFile).disk
   }
 
+  /** Runs a change of the disk; with copy-on-read, when no copy is under way. */
+  change(work: () => Promise<void>): Promise<void> {
+    const { copyOnRead } = this.file as OpenFile
+    return copyOnRead === undefined ? work() : copyOnRead.inOrder(work)
+  }
+
   find(name: string): IoCommand | undefined {
     return this.commands.find((command) => command.name === name || command.alias === name)
   }
@@ -164,9 +170,7 @@ function countText(minimum: number, maximum: number): string {
 
 function commandWords(command: IoCommand, words: readonly string[]): CommandWords {
   const { options, operands } =
-    command.letters === undefined
-      ? { options: [], operands: words }
-      : parseOptions(words, { letters: command.letters })
+    command.letters === undefined ? { options: [], operands: words } : parseOptions(words, { letters: command.letters })
   return {
     operands,
     has: (letter) => options.some((option) => option.letter === letter),

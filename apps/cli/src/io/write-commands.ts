@@ -61,7 +61,7 @@ async function runWrite(session: Session, words: CommandWords): Promise<void> {
     ? () => session.disk.writeZeroes(offset, length, writeFlags(words), session.terminal.signal)
     : writeOf(session, words, offset, source === undefined ? session.buffer(length, pattern) : fromFile(source, length))
   const begin = performance.now()
-  await attempt('write', request())
+  await attempt('write', session.change(request))
   tellWrite(session, words, offset, length, begin)
 }
 
@@ -80,9 +80,7 @@ function checkWriteOptions(words: CommandWords): void {
 
 /** The request flags that the options of a command stand for. */
 export function writeFlags(words: CommandWords): number {
-  return (
-    (words.has('f') ? Flag.Fua : 0) | (words.has('u') ? Flag.MayUnmap : 0) | (words.has('n') ? Flag.NoFallback : 0)
-  )
+  return (words.has('f') ? Flag.Fua : 0) | (words.has('u') ? Flag.MayUnmap : 0) | (words.has('n') ? Flag.NoFallback : 0)
 }
 
 function writeOf(session: Session, words: CommandWords, offset: number, buf: Uint8Array): () => Promise<void> {
@@ -143,7 +141,9 @@ export const writev: IoCommand = {
     const { offset, length } = parseVector(words.operands)
     const buf = session.buffer(length, pattern)
     const begin = performance.now()
-    await attempt('writev', session.disk.write(offset, buf, writeFlags(words), session.terminal.signal))
+    const { disk, terminal } = session
+    const request = (): Promise<void> => disk.write(offset, buf, writeFlags(words), terminal.signal)
+    await attempt('writev', session.change(request))
     tellWrite(session, words, offset, length, begin)
   },
 }
