@@ -18,8 +18,10 @@ export async function measureImage(request: MeasureRequest): Promise<Measurement
   const { clusterSize, refcountBits } = settings.geometry
   const virtualSize = alignUp(size, clusterSize)
   const fullyAllocated = wholeSize(virtualSize, clusterSize, refcountBits)
-  const { preallocation } = options
-  const all = preallocation === 'full' || preallocation === 'falloc'
+  const { preallocation, backingFile } = options
+  // Over a backing file zeroes have to be written, too.
+  const overlay = extents !== undefined && backingFile !== undefined && backingFile !== ''
+  const all = preallocation === 'full' || preallocation === 'falloc' || overlay
   const data = all ? virtualSize : extents === undefined ? 0 : await neededData(extents, clusterSize)
   return { required: fullyAllocated - virtualSize + data, fullyAllocated }
 }

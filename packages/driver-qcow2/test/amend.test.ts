@@ -36,6 +36,8 @@ const cases: readonly Case[] = [
     create: 'cluster_size=512,refcount_bits=1',
     amend: { refcountBits: 64 },
   },
+  { name: 'a data file', amend: { dataFile: 'x' } },
+  { name: 'a raw data file', amend: { dataFileRaw: true } },
   { name: 'a larger disk', amend: { size: 2 * MiB } },
   { name: 'a smaller disk', amend: { size: 512 * KiB } },
   { name: 'a disk of 1000 bytes', amend: { size: 1000 } },

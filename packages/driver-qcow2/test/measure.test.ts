@@ -71,6 +71,18 @@ peer('qemu-img', { describe, it }).describe('measure', () => {
     }
   })
 
+  it('counts every cluster of a source over a backing file', async () => {
+    using folder = new Folder()
+    const name = folder.file('a.qcow2')
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', name, '20M')
+    run('qemu-img', 'create', '-q', '-f', 'raw', folder.file('base'), '20M')
+    await using graph = newGraph()
+    const disk = await open(graph, name)
+    const theirs = peerMeasure({ backingFile: folder.file('base'), backingFmt: 'raw' }, '-f', 'qcow2', name)
+    const options = { backingFile: folder.file('base'), backingFmt: 'raw' }
+    expect(await measure(disk.size, options, disk.extents() as never)).toEqual(theirs)
+  })
+
   it('refuses a disk that is too large for its clusters', async () => {
     await expect(measure(2 ** 40, { clusterSize: 512 })).rejects.toMatchObject({ code: 'EFBIG' })
   })
