@@ -87,8 +87,9 @@ async function copyBlocks(
   const wanted = { format, filename: output, size, options: undefined, activity: 'creating output image' }
   const target = await planTarget(graph, wanted).catch(withoutFormatName)
   await target.make(graph, terminal)
+  let written: Disk | undefined
   try {
-    const written = await openImage(graph, { filename: output, format, writable: true, signal })
+    written = await openImage(graph, { filename: output, format, writable: true, signal })
     await copyDisks({
       source: new Source([disk], { skip: Math.min(skipped, disk.size), length: size, signal }),
       target: written,
@@ -100,6 +101,7 @@ async function copyBlocks(
     })
     await written.close()
   } catch (error) {
+    await written?.close().catch(() => undefined)
     await target.remove(graph)
     throw copyFailure(error, signal)
   }

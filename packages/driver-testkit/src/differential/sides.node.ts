@@ -169,7 +169,8 @@ function outcomeOf(step: Step, answer: string): Outcome {
 /** The text behind the last colon; in the words of the C library where qemu-img has its own. */
 function lastWords(text: string): string {
   const line = text.trim().split('\n').pop() ?? ''
-  const words = line.slice(line.lastIndexOf(': ') + (line.includes(': ') ? 2 : 0))
+  const colon = line.lastIndexOf(': ')
+  const words = colon < 0 ? line : line.slice(colon + 2)
   return words === 'snapshot not found' ? describeErrorCode('ENOENT') : words
 }
 
