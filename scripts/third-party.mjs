@@ -56,7 +56,7 @@ try {
 /** The package of the documented driver; its code is the page's first block. */
 function writeDriver(target, core) {
   const page = readFileSync(join(root, 'docs', 'writing-a-driver.md'), 'utf8')
-  const code = /```ts\n([^]*?)```/.exec(page)[1]
+  const code = /```ts\n([\s\S]*?)```/.exec(page)[1]
   mkdirSync(join(target, 'src'), { recursive: true })
   writeFileSync(join(target, 'src', 'index.ts'), code)
   writeJson(join(target, 'package.json'), {

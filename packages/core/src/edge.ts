@@ -131,10 +131,24 @@ export class Edge implements ChildHandle {
     signal?: AbortSignal,
   ): Promise<void> {
     const { copyRange } = this.node.image
-    if (copyRange === undefined || !(target instanceof Edge) || target.node.driver !== this.node.driver) {
+    if (copyRange === undefined || !(target instanceof Edge) || !this.#mayCopyTo(target)) {
       return Promise.reject(new BlockError('ENOTSUP', 'these two nodes cannot copy without memory'))
     }
+    if (offset + length > this.size) {
+      return Promise.reject(
+        new BlockError('EINVAL', `copy of ${length} bytes at ${offset} passes the end of the source`),
+      )
+    }
+    if (targetOffset + length > target.size) {
+      const refusal = target.#refuseGrowth(targetOffset, length)
+      if (refusal !== undefined) return refusal
+    }
     return copyRange.call(this.node.image, offset, target.node.image, targetOffset, length, signal)
+  }
+
+  /** Only between nodes that need nothing from the core on the way: it would not see the bytes. */
+  #mayCopyTo(target: Edge): boolean {
+    return target.node.driver === this.node.driver && this.node.simpleRead && target.node.simpleWrite
   }
 
   info(): Promise<DriverInfo> {

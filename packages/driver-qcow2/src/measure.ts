@@ -6,15 +6,15 @@
  * Metadata is counted for the fully written disk in both figures; `required` then has only the clusters that the
  * content needs, or all of them when they are preallocated.
  */
-import { alignUp, type Measurement, type MeasureRequest } from '@diskgraph/core'
-import { checkCreateOptions } from './create.ts'
+import { alignUp, BlockError, isBlockError, type Measurement, type MeasureRequest } from '@diskgraph/core'
+import { checkCreateOptions, type NewImage } from './create.ts'
 import { entrySize } from './layout.ts'
 
 /** Measures an image that is not there yet. EINVAL, with QEMU's texts, for options that do not go together. */
 export async function measureImage(request: MeasureRequest): Promise<Measurement> {
   const { options, extents } = request
   const size = Math.max(request.size, 0)
-  const settings = checkCreateOptions({ ...options, size })
+  const settings = checkMeasuredOptions({ ...options, size })
   const { clusterSize, refcountBits } = settings.geometry
   const virtualSize = alignUp(size, clusterSize)
   const fullyAllocated = wholeSize(virtualSize, clusterSize, refcountBits)
@@ -56,4 +56,14 @@ async function neededData(extents: NonNullable<MeasureRequest['extents']>, clust
     counted = end
   }
   return bytes
+}
+
+/** Checks as for an image that is made, but in the words that measuring has for one that is too large. */
+function checkMeasuredOptions(options: Readonly<Record<string, unknown>>): NewImage {
+  try {
+    return checkCreateOptions(options)
+  } catch (error) {
+    if (!isBlockError(error) || error.code !== 'EFBIG') throw error
+    throw new BlockError('EFBIG', 'The image size is too large (try using a larger cluster size)', { cause: error })
+  }
 }
