@@ -1,7 +1,8 @@
 /** What the entries of an L2 table refer to, for operations that trust the image and stop at the first damage. */
-import { BlockError } from '@diskgraph/core'
+import { BlockError, isAligned } from '@diskgraph/core'
 import { bigEndianWord, hex } from './bytes.ts'
 import { compressedDescriptor, entrySize, hiCompressed, hiCopied, hiTooFar, loOffset, offsetOf } from './layout.ts'
+import { miscounted } from './refcounts.ts'
 import type { ReferenceCounts } from './reference-counts.ts'
 import type { Qcow2State } from './state.ts'
 
@@ -17,6 +18,7 @@ export function addEntryReferences(
 ): EntrySummary {
   const { geometry } = state
   const { clusterSize, l2Entries } = geometry
+  const { reach } = state.refcounts
   const words = new Uint32Array(view.buffer, view.byteOffset + at, l2Entries * 2)
   const unaligned = (clusterSize - 1) & loOffset
   let copied = false
@@ -29,7 +31,9 @@ export function addEntryReferences(
       const { offset, length } = compressedDescriptor(geometry, hi, lo)
       if (!Number.isSafeInteger(offset + length)) return { copied, damaged: i / 2 }
       const first = Math.floor(offset / clusterSize)
-      counts.incrementRun(first, Math.floor((offset + length - 1) / clusterSize) - first + 1)
+      const end = Math.floor((offset + length - 1) / clusterSize) + 1
+      if (end > reach) return { copied, damaged: i / 2 }
+      counts.incrementRun(first, end - first)
       continue
     }
     const offset = offsetOf(hi, lo)
@@ -42,7 +46,9 @@ export function addEntryReferences(
       run++
       i += 2
     }
-    counts.incrementRun(offset / clusterSize, run)
+    const first = offset / clusterSize
+    if (first + run > reach) return { copied, damaged: i / 2 }
+    counts.incrementRun(first, run)
   }
   return { copied, damaged: -1 }
 }
@@ -63,7 +69,10 @@ export function clearCopiedFlags(view: DataView, at: number, length: number): vo
   }
 }
 
-/** Marks the image as corrupt because of an entry of the L2 table at `tableOffset`, and rejects. */
+/**
+ * Rejects because of a damaged entry of the L2 table at `tableOffset`; marks the image as corrupt where the entry
+ * itself contradicts the format, but not where it points behind all counts.
+ */
 export function reportEntry(
   state: Qcow2State,
   view: DataView,
@@ -74,8 +83,13 @@ export function reportEntry(
   const hi = view.getUint32(at + index * entrySize)
   const lo = view.getUint32(at + index * entrySize + 4)
   const place = `(L2 offset: ${hex(tableOffset)}, L2 index: ${hex(index)})`
-  if ((hi & (hiTooFar | hiCompressed)) !== 0) {
+  const compressed = (hi & hiCompressed) !== 0
+  const offset = compressed ? compressedDescriptor(state.geometry, hi, lo).offset : offsetOf(hi, lo)
+  if (!Number.isSafeInteger(offset)) {
     return Promise.reject(new BlockError('EFBIG', `a mapping points beyond the largest possible offset ${place}`))
   }
-  return state.corruption.report(`Cluster allocation offset ${hex(offsetOf(hi, lo))} unaligned ${place}`)
+  if (!compressed && !isAligned(offset, state.geometry.clusterSize)) {
+    return state.corruption.report(`Cluster allocation offset ${hex(offset)} unaligned ${place}`)
+  }
+  return Promise.reject(miscounted(offset))
 }

@@ -3,6 +3,7 @@ import type { DriverInfo, InfoValue } from '@diskgraph/core'
 import { hasFeature } from './header-checks.ts'
 import { CompatibleBit, CompressionType, CryptMethod, IncompatibleBit } from './layout.ts'
 import type { Qcow2State } from './state.ts'
+import { vmStateOffset } from './vm-state.ts'
 
 /** The general part, and the format-specific part with the keys of QAPI's ImageInfoSpecificQCow2. */
 export async function imageInfo(state: Qcow2State): Promise<DriverInfo> {
@@ -23,6 +24,7 @@ export async function imageInfo(state: Qcow2State): Promise<DriverInfo> {
     clusterSize: state.geometry.clusterSize,
     dirty: state.header.dirty,
     corrupt: state.header.corrupt,
+    vmStateOffset: vmStateOffset(state),
     ...(header.cryptMethod === CryptMethod.none ? {} : { encrypted: true }),
     ...(header.backingFile === undefined ? {} : { backingFilename: header.backingFile }),
     ...(header.backingFormat === undefined ? {} : { backingFormat: header.backingFormat }),

@@ -59,6 +59,8 @@ declare module '@diskgraph/core' {
 }
 
 const templates = Object.keys(overlapTemplates)
+/** Text, so that {@link overlapMask} can refuse others with the words that clients know. */
+const templateOption = { type: 'string', description: `A template: ${templates.join(', ')}.` } as const
 const flag = (name: string) =>
   ({ type: 'boolean', description: `Check writes against ${name}.`, reopen: true }) as const
 
@@ -103,12 +105,12 @@ export const openOptions: OptionSchemas = {
     reopen: true,
     description: 'Which metadata writes are checked against, at most: none, constant, cached (default) or all.',
     of: [
-      { type: 'enum', values: templates, description: 'A template.' },
+      templateOption,
       {
         type: 'object',
         description: 'A template and single structures.',
         properties: {
-          template: { type: 'enum', values: templates, default: 'cached', description: 'Where to start from.' },
+          template: templateOption,
           mainHeader: flag('the header'),
           activeL1: flag('the active L1 table'),
           activeL2: flag('active L2 tables'),
@@ -287,14 +289,20 @@ function cacheSizes(given: Given, geometry: Geometry, size: number): { l2: numbe
 
 function overlapMask(given: Qcow2Options['overlapCheck']): number {
   if (given === undefined) return overlapTemplates.cached!
-  if (typeof given === 'string') return overlapTemplates[given]!
-  let mask = overlapTemplates[given.template ?? 'cached']!
+  if (typeof given === 'string') return templateMask(given)
+  let mask = templateMask(given.template ?? 'cached')
   for (const [name, bit] of Object.entries(Structure)) {
     const wanted = given[name as keyof OverlapCheckFlags]
     if (wanted === true) mask |= bit
     if (wanted === false) mask &= ~bit
   }
   return mask
+}
+
+function templateMask(name: string): number {
+  if (templates.includes(name)) return overlapTemplates[name]!
+  const allowed = `Allowed are any of the following: ${templates.join(', ')}`
+  return invalid(`Unsupported value '${name}' for qcow2 option 'overlap-check'. ${allowed}`)
 }
 
 function invalid(message: string): never {

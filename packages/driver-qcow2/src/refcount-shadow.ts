@@ -10,6 +10,7 @@ import { hex } from './bytes.ts'
 import { ClusterSet } from './cluster-set.ts'
 import { type FileRange, Structure } from './overlap.ts'
 import { refcountAt, setRefcountAt } from './refcount-entries.ts'
+import { miscounted } from './refcounts.ts'
 import type { ReferenceCounts } from './reference-counts.ts'
 import { RootTable } from './root-table.ts'
 import type { Qcow2State } from './state.ts'
@@ -30,10 +31,11 @@ export interface ShadowTable {
   readonly freed: readonly FileRange[]
 }
 
-/** The refcount blocks that a change concerns, in order. */
+/** The refcount blocks that a change concerns, in order. EIO when one lies behind the refcount table. */
 function changedBlocks(state: Qcow2State, { plus, minus }: CountChanges): number[] {
   const { refcountBlockEntries: entries } = state.geometry
   const end = Math.max(plus.end, minus.end)
+  if (end > state.refcounts.reach) throw miscounted((end - 1) * state.geometry.clusterSize)
   const blocks: number[] = []
   const next = (from: number): number => Math.min(plus.nextUsed(from, end), minus.nextUsed(from, end))
   for (let at = next(0); at < end; ) {
@@ -58,11 +60,6 @@ async function withBlock<Result>(
     if (block !== undefined) return visit(block)
     await refcounts.loadBlock(index)
   }
-}
-
-function miscounted(offset: number): BlockError {
-  const hint = 'a check with repair mends that'
-  return new BlockError('EIO', `the refcount of the cluster at ${hex(offset)} is wrong`, { hint })
 }
 
 /** The clusters that are left with one reference when those in `minus` are gone; `count` says how many. */

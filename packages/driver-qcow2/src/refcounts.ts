@@ -157,6 +157,11 @@ export class Refcounts {
     freed?.push({ offset: start * clusterSize, length: count * clusterSize })
   }
 
+  /** Number of clusters that the refcount table reaches; all behind them have a count of 0. */
+  get reach(): number {
+    return this.store.refcountTable.entries * this.geometry.refcountBlockEntries
+  }
+
   /** How many entries the refcount table has. */
   get tableEntries(): number {
     return this.store.refcountTable.data.byteLength / entrySize
@@ -165,4 +170,10 @@ export class Refcounts {
 
 function underflow(offset: number): BlockError {
   return new BlockError('EINVAL', `the refcount of the cluster at ${hex(offset)} is zero and cannot be decreased`)
+}
+
+/** EIO for a count that contradicts the references to the cluster at `offset`. */
+export function miscounted(offset: number): BlockError {
+  const hint = 'a check with repair mends that'
+  return new BlockError('EIO', `the refcount of the cluster at ${hex(offset)} is wrong`, { hint })
 }

@@ -112,7 +112,8 @@ async function grow(
 
 /**
  * What the grown part would show must be zeroes: the rest of the last cluster may hold data from before a shrink,
- * and a backing file that is larger than the old disk would shine through.
+ * and a backing file that is larger than the old disk would shine through. Then the whole grown part is zeroed, even
+ * where the backing file has ended already.
  */
 async function hideOldContent(
   state: Qcow2State,
@@ -126,8 +127,8 @@ async function hideOldContent(
   state.size = size
   try {
     if (whole > old) await zeroPart(state, old, Math.min(whole, size) - old, 0, signal)
-    const hidden = backing === undefined ? 0 : zero ? size : Math.min(size, backing.size)
-    if (hidden > whole) await zeroRange(state, whole, hidden - whole, 0, signal)
+    const shines = backing !== undefined && (zero || backing.size > old)
+    if (shines && size > whole) await zeroRange(state, whole, size - whole, 0, signal)
   } finally {
     state.size = old
   }

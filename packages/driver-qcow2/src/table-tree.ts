@@ -9,6 +9,7 @@ import { hex } from './bytes.ts'
 import { addEntryReferences, clearCopiedFlags, reportEntry } from './entry-references.ts'
 import { entrySize, hiCompressed, hiCopied, offsetOf } from './layout.ts'
 import { Structure } from './overlap.ts'
+import { miscounted } from './refcounts.ts'
 import type { ReferenceCounts } from './reference-counts.ts'
 import { RootTable } from './root-table.ts'
 import type { Qcow2State } from './state.ts'
@@ -22,7 +23,7 @@ interface Tables {
   readonly offsets: readonly number[]
 }
 
-/** Lists the L2 tables among the first `entries` entries; rejects, and marks the image, where one is misplaced. */
+/** Lists the L2 tables among the first `entries` entries; rejects where one is misplaced. */
 async function listTables(state: Qcow2State, l1: RootTable, entries = l1.entries): Promise<Tables> {
   const indices: number[] = []
   const offsets: number[] = []
@@ -35,6 +36,7 @@ async function listTables(state: Qcow2State, l1: RootTable, entries = l1.entries
     if (!isAligned(offset, state.geometry.clusterSize)) {
       await state.corruption.report(`L2 table offset ${hex(offset)} unaligned (L1 index: ${hex(index)})`)
     }
+    if (offset / state.geometry.clusterSize >= state.refcounts.reach) throw miscounted(offset)
     indices.push(index)
     offsets.push(offset)
   }

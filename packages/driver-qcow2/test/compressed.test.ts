@@ -2,10 +2,13 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { Flag } from '@diskgraph/core'
 import { Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
+import type { Qcow2Image } from '../src/image.ts'
 import { fakeImage } from './fake-file.ts'
 import { create, Folder, haveQemu, newGraph, open, qemuCheck, run } from './images.ts'
 
 const seed = Number(process.env.SEED ?? randomSeed())
+
+const ones = new Uint8Array(65536).fill(1)
 
 /** Bytes that compress to about a third. */
 function compressible(random: Random, length: number): Uint8Array {
@@ -99,6 +102,26 @@ describe(`compressed clusters (seed ${seed})`, () => {
     await Promise.all(Array.from({ length: 16 }, (_, i) => image.read(i * 4096, new Uint8Array(4096), 0)))
     expect(file.take()).toHaveLength(1)
   })
+
+  it.each([
+    ['a plain write', 1_376_256, 105, 196_608, 2_555_904, (image: Qcow2Image) => image.write(2_555_904, ones, 0)],
+    ['a discard', 3_473_408, 5943, 2_818_048, 3_604_480, (image: Qcow2Image) => image.discard(3_594_593, 300_851)],
+  ])(
+    'do not go on in a cluster that %s has freed and that holds other data now',
+    async (_, at, length, next, first, free) => {
+      const { image } = await fakeImage({ size: 4 * 1024 * 1024 })
+      await image.write(first, new Uint8Array(65536).fill(94), Flag.Compressed)
+      await free(image)
+      const data = new Random(seed).bytes(length)
+      await image.write(at, data, 0)
+      await image.write(next, new Uint8Array(65536).fill(65), Flag.Compressed)
+      await image.flush()
+      const got = new Uint8Array(length)
+      await image.read(at, got, 0)
+      expect(Buffer.compare(got, data)).toBe(0)
+      expect(await image.check({ repair: 'none' })).toMatchObject({ corruptions: 0, leaks: 0, checkErrors: 0 })
+    },
+  )
 
   it('that are overwritten give their space back, and the space is used again', async () => {
     const { image, file, state } = await fakeImage()

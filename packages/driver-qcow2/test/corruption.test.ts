@@ -155,6 +155,43 @@ describe('damaged images', () => {
     expect(trial.file.size).toBe(2 ** 43 + 65536)
   })
 
+  it.each([
+    ['a mapping', 'l2', 0x1616c6756a0000n],
+    ['a compressed mapping', 'l2', compressed | (1n << 52n)],
+    ['an L2 table', 'l1', copied | 0x1616c6756a0000n],
+  ])('%s far behind all counts refuses changes of snapshots at once, and no other use', async (_, table, value) => {
+    await using trial = await Trial.make({ clusterSize: 4096, size: 4 * MiB })
+    const before = await trial.open()
+    await before.snapshots.create({ name: 'one' })
+    await before.close()
+    const l1Table = Number(trial.get(40))
+    const l2Table = Number(trial.get(l1Table) & 0xfffffffffffe00n)
+    trial.set(table === 'l1' ? l1Table : l2Table + 5 * 8, value)
+    const disk = await trial.open()
+    const message = /^the refcount of the cluster at 0x1\w{13} is wrong$/
+    const start = performance.now()
+    for (const work of [() => disk.snapshots.create({ name: 'two' }), () => disk.snapshots.apply('one')]) {
+      await expect(work()).rejects.toMatchObject({ code: 'EIO', message: expect.stringMatching(message) })
+    }
+    expect(performance.now() - start).toBeLessThan(1000)
+    await disk.write(2 * MiB, cluster)
+    await disk.close()
+    expect(trial.get(72)).toBe(0n)
+  })
+
+  it('a snapshot that maps what lies far behind all counts cannot be deleted', async () => {
+    await using trial = await Trial.make({ clusterSize: 4096, size: 4 * MiB })
+    const l2Table = Number(trial.get(Number(trial.get(40))) & 0xfffffffffffe00n)
+    const before = await trial.open()
+    await before.snapshots.create({ name: 'one' })
+    await before.close()
+    trial.set(l2Table + 5 * 8, 0x1616c6756a0000n)
+    const disk = await trial.open()
+    const start = performance.now()
+    await expect(disk.snapshots.delete('one')).rejects.toMatchObject({ code: 'EIO' })
+    expect(performance.now() - start).toBeLessThan(1000)
+  })
+
   it('overlap checks can be chosen', async () => {
     await using trial = await Trial.make()
     trial.set(l2, copied | 0x40000n)

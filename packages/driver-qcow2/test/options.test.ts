@@ -68,6 +68,10 @@ describe('cache options', () => {
       { cacheSize: 9, l2CacheSize: 1, refcountCacheSize: 1 },
       'cache-size, l2-cache-size and refcount-cache-size may not be set at the same time',
     ],
+    ...[{ overlapCheck: 'foo' }, { overlapCheck: { template: 'foo' } }].map((given) => {
+      const allowed = 'Allowed are any of the following: none, constant, cached, all'
+      return [given, `Unsupported value 'foo' for qcow2 option 'overlap-check'. ${allowed}`] as const
+    }),
     [{ cacheSize: 9, l2CacheSize: 10 }, 'l2-cache-size may not exceed cache-size'],
     [{ cacheSize: 9, refcountCacheSize: 10 }, 'refcount-cache-size may not exceed cache-size'],
     [{ l2CacheEntrySize: 1000 }, 'L2 cache entry size must be a power of two between 512 and the cluster size (65536)'],

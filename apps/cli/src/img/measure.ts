@@ -104,7 +104,6 @@ async function answer(
   const total = disk?.size ?? (size as number)
   const { file: _, ...schemas } = format.createOptions
   const given = validateOptions(schemas, { size: total, ...values.toOptions(false) })
-  format.validateCreate?.(given)
   const result = await format.measure({
     options: given,
     size: total,
