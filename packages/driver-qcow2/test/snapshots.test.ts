@@ -147,6 +147,11 @@ describe('snapshots', () => {
       expect(buf.subarray(3 * MiB).every((byte) => byte === 6)).toBe(true)
     }))
 
+  it('the info tells that VM state begins where the L2 tables of the disk end', () =>
+    withImage({ clusterSize: 4096, size: 3 * MiB }, async (disk) => {
+      expect(await disk.node.info()).toMatchObject({ vmStateOffset: 4 * MiB })
+    }))
+
   it('a count that does not fit refuses the snapshot and changes nothing', () =>
     withImage({ refcountBits: 1 }, async (disk, name) => {
       await disk.write(0, filled(MiB, 1))
