@@ -113,6 +113,8 @@ export class TheirSide {
   readonly #settings: DifferentialSettings
   readonly #basePath: string
   #io: QemuIo | undefined
+  /** The process has written compressed data. */
+  #hasCompressed = false
 
   constructor(settings: DifferentialSettings, path: string, basePath: string) {
     this.#settings = settings
@@ -129,6 +131,7 @@ export class TheirSide {
   }
 
   open(): void {
+    this.#hasCompressed = false
     this.#io = new QemuIo(['-t', 'unsafe', '-d', 'unmap', '-f', this.#settings.format, this.path])
   }
 
@@ -140,6 +143,7 @@ export class TheirSide {
 
   async perform(step: Step): Promise<Outcome> {
     const command = qemuIoCommand(step)
+    if (step.kind === 'compressed') await this.#forgetCompressed()
     if (command !== undefined) return outcomeOf(step, await (this.#io as QemuIo).command(command))
     await this.close()
     try {
@@ -147,6 +151,18 @@ export class TheirSide {
     } finally {
       this.open()
     }
+  }
+
+  /**
+   * Before a second compressed write, starts a new process. QEMU 7.2 remembers where the last compressed data ended
+   * even when that cluster has been freed and reused since, and then writes into the data of its new owner.
+   */
+  async #forgetCompressed(): Promise<void> {
+    if (this.#hasCompressed) {
+      await this.close()
+      this.open()
+    }
+    this.#hasCompressed = true
   }
 
   async #offline(step: Step): Promise<Outcome> {
