@@ -279,11 +279,12 @@ export class Graph {
 
   // ---- for the modules of this package ----
 
+  /** @internal */
   generateName(): string {
     return `#block${String(++this.#generated).padStart(3, '0')}`
   }
 
-  /** Runs `open`, which opens a node called `name`, and puts the node into the table. EEXIST-like EINVAL on a clash. */
+  /** @internal Runs `open`, which opens a node called `name`, and puts the node into the table. EEXIST-like EINVAL on a clash. */
   async reserving(name: string, open: () => Promise<Node>): Promise<Node> {
     if (this.#nodes.has(name) || this.#reserved.has(name)) {
       throw new BlockError('EINVAL', `Duplicate nodes with node-name='${name}'`)
@@ -298,14 +299,14 @@ export class Graph {
     }
   }
 
-  /** Closes a node that has no parent and was not added explicitly, and then its children likewise. */
+  /** @internal Closes a node that has no parent and was not added explicitly, and then its children likewise. */
   async closeIfUnused(node: Node): Promise<void> {
     if (node.parents.size > 0 || node.explicit || this.#nodes.get(node.name) !== node) return
     this.#nodes.delete(node.name)
     await this.discard(node)
   }
 
-  /** Closes a node that is not in the table (any more): flush, close, let go of its children. All of it is tried. */
+  /** @internal Closes a node that is not in the table (any more): flush, close, let go of its children. All of it is tried. */
   async discard(node: Node): Promise<void> {
     let failure: unknown
     const keep = (error: unknown): void => {
@@ -324,7 +325,7 @@ export class Graph {
     if (failure !== undefined) throw failure
   }
 
-  /** Lets go of one child. */
+  /** @internal Lets go of one child. */
   async detachChild(node: Node, name: string): Promise<void> {
     const edge = node.children.get(name)
     if (edge === undefined) return
@@ -332,18 +333,19 @@ export class Graph {
     await this.#detach(edge)
   }
 
-  /** Opens a definition whose node nobody uses yet. */
+  /** @internal Opens a definition whose node nobody uses yet. */
   openDefinition(definition: Definition, scope?: Partial<Scope>): Promise<Node> {
     return this.#opener.open(definition, { ...this.#scope({}), ...scope })
   }
 
-  /** The name of the format in `node`, by its first bytes. */
+  /** @internal The name of the format in `node`, by its first bytes. */
   async probeNode(node: Node): Promise<string> {
     const head = new Uint8Array(Math.min(2048, node.size))
     await node.read(0, head, 0)
     return this.registry.probe(head, node.filename)
   }
 
+  /** @internal */
   probeGuard(node: Node): ProbeGuard {
     return (head) => this.registry.looksFormatted(head, node.filename)
   }

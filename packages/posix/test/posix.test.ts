@@ -146,8 +146,14 @@ describe.skipIf(posix === null)('native access', () => {
     const fd = open('cold')
     writeSync(fd, Buffer.alloc(MiB, 3))
     fdatasyncSync(fd)
-    execFileSync('dd', [`if=${join(folder, 'cold')}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' })
-    expect(answerOf(() => posix.preadNowait(fd, new Uint8Array(4096), 512 * 1024))).toBeOneOf([notCached, 'ENOTSUP'])
+    const readCold = () => answerOf(() => posix.preadNowait(fd, new Uint8Array(4096), 512 * 1024))
+    let answer: unknown = 4096
+    // The kernel keeps pages that something else looks at meanwhile: it is asked until it lets go of them.
+    for (let tries = 0; answer === 4096 && tries < 50; tries++) {
+      execFileSync('dd', [`if=${join(folder, 'cold')}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' })
+      answer = readCold()
+    }
+    expect(answer).toBeOneOf([notCached, 'ENOTSUP'])
     readSync(fd, new Uint8Array(4096), 0, 4096, 512 * 1024)
     expect(answerOf(() => posix.preadNowait(fd, new Uint8Array(4096), 512 * 1024))).toBeOneOf([4096, 'ENOTSUP'])
   })

@@ -142,8 +142,7 @@ function checkBacking(values: CreateValues, { sources = 1 }: TargetRequest): voi
 }
 
 function checkCompression({ format }: NewImageDrivers, values: CreateValues): void {
-  if (!format.compressedWrites)
-    throw new CommandError('Compression not supported for this file format')
+  if (!format.compressedWrites) throw new CommandError('Compression not supported for this file format')
   if (values.get('encryption') === true || values.get('encrypt.format') !== undefined) {
     throw new CommandError('Compression and encryption not supported at the same time')
   }
