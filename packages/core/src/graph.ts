@@ -277,8 +277,6 @@ export class Graph {
     await this.close()
   }
 
-  // ---- for the modules of this package ----
-
   /** @internal */
   generateName(): string {
     return `#block${String(++this.#generated).padStart(3, '0')}`
