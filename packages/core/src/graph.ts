@@ -87,9 +87,7 @@ export class Graph {
 
   /** As {@link add}, for options that the compiler does not know. They are validated all the same. */
   async addUnchecked(options: Readonly<Record<string, unknown>>, settings: OpenSettings = {}): Promise<Disk> {
-    const node = await describingFailure(nameOfDefinition(options), () =>
-      this.#opener.open(options, this.#scope(settings)),
-    )
+    const node = await this.#openDescribed(options, settings)
     return this.#handle(node, settings)
   }
 
@@ -111,9 +109,7 @@ export class Graph {
 
   /** Adds a node without a user, as QMP's blockdev-add does. It stays until {@link remove}. */
   async addNode(options: Readonly<Record<string, unknown>>, settings: OpenSettings = {}): Promise<Node> {
-    const node = await describingFailure(nameOfDefinition(options), () =>
-      this.#opener.open(options, this.#scope(settings)),
-    )
+    const node = await this.#openDescribed(options, settings)
     node.explicit = true
     return node
   }
@@ -373,6 +369,10 @@ export class Graph {
       await this.closeIfUnused(node)
       throw error
     }
+  }
+
+  #openDescribed(options: Readonly<Record<string, unknown>>, settings: OpenSettings): Promise<Node> {
+    return describingFailure(nameOfDefinition(options), () => this.#opener.open(options, this.#scope(settings)))
   }
 
   #scope(settings: OpenSettings): Scope {

@@ -213,15 +213,10 @@ async function zeroPieces(
   await hear(node, 'pwritev_zero')
   try {
     const max = alignDown(limits.maxWriteZeroes, alignment)
-    for (let at = start; at < end; at += max) {
-      const piece = Math.min(max, end - at)
-      const hold = await node.rangeLock.acquire(at, piece, false)
-      try {
-        await image.writeZeroes(at, piece, flags & supported, signal)
-      } finally {
-        node.rangeLock.release(hold)
-      }
-    }
+    const makeZeroes = image.writeZeroes
+    await inHeldPieces(node, start, end, max, (at, piece) =>
+      makeZeroes.call(image, at, piece, flags & supported, signal),
+    )
     if (mustFlush(flags, supported)) await node.flush(signal)
   } catch (error) {
     if (!isBlockError(error) || error.code !== 'ENOTSUP' || (flags & Flag.NoFallback) !== 0) throw error
@@ -283,15 +278,8 @@ export async function discardRequest(node: Node, offset: number, length: number,
   await notify(node, start, end - start, 'discard')
   const max = alignDown(limits.maxDiscard, alignment)
   try {
-    for (let at = start; at < end; at += max) {
-      const piece = Math.min(max, end - at)
-      const hold = await node.rangeLock.acquire(at, piece, false)
-      try {
-        await image.discard(at, piece, signal)
-      } finally {
-        node.rangeLock.release(hold)
-      }
-    }
+    const discard = image.discard
+    await inHeldPieces(node, start, end, max, (at, piece) => discard.call(image, at, piece, signal))
   } catch (error) {
     if (!isBlockError(error) || error.code !== 'ENOTSUP') throw error
   } finally {
@@ -318,6 +306,25 @@ async function guardFirstSector(node: Node, guard: ProbeGuard, offset: number, b
     node: node.name,
     hint: "give the format explicitly (driver: 'raw') to allow it",
   })
+}
+
+/** Runs `request` over consecutive pieces of at most `max` bytes, one after the other, each held shared meanwhile. */
+async function inHeldPieces(
+  node: Node,
+  start: number,
+  end: number,
+  max: number,
+  request: (offset: number, length: number) => Promise<void>,
+): Promise<void> {
+  for (let at = start; at < end; at += max) {
+    const piece = Math.min(max, end - at)
+    const hold = await node.rangeLock.acquire(at, piece, false)
+    try {
+      await request(at, piece)
+    } finally {
+      node.rangeLock.release(hold)
+    }
+  }
 }
 
 /** Runs `request` over consecutive pieces of at most `max` bytes, a few at a time; waits for all, then throws. */

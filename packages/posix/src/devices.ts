@@ -1,5 +1,5 @@
 import { callAsync } from './async-calls.ts'
-import { Errno, PosixError } from './errno.ts'
+import { ioctl } from './ioctl.ts'
 import type { Libc, Memory, NativeFunction } from './libc.ts'
 
 const BLKGETSIZE64 = 0x80081272
@@ -29,10 +29,7 @@ export function createDevices(libc: Libc): Devices {
 
   function ask(fd: number, request: number): DataView {
     view.setBigUint64(0, 0n)
-    while (Number(libc.ioctl(fd, request, answer)) < 0) {
-      const errno = libc.errno()
-      if (errno !== Errno.EINTR) throw new PosixError(errno, 'ioctl')
-    }
+    ioctl(libc, fd, request, answer)
     return view
   }
 

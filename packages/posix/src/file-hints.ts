@@ -1,4 +1,5 @@
-import { Errno, PosixError } from './errno.ts'
+import { PosixError } from './errno.ts'
+import { ioctl } from './ioctl.ts'
 import type { Libc } from './libc.ts'
 
 const POSIX_FADV_DONTNEED = 4
@@ -24,13 +25,6 @@ export function createFileHints(libc: Libc): FileHints {
   const memory = new Uint8Array(new ArrayBuffer(128), 0, 32)
   const view = new DataView(memory.buffer, 0, 32)
 
-  function ioctl(fd: number, request: number): void {
-    while (Number(libc.ioctl(fd, request, memory)) < 0) {
-      const errno = libc.errno()
-      if (errno !== Errno.EINTR) throw new PosixError(errno, 'ioctl')
-    }
-  }
-
   return {
     dropCache(fd) {
       const errno = Number(libc.posixFadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
@@ -38,17 +32,17 @@ export function createFileHints(libc: Libc): FileHints {
     },
     disableCopyOnWrite(fd) {
       memory.fill(0)
-      ioctl(fd, FS_IOC_GETFLAGS)
+      ioctl(libc, fd, FS_IOC_GETFLAGS, memory)
       view.setUint32(0, (view.getUint32(0, true) | FS_NOCOW_FL) >>> 0, true)
-      ioctl(fd, FS_IOC_SETFLAGS)
+      ioctl(libc, fd, FS_IOC_SETFLAGS, memory)
     },
     setExtentSize(fd, size) {
       // struct fsxattr: u32 xflags, u32 extent size, then fields that are set back as they were read.
       memory.fill(0)
-      ioctl(fd, FS_IOC_FSGETXATTR)
+      ioctl(libc, fd, FS_IOC_FSGETXATTR, memory)
       view.setUint32(0, (view.getUint32(0, true) | FS_XFLAG_EXTSIZE) >>> 0, true)
       view.setUint32(4, size, true)
-      ioctl(fd, FS_IOC_FSSETXATTR)
+      ioctl(libc, fd, FS_IOC_FSSETXATTR, memory)
     },
   }
 }
