@@ -1,4 +1,5 @@
 /** The options that every node has, as a schema. Their types are {@link BaseOptions} in `drivers.ts`. */
+import { BlockError } from './errors.ts'
 import type { OptionSchemas } from './option-schema.ts'
 
 export const baseOptions: OptionSchemas = {
@@ -48,6 +49,15 @@ export const topBase: ResolvedBase = {
   discard: 'ignore',
   detectZeroes: 'off',
   cache: { direct: false, noFlush: false },
+}
+
+/** Refuses base options that do not go together. */
+export function checkBase({ detectZeroes, discard }: ResolvedBase): void {
+  if (detectZeroes !== 'unmap' || discard === 'unmap') return
+  throw new BlockError(
+    'EINVAL',
+    'setting detect-zeroes to unmap is not allowed without setting discard operation to unmap',
+  )
 }
 
 /** `given` (validated) completed from `inherited`. */

@@ -14,6 +14,7 @@
  * a read writes every byte of the buffer.
  */
 
+import type { Clock, RandomSource } from './clock.ts'
 import type { ErrorCode } from './errors.ts'
 import type {
   AmendRequest,
@@ -117,14 +118,20 @@ export interface TruncateOptions {
 /** How much of a new range is allocated at once. */
 export type Preallocation = 'off' | 'metadata' | 'falloc' | 'full'
 
-/** A change of permissions in two phases, so that a whole graph changes or nothing does. */
-export interface PermissionHooks {
-  /** Takes what the new bits need on top of the old ones; throws when another process stands against it. */
-  prepare(permissions: number, shared: number): Promise<void> | void
-  /** Gives back what the new bits no longer need. Cannot fail. */
+/** A change that is ready: exactly one of the two is called, and neither can fail. */
+export interface Prepared {
   commit(): void
-  /** Returns to the old bits. Cannot fail. */
+  /** Everything is as it was before. */
   abort(): void
+}
+
+/** How an image hears of its permissions before they change, so that a whole graph changes or nothing does. */
+export interface PermissionHooks {
+  /**
+   * Takes what the new bits need on top of the old ones; throws when another process stands against it, and then
+   * holds what it held. `commit` gives back what the new bits no longer need. One change at a time.
+   */
+  prepare(permissions: number, shared: number): Promise<Prepared> | Prepared
 }
 
 /** The cache options of a node. `writeback` belongs to devices: without it every write is flushed. */
@@ -139,12 +146,7 @@ export interface ReopenChange {
   readonly options: Readonly<Record<string, unknown>>
   readonly readOnly: boolean
   readonly cache: CacheOptions
-}
-
-/** A prepared change of options; exactly one of the two is called. Neither can fail. */
-export interface PreparedReopen {
-  commit(): void
-  abort(): void
+  readonly discard: 'ignore' | 'unmap'
 }
 
 /** An image, device or stream that a driver has opened. See the promises at the top of this file. */
@@ -194,7 +196,14 @@ export interface OpenImage {
   readonly snapshots?: Snapshots
   readonly vmState?: VmState
   readonly permissions?: PermissionHooks
-  reopen?(change: ReopenChange): Promise<PreparedReopen>
+  /** Makes ready for new options; runs drained. It must not write: a child may be waiting for its own commit. */
+  reopen?(change: ReopenChange): Promise<Prepared>
+  /**
+   * A drained section that holds this image begins: let go of requests that are being kept back (throttled, waiting
+   * for a reconnection) and start none. Called above and below the drained nodes; pairs with {@link drainEnd}.
+   */
+  drainBegin?(): Promise<void> | void
+  drainEnd?(): void
   /** Throws when the child `name` may not be set to `child` (undefined: removed). Runs drained, before the change. */
   checkChild?(name: string, child: { readonly size: number } | undefined): void
   /** Children were added to or removed from the list `name`; runs drained. */
@@ -286,12 +295,23 @@ export interface OpenContext<Options = Readonly<Record<string, unknown>>> {
    */
   readonly contain: string | undefined
   readonly signal: AbortSignal | undefined
-  /** Opens what the image refers to, as the child `name`, if the graph's gate and the node's options allow it. */
+  /** Time and chance: a driver asks nothing else for them. */
+  readonly clock: Clock
+  readonly random: RandomSource
+  /**
+   * Opens what the image refers to, as the child `name` (`backing`, `extents.3`), if the graph's gate and the node's
+   * options allow it: backing files by any name that the gate lets pass, others by the protocol of the image itself.
+   */
   reference(name: string, reference: ImageReference): Promise<ChildHandle | undefined>
   /** Makes the node read-only after all (needs `autoReadOnly`, or EROFS is thrown). */
   becomeReadOnly(reason: string): void
   /** The bytes of a secret object that an option names. EINVAL if there is none. */
   secret(id: string): Uint8Array
+  /**
+   * Runs work that no request asked for (a copy, a repair): a drained section waits for it, and while one runs it
+   * waits itself. Not for work that a request waits for.
+   */
+  inBackground<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>
   /** Raises an event of this node, e.g. `BLOCK_IMAGE_CORRUPTED`. */
   emit(event: string, data: Readonly<Record<string, unknown>>): void
   /** Tells the person who runs this something, once. */

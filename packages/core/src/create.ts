@@ -23,7 +23,7 @@ export async function createImage(
 ): Promise<void> {
   throwIfAborted(signal)
   const { driver: name, ...given } = options
-  const driver = await graph.registry.get(String(name))
+  const driver = await graph.driverOf(name)
   if (driver.create === undefined || driver.createOptions === undefined) {
     throw new BlockError('ENOTSUP', `Format driver '${driver.name}' does not support image creation`)
   }
@@ -59,28 +59,21 @@ async function attachWriter(graph: Graph, node: Node, description: string): Prom
   const settings = { description, permissions: { permissions, shared: Permission.ConsistentRead } }
   try {
     return await graph.attachRoot(new Root(node, settings), settings)
-  } catch (error) {
-    await graph.closeIfUnused(node)
-    throw error
+  } finally {
+    await graph.release(node)
   }
 }
 
-/** Creates (if it is defined inline and can be created) and opens the storage of a new image. */
+/** Creates (if it is defined inline and can be created) and opens the storage of a new image. It is pinned. */
 async function openStorage(
   graph: Graph,
   definition: unknown,
   made: Readonly<Record<string, unknown>>[],
   signal: AbortSignal | undefined,
 ): Promise<Node> {
-  if (typeof definition === 'string') {
-    const node = graph.find(definition)
-    if (node === undefined) {
-      throw new BlockError('ENODEV', `Cannot find device='${definition}' nor node-name='${definition}'`)
-    }
-    return node
-  }
+  if (typeof definition === 'string') return graph.openDefinition(graph.require(definition), { signal })
   if (!isRecord(definition)) throw new BlockError('EINVAL', "Parameter 'file' expects a node name or a definition")
-  const driver = await graph.registry.get(String(definition.driver))
+  const driver = await graph.driverOf(definition.driver)
   const base = { ...topBase, autoReadOnly: false, discard: 'unmap' as const }
   if (driver.create === undefined || driver.createOptions === undefined) {
     return graph.openDefinition(definition, { base, signal })

@@ -1,22 +1,14 @@
 /** The handle of a user on a node. */
 
+import type { BlockedOperation } from './blockers.ts'
+import { maxOffset } from './bytes.ts'
 import { Permission, type TruncateOptions } from './contract.ts'
-import { drained } from './drain.ts'
 import { BlockError } from './errors.ts'
 import type { Graph } from './graph.ts'
-import type {
-  AmendRequest,
-  CheckOptions,
-  DriverInfo,
-  ImageCheck,
-  NewSnapshot,
-  SnapshotInfo,
-  Snapshots,
-} from './image-operations.ts'
+import type { AmendRequest, CheckOptions, DriverInfo, ImageCheck, Snapshots } from './image-operations.ts'
 import type { Node } from './node.ts'
-import { PermissionUpdate } from './permissions.ts'
 import { Root, type RootSettings } from './root.ts'
-import { chainExtents, type Extent } from './status.ts'
+import { type Extent, mergedExtents } from './status.ts'
 
 /** Which part of a disk {@link Disk.extents} looks at. */
 export interface ExtentOptions {
@@ -35,6 +27,7 @@ export interface ExtentOptions {
  */
 export class Disk extends Root {
   readonly graph: Graph
+  #closing: Promise<void> | undefined
 
   constructor(graph: Graph, node: Node, settings: RootSettings) {
     super(node, settings)
@@ -55,104 +48,97 @@ export class Disk extends Root {
 
   /** The extents of the disk, from the lowest offset on: what is data, zero, or absent, and in which layer. */
   extents(options: ExtentOptions = {}): AsyncGenerator<Extent> {
-    const offset = options.offset ?? 0
-    const end = options.length === undefined ? this.size : Math.min(this.size, offset + options.length)
-    return chainExtents(this.node, options.base, offset, end, options.signal)
+    const { offset = 0, length = maxOffset - offset, base, signal } = options
+    mustBeBytes('offset', offset)
+    mustBeBytes('length', length)
+    const end = offset + length
+    const next = (at: number): Promise<Extent | undefined> =>
+      at >= end ? Promise.resolve(undefined) : this.status(at, end - at, base, signal)
+    return mergedExtents(offset, next)
   }
 
   /** Sets the size in bytes. ENOTSUP where the format or the storage cannot. */
-  truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void> {
-    return this.#resizing(() => this.node.truncate(size, options, signal))
+  async truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void> {
+    mustBeBytes('size', size)
+    return this.#alone('resize', 'truncate', (node) => node.truncate(size, options, signal), signal)
   }
 
   info(): Promise<DriverInfo> {
-    return this.node.info()
+    return this.whileCounted(() => this.node.info())
   }
 
   /** Checks the image's consistency and repairs what `options.repair` says. ENOTSUP where there is nothing to check. */
-  check(options: CheckOptions): Promise<ImageCheck> {
-    const { image } = this.node
-    if (image.check === undefined) {
-      throw new BlockError('ENOTSUP', 'This image format does not support checks', { node: this.nodeName })
-    }
-    return drained([this.node], () => (image.check as NonNullable<typeof image.check>)(options))
+  async check(options: CheckOptions): Promise<ImageCheck> {
+    const { signal } = options
+    return this.graph.change(
+      (change) =>
+        change.alone(this, { operation: 'check' }, ({ image }) => {
+          if (image.check !== undefined) return image.check(options)
+          throw new BlockError('ENOTSUP', 'This image format does not support checks', { node: this.nodeName })
+        }),
+      { signal },
+    )
   }
 
   /** Changes create options of the image in place. ENOTSUP where the format cannot. */
-  amend(request: AmendRequest): Promise<void> {
-    const { image, driver } = this.node
-    if (image.amend === undefined) {
+  async amend(request: AmendRequest): Promise<void> {
+    const amend = async ({ image, driver }: Node): Promise<void> => {
+      if (image.amend !== undefined) return image.amend(request)
       throw new BlockError('ENOTSUP', `Format driver '${driver.name}' does not support option amendment`)
     }
-    return this.#resizing(() => (image.amend as NonNullable<typeof image.amend>)(request))
+    return this.#alone('amend', 'amend', amend, request.signal)
   }
 
   /** Internal snapshots: list, create, apply, delete. */
   get snapshots(): Snapshots {
-    const { snapshots } = this.node.image
-    if (snapshots === undefined) {
-      throw new BlockError('ENOTSUP', `driver '${this.node.driver.name}' has no internal snapshots`, {
-        node: this.nodeName,
-      })
+    this.#snapshots()
+    const alone = <T>(work: (snapshots: Snapshots) => Promise<T>): Promise<T> =>
+      this.graph.change((change) => change.alone(this, { operation: 'snapshot' }, () => work(this.#snapshots())))
+    return {
+      list: () => this.#snapshots().list(),
+      create: (snapshot) => alone((snapshots) => snapshots.create(snapshot)),
+      apply: (idOrName) => alone((snapshots) => snapshots.apply(idOrName)),
+      delete: (idOrName) => alone((snapshots) => snapshots.delete(idOrName)),
+      load: (idOrName) => alone((snapshots) => snapshots.load(idOrName)),
     }
-    return new DrainedSnapshots(this.node, snapshots)
   }
 
-  /** Flushes and lets go of the disk. Errors of delayed writes come out here. */
+  /** Flushes and lets go of the disk. Errors of delayed writes come out here. Every call waits for the same closing. */
   close(): Promise<void> {
-    return this.graph.detachRoot(this)
+    this.#closing ??= this.graph.detachRoot(this)
+    return this.#closing
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  /** Runs `work` drained, with the permission to resize. */
-  #resizing<T>(work: () => Promise<T>): Promise<T> {
-    return drained([this.node], async () => {
-      const { permissions, shared } = this.edge
-      await this.#setPermissions(permissions | Permission.Write | Permission.Resize, shared)
-      try {
-        return await work()
-      } finally {
-        await this.#setPermissions(permissions, shared)
-      }
-    })
+  #snapshots(): Snapshots {
+    const { driver, image } = this.node
+    if (image.snapshots !== undefined) return image.snapshots
+    throw new BlockError('ENOTSUP', `driver '${driver.name}' has no internal snapshots`, { node: this.nodeName })
   }
 
-  async #setPermissions(permissions: number, shared: number): Promise<void> {
-    const update = new PermissionUpdate()
-    update.setEdge(this.edge, { permissions, shared })
-    await update.apply()
+  /** Runs `work` drained, with the permission to resize. */
+  async #alone(
+    operation: BlockedOperation,
+    verb: string,
+    work: (node: Node) => Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const permissions = Permission.Write | Permission.Resize
+    return this.graph.change(
+      async (change) => {
+        if ((this.edge.permissions & Permission.Write) === 0) throw this.refusal(verb)
+        await change.alone(this, { operation, permissions }, work)
+      },
+      { signal },
+    )
   }
 }
 
-class DrainedSnapshots implements Snapshots {
-  readonly #node: Node
-  readonly #snapshots: Snapshots
-
-  constructor(node: Node, snapshots: Snapshots) {
-    this.#node = node
-    this.#snapshots = snapshots
-  }
-
-  list(): readonly SnapshotInfo[] {
-    return this.#snapshots.list()
-  }
-
-  create(snapshot: NewSnapshot): Promise<SnapshotInfo> {
-    return drained([this.#node], () => this.#snapshots.create(snapshot))
-  }
-
-  apply(idOrName: string): Promise<void> {
-    return drained([this.#node], () => this.#snapshots.apply(idOrName))
-  }
-
-  delete(idOrName: string): Promise<void> {
-    return drained([this.#node], () => this.#snapshots.delete(idOrName))
-  }
-
-  load(idOrName: string): Promise<void> {
-    return drained([this.#node], () => this.#snapshots.load(idOrName))
-  }
+/** Throws EINVAL for what is no number of bytes. */
+function mustBeBytes(name: string, value: number): void {
+  if (Number.isSafeInteger(value) && value >= 0) return
+  throw new BlockError('EINVAL', `the ${name} ${String(value)} is not a whole number of bytes`)
 }

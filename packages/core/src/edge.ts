@@ -13,11 +13,14 @@ import {
 import { BlockError } from './errors.ts'
 import type { DriverInfo } from './image-operations.ts'
 import type { Node } from './node.ts'
-import type { Root } from './root.ts'
+import { isRoot, type Parent } from './parent.ts'
 import { chainStatus } from './status.ts'
 
-/** Who holds an edge: a node, or a root (a user, an export, a job). */
-export type Parent = Node | Root
+const edgeBrand: unique symbol = Symbol.for('diskgraph.Edge') as never
+
+function isEdge(handle: ChildHandle): handle is Edge {
+  return edgeBrand in handle
+}
 
 /** See {@link ChildHandle}. Made and moved by the graph only. */
 export class Edge implements ChildHandle {
@@ -29,12 +32,26 @@ export class Edge implements ChildHandle {
   permissions = 0
   /** What the parent lets others do. */
   shared: number = Permission.All
+  /** Why the edge may not be moved now. */
+  readonly frozen = new Set<{ readonly text: string }>()
 
   constructor(parent: Parent, name: string, role: ChildRole, node: Node) {
     this.parent = parent
     this.name = name
     this.role = role
     this.node = node
+    Object.defineProperty(this, edgeBrand, { value: true })
+  }
+
+  /** How messages name the parent. */
+  get parentName(): string {
+    return isRoot(this.parent) ? this.parent.describe() : this.parent.name
+  }
+
+  /** Tells the parent that `old` was behind this edge before. */
+  movedFrom(old: Node): void {
+    if (isRoot(this.parent)) this.parent.resized()
+    else if (old.size !== this.size) this.parent.tellSize()
   }
 
   get size(): number {
@@ -131,7 +148,7 @@ export class Edge implements ChildHandle {
     signal?: AbortSignal,
   ): Promise<void> {
     const { copyRange } = this.node.image
-    if (copyRange === undefined || !(target instanceof Edge) || !this.#mayCopyTo(target)) {
+    if (copyRange === undefined || !isEdge(target) || !this.#mayCopyTo(target)) {
       return Promise.reject(new BlockError('ENOTSUP', 'these two nodes cannot copy without memory'))
     }
     if (offset + length > this.size) {

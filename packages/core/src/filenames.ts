@@ -102,3 +102,12 @@ export function resolveReference(image: string, reference: string): string {
   }
   return directoryOf(image.split(/[?#]/, 1)[0] as string) + reference
 }
+
+/** As {@link resolveReference}, for a name that is literal: a colon in it makes no protocol, and it stays on the image's host. */
+export function resolveLiteral(image: string, name: string): string {
+  if (protocolOf(image) === undefined) return name.startsWith('/') ? name : directoryOf(image) + name
+  if (!name.startsWith('/')) return resolveReference(image, `./${name}`)
+  const origin = /^[^:]+:\/\/[^/?#]*/.exec(image)
+  if (origin === null) throw new BlockError('EINVAL', `Cannot use the absolute name '${name}' beside '${image}'`)
+  return origin[0] + name
+}

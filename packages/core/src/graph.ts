@@ -1,10 +1,14 @@
 /** The graph of nodes: opens, finds, rearranges and closes them. */
+import { Activity } from './activity.ts'
 import { topBase } from './base-options.ts'
+import { type Blocker, freezeChain, refuseBlocked } from './blockers.ts'
+import { Change } from './change.ts'
+import { ChangeLock } from './change-lock.ts'
+import { type Clock, type RandomSource, systemClock, systemRandom } from './clock.ts'
 import { type BlockEvent, type DriverDescriptor, Permission } from './contract.ts'
 import { createImage } from './create.ts'
 import { describingFailure, nameOfDefinition } from './described.ts'
 import { Disk } from './disk.ts'
-import { drained } from './drain.ts'
 import type { CreateOptions, NodeOptions } from './drivers.ts'
 import type { Edge } from './edge.ts'
 import { BlockError, toBlockError } from './errors.ts'
@@ -12,12 +16,11 @@ import { fromQapi } from './filenames.ts'
 import type { ReferencePolicy } from './gate.ts'
 import type { Node } from './node.ts'
 import { type Definition, Opener, type Scope } from './opener.ts'
-import { PermissionUpdate } from './permissions.ts'
-import { addChild, insertFilter, letGo, removeFilter, replaceNode, setChild } from './rearrange.ts'
+import type { GraphRoot } from './parent.ts'
+import { type EdgePermissions, PermissionUpdate } from './permissions.ts'
 import { type DriverResolver, type LazyDriver, Registry } from './registry.ts'
-import { reopenNode } from './reopen.ts'
 import type { ProbeGuard } from './requests.ts'
-import type { Root, RootSettings } from './root.ts'
+import type { RootSettings } from './root.ts'
 
 /** Settings of a {@link Graph}. */
 export interface GraphSettings {
@@ -33,6 +36,24 @@ export interface GraphSettings {
   readonly secrets?: Readonly<Record<string, Uint8Array | string>>
   /** Hears each warning once. Default: `console.warn` where there is a console. */
   readonly onWarning?: (message: string) => void
+  /** Where the graph and its drivers get the time from. Default: the system. */
+  readonly clock?: Clock
+  /** Where they get chance from. Default: the system. */
+  readonly random?: RandomSource
+}
+
+/** What {@link Graph.onChange} tells, after it has happened. */
+export interface GraphChange {
+  readonly kind:
+    | 'node-added'
+    | 'node-removed'
+    | 'root-attached'
+    | 'root-detached'
+    /** The child `child` of `node` was added, swapped or removed; for a root: `node` is what it uses now. */
+    | 'child-changed'
+    | 'reopened'
+  readonly node: string
+  readonly child?: string
 }
 
 /** How {@link Graph.open} and {@link Graph.add} open. */
@@ -59,7 +80,14 @@ export class Graph {
   readonly maxDepth: number
   readonly #nodes = new Map<string, Node>()
   readonly #reserved = new Set<string>()
-  readonly #roots = new Set<Root>()
+  readonly #roots = new Set<GraphRoot>()
+  readonly #lock = new ChangeLock()
+  readonly #openings = new Activity()
+  #closingSignal = new AbortController()
+  readonly #changeListeners = new Set<(change: GraphChange) => void>()
+  readonly clock: Clock
+  readonly random: RandomSource
+  #closing: Promise<void> | undefined
   readonly #opener = new Opener(this)
   readonly #secrets = new Map<string, Uint8Array>()
   readonly #listeners = new Set<(event: BlockEvent) => void>()
@@ -71,6 +99,8 @@ export class Graph {
     this.registry = new Registry(settings.drivers, settings.resolveDriver)
     this.references = settings.references ?? 'neighbours'
     this.maxDepth = settings.maxDepth ?? 256
+    this.clock = settings.clock ?? systemClock
+    this.random = settings.random ?? systemRandom
     this.#onWarning = settings.onWarning ?? ((message) => console.warn(message))
     for (const [id, value] of Object.entries(settings.secrets ?? {})) this.addSecret(id, value)
   }
@@ -86,32 +116,34 @@ export class Graph {
   }
 
   /** As {@link add}, for options that the compiler does not know. They are validated all the same. */
-  async addUnchecked(options: Readonly<Record<string, unknown>>, settings: OpenSettings = {}): Promise<Disk> {
-    const node = await this.#openDescribed(options, settings)
-    return this.#handle(node, settings)
+  addUnchecked(options: Readonly<Record<string, unknown>>, settings: OpenSettings = {}): Promise<Disk> {
+    return this.#opening(settings, async (scope) => this.#handle(await this.#openDescribed(options, scope), settings))
   }
 
   /**
    * Opens a file by name: a path, `http://…`, `json:{…}`, `blkdebug:…`. Without `format` the file is probed, and a
    * file that is taken for raw is guarded against turning into another format.
    */
-  async open(
+  open(
     filename: string,
     options: { readonly format?: string } & Readonly<Record<string, unknown>> = {},
     settings: OpenSettings = {},
   ): Promise<Disk> {
     const { format, ...rest } = options
-    const node = await describingFailure(filename, () =>
-      this.#opener.openFilename(filename, format, this.#scope(settings), rest),
-    )
-    return this.#handle(node, settings)
+    return this.#opening(settings, async (scope) => {
+      const node = await describingFailure(filename, () => this.#opener.openFilename(filename, format, scope, rest))
+      return this.#handle(node, settings)
+    })
   }
 
   /** Adds a node without a user, as QMP's blockdev-add does. It stays until {@link remove}. */
-  async addNode(options: Readonly<Record<string, unknown>>, settings: OpenSettings = {}): Promise<Node> {
-    const node = await this.#openDescribed(options, settings)
-    node.explicit = true
-    return node
+  addNode(options: Readonly<Record<string, unknown>>, settings: OpenSettings = {}): Promise<Node> {
+    return this.#opening(settings, async (scope) => {
+      const node = await this.#openDescribed(options, scope)
+      node.explicit = true
+      node.pins--
+      return node
+    })
   }
 
   /** Makes a new image: storage first, then the format in it. The storage is removed again if the format fails. */
@@ -138,89 +170,120 @@ export class Graph {
   }
 
   /** All users of the graph. */
-  get roots(): IterableIterator<Root> {
+  get roots(): IterableIterator<GraphRoot> {
     return this.#roots.values()
+  }
+
+  /**
+   * Changes the graph: the one way to do it. Changes run one after the other, each as a whole or not at all; see
+   * {@link Change}. Inside one, use the change that it is given, not the graph's own methods: those wait for its end.
+   * ECANCELED when `signal` is aborted before its turn.
+   */
+  change<T>(work: (change: Change) => Promise<T>, settings: { readonly signal?: AbortSignal } = {}): Promise<T> {
+    if (this.#closing !== undefined) return Promise.reject(closedError())
+    return this.within(undefined, work, settings.signal)
+  }
+
+  /** @internal Runs `work` in `change`, which is under way, or in a change of its own, closing or not. */
+  within<T>(change: Change | undefined, work: (change: Change) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return change === undefined ? this.#lock.run(() => new Change(this).run(work), signal) : work(change)
   }
 
   /** Opens a handle on a node that is in the graph. EPERM when its other users do not share what it needs. */
   async attach(node: Node | string, settings: OpenSettings = {}): Promise<Disk> {
-    return this.#handle(this.#require(node), settings)
+    const { signal } = settings
+    return this.change((change) => this.#attachDisk(change, this.require(node), settings), { signal })
   }
 
   /** Attaches a root of one's own (an export, a job). */
-  async attachRoot<R extends Root>(root: R, settings: RootSettings): Promise<R> {
-    this.#require(root.node)
-    const { edge } = root
-    root.node.parents.add(edge)
-    const update = new PermissionUpdate()
-    update.setEdge(edge, settings.permissions)
-    try {
-      await update.apply()
-    } catch (error) {
-      edge.node.parents.delete(edge)
-      throw error
-    }
-    this.#roots.add(root)
+  async attachRoot<R extends GraphRoot>(root: R, settings: { readonly permissions: EdgePermissions }): Promise<R> {
+    await this.change((change) => change.attach(root, settings.permissions))
     return root
   }
 
   /** Detaches a root and closes what only it used. */
-  async detachRoot(root: Root): Promise<void> {
-    if (!this.#roots.has(root)) return
-    await root.pause()
-    root.shut()
-    root.resume()
-    this.#roots.delete(root)
-    await this.#detach(root.edge)
+  detachRoot(root: GraphRoot): Promise<void> {
+    return this.#closing ?? this.within(undefined, (change) => change.detach(root))
   }
 
   /** Removes a node that was added without a user. EBUSY while it has one. */
   async remove(name: Node | string): Promise<void> {
-    const node = this.#require(name)
-    if (node.parents.size > 0) {
-      const [user] = node.parents
-      throw new BlockError(
-        'EBUSY',
-        `Node '${node.name}' is busy: node is used as '${user?.name}' of ${user?.parent.describe()}`,
-      )
-    }
-    node.explicit = false
-    await this.closeIfUnused(node)
+    return this.change(async () => {
+      const node = this.require(name)
+      refuseBlocked(node, 'remove')
+      if (node.pins > 0) throw new BlockError('EBUSY', `Node '${node.name}' is busy: it is being opened`)
+      if (node.parents.size > 0) {
+        const [user] = node.parents
+        throw new BlockError(
+          'EBUSY',
+          `Node '${node.name}' is busy: node is used as '${user?.name}' of ${user?.parent.describe()}`,
+        )
+      }
+      node.explicit = false
+      await this.closeIfUnused(node)
+    })
   }
 
   /** Runs `work` while no request is in flight above `node`; new requests wait until it is done. */
-  drained<T>(node: Node | string, work: () => Promise<T>): Promise<T> {
-    return drained([this.#require(node)], work)
+  drained<T>(node: Node | string, work: (change: Change) => Promise<T>): Promise<T> {
+    return this.change(async (change) => {
+      await change.drain(node)
+      return work(change)
+    })
   }
 
   /** Lets all parents of `from` (or those that `which` picks) use `to` instead, drained. */
   replace(from: Node | string, to: Node | string, which?: (edge: Edge) => boolean): Promise<void> {
-    return replaceNode(this, this.#require(from), this.#require(to), which)
+    return this.change((change) => change.replace(from, to, which))
   }
 
   /** Opens a filter over `node` (its child option `childOption`) and puts it between the node and its parents. */
   insertFilter(node: Node | string, filter: Readonly<Record<string, unknown>>, childOption = 'file'): Promise<Node> {
-    return insertFilter(this, this.#require(node), filter, childOption)
+    return this.change((change) => change.insert(node, filter, childOption))
   }
 
   /** Takes a filter out again: its parents use its child from then on. */
   removeFilter(filter: Node | string): Promise<void> {
-    return removeFilter(this, this.#require(filter))
+    return this.change((change) => change.remove(filter))
   }
 
   /** Adds, changes or (with undefined) removes the child `name` of `parent`, drained. */
   setChild(parent: Node | string, name: string, child: Node | string | undefined): Promise<void> {
-    return setChild(this, this.#require(parent), name, child === undefined ? undefined : this.#require(child))
+    return this.change((change) => change.setChild(parent, name, child))
   }
 
   /** Adds a child at the end of a list option of `parent`; returns its name, `children.3`. */
   addChild(parent: Node | string, list: string, child: Node | string): Promise<string> {
-    return addChild(this, this.#require(parent), list, this.#require(child))
+    return this.change((change) => change.addChild(parent, list, child))
   }
 
   /** Changes options of an open node, all or none. EINVAL for options that cannot change. */
   reopen(node: Node | string, changes: Readonly<Record<string, unknown>>): Promise<void> {
-    return reopenNode(this.#require(node), changes)
+    return this.change((change) => change.reopen(node, changes))
+  }
+
+  /** Blocks operations on a node, with the reason that others get to hear (EBUSY); the result ends that. */
+  block(node: Node | string, blocker: Blocker): () => void {
+    const { blockers } = this.require(node)
+    const own = { ...blocker }
+    blockers.add(own)
+    return () => blockers.delete(own)
+  }
+
+  /** Lets no link of the chain from `top` down to `base` change (EPERM); the result ends that. */
+  freezeChain(top: Node | string, base: Node | string, reason: string): () => void {
+    return freezeChain(this.require(top), this.require(base), reason)
+  }
+
+  /** Calls `listener` after every change of the graph's shape and modes; the result ends that. */
+  onChange(listener: (change: GraphChange) => void): () => void {
+    this.#changeListeners.add(listener)
+    return () => this.#changeListeners.delete(listener)
+  }
+
+  /** @internal */
+  tellChange(change: GraphChange): void {
+    this.#tell(this.#changeListeners, change, change.kind)
   }
 
   /** Calls `listener` for every event of a node; the result ends that. */
@@ -231,11 +294,15 @@ export class Graph {
 
   /** Raises an event. A listener that throws does not disturb the others. */
   emit(event: BlockEvent): void {
-    for (const listener of this.#listeners) {
+    this.#tell(this.#listeners, event, event.event)
+  }
+
+  #tell<E>(listeners: Iterable<(event: E) => void>, event: E, name: string): void {
+    for (const listener of listeners) {
       try {
         listener(event)
       } catch (error) {
-        this.warn(`a listener of ${event.event} failed: ${toBlockError(error).message}`)
+        this.warn(`a listener of ${name} failed: ${toBlockError(error).message}`)
       }
     }
   }
@@ -257,15 +324,31 @@ export class Graph {
     return value
   }
 
-  /** Detaches all users and closes all nodes. The first error is thrown after everything was tried. */
-  async close(): Promise<void> {
+  /**
+   * Detaches all users and closes all nodes, after the changes that have begun; openings are aborted. Everything is
+   * tried, then the first error is thrown. A call that comes meanwhile waits for the same closing, and nothing can be
+   * opened until it has ended; the graph is empty then, and may be used again.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close().finally(() => {
+      this.#closing = undefined
+      this.#closingSignal = new AbortController()
+    })
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#closingSignal.abort(closedError())
+    await this.#openings.idle()
     const failures: unknown[] = []
     const attempt = (work: Promise<unknown>): Promise<unknown> => work.catch((error) => failures.push(error))
-    for (const root of [...this.#roots]) await attempt(this.detachRoot(root))
-    for (const node of [...this.#nodes.values()]) {
-      node.explicit = false
-      await attempt(this.closeIfUnused(node))
-    }
+    for (const root of [...this.#roots]) await attempt(this.within(undefined, (change) => change.detach(root)))
+    await this.within(undefined, async () => {
+      for (const node of [...this.#nodes.values()]) {
+        node.explicit = false
+        await attempt(this.closeIfUnused(node))
+      }
+    })
     if (failures.length > 0) throw failures[0]
   }
 
@@ -287,49 +370,84 @@ export class Graph {
     try {
       const node = await open()
       this.#nodes.set(name, node)
+      this.tellChange({ kind: 'node-added', node: name })
       return node
     } finally {
       this.#reserved.delete(name)
     }
   }
 
-  /** @internal Closes a node that has no parent and was not added explicitly, and then its children likewise. */
+  /** @internal Closes a node that nothing keeps, and then its children likewise. In the change lock. */
   async closeIfUnused(node: Node): Promise<void> {
-    if (node.parents.size > 0 || node.explicit || this.#nodes.get(node.name) !== node) return
+    if (node.parents.size > 0 || node.explicit || node.pins > 0 || this.#nodes.get(node.name) !== node) return
     this.#nodes.delete(node.name)
+    this.tellChange({ kind: 'node-removed', node: node.name })
     await this.discard(node)
   }
 
   /** @internal Closes a node that is not in the table (any more): flush, close, let go of its children. All of it is tried. */
   async discard(node: Node): Promise<void> {
     let failure: unknown
-    const keep = (error: unknown): void => {
-      failure ??= error
+    const attempt = async (work: () => Promise<void> | undefined): Promise<void> => {
+      try {
+        await work()
+      } catch (error) {
+        failure ??= error
+      }
     }
     // An image that flushes its children itself decides which of their failures count.
     const tolerant = node.image.flushesChildren === true
-    if (!node.readOnly && node.image.write !== undefined) await node.flush().catch(keep)
-    await node.image.close?.().catch(keep)
+    await node.activity.idle()
+    if (!node.readOnly && node.image.write !== undefined) await attempt(() => node.flush())
+    await attempt(() => node.image.close?.())
     node.detachImage()
     for (const edge of [...node.children.values()]) {
       node.children.delete(edge.name)
-      const closing = this.#detach(edge)
-      await (tolerant ? letGo(this, closing) : closing).catch(keep)
+      const work = (): Promise<void> => this.#letGo(edge)
+      if (tolerant) await work().catch((error) => this.warn(`closing a child failed: ${toBlockError(error).message}`))
+      else await attempt(work)
     }
     if (failure !== undefined) throw failure
   }
 
-  /** @internal Lets go of one child. */
-  async detachChild(node: Node, name: string): Promise<void> {
-    const edge = node.children.get(name)
-    if (edge === undefined) return
-    node.children.delete(name)
-    await this.#detach(edge)
+  /** @internal Opens a node in a change that is under way. */
+  async openWithin(change: Change, definition: Definition): Promise<Node> {
+    const node = await this.#opener.open(definition, { ...this.#scope({}), change })
+    node.pins--
+    return node
   }
 
-  /** @internal Opens a definition whose node nobody uses yet. */
-  openDefinition(definition: Definition, scope?: Partial<Scope>): Promise<Node> {
-    return this.#opener.open(definition, { ...this.#scope({}), ...scope })
+  /** @internal Opens a definition that nobody uses yet; the node is pinned. */
+  openDefinition(definition: Definition, scope: Partial<Scope>): Promise<Node> {
+    return this.#opening(scope, (own) => this.#opener.open(definition, { ...own, ...scope, signal: own.signal }))
+  }
+
+  /** @internal Takes back the pin of a node, which is closed if that is all that kept it. */
+  async release(node: Node, change?: Change): Promise<void> {
+    node.pins--
+    await this.within(change, () => this.closeIfUnused(node))
+  }
+
+  /** @internal */
+  hasRoot(root: GraphRoot): boolean {
+    return this.#roots.has(root)
+  }
+
+  /** @internal */
+  addRoot(root: GraphRoot): void {
+    this.#roots.add(root)
+  }
+
+  /** @internal */
+  deleteRoot(root: GraphRoot): void {
+    this.#roots.delete(root)
+  }
+
+  /** @internal A driver by name, or given as it is: a filter that a program makes itself need not be registered. */
+  async driverOf(driver: unknown): Promise<DriverDescriptor> {
+    if (typeof driver === 'object' && driver !== null && 'open' in driver) return driver as DriverDescriptor
+    if (driver === undefined) throw new BlockError('EINVAL', "A value is required for option 'driver'")
+    return this.registry.get(String(driver))
   }
 
   /** @internal The name of the format in `node`, by its first bytes. */
@@ -344,7 +462,7 @@ export class Graph {
     return (head) => this.registry.looksFormatted(head, node.filename)
   }
 
-  async #detach(edge: Edge): Promise<void> {
+  async #letGo(edge: Edge): Promise<void> {
     const { node } = edge
     node.parents.delete(edge)
     const update = new PermissionUpdate()
@@ -356,26 +474,57 @@ export class Graph {
     }
   }
 
-  async #handle(node: Node, settings: OpenSettings): Promise<Disk> {
+  /** Opens with a scope; the closing of the graph waits for it, and aborts it. */
+  async #opening<T>(
+    settings: { readonly signal?: AbortSignal | undefined },
+    open: (scope: Scope) => Promise<T>,
+  ): Promise<T> {
+    if (this.#closing !== undefined) throw closedError()
+    const closing = this.#closingSignal.signal
+    const { signal } = settings
+    this.#openings.enter()
+    try {
+      return await open({
+        ...this.#scope(settings),
+        signal: signal === undefined ? closing : AbortSignal.any([signal, closing]),
+      })
+    } finally {
+      this.#openings.leave()
+    }
+  }
+
+  /** A handle on `node`, which is pinned until then. */
+  #handle(node: Node, settings: OpenSettings): Promise<Disk> {
+    return this.within(undefined, async (change) => {
+      const unpin = change.pin(node)
+      node.pins--
+      try {
+        const disk = await this.#attachDisk(change, node, settings)
+        await change.commit()
+        return disk
+      } finally {
+        unpin()
+      }
+    })
+  }
+
+  async #attachDisk(change: Change, node: Node, settings: OpenSettings): Promise<Disk> {
     const wanted = settings.permissions ?? Permission.ConsistentRead | (node.readOnly ? 0 : Permission.Write)
     const rootSettings: RootSettings = {
       description: `disk '${node.filename}'`,
       permissions: { permissions: wanted, shared: settings.shared ?? Permission.All },
       writethrough: settings.writethrough === true,
     }
-    try {
-      return await this.attachRoot(new Disk(this, node, rootSettings), rootSettings)
-    } catch (error) {
-      await this.closeIfUnused(node)
-      throw error
-    }
+    const disk = new Disk(this, node, rootSettings)
+    await change.attach(disk, rootSettings.permissions)
+    return disk
   }
 
-  #openDescribed(options: Readonly<Record<string, unknown>>, settings: OpenSettings): Promise<Node> {
-    return describingFailure(nameOfDefinition(options), () => this.#opener.open(options, this.#scope(settings)))
+  #openDescribed(options: Readonly<Record<string, unknown>>, scope: Scope): Promise<Node> {
+    return describingFailure(nameOfDefinition(options), () => this.#opener.open(options, scope))
   }
 
-  #scope(settings: OpenSettings): Scope {
+  #scope(settings: Partial<OpenSettings>): Scope {
     return {
       depth: 0,
       chain: new Map(),
@@ -385,10 +534,13 @@ export class Graph {
       base: topBase,
       contain: undefined,
       signal: settings.signal,
+      change: undefined,
     }
   }
 
-  #require(node: Node | string): Node {
+  /** @internal The node, which must be in the graph. ENODEV if it is not. */
+  require(node: Node | string): Node {
+    if (typeof node !== 'string' && node.isEmpty && node.name === '') return node
     const found = typeof node === 'string' ? this.#nodes.get(node) : node
     if (found === undefined || this.#nodes.get(found.name) !== found) {
       const name = typeof node === 'string' ? node : node.name
@@ -396,4 +548,8 @@ export class Graph {
     }
     return found
   }
+}
+
+function closedError(): BlockError {
+  return new BlockError('ENODEV', 'the graph is being closed')
 }

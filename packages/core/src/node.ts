@@ -7,6 +7,9 @@
  * calls {@link Node.updatePaths}.
  */
 
+import { Activity, WaitingLine } from './activity.ts'
+import type { Blocker } from './blockers.ts'
+import { type Clock, systemClock } from './clock.ts'
 import {
   type BlockStatus,
   type CacheOptions,
@@ -23,6 +26,7 @@ import type { Edge } from './edge.ts'
 import { BlockError } from './errors.ts'
 import type { DriverInfo } from './image-operations.ts'
 import { defaultLimits, resolveLimits } from './limits.ts'
+import { isRoot, nodeBrand } from './parent.ts'
 import { RangeLock } from './range-lock.ts'
 import { discardRequest, type ProbeGuard, readRequest, writeRequest, writeZeroesRequest } from './requests.ts'
 import { ownStatus } from './status.ts'
@@ -45,6 +49,8 @@ export interface NodeSettings {
   readonly detectZeroes: 'off' | 'on' | 'unmap'
   readonly forceShare: boolean
   readonly children: ReadonlyMap<string, Edge>
+  /** Default: the system's. */
+  readonly clock?: Clock
 }
 
 const noImage: OpenImage = {
@@ -52,8 +58,33 @@ const noImage: OpenImage = {
   read: () => Promise.reject(new BlockError('ENOMEDIUM', 'the node is closed')),
 }
 
+const noDriver: DriverDescriptor = {
+  name: 'empty',
+  kind: 'protocol',
+  description: 'no medium',
+  options: {},
+  open: async () => noImage,
+}
+
+/** A node for a root that has no medium: of no size, and every request fails with ENOMEDIUM. In no graph's table. */
+export function emptyMedium(): Node {
+  return new Node({
+    name: '',
+    driver: noDriver,
+    options: {},
+    filename: '',
+    readOnly: false,
+    cache: { direct: false, noFlush: false },
+    discard: 'ignore',
+    detectZeroes: 'off',
+    forceShare: false,
+    children: new Map(),
+  })
+}
+
 /** A node of the graph. Made by `Graph`; parents reach it through edges, users through a `Disk`. */
 export class Node {
+  readonly isRoot = false
   readonly name: string
   readonly driver: DriverDescriptor
   /** The options as they were given, children left out. */
@@ -73,6 +104,16 @@ export class Node {
   shared: number = Permission.All
   /** Kept although nobody uses it; the graph's `remove` ends that. */
   explicit = false
+  /** Above 0: kept although nobody uses it yet, by whoever opens or changes it now. */
+  pins = 0
+  /** Above 0: a drained section holds the node, and roots hold their requests. */
+  quiesced = 0
+  /** Work under way that no request from above asked for. */
+  readonly activity = new Activity()
+  /** Such work that waits for the end of a drained section. */
+  readonly line = new WaitingLine()
+  readonly blockers = new Set<Blocker>()
+  readonly clock: Clock
   image: OpenImage = noImage
   limits: Limits = defaultLimits
   /** End of the furthest write so far. */
@@ -80,9 +121,12 @@ export class Node {
   /** Present on a node whose format was guessed to be raw. */
   probeGuard: ProbeGuard | undefined
   readonly writeNotifiers: WriteNotifier[] = []
-  readonly resizeListeners: ((size: number) => void)[] = []
+  readonly resizeListeners = new Set<(size: number) => void>()
+  #toldSize = 0
   readonly dirtyBitmaps: DirtyBitmap[] = []
   readonly rangeLock = new RangeLock()
+  /** Writes of a guarded first sector, one after the other. */
+  readonly guardLock = new RangeLock()
   simpleRead = false
   simpleWrite = false
 
@@ -97,6 +141,13 @@ export class Node {
     this.detectZeroes = settings.detectZeroes
     this.forceShare = settings.forceShare
     this.children = new Map(settings.children)
+    this.clock = settings.clock ?? systemClock
+    Object.defineProperty(this, nodeBrand, { value: true })
+  }
+
+  /** Whether this stands for a missing medium. */
+  get isEmpty(): boolean {
+    return this.image === noImage
   }
 
   /** Virtual size in bytes. */
@@ -108,7 +159,15 @@ export class Node {
   attachImage(image: OpenImage): void {
     this.image = image
     this.limits = resolveLimits(image.limits)
+    this.#toldSize = image.size
     this.updatePaths()
+  }
+
+  /** The options have changed, and with them what the image can do. */
+  reopened(): void {
+    this.limits = resolveLimits(this.image.limits)
+    this.updatePaths()
+    this.tellSize()
   }
 
   /** Forgets the image, which is closed: requests fail with ENOMEDIUM from now on. */
@@ -167,19 +226,22 @@ export class Node {
 
   async #flushWithChildren(signal?: AbortSignal): Promise<void> {
     const storage = this.storage
-    const toOs = storage?.debugEvent('flush_to_os')
-    if (toOs !== undefined) await toOs
-    await this.image.flush?.(signal)
-    if (this.image.flushesChildren) return
-    const toDisk = this.cache.noFlush ? undefined : storage?.debugEvent('flush_to_disk')
-    if (toDisk !== undefined) await toDisk
-    const flushes: Promise<void>[] = []
-    for (const edge of this.children.values()) {
-      if ((edge.permissions & (Permission.Write | Permission.WriteUnchanged)) !== 0) flushes.push(edge.flush(signal))
+    await storage?.debugEvent('flush_to_os')
+    // The children are flushed although the image could not be: what has reached them is worth keeping.
+    const failures: unknown[] = []
+    await attempt(() => this.image.flush?.(signal)).catch((error) => failures.push(error))
+    if (!this.image.flushesChildren) {
+      if (!this.cache.noFlush) await storage?.debugEvent('flush_to_disk')
+      const flushes: Promise<void>[] = []
+      for (const edge of this.children.values()) {
+        const written = (edge.permissions & (Permission.Write | Permission.WriteUnchanged)) !== 0
+        if (written) flushes.push(attempt(() => edge.flush(signal)))
+      }
+      for (const result of await Promise.allSettled(flushes)) {
+        if (result.status === 'rejected') failures.push(result.reason)
+      }
     }
-    if (flushes.length === 1) return flushes[0]
-    const results = await Promise.allSettled(flushes)
-    for (const result of results) if (result.status === 'rejected') throw result.reason
+    if (failures.length > 0) throw failures[0]
   }
 
   /** Sets the size. Runs drained. ENOTSUP when the image has a fixed size. */
@@ -191,8 +253,34 @@ export class Node {
     }
     if (size < image.size) for (const notify of this.writeNotifiers) await notify(size, image.size - size, 'discard')
     await image.truncate(size, options, signal)
-    for (const bitmap of this.dirtyBitmaps) bitmap.resize(image.size)
-    for (const listener of this.resizeListeners) listener(image.size)
+    this.tellSize()
+  }
+
+  /** Tells bitmaps, listeners and everything above when the size is another than they were told last. */
+  tellSize(): void {
+    const { size } = this.image
+    if (size === this.#toldSize) return
+    this.#toldSize = size
+    for (const bitmap of this.dirtyBitmaps) bitmap.resize(size)
+    for (const listener of this.resizeListeners) listener(size)
+    for (const { parent } of this.parents) {
+      if (isRoot(parent)) parent.resized()
+      else parent.tellSize()
+    }
+  }
+
+  /**
+   * Runs `work` that no request asked for (a copy in the background, a repair): a drained section waits for it, and
+   * while one runs it waits for its turn.
+   */
+  async inBackground<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    while (this.quiesced > 0) await this.line.wait(signal)
+    this.activity.enter()
+    try {
+      return await work()
+    } finally {
+      this.activity.leave()
+    }
   }
 
   /** Status of this layer at `offset`, with what the storage below knows of its zeroes. */
@@ -263,6 +351,11 @@ export class Node {
   describe(): string {
     return `node '${this.name}'`
   }
+}
+
+/** Calls `work`; what it throws at once is a rejection, too. */
+async function attempt(work: () => Promise<void> | undefined): Promise<void> {
+  await work()
 }
 
 /** The error of a change of a read-only node. */

@@ -6,19 +6,21 @@
  * is open; on any failure everything that was opened on the way is closed again. A {@link Scope} travels down the
  * chain: how deep it is, and the identity of every storage above, by which a loop is found before it turns.
  */
-import { baseOptions, type ResolvedBase, resolveBase } from './base-options.ts'
+import { baseOptions, checkBase, type ResolvedBase, resolveBase } from './base-options.ts'
+import type { Change } from './change.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from './child-options.ts'
 import { ChildTable } from './child-table.ts'
 import type { ChildHandle, ChildRole, DriverDescriptor, ImageReference, OpenContext } from './contract.ts'
-import { Edge } from './edge.ts'
+import type { Edge } from './edge.ts'
 import { BlockError, throwIfAborted, toBlockError } from './errors.ts'
-import { directoryOf, parseJsonFilename, protocolOf, resolveReference } from './filenames.ts'
+import { directoryOf, parseJsonFilename, protocolOf, resolveLiteral, resolveReference } from './filenames.ts'
 import { judgeReference } from './gate.ts'
 import type { Graph } from './graph.ts'
 import { Node } from './node.ts'
 import { nodeFilename } from './node-filename.ts'
+import { type OpenedChild, Opening } from './opening.ts'
 import type { OptionSchemas } from './option-schema.ts'
-import { PermissionUpdate } from './permissions.ts'
+import { isNode } from './parent.ts'
 import { isRecord, validateOptions } from './validate.ts'
 
 /** What one opening knows of the chain above it. */
@@ -35,6 +37,8 @@ export interface Scope {
   /** Only files in this directory may be opened. */
   readonly contain: string | undefined
   readonly signal: AbortSignal | undefined
+  /** The change in which this happens; without one, every link of the graph is a change of its own. */
+  readonly change: Change | undefined
 }
 
 /** A definition of a node: options by name, or a node that is open already. */
@@ -48,49 +52,50 @@ export class Opener {
     this.#graph = graph
   }
 
-  /** Opens a definition and all below it. The node is not in use yet: attach it or close it. */
+  /** Opens a definition and all below it. The node is pinned: release it when it has a user, or none is to come. */
   async open(definition: Definition, scope: Scope): Promise<Node> {
-    if (definition instanceof Node) return definition
+    if (isNode(definition)) return pinned(this.#graph.require(definition))
     throwIfAborted(scope.signal)
     if (scope.depth > this.#graph.maxDepth) throw tooDeep(this.#graph.maxDepth, scope.chain)
-    const complete = await this.#withDriver(definition, scope)
-    if (complete instanceof Node) return complete
-    const driver = await this.#graph.registry.get(complete.driver as string)
+    const complete = await this.#withoutFilename(definition)
+    if (complete.driver === undefined && complete.file !== undefined) return this.openProbed(complete, scope)
+    const driver = await this.#graph.driverOf(complete.driver)
     requireChildren(driver.options, complete)
     const unknown = (option: string): string => unsupportedOption(driver, option)
-    const given = validateOptions({ ...driver.options, ...baseOptions }, complete, { withoutDefaults: true, unknown })
+    const schemas = { ...driver.options, ...baseOptions }
+    const named = { ...complete, driver: driver.name }
+    const given = validateOptions(schemas, named, { withoutDefaults: true, unknown })
     const name = (given.nodeName as string | undefined) ?? this.#graph.generateName()
     const base = resolveBase(given, scope.base)
     const guess = Object.hasOwn(complete, probed)
     return this.#graph.reserving(name, () => this.#openNamed({ name, driver, given, base, guess }, scope))
   }
 
-  /** A definition that only has a file name: what the name stands for. */
-  async #withDriver(
-    definition: Readonly<Record<string, unknown>>,
-    scope: Scope,
-  ): Promise<Readonly<Record<string, unknown>> | Node> {
-    if (definition.driver !== undefined) return definition
-    if (typeof definition.filename === 'string') {
-      const { filename, ...rest } = definition
-      const named = await this.optionsFromFilename(filename as string)
-      return named.driver === undefined ? this.#withDriver({ ...named, ...rest }, scope) : { ...named, ...rest }
+  /** `definition`; one that has a file name instead of a driver becomes what the name stands for. */
+  async #withoutFilename(definition: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
+    let at = definition
+    for (let names = 0; at.driver === undefined && typeof at.filename === 'string'; names++) {
+      if (names === 8) throw new BlockError('EINVAL', 'file names inside file names are nested too deeply')
+      const { filename, ...rest } = at
+      at = { ...(await this.optionsFromFilename(filename as string)), ...rest }
     }
-    if (definition.file !== undefined) return this.withProbedFormat(definition, scope)
-    throw new BlockError('EINVAL', "A value is required for option 'driver'")
+    return at
   }
 
-  /** `definition`, whose `file` child is opened now and asked for its format. */
-  async withProbedFormat(definition: Readonly<Record<string, unknown>>, scope: Scope): Promise<Definition> {
+  /** Opens `definition`, whose `file` child is opened first and asked for its format. */
+  async openProbed(definition: Readonly<Record<string, unknown>>, scope: Scope): Promise<Node> {
     const { file, ...rest } = definition
-    const base = resolveBase(validateOptions(baseOptions, { ...pick(rest, baseOptions), driver: '' }), scope.base)
+    // What is said of the format holds for its storage, too, as it does where the format is given.
+    const base = storageBase(
+      resolveBase(validateOptions(baseOptions, { ...pick(rest, baseOptions), driver: '' }), scope.base),
+    )
     const storage = await this.#openChild(file as Definition | string, 'file', { ...scope, check: false, base })
     try {
       const format = await this.#graph.probeNode(storage)
-      return { ...rest, driver: format, file: storage, ...(format === 'raw' ? { [probed]: true } : {}) }
-    } catch (error) {
-      await this.#graph.closeIfUnused(storage)
-      throw error
+      const guess = format === 'raw' ? { [probed]: true } : {}
+      return await this.open({ ...rest, driver: format, file: storage, ...guess }, scope)
+    } finally {
+      await this.#graph.release(storage, scope.change)
     }
   }
 
@@ -106,39 +111,41 @@ export class Opener {
   }
 
   async #openNamed({ name, driver, given, base, guess }: Plan, scope: Scope): Promise<Node> {
-    const children = new Map<string, Edge>()
+    checkBase(base)
     const opened = await this.#openChildren(driver.options, given, base, scope)
+    const options = withoutChildren(driver.options, given)
     const node = new Node({
       name,
       driver,
-      options: withoutChildren(driver.options, given),
-      filename: nodeFilename(driver, withoutChildren(driver.options, given), opened),
+      options,
+      filename: nodeFilename(driver, options, opened),
       readOnly: base.readOnly || (base.autoReadOnly && opened.some((child) => isStorage(child) && child.node.readOnly)),
       cache: base.cache,
       discard: base.discard,
       detectZeroes: base.detectZeroes,
       forceShare: base.forceShare,
-      children,
+      children: new Map<string, Edge>(),
+      clock: this.#graph.clock,
     })
+    node.pins++
+    const opening = new Opening(this.#graph, node, scope.change)
     try {
-      if (base.detectZeroes === 'unmap' && base.discard !== 'unmap') {
-        throw new BlockError(
-          'EINVAL',
-          'setting detect-zeroes to unmap is not allowed without setting discard operation to unmap',
-        )
-      }
-      await this.#attachChildren(node, opened)
-      const context = this.#context(node, given, base, scope)
+      await opening.link(opened)
+      const context = this.#context(opening, given, base, scope)
       node.attachImage(await driver.open(context))
       if (node.image.write === undefined && !node.readOnly)
         context.becomeReadOnly(`driver '${driver.name}' cannot write`)
       if (guess) node.probeGuard = this.#graph.probeGuard(node)
       node.updatePaths()
       checkLoop(node, scope)
+      opening.end()
       return node
     } catch (error) {
-      await this.#graph.discard(node)
-      for (const { node: child } of opened) await this.#graph.closeIfUnused(child)
+      opening.end()
+      await this.#graph.within(scope.change, async () => {
+        await this.#graph.discard(node).catch((second) => this.#graph.warn(toBlockError(second).message))
+        for (const { node: child } of opened) await this.#graph.closeIfUnused(child)
+      })
       const failure = toBlockError(error)
       failure.node ??= name
       throw failure
@@ -154,12 +161,8 @@ export class Opener {
     const opened: OpenedChild[] = []
     try {
       for (const { name, role, value } of namedChildren(schemas, given)) {
-        const below: ResolvedBase = {
-          ...base,
-          readOnly: role === 'cow' || base.readOnly,
-          discard: 'unmap',
-          detectZeroes: 'off',
-        }
+        if (role === 'cow' && (await this.#isOverride(value))) continue
+        const below = { ...storageBase(base), readOnly: role === 'cow' || base.readOnly }
         // A child beside or below the storage is a step down; the storage itself is the same image.
         const depth = role === 'cow' ? scope.depth + 1 : scope.depth
         const chain = role === 'replica' ? new Map(scope.chain) : scope.chain
@@ -173,36 +176,28 @@ export class Opener {
         opened.push({ name, role, node: child })
       }
     } catch (error) {
-      for (const { node } of opened) await this.#graph.closeIfUnused(node)
+      for (const { node } of opened) await this.#graph.release(node, scope.change)
       throw error
     }
     return opened
   }
 
+  /** Whether `value` says something of a backing file whose name the image itself tells. */
+  async #isOverride(value: unknown): Promise<boolean> {
+    if (isNode(value) || !isRecord(value) || value.filename !== undefined || value.file !== undefined) return false
+    return value.driver === undefined || (await this.#graph.driverOf(value.driver)).options.file !== undefined
+  }
+
   async #openChild(value: Definition | string, name: string, scope: Scope): Promise<Node> {
-    if (typeof value === 'string') {
-      const node = this.#graph.find(value)
-      if (node === undefined) throw new BlockError('ENODEV', `Cannot find device='${value}' nor node-name='${value}'`)
-      return node
-    }
-    if (!(value instanceof Node) && !isRecord(value)) {
+    if (typeof value === 'string') return pinned(this.#graph.require(value))
+    if (!isNode(value) && !isRecord(value)) {
       throw new BlockError('EINVAL', `Parameter '${name}' expects a node name or a definition of a node`)
     }
     return this.open(value, scope)
   }
 
-  async #attachChildren(node: Node, opened: readonly OpenedChild[]): Promise<void> {
-    const update = new PermissionUpdate()
-    for (const { name, role, node: child } of opened) {
-      const edge = new Edge(node, name, role, child)
-      node.children.set(name, edge)
-      child.parents.add(edge)
-    }
-    update.touchChildren(node)
-    await update.apply()
-  }
-
-  #context(node: Node, given: Readonly<Record<string, unknown>>, base: ResolvedBase, scope: Scope): OpenContext {
+  #context(opening: Opening, given: Readonly<Record<string, unknown>>, base: ResolvedBase, scope: Scope): OpenContext {
+    const { node } = opening
     return {
       options: validateOptions(withoutChildSchemas(node.driver.options), node.options),
       nodeName: node.name,
@@ -217,7 +212,10 @@ export class Opener {
       children: new ChildTable(node.children),
       contain: scope.contain,
       signal: scope.signal,
-      reference: (name, reference) => this.#reference(node, name, reference, given, base, scope),
+      clock: this.#graph.clock,
+      random: this.#graph.random,
+      reference: (name, reference) => this.#reference(opening, { name, reference, given, base }, scope),
+      inBackground: (work, signal) => node.inBackground(work, signal),
       becomeReadOnly: (reason) => {
         if (!base.autoReadOnly && !node.readOnly) throw new BlockError('EROFS', reason, { node: node.name })
         node.readOnly = true
@@ -229,18 +227,18 @@ export class Opener {
   }
 
   async #reference(
-    node: Node,
-    name: string,
-    reference: ImageReference,
-    given: Readonly<Record<string, unknown>>,
-    base: ResolvedBase,
+    opening: Opening,
+    { name, reference, given, base }: Reference,
     scope: Scope,
   ): Promise<ChildHandle | undefined> {
+    const { node } = opening
     const present = node.children.get(name)
     if (present !== undefined) return present
-    if (name in given || scope.withoutBacking || scope.inspect) return undefined
-    const schema = node.driver.options[name]
-    const role: ChildRole = schema?.type === 'child' ? schema.role : 'cow'
+    const own = given[name]
+    const overrides =
+      own !== undefined && (await this.#isOverride(own)) ? (own as Readonly<Record<string, unknown>>) : {}
+    if ((name in given && overrides !== own) || scope.withoutBacking || scope.inspect) return undefined
+    const role = roleOf(node.driver, name)
     const what = role === 'cow' ? 'backing file' : `'${name}' file`
     const verdict = judgeReference(this.#graph.references, node.filename, name, reference)
     if (verdict !== true) {
@@ -248,18 +246,14 @@ export class Opener {
         hint: `pass references: 'allow' to new Graph(…), or give '${name}' as an option of the node`,
       })
     }
-    const below: ResolvedBase = {
-      ...base,
-      readOnly: role === 'cow' || node.readOnly,
-      autoReadOnly: true,
-      discard: 'unmap',
-      detectZeroes: 'off',
-    }
+    const below = { ...storageBase(base), readOnly: role === 'cow' || node.readOnly, autoReadOnly: true }
     const contain = this.#graph.references === 'neighbours' ? containingDirectory(node.filename) : scope.contain
     const nested = { ...scope, check: false, depth: scope.depth + 1, base: below, contain }
     try {
-      const child = await this.#inChain(node, scope, () => this.#openReferenced(node, role, reference, nested))
-      await this.#attachReferenced(node, name, role, child)
+      await opening.suspended(async () => {
+        const open = () => this.#openReferenced(node, role, reference, { ...nested, overrides })
+        await opening.link([{ name, role, node: await this.#inChain(node, scope, open) }])
+      })
       return node.children.get(name)
     } catch (error) {
       const failure = toBlockError(error)
@@ -271,29 +265,26 @@ export class Opener {
     }
   }
 
-  async #attachReferenced(node: Node, name: string, role: ChildRole, child: Node): Promise<void> {
-    try {
-      await this.#attachChildren(node, [{ name, role, node: child }])
-    } catch (error) {
-      await this.#graph.detachChild(node, name)
-      throw error
-    }
-  }
-
   /** Backing files may have any name; other references are literal file names. */
-  async #openReferenced(node: Node, role: ChildRole, reference: ImageReference, scope: Scope): Promise<Node> {
-    const { format } = reference
-    if (role !== 'cow') {
-      const filename = reference.filename.startsWith('/')
-        ? reference.filename
-        : directoryOf(node.filename) + reference.filename
-      return this.open({ driver: 'file', filename }, scope)
+  async #openReferenced(
+    node: Node,
+    role: ChildRole,
+    { filename, format }: ImageReference,
+    { overrides, ...scope }: Scope & { readonly overrides: Readonly<Record<string, unknown>> },
+  ): Promise<Node> {
+    if (role === 'cow') {
+      const { driver, ...rest } = overrides
+      const given = driver === undefined ? format : String(driver)
+      return this.openFilename(resolveReference(node.filename, filename), given, scope, rest)
     }
-    const filename = resolveReference(node.filename, reference.filename)
-    return this.openFilename(filename, format, scope)
+    // Through the parent's own protocol: the extents of an image on a server lie on that server.
+    const name = resolveLiteral(node.filename, filename)
+    const protocol = node.children.get('file')?.node.driver.name ?? 'file'
+    const isPath = protocolOf(node.filename) === undefined
+    return this.open(isPath ? { driver: protocol, filename: name } : await this.optionsFromFilename(name), scope)
   }
 
-  /** Opens a file name with a known format, or probes it. */
+  /** Opens a file name with a known format, or probes it. Options of the file itself may stand in `options.file`. */
   async openFilename(
     filename: string,
     format: string | undefined,
@@ -304,13 +295,17 @@ export class Opener {
     if (filename.startsWith('json:')) {
       return this.open({ ...named, ...(format === undefined ? {} : { driver: format }), ...options }, scope)
     }
-    if (format === undefined) {
-      const definition = await this.withProbedFormat({ ...options, file: named }, scope)
-      return this.open(definition, scope)
+    const { file: more, ...rest } = options
+    if (format !== undefined) {
+      const driver = await this.#graph.registry.get(format)
+      if (driver.kind === 'protocol') return this.open({ ...named, driver: format, ...options }, scope)
     }
-    const driver = await this.#graph.registry.get(format)
-    if (driver.kind === 'protocol') return this.open({ ...named, driver: format, ...options }, scope)
-    return this.open({ driver: format, file: named, ...options }, scope)
+    if (more !== undefined && (isNode(more) || !isRecord(more))) {
+      throw new BlockError('EINVAL', `Parameter 'file' says what '${filename}' says: give one of the two`)
+    }
+    const file = { ...named, ...more }
+    if (format === undefined) return this.openProbed({ ...rest, file }, scope)
+    return this.open({ driver: format, file, ...rest }, scope)
   }
 
   /** Runs `open` with the identity of `node`'s storage on record. */
@@ -338,10 +333,28 @@ interface Plan {
   readonly guess: boolean
 }
 
-interface OpenedChild {
+/** What an image refers to, and what its definition says of that child. */
+interface Reference {
   readonly name: string
-  readonly role: ChildRole
-  readonly node: Node
+  readonly reference: ImageReference
+  readonly given: Readonly<Record<string, unknown>>
+  readonly base: ResolvedBase
+}
+
+function pinned(node: Node): Node {
+  node.pins++
+  return node
+}
+
+/** What the storage of a node takes from it. */
+function storageBase(base: ResolvedBase): ResolvedBase {
+  return { ...base, discard: 'unmap', detectZeroes: 'off' }
+}
+
+/** The role of the child that an image refers to; one of a list is named `extents.3`. */
+function roleOf(driver: DriverDescriptor, name: string): ChildRole {
+  const schema = driver.options[name.replace(/\.\d+$/, '')]
+  return schema?.type === 'child' || schema?.type === 'children' ? schema.role : 'cow'
 }
 
 function isStorage(child: OpenedChild): boolean {

@@ -8,7 +8,7 @@
  * the top of a long chain costs only what really changes.
  */
 import { isAligned } from './bytes.ts'
-import { type ChildRole, Permission } from './contract.ts'
+import { type ChildRole, Permission, type Prepared } from './contract.ts'
 import type { Edge } from './edge.ts'
 import { BlockError } from './errors.ts'
 import type { Node } from './node.ts'
@@ -57,17 +57,21 @@ export function permissionsForRole(role: ChildRole, own: EdgePermissions, writab
   }
 }
 
-/** A set of changes under way: new values of edges and nodes, applied together or not at all. */
+/** A set of changes under way: new values of edges and nodes, applied together or not at all. Runs in the change lock. */
 export class PermissionUpdate {
   readonly #edges = new Map<Edge, EdgePermissions>()
   readonly #nodes = new Map<Node, EdgePermissions>()
-  readonly #prepared: Node[] = []
   readonly #queue: Node[] = []
 
-  /** Sets what an edge needs; its node is looked at in {@link apply}. */
+  /** Sets what an edge needs; its node is looked at in {@link prepare}. */
   setEdge(edge: Edge, value: EdgePermissions): void {
     this.#edges.set(edge, value)
     this.#queue.push(edge.node)
+  }
+
+  /** What an edge will need when this is committed. */
+  edge(edge: Edge): EdgePermissions {
+    return this.#edges.get(edge) ?? edge
   }
 
   /** Looks at a node again, because its parents changed. */
@@ -75,26 +79,41 @@ export class PermissionUpdate {
     this.#queue.push(node)
   }
 
-  /** Looks again at what `node` needs of its children, because its mode changed. */
+  /** Looks again at what `node` needs of its children, because its mode or its children changed. */
   touchChildren(node: Node): void {
     for (const edge of node.children.values()) this.setEdge(edge, this.#childPermissions(node, edge))
   }
 
-  /** Computes, checks, prepares and commits. Throws EBUSY-like EPERM with both users named; then nothing changed. */
-  async apply(): Promise<void> {
+  /**
+   * Computes what the graph as it is linked now needs, checks it, and lets the images make ready. Throws EPERM with
+   * both users named; then nothing has changed.
+   */
+  async prepare(): Promise<Prepared> {
     for (let node = this.#queue.shift(); node !== undefined; node = this.#queue.shift()) this.#spread(node)
     for (const node of this.#nodes.keys()) checkConflicts(node, this.#edges)
+    const prepared: Prepared[] = []
     try {
       for (const [node, value] of this.#nodes) {
-        if (node.image.permissions === undefined) continue
-        this.#prepared.push(node)
-        await node.image.permissions.prepare(value.permissions, value.shared)
+        const hooks = node.image.permissions
+        if (hooks === undefined) continue
+        prepared.push(await hooks.prepare(value.permissions, value.shared))
       }
     } catch (error) {
-      for (const node of this.#prepared) node.image.permissions?.abort()
+      for (const one of prepared) one.abort()
       throw error
     }
-    this.#commit()
+    return {
+      commit: () => this.#commit(prepared),
+      abort: () => {
+        for (const one of prepared) one.abort()
+      },
+    }
+  }
+
+  /** Prepares and commits. */
+  async apply(): Promise<void> {
+    const prepared = await this.prepare()
+    prepared.commit()
   }
 
   #spread(node: Node): void {
@@ -135,7 +154,7 @@ export class PermissionUpdate {
     return node.forceShare ? { permissions: value.permissions, shared: All } : value
   }
 
-  #commit(): void {
+  #commit(prepared: readonly Prepared[]): void {
     for (const [edge, value] of this.#edges) {
       edge.permissions = value.permissions
       edge.shared = value.shared
@@ -144,7 +163,7 @@ export class PermissionUpdate {
       node.permissions = value.permissions
       node.shared = value.shared
     }
-    for (const node of this.#prepared) node.image.permissions?.commit()
+    for (const one of prepared) one.commit()
   }
 }
 

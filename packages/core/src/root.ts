@@ -1,15 +1,19 @@
 /**
- * A root: a user of the graph from outside (a handle, an export, a device, a job). Requests are counted here, so
- * this is where a drained section holds them: it waits for those in flight and lets new ones wait.
+ * A root: a user of the graph from outside (a handle, an export, a device, a job). Every operation of a root is counted
+ * and, while a drained section holds its node, waits. So a section knows when nothing is in flight, and nothing of
+ * what a root does can meet it. A wait ends early when the request's signal is aborted.
  */
+import { Activity, WaitingLine } from './activity.ts'
 import { maxOffset } from './bytes.ts'
 import { done, Flag, Permission } from './contract.ts'
 import { Edge } from './edge.ts'
-import { abortedError, BlockError, isBlockError, toBlockError } from './errors.ts'
+import { abortedError, BlockError, toBlockError } from './errors.ts'
 import { maxRequest } from './limits.ts'
 import type { Node } from './node.ts'
+import type { GraphRoot } from './parent.ts'
 import type { EdgePermissions } from './permissions.ts'
-import { Statistics } from './statistics.ts'
+import { type RequestKind, Statistics } from './statistics.ts'
+import { chainStatus, type Extent } from './status.ts'
 
 /** What a root is allowed to do, and lets others do. */
 export interface RootSettings {
@@ -20,22 +24,36 @@ export interface RootSettings {
   readonly writethrough?: boolean
 }
 
+/** Hears of each request when it ends. `begin` is the graph's clock in milliseconds when it began. */
+export type RequestObserver = (kind: RequestKind, bytes: number, begin: number, failed: boolean) => void
+
+const allFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Compressed | Flag.Unchanged
+
 /** See the top of the file. Offsets and lengths are bytes; buffers belong to the caller again when the promise settles. */
-export class Root {
+export class Root implements GraphRoot {
+  readonly isRoot = true
   readonly edge: Edge
-  readonly statistics = new Statistics()
+  readonly statistics: Statistics
+  /** Set it for histograms of latency; a request then costs an allocation more. */
+  observer: RequestObserver | undefined
+  admitted = false
   readonly #description: string
   readonly #writethrough: boolean
-  #inFlight = 0
-  #held = 0
-  #waiting: (() => void)[] = []
-  #idle: (() => void)[] = []
+  readonly #activity = new Activity()
+  readonly #line = new WaitingLine()
+  readonly #resizeListeners = new Set<(size: number) => void>()
+  /** Pieces of counted work under way: their own requests pass, or the section they keep from beginning never would. */
+  #counted = 0
+  #leaving = false
   #closed = false
+  #toldSize: number
 
   constructor(node: Node, settings: RootSettings) {
     this.#description = settings.description
     this.#writethrough = settings.writethrough === true
+    this.statistics = new Statistics(node.clock)
     this.edge = new Edge(this, 'root', 'storage', node)
+    this.#toldSize = node.size
   }
 
   /** The node that this root uses now. */
@@ -51,155 +69,295 @@ export class Root {
     return this.edge.size
   }
 
+  /** Whether it has been closed, or is being closed. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
   /** Fills `buf` from `offset`. EIO past the end; ECANCELED when `signal` is aborted. */
   read(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {
-    if (this.#mustStop(offset, buf.length, signal)) return this.#stop('read', offset, buf.length, signal)
-    if (this.#held > 0) return this.#hold(() => this.read(offset, buf, flags, signal))
-    const { statistics } = this
-    statistics.read.start(buf.length)
-    this.#inFlight++
-    const result = this.edge.node.read(offset, buf, flags, signal)
-    if (result === done) {
-      this.#readEnded()
-      return done
+    if (this.#mustStop(offset, buf, flags, signal)) return this.#stop('read', offset, buf, flags, signal)
+    if (this.#isHeld()) return this.#hold(() => this.read(offset, buf, flags, signal), signal)
+    const begin = this.#start('read', buf.length)
+    try {
+      const result = this.edge.node.read(offset, buf, flags, signal)
+      if (result !== done)
+        return this.#watched(result.then(this.#readEnded, this.#readFailed), 'read', buf.length, begin)
+    } catch (error) {
+      return Promise.reject(error).catch(this.#readFailed)
     }
-    return result.then(this.#readEnded, this.#readFailed)
+    this.#readEnded()
+    this.observer?.('read', buf.length, begin, false)
+    return done
   }
 
   /** Writes `buf` at `offset`. EIO past the end, EPERM on a read-only disk, ENOSPC when the storage is full. */
   write(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {
-    if (this.#mustStop(offset, buf.length, signal)) return this.#stop('write', offset, buf.length, signal)
-    if ((this.edge.permissions & Permission.Write) === 0) return this.#refuseWrite('write')
-    if (this.#held > 0) return this.#hold(() => this.write(offset, buf, flags, signal))
-    this.statistics.write.start(buf.length)
-    this.#inFlight++
-    const result = this.edge.node.write(offset, buf, this.#writethrough ? flags | Flag.Fua : flags, signal)
-    if (result === done) {
-      this.#writeEnded()
-      return done
+    if (this.#mustStop(offset, buf, flags, signal)) return this.#stop('write', offset, buf, flags, signal)
+    if (!this.#mayWrite(flags)) return this.#refuseWrite('write')
+    if (this.#isHeld()) return this.#hold(() => this.write(offset, buf, flags, signal), signal)
+    const begin = this.#start('write', buf.length)
+    try {
+      const result = this.edge.node.write(offset, buf, this.#writethrough ? flags | Flag.Fua : flags, signal)
+      if (result !== done) {
+        return this.#watched(result.then(this.#writeEnded, this.#writeFailed), 'write', buf.length, begin)
+      }
+    } catch (error) {
+      return Promise.reject(error).catch(this.#writeFailed)
     }
-    return result.then(this.#writeEnded, this.#writeFailed)
+    this.#writeEnded()
+    this.observer?.('write', buf.length, begin, false)
+    return done
   }
 
   /** Makes a range read as zeroes; with `Flag.MayUnmap` by deallocating where that is allowed. */
   writeZeroes(offset: number, length: number, flags = 0, signal?: AbortSignal): Promise<void> {
-    if (this.#mustStopLong(offset, length, signal)) return this.#stop('zero', offset, length, signal)
-    if ((this.edge.permissions & Permission.Write) === 0) return this.#refuseWrite('write zeroes')
-    if (this.#held > 0) return this.#hold(() => this.writeZeroes(offset, length, flags, signal))
-    this.statistics.write.start(length)
-    this.#inFlight++
-    const result = this.edge.node.writeZeroes(offset, length, this.#writethrough ? flags | Flag.Fua : flags, signal)
-    return result.then(this.#writeEnded, this.#writeFailed)
+    if (this.#mustStopLong(offset, length, flags, signal)) return this.#stop('zero', offset, length, flags, signal)
+    if (!this.#mayWrite(flags)) return this.#refuseWrite('write zeroes')
+    if (this.#isHeld()) return this.#hold(() => this.writeZeroes(offset, length, flags, signal), signal)
+    const begin = this.#start('write', length)
+    const pass = this.#writethrough ? flags | Flag.Fua : flags
+    try {
+      const result = this.edge.node.writeZeroes(offset, length, pass, signal)
+      return this.#watched(result.then(this.#writeEnded, this.#writeFailed), 'write', length, begin)
+    } catch (error) {
+      return Promise.reject(error).catch(this.#writeFailed)
+    }
   }
 
   /** Tells that a range is no longer needed; its content is undefined afterwards. */
   discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
-    if (this.#mustStopLong(offset, length, signal)) return this.#stop('discard', offset, length, signal)
-    if ((this.edge.permissions & Permission.Write) === 0) return this.#refuseWrite('discard')
-    if (this.#held > 0) return this.#hold(() => this.discard(offset, length, signal))
-    this.statistics.discard.start(length)
-    this.#inFlight++
-    return this.edge.node.discard(offset, length, signal).then(this.#discardEnded, this.#discardFailed)
+    if (this.#mustStopLong(offset, length, 0, signal)) return this.#stop('discard', offset, length, 0, signal)
+    if (!this.#mayWrite(0)) return this.#refuseWrite('discard')
+    if (this.#isHeld()) return this.#hold(() => this.discard(offset, length, signal), signal)
+    const begin = this.#start('discard', length)
+    try {
+      const result = this.edge.node.discard(offset, length, signal)
+      return this.#watched(result.then(this.#discardEnded, this.#discardFailed), 'discard', length, begin)
+    } catch (error) {
+      return Promise.reject(error).catch(this.#discardFailed)
+    }
   }
 
   /** Puts everything written so far on stable storage. */
   flush(signal?: AbortSignal): Promise<void> {
-    if (this.#closed) return this.#stop('flush', 0, 0, signal)
-    if (this.#held > 0) return this.#hold(() => this.flush(signal))
-    this.statistics.flush.start(0)
-    this.#inFlight++
-    return this.edge.node.flush(signal).then(this.#flushEnded, this.#flushFailed)
+    if (this.#closed || signal?.aborted === true) return this.#stop('flush', 0, 0, 0, signal)
+    if (this.#isHeld()) return this.#hold(() => this.flush(signal), signal)
+    const begin = this.#start('flush', 0)
+    try {
+      const result = this.edge.node.flush(signal)
+      return this.#watched(result.then(this.#flushEnded, this.#flushFailed), 'flush', 0, begin)
+    } catch (error) {
+      return Promise.reject(error).catch(this.#flushFailed)
+    }
   }
 
-  /** Holds new requests from now on; resolves when none is in flight. Nests; pair with {@link resume}. */
-  pause(): Promise<void> {
-    this.#held++
-    if (this.#inFlight === 0) return done
-    return new Promise((resolve) => this.#idle.push(resolve))
+  /**
+   * Status of the chain at `offset`, down to and without `base`, for at most `length` bytes and at least one.
+   * Undefined at and past the end of the disk, which may have come nearer meanwhile.
+   */
+  async status(offset: number, length: number, base?: Node, signal?: AbortSignal): Promise<Extent | undefined> {
+    await this.#admission(signal, () => this.#isHeld())
+    this.#activity.enter()
+    try {
+      if (offset >= this.size) return undefined
+      const extent = await chainStatus(this.edge.node, base, offset, length, signal)
+      if (extent.length >= 1) return extent
+      throw new BlockError(
+        'EIO',
+        `a driver told the status of ${extent.length} bytes at ${offset}: at least 1 is due`,
+        {
+          node: extent.node.name,
+        },
+      )
+    } catch (error) {
+      throw this.#named(error)
+    } finally {
+      this.#activity.leave()
+    }
   }
 
-  /** Lets held requests go on, in their order. */
-  resume(): void {
-    this.#held--
-    if (this.#held > 0) return
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const wake of waiting) wake()
+  /** Calls `listener` with the new size when the disk is resized or another medium stands here; the result ends that. */
+  onResize(listener: (size: number) => void): () => void {
+    this.#resizeListeners.add(listener)
+    return () => this.#resizeListeners.delete(listener)
   }
 
-  /** Refuses every request from now on. The graph calls it when the root is detached. */
-  shut(): void {
-    this.#closed = true
-  }
-
-  /** Counts some other piece of work as a request, so that drained sections wait for it. */
-  async whileCounted<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#held > 0) await this.#turn()
-    this.#inFlight++
+  /**
+   * Counts some other piece of work as a request: drained sections wait for it, and while one runs it waits. Until it
+   * ends, requests of this root pass, for it may be waiting for them. Do not nest it.
+   */
+  async whileCounted<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    await this.#admission(signal, () => this.#isClosedTo())
+    this.#activity.enter()
+    this.#counted++
     try {
       return await work()
+    } catch (error) {
+      throw this.#named(error)
     } finally {
-      this.#leave()
+      this.#counted--
+      this.#activity.leave()
     }
   }
 
-  #mustStop(offset: number, length: number, signal: AbortSignal | undefined): boolean {
+  // What the graph calls; see GraphRoot.
+
+  idle(): Promise<void> {
+    return this.#activity.idle()
+  }
+
+  resume(): void {
+    this.#line.wake()
+  }
+
+  shut(): void {
+    this.#closed = true
+    this.#line.wake()
+  }
+
+  leave(leaving: boolean): void {
+    this.#leaving = leaving
+    if (!leaving) this.#line.wake()
+  }
+
+  resized(): void {
+    const { size } = this
+    if (size === this.#toldSize) return
+    this.#toldSize = size
+    for (const listener of this.#resizeListeners) listener(size)
+  }
+
+  /** Waits while `isHeld` says so; refuses when the root is closed or the signal aborted. */
+  async #admission(signal: AbortSignal | undefined, isHeld: () => boolean): Promise<void> {
+    for (;;) {
+      if (this.#closed) throw this.#closedError('use')
+      if (signal?.aborted) throw abortedError(signal)
+      if (!isHeld()) return
+      await this.#turn(signal)
+    }
+  }
+
+  /** Whether a section, or the end of this root, keeps new work back. */
+  #isClosedTo(): boolean {
+    return (this.edge.node.quiesced > 0 && !this.admitted) || this.#leaving
+  }
+
+  #isHeld(): boolean {
+    return this.#isClosedTo() && this.#counted === 0
+  }
+
+  #start(kind: RequestKind, length: number): number {
+    this.#activity.enter()
+    return this.statistics[kind].start(length)
+  }
+
+  #watched(result: Promise<void>, kind: RequestKind, bytes: number, begin: number): Promise<void> {
+    const { observer } = this
+    if (observer === undefined) return result
+    return result.then(
+      () => observer(kind, bytes, begin, false),
+      (error) => {
+        observer(kind, bytes, begin, true)
+        throw error
+      },
+    )
+  }
+
+  #mustStop(offset: number, buf: Uint8Array, flags: number, signal: AbortSignal | undefined): boolean {
     return (
-      !(offset >= 0 && offset + length <= this.edge.node.image.size) ||
-      length > maxRequest ||
+      !isBytes(buf) ||
+      !(offset >= 0 && offset + buf.length <= this.edge.node.image.size) ||
+      buf.length > maxRequest ||
+      this.#mustStopAny(offset, flags, signal)
+    )
+  }
+
+  #mustStopLong(offset: number, length: number, flags: number, signal: AbortSignal | undefined): boolean {
+    return (
+      !(length >= 0 && Number.isSafeInteger(length)) ||
+      !(offset >= 0 && offset + length <= this.size) ||
+      this.#mustStopAny(offset, flags, signal)
+    )
+  }
+
+  #mustStopAny(offset: number, flags: number, signal: AbortSignal | undefined): boolean {
+    return (
       this.#closed ||
       signal?.aborted === true ||
-      !Number.isSafeInteger(offset)
+      !Number.isSafeInteger(offset) ||
+      flags >>> 0 !== flags ||
+      flags > allFlags ||
+      this.edge.node.isEmpty
     )
   }
 
-  #mustStopLong(offset: number, length: number, signal: AbortSignal | undefined): boolean {
-    return (
-      !(length >= 0 && Number.isSafeInteger(length)) || this.#mustStop(offset, 0, signal) || offset + length > this.size
-    )
-  }
-
-  #stop(verb: string, offset: number, length: number, signal: AbortSignal | undefined): Promise<never> {
-    const attempt = `cannot ${verb} ${length} bytes at ${offset} of ${this.describe()}`
-    if (this.#closed) return Promise.reject(new BlockError('ENOMEDIUM', `${attempt}: it is closed`))
+  #stop(
+    verb: string,
+    offset: number,
+    data: Uint8Array | number,
+    flags: number,
+    signal: AbortSignal | undefined,
+  ): Promise<never> {
+    if (this.#closed) return Promise.reject(this.#closedError(verb))
     if (signal?.aborted) return Promise.reject(abortedError(signal))
+    const invalid = (reason: string): Promise<never> =>
+      Promise.reject(new BlockError('EINVAL', `cannot ${verb} ${this.describe()}: ${reason}`))
+    if (typeof data !== 'number' && !isBytes(data)) return invalid('the buffer is not a Uint8Array')
+    const length = typeof data === 'number' ? data : data.length
     if (!Number.isSafeInteger(offset) || offset < 0 || offset > maxOffset) {
-      return Promise.reject(new BlockError('EINVAL', `${attempt}: the offset is not a whole number of bytes`))
+      return invalid(`the offset ${String(offset)} is not a whole number of bytes`)
     }
+    if (!Number.isSafeInteger(length) || length < 0) {
+      return invalid(`the length ${String(length)} is not a whole number of bytes`)
+    }
+    if (flags >>> 0 !== flags || flags > allFlags) return invalid(`there are no such flags: ${String(flags)}`)
+    const attempt = `cannot ${verb} ${length} bytes at ${offset} of ${this.describe()}`
+    if (this.edge.node.isEmpty) return Promise.reject(new BlockError('ENOMEDIUM', `${attempt}: it has no medium`))
     if (length > maxRequest && offset + length <= this.size) {
       return Promise.reject(new BlockError('EINVAL', `${attempt}: a request is at most ${maxRequest} bytes long`))
     }
     return Promise.reject(new BlockError('EIO', `${attempt}: the disk ends at ${this.size}`))
   }
 
-  #refuseWrite(verb: string): Promise<never> {
-    const reason = this.edge.node.readOnly ? 'it is read-only' : 'it was opened for reading'
-    return Promise.reject(
-      new BlockError('EPERM', `cannot ${verb} on ${this.describe()}: ${reason}`, { node: this.node.name }),
-    )
+  #closedError(verb: string): BlockError {
+    return new BlockError('ENOMEDIUM', `cannot ${verb} ${this.describe()}: it is closed`)
   }
 
-  async #hold<T>(request: () => Promise<T>): Promise<T> {
-    await this.#turn()
+  /** Writes that change nothing a reader sees need less. */
+  #mayWrite(flags: number): boolean {
+    const { permissions } = this.edge
+    if ((permissions & Permission.Write) !== 0) return true
+    return (flags & Flag.Unchanged) !== 0 && (permissions & Permission.WriteUnchanged) !== 0
+  }
+
+  #refuseWrite(verb: string): Promise<never> {
+    return Promise.reject(this.refusal(verb))
+  }
+
+  /** The error of a change through a root that may not write. */
+  protected refusal(verb: string): BlockError {
+    const reason = this.edge.node.readOnly ? 'it is read-only' : 'it was opened for reading'
+    return new BlockError('EPERM', `cannot ${verb} on ${this.describe()}: ${reason}`, { node: this.node.name })
+  }
+
+  async #hold(request: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+    await this.#turn(signal)
     return request()
   }
 
-  #turn(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve))
-  }
-
-  #leave(): void {
-    this.#inFlight--
-    if (this.#inFlight > 0 || this.#idle.length === 0) return
-    const idle = this.#idle
-    this.#idle = []
-    for (const wake of idle) wake()
+  async #turn(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#line.wait(signal)
+    } catch {
+      throw abortedError(signal as AbortSignal)
+    }
   }
 
   // One function per outcome, made once per root: a request allocates no closure.
   readonly #readEnded = (): void => {
     this.statistics.read.end()
-    this.#leave()
+    this.#activity.leave()
   }
   readonly #readFailed = (error: unknown): never => {
     this.statistics.read.fail()
@@ -207,7 +365,7 @@ export class Root {
   }
   readonly #writeEnded = (): void => {
     this.statistics.write.end()
-    this.#leave()
+    this.#activity.leave()
   }
   readonly #writeFailed = (error: unknown): never => {
     this.statistics.write.fail()
@@ -215,7 +373,7 @@ export class Root {
   }
   readonly #flushEnded = (): void => {
     this.statistics.flush.end()
-    this.#leave()
+    this.#activity.leave()
   }
   readonly #flushFailed = (error: unknown): never => {
     this.statistics.flush.fail()
@@ -223,7 +381,7 @@ export class Root {
   }
   readonly #discardEnded = (): void => {
     this.statistics.discard.end()
-    this.#leave()
+    this.#activity.leave()
   }
   readonly #discardFailed = (error: unknown): never => {
     this.statistics.discard.fail()
@@ -231,9 +389,18 @@ export class Root {
   }
 
   #fail(error: unknown): never {
-    this.#leave()
-    const failure = toBlockError(error)
-    if (isBlockError(failure) && failure.node === undefined) failure.node = this.node.name
-    throw failure
+    this.#activity.leave()
+    throw this.#named(error)
   }
+
+  #named(error: unknown): BlockError {
+    const failure = toBlockError(error)
+    if (failure.node === undefined) failure.node = this.node.name
+    return failure
+  }
+}
+
+/** Whether `value` is a view of bytes; cheap, for it stands before every request. */
+function isBytes(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value) && (value as Uint8Array).BYTES_PER_ELEMENT === 1
 }

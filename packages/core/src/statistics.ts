@@ -1,5 +1,8 @@
 /** Counters of one root, with the fields of QAPI's BlockDeviceStats. */
-const now = (): number => performance.now()
+import type { Clock } from './clock.ts'
+
+/** What is counted apart. Zeroes count as writes. */
+export type RequestKind = 'read' | 'write' | 'flush' | 'discard'
 
 /** Totals of one kind of request. */
 export interface RequestTotals {
@@ -18,17 +21,25 @@ export class RequestCounter {
   #inFlight = 0
   /** Sum of ends minus sum of starts: no request has to remember when it began. */
   #time = 0
+  readonly #clock: Clock
 
-  start(length: number): void {
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Returns the time: when the request began. */
+  start(length: number): number {
     this.bytes += length
     this.operations++
     this.#inFlight++
-    this.#time -= now()
+    const begin = this.#clock.now()
+    this.#time -= begin
+    return begin
   }
 
   end(): void {
     this.#inFlight--
-    this.#time += now()
+    this.#time += this.#clock.now()
   }
 
   fail(): void {
@@ -38,7 +49,7 @@ export class RequestCounter {
 
   /** What has been counted so far. */
   totals(): RequestTotals {
-    const running = this.#inFlight * now()
+    const running = this.#inFlight * this.#clock.now()
     return {
       bytes: this.bytes,
       operations: this.operations - this.#inFlight - this.failed,
@@ -50,8 +61,15 @@ export class RequestCounter {
 
 /** Counts requests by kind; each start is paired with an end or a failure. */
 export class Statistics {
-  readonly read = new RequestCounter()
-  readonly write = new RequestCounter()
-  readonly flush = new RequestCounter()
-  readonly discard = new RequestCounter()
+  readonly read: RequestCounter
+  readonly write: RequestCounter
+  readonly flush: RequestCounter
+  readonly discard: RequestCounter
+
+  constructor(clock: Clock) {
+    this.read = new RequestCounter(clock)
+    this.write = new RequestCounter(clock)
+    this.flush = new RequestCounter(clock)
+    this.discard = new RequestCounter(clock)
+  }
 }

@@ -106,22 +106,20 @@ function decided(node: Node, depth: number, offset: number, length: number, stat
   }
 }
 
-/** The extents of a range of the chain above `base`, neighbours of equal status merged. */
-export async function* chainExtents(
-  top: Node,
-  base: Node | undefined,
+/** Merges neighbours of equal status; `next` tells the extent at an offset, undefined at the end. */
+export async function* mergedExtents(
   offset: number,
-  end: number,
-  signal?: AbortSignal,
+  next: (offset: number) => Promise<Extent | undefined>,
 ): AsyncGenerator<Extent> {
   let run: Extent | undefined
-  for (let at = offset; at < end; ) {
-    const next = await chainStatus(top, base, at, end - at, signal)
-    at += next.length
-    if (run !== undefined && continues(run, next)) run = { ...run, length: run.length + next.length }
+  for (let at = offset; ; ) {
+    const extent = await next(at)
+    if (extent === undefined) break
+    at += extent.length
+    if (run !== undefined && continues(run, extent)) run = { ...run, length: run.length + extent.length }
     else {
       if (run !== undefined) yield run
-      run = next
+      run = extent
     }
   }
   if (run !== undefined) yield run

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { unlink } from 'node:fs/promises'
-import { BlockError, type CreateContext, Permission } from '@diskgraph/core'
+import { BlockError, type CreateContext, Permission, type Prepared } from '@diskgraph/core'
 import { native, type Posix } from '@diskgraph/posix'
 import { close, open, stat, truncate } from './calls.ts'
 import { syncDirectory } from './directory.ts'
@@ -54,20 +54,19 @@ async function fillNew(fd: number, options: ResolvedCreateOptions, context: Crea
     throw new BlockError('EINVAL', `'file' driver requires '${filename}' to be a regular file`)
   }
   const posix = native()
-  const locks = lockForCreation(posix, fd, filename)
+  const lock = lockForCreation(posix, fd, filename)
   await truncate(fd, 0)
   applyHints(posix, fd, options, context)
   await resizeFile({ fd, filename, written() {} }, { from: 0, to: size, preallocation }, context.signal)
   // The lock guards the emptying against users of the file and ends with the descriptor.
-  locks?.commit()
+  lock?.commit()
 }
 
 /** Writes and resizes, and lets nobody resize meanwhile. */
-function lockForCreation(posix: Posix | null, fd: number, filename: string): ImageLocks | undefined {
+function lockForCreation(posix: Posix | null, fd: number, filename: string): Prepared | undefined {
   if (posix === null || !knowsLocks(posix, fd)) return undefined
   const locks = new ImageLocks(posix, fd, filename)
-  locks.prepare(Permission.Write | Permission.Resize, Permission.All & ~Permission.Resize)
-  return locks
+  return locks.prepare(Permission.Write | Permission.Resize, Permission.All & ~Permission.Resize)
 }
 
 function applyHints(
@@ -109,10 +108,10 @@ export async function createOnDevice(context: CreateContext): Promise<void> {
     }
     const posix = native()
     if (posix === null) throw new BlockError('ENOTSUP', `devices need native access: npm install koffi`)
-    const locks = lockForCreation(posix, fd, filename)
+    const lock = lockForCreation(posix, fd, filename)
     if (size > posix.deviceSize(fd)) throw new BlockError('EINVAL', 'Cannot grow device files')
     await writeFully({ fd, filename, written() {} }, new Uint8Array(Math.min(512, size)), 0)
-    locks?.commit()
+    lock?.commit()
   } catch (error) {
     throw fileError(error, `cannot prepare device '${filename}'`)
   } finally {

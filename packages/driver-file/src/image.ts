@@ -14,7 +14,7 @@ import {
   Flag,
   type Limits,
   type OpenImage,
-  type PreparedReopen,
+  type Prepared,
   type ReopenChange,
   type TruncateOptions,
   throwIfAborted,
@@ -224,7 +224,7 @@ export class FileImage implements OpenImage {
   }
 
   /** Opens the file again, as a change of read-only or cache mode needs and as a failed flush calls for. */
-  async reopen(change: ReopenChange): Promise<PreparedReopen> {
+  async reopen(change: ReopenChange): Promise<Prepared> {
     const { fd, directUnit } = await prepareReopen(this, change)
     return {
       commit: () => {

@@ -8,7 +8,7 @@
  * at least one sees the other. The bytes may lie behind the end of the file. Locks belong to the open file
  * description: our own never stand against us, and all end when the descriptor closes.
  */
-import { BlockError, Permission, type PermissionHooks } from '@diskgraph/core'
+import { BlockError, Permission, type PermissionHooks, type Prepared } from '@diskgraph/core'
 import type { Posix } from '@diskgraph/posix'
 import { fileError } from './errors.ts'
 
@@ -32,7 +32,6 @@ export class ImageLocks implements PermissionHooks {
   /** Bits whose bytes are locked now: those in force, and those of a change under way. */
   #lockedUsed = 0
   #lockedUnshared = 0
-  #next: { used: number; unshared: number } | undefined
 
   constructor(posix: Posix, fd: number, filename: string) {
     this.#posix = posix
@@ -40,29 +39,23 @@ export class ImageLocks implements PermissionHooks {
     this.#filename = filename
   }
 
-  prepare(used: number, shared: number): void {
+  prepare(used: number, shared: number): Prepared {
     const unshared = Permission.All & ~shared
     try {
       this.#lock(used, unshared)
       this.#check(used, unshared)
     } catch (error) {
-      this.abort()
+      this.#unlockOthers()
       throw error
     }
-    this.#next = { used, unshared }
-  }
-
-  commit(): void {
-    if (this.#next === undefined) return
-    this.#used = this.#next.used
-    this.#unshared = this.#next.unshared
-    this.#next = undefined
-    this.#unlockOthers()
-  }
-
-  abort(): void {
-    this.#next = undefined
-    this.#unlockOthers()
+    return {
+      commit: () => {
+        this.#used = used
+        this.#unshared = unshared
+        this.#unlockOthers()
+      },
+      abort: () => this.#unlockOthers(),
+    }
   }
 
   /** Takes on `fd`, another descriptor of the same file, all that is locked here, and goes on with that one. */

@@ -276,7 +276,12 @@ describe('reopen', () => {
     const filename = fileOf(pattern(4096))
     const image = await openImage(filename, { readOnly: true })
     renameSync(filename, `${filename}.renamed`)
-    const change = { options: {}, readOnly: false, cache: { direct: false, noFlush: false } }
+    const change = {
+      options: {},
+      readOnly: false,
+      cache: { direct: false, noFlush: false },
+      discard: 'ignore' as const,
+    }
     if (process.platform === 'linux') {
       const prepared = await image.reopen(change)
       prepared.commit()
@@ -288,7 +293,12 @@ describe('reopen', () => {
 
   it('changes nothing when it is called off', async () => {
     const image = await openImage(fileOf(pattern(4096)))
-    const prepared = await image.reopen({ options: {}, readOnly: true, cache: { direct: false, noFlush: false } })
+    const prepared = await image.reopen({
+      options: {},
+      readOnly: true,
+      cache: { direct: false, noFlush: false },
+      discard: 'ignore',
+    })
     prepared.abort()
     await image.write(0, pattern(512, 9), 0)
     await image.close()

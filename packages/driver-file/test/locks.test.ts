@@ -130,8 +130,7 @@ async function hold(profile: Profile): Promise<{ outcome: string; close(): Promi
   const opened = await openImage(image, { readOnly: (profile.permissions & Permission.Write) === 0 })
   let outcome = 'ok'
   try {
-    await opened.permissions?.prepare(profile.permissions, profile.shared)
-    opened.permissions?.commit()
+    ;(await opened.permissions?.prepare(profile.permissions, profile.shared))?.commit()
   } catch (error) {
     if (!isBlockError(error)) throw error
     expect(error.code).toBe('EAGAIN')
@@ -233,18 +232,16 @@ describe.skipIf(!hasNative || !hasQemu)('image locks', () => {
     const one = await openImage(raw)
     const other = await openImage(raw)
     const { permissions: locks } = one
-    await locks?.prepare(Permission.ConsistentRead, Permission.All)
-    locks?.commit()
-    await other.permissions?.prepare(Permission.Write, Permission.All)
-    other.permissions?.commit()
+    ;(await locks?.prepare(Permission.ConsistentRead, Permission.All))?.commit()
+    ;(await other.permissions?.prepare(Permission.Write, Permission.All))?.commit()
     expect(lockedBytes(raw)).toEqual([100, 101])
     await expect((async () => locks?.prepare(Permission.Resize, Permission.ConsistentRead))()).rejects.toMatchObject({
       message: 'Failed to get shared "write" lock',
     })
     expect(lockedBytes(raw)).toEqual([100, 101])
-    await locks?.prepare(Permission.Resize, Permission.All)
+    const prepared = await locks?.prepare(Permission.Resize, Permission.All)
     expect(lockedBytes(raw)).toEqual([100, 101, 103])
-    locks?.abort()
+    prepared?.abort()
     expect(lockedBytes(raw)).toEqual([100, 101])
     await other.close()
     expect(lockedBytes(raw)).toEqual([100])
@@ -253,12 +250,20 @@ describe.skipIf(!hasNative || !hasQemu)('image locks', () => {
 
   it('stay through a reopen', async () => {
     const opened = await openImage(raw, { readOnly: true })
-    await opened.permissions?.prepare(Permission.ConsistentRead, Permission.All & ~Permission.Write)
-    opened.permissions?.commit()
-    const change = { options: {}, readOnly: false, cache: { direct: false, noFlush: false } }
+    ;(await opened.permissions?.prepare(Permission.ConsistentRead, Permission.All & ~Permission.Write))?.commit()
+    const change = {
+      options: {},
+      readOnly: false,
+      cache: { direct: false, noFlush: false },
+      discard: 'ignore' as const,
+    }
     const prepared = await opened.reopen(change)
-    await opened.permissions?.prepare(Permission.ConsistentRead | Permission.Write, Permission.All & ~Permission.Write)
-    opened.permissions?.commit()
+    ;(
+      await opened.permissions?.prepare(
+        Permission.ConsistentRead | Permission.Write,
+        Permission.All & ~Permission.Write,
+      )
+    )?.commit()
     prepared.commit()
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect(lockedBytes(raw)).toEqual([100, 101, 201])

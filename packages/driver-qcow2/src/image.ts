@@ -10,7 +10,7 @@ import {
   type ImageCheck,
   type Limits,
   type OpenImage,
-  type PreparedReopen,
+  type Prepared,
   type ReopenChange,
   type TruncateOptions,
 } from '@diskgraph/core'
@@ -138,7 +138,7 @@ export class Qcow2Image implements OpenImage {
     return makeEmpty(this.state)
   }
 
-  async reopen(change: ReopenChange): Promise<PreparedReopen> {
+  async reopen(change: ReopenChange): Promise<Prepared> {
     const { state } = this
     const opens = state.readOnly && !change.readOnly
     if (opens) checkWritable(state.header.value, false)

@@ -7,6 +7,8 @@ import {
   done,
   type Limits,
   type OpenContext,
+  systemClock,
+  systemRandom,
 } from '@diskgraph/core'
 import { create } from '../src/create.ts'
 import { Qcow2Image } from '../src/image.ts'
@@ -160,7 +162,10 @@ export async function fakeImage(
     becomeReadOnly: () => {},
     secret: () => new Uint8Array(),
     emit: () => {},
-    warn: (text: string) => warnings.push(text),
+    warn: (text: string) => void warnings.push(text),
+    clock: systemClock,
+    random: systemRandom,
+    inBackground: (work) => work(),
   } as OpenContext
   const state = await openState(context, nodeZlib)
   if (!file.readOnly) await activate(state)

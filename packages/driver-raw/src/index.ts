@@ -15,7 +15,7 @@ import {
   type OpenContext,
   type OpenImage,
   type Preallocation,
-  type PreparedReopen,
+  type Prepared,
   type ReopenChange,
   type TruncateOptions,
 } from '@diskgraph/core'
@@ -137,7 +137,7 @@ class RawImage implements OpenImage {
     return this.file.info()
   }
 
-  async reopen(change: ReopenChange): Promise<PreparedReopen> {
+  async reopen(change: ReopenChange): Promise<Prepared> {
     const window = checkWindow(change.options, this.file)
     return {
       commit: () => {

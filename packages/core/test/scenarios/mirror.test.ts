@@ -43,7 +43,6 @@ it(`a disk is copied under load by its dirty bitmap and goes over to the copy in
  */
 async function mirror(graph: Graph, from: string, to: string, pause: () => Promise<void>): Promise<void> {
   const source = graph.find(from) as Node
-  const target = graph.find(to) as Node
   const reader = await graph.attach(from, { permissions: Permission.ConsistentRead })
   const writer = await graph.attach(to, { permissions: Permission.Write })
   // Requests in flight do not know of a bitmap that is added meanwhile.
@@ -53,18 +52,16 @@ async function mirror(graph: Graph, from: string, to: string, pause: () => Promi
     await copyDirty(bitmap, reader, writer)
     await pause()
   }
-  await graph.drained(from, async () => {
-    // The job's own handles are held as well: it goes to the nodes.
-    const [below, above] = [target, source].map((node) => ({
-      read: (offset: number, buf: Uint8Array) => node.read(offset, buf, 0),
-      write: (offset: number, buf: Uint8Array) => node.write(offset, buf, 0),
-    }))
-    await copyDirty(bitmap, above as Copyable, below as Copyable)
+  await graph.change(async (change) => {
+    change.admit(reader)
+    change.admit(writer)
+    await change.drain(from)
+    await copyDirty(bitmap, reader, writer)
     source.removeDirtyBitmap(bitmap)
-    await graph.replace(from, to, (edge) => edge !== reader.edge)
+    await change.detach(reader)
+    await change.detach(writer)
+    await change.replace(from, to)
   })
-  await writer.close()
-  await reader.close()
 }
 
 interface Copyable {
