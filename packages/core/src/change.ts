@@ -15,13 +15,14 @@ import { type BlockedOperation, refuseBlocked, refuseFrozen } from './blockers.t
 import type { Prepared } from './contract.ts'
 import { Edge } from './edge.ts'
 import { BlockError, toBlockError } from './errors.ts'
-import type { Graph, GraphChange } from './graph.ts'
+import type { Graph } from './graph.ts'
 import { emptyMedium, type Node } from './node.ts'
 import type { Definition } from './opener.ts'
 import { type GraphRoot, isRoot } from './parent.ts'
 import { type EdgePermissions, PermissionUpdate } from './permissions.ts'
 import { Quiesce, startsBelow } from './quiesce.ts'
 import { StagedReopen } from './reopen.ts'
+import type { GraphChange } from './settings.ts'
 
 /** What {@link Change.alone} needs on top of what the root may do anyway. */
 export interface AloneSettings {

@@ -14,7 +14,7 @@
  * a read writes every byte of the buffer.
  */
 
-import type { Clock, RandomSource } from './clock.ts'
+import type { CreateContext, OpenContext } from './contexts.ts'
 import type { ErrorCode } from './errors.ts'
 import type {
   AmendRequest,
@@ -22,7 +22,9 @@ import type {
   DriverInfo,
   ImageCheck,
   Measurement,
+  RemovableMedium,
   Snapshots,
+  StoredBitmaps,
   VmState,
 } from './image-operations.ts'
 import type { OptionSchemas } from './option-schema.ts'
@@ -194,6 +196,13 @@ export interface OpenImage {
   /** Forgets all guest data of this layer quickly, so that the backing file shows again. */
   makeEmpty?(): Promise<void>
   readonly snapshots?: Snapshots
+  /** Dirty bitmaps that are stored in the image. */
+  readonly bitmaps?: StoredBitmaps
+  /** Content as it was at the point in time that a copy-before-write filter keeps; EACCES where it is given up. */
+  readSnapshot?(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void>
+  snapshotStatus?(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
+  /** The drive, where the medium can be taken out. */
+  readonly medium?: RemovableMedium
   readonly vmState?: VmState
   readonly permissions?: PermissionHooks
   /** Makes ready for new options; runs drained. It must not write: a child may be waiting for its own commit. */
@@ -252,6 +261,9 @@ export interface ChildHandle {
     signal?: AbortSignal,
   ): Promise<void>
   info(): Promise<DriverInfo>
+  /** As {@link OpenImage.readSnapshot} of the child. ENOTSUP where it keeps no point in time. */
+  readSnapshot(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void>
+  snapshotStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
   /** Tells a debugging filter below that the parent is about to do `event`. Await the promise if there is one. */
   debugEvent(event: string): Promise<void> | undefined
 }
@@ -264,68 +276,6 @@ export interface Children {
   require(name: string): ChildHandle
   /** The children of a list option, in order: `children.0`, `children.1` … */
   list(name: string): readonly ChildHandle[]
-}
-
-/** A reference to another file that stands inside an image. */
-export interface ImageReference {
-  readonly filename: string
-  /** Recorded format; without one the file would have to be probed. */
-  readonly format?: string
-}
-
-/** What a driver gets to open an image. Children that the options name are open already. */
-export interface OpenContext<Options = Readonly<Record<string, unknown>>> {
-  /** Validated options with defaults, camelCase, children left out. */
-  readonly options: Options
-  readonly nodeName: string
-  readonly readOnly: boolean
-  /** The caller accepts a read-only image where writing is not permitted: set {@link becomeReadOnly}. */
-  readonly autoReadOnly: boolean
-  readonly cache: CacheOptions
-  /** Whether discards reach the storage. */
-  readonly discard: 'ignore' | 'unmap'
-  /** Opened only to look at (`info`): references are not followed, nothing is written. */
-  readonly inspect: boolean
-  /** Opened to be checked: damage that a check can repair does not fail the open. */
-  readonly check: boolean
-  readonly children: Children
-  /**
-   * Set for a file that an image refers to: it must lie in this directory after symbolic links are resolved,
-   * and be a regular file.
-   */
-  readonly contain: string | undefined
-  readonly signal: AbortSignal | undefined
-  /** Time and chance: a driver asks nothing else for them. */
-  readonly clock: Clock
-  readonly random: RandomSource
-  /**
-   * Opens what the image refers to, as the child `name` (`backing`, `extents.3`), if the graph's gate and the node's
-   * options allow it: backing files by any name that the gate lets pass, others by the protocol of the image itself.
-   */
-  reference(name: string, reference: ImageReference): Promise<ChildHandle | undefined>
-  /** Makes the node read-only after all (needs `autoReadOnly`, or EROFS is thrown). */
-  becomeReadOnly(reason: string): void
-  /** The bytes of a secret object that an option names. EINVAL if there is none. */
-  secret(id: string): Uint8Array
-  /**
-   * Runs work that no request asked for (a copy, a repair): a drained section waits for it, and while one runs it
-   * waits itself. Not for work that a request waits for.
-   */
-  inBackground<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>
-  /** Raises an event of this node, e.g. `BLOCK_IMAGE_CORRUPTED`. */
-  emit(event: string, data: Readonly<Record<string, unknown>>): void
-  /** Tells the person who runs this something, once. */
-  warn(message: string): void
-}
-
-/** What a driver gets to make a new image. */
-export interface CreateContext<Options = Readonly<Record<string, unknown>>> {
-  /** Validated create options with defaults, camelCase, children left out. */
-  readonly options: Options
-  /** Open read-write, resizable. */
-  readonly children: Children
-  readonly signal: AbortSignal | undefined
-  warn(message: string): void
 }
 
 /** What {@link DriverDescriptor.measure} is asked about. */

@@ -5,6 +5,7 @@ import { ChildTable } from './child-table.ts'
 import { Permission } from './contract.ts'
 import type { Edge } from './edge.ts'
 import { BlockError, throwIfAborted } from './errors.ts'
+import { protocolOf, resolveLiteral } from './filenames.ts'
 import type { Graph } from './graph.ts'
 import type { Node } from './node.ts'
 import type { OptionSchemas } from './option-schema.ts'
@@ -23,7 +24,7 @@ export async function createImage(
 ): Promise<void> {
   throwIfAborted(signal)
   const { driver: name, ...given } = options
-  const driver = await graph.driverOf(name)
+  const driver = await graph.registry.of(name)
   if (driver.create === undefined || driver.createOptions === undefined) {
     throw new BlockError('ENOTSUP', `Format driver '${driver.name}' does not support image creation`)
   }
@@ -43,8 +44,21 @@ export async function createImage(
       roots.push(root)
       children.set(childName, root.edge)
     }
-    const warn = (message: string): void => graph.warn(message)
-    await driver.create({ options: plain, children: new ChildTable(children), signal, warn })
+    await driver.create({
+      options: plain,
+      children: new ChildTable(children),
+      signal,
+      clock: graph.clock,
+      random: graph.random,
+      secret: (id) => graph.secret(id),
+      warn: (message) => graph.warn(message),
+      createFile: async (fileName) => {
+        const storage = await openStorage(graph, await beside(graph, children, fileName), made, signal)
+        const root = await attachWriter(graph, storage, `file '${fileName}' of a new ${driver.name} image`)
+        roots.push(root)
+        return root.edge
+      },
+    })
     for (const root of roots) await root.flush()
     for (const root of roots.splice(0)) await graph.detachRoot(root)
   } catch (error) {
@@ -52,6 +66,22 @@ export async function createImage(
     for (const storage of made) await removeStorage(graph, storage)
     throw error
   }
+}
+
+/** The definition of one more file of an image, beside its `file` child and by the same protocol. */
+async function beside(
+  graph: Graph,
+  children: ReadonlyMap<string, Edge>,
+  name: string,
+): Promise<Readonly<Record<string, unknown>>> {
+  if (name === '' || /[/\\\0]/.test(name) || name === '.' || name === '..') {
+    throw new BlockError('EINVAL', `'${name}' is not a plain file name`)
+  }
+  const file = children.get('file')?.node
+  if (file === undefined) throw new BlockError('EINVAL', `there is no file beside which '${name}' could be made`)
+  const filename = resolveLiteral(file.filename, name)
+  if (protocolOf(file.filename) === undefined) return { driver: file.driver.name, filename }
+  return graph.optionsFromFilename(filename)
 }
 
 async function attachWriter(graph: Graph, node: Node, description: string): Promise<Root> {
@@ -73,7 +103,7 @@ async function openStorage(
 ): Promise<Node> {
   if (typeof definition === 'string') return graph.openDefinition(graph.require(definition), { signal })
   if (!isRecord(definition)) throw new BlockError('EINVAL', "Parameter 'file' expects a node name or a definition")
-  const driver = await graph.driverOf(definition.driver)
+  const driver = await graph.registry.of(definition.driver)
   const base = { ...topBase, autoReadOnly: false, discard: 'unmap' as const }
   if (driver.create === undefined || driver.createOptions === undefined) {
     return graph.openDefinition(definition, { base, signal })

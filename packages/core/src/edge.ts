@@ -172,6 +172,21 @@ export class Edge implements ChildHandle {
     return this.node.info()
   }
 
+  readSnapshot(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const { image } = this.node
+    return image.readSnapshot?.(offset, buf, signal) ?? Promise.reject(this.#noSnapshot())
+  }
+
+  snapshotStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
+    const { image } = this.node
+    return image.snapshotStatus?.(offset, length, signal) ?? Promise.reject(this.#noSnapshot())
+  }
+
+  #noSnapshot(): BlockError {
+    const { node } = this
+    return new BlockError('ENOTSUP', `${node.describe()} keeps no point in time to read`, { node: node.name })
+  }
+
   debugEvent(event: string): Promise<void> | undefined {
     const { image } = this.node
     return image.debugEvent === undefined ? undefined : image.debugEvent(event)

@@ -3,7 +3,8 @@
  * a neighbour: a plain relative path below its own directory, with the format recorded. No protocol, no `json:`,
  * no absolute path; the file driver adds that symbolic links do not lead out and that it is a regular file.
  */
-import type { ImageReference, ReferenceVerdict } from './contract.ts'
+import type { ImageReference } from './contexts.ts'
+import type { ReferenceVerdict } from './contract.ts'
 import { protocolOf } from './filenames.ts'
 
 /** What a graph does with references inside images: only neighbours (default), all, none, or what a function says. */

@@ -1,6 +1,4 @@
 /** The graph of nodes: opens, finds, rearranges and closes them. */
-import { Activity } from './activity.ts'
-import { topBase } from './base-options.ts'
 import { type Blocker, freezeChain, refuseBlocked } from './blockers.ts'
 import { Change } from './change.ts'
 import { ChangeLock } from './change-lock.ts'
@@ -11,86 +9,38 @@ import { describingFailure, nameOfDefinition } from './described.ts'
 import { Disk } from './disk.ts'
 import type { CreateOptions, NodeOptions } from './drivers.ts'
 import type { Edge } from './edge.ts'
-import { BlockError, toBlockError } from './errors.ts'
+import { BlockError } from './errors.ts'
 import { fromQapi } from './filenames.ts'
 import type { ReferencePolicy } from './gate.ts'
+import { Listeners } from './listeners.ts'
 import type { Node } from './node.ts'
+import { NodeTable } from './node-table.ts'
+import { ObjectTable } from './object-table.ts'
 import { type Definition, Opener, type Scope } from './opener.ts'
+import { newScope, Openings } from './openings.ts'
 import type { GraphRoot } from './parent.ts'
-import { type EdgePermissions, PermissionUpdate } from './permissions.ts'
-import { type DriverResolver, type LazyDriver, Registry } from './registry.ts'
-import type { ProbeGuard } from './requests.ts'
+import type { EdgePermissions } from './permissions.ts'
+import { Registry } from './registry.ts'
 import type { RootSettings } from './root.ts'
-
-/** Settings of a {@link Graph}. */
-export interface GraphSettings {
-  /** The drivers that the graph may use; nothing else is loaded. */
-  readonly drivers: Iterable<DriverDescriptor | LazyDriver>
-  /** Finds a driver by name that is not in `drivers`. */
-  readonly resolveDriver?: DriverResolver
-  /** What to do with references inside images. Default: only neighbours with a recorded format. */
-  readonly references?: ReferencePolicy
-  /** Longest backing chain. Default 256. */
-  readonly maxDepth?: number
-  /** Secret objects by id, for drivers whose options name one. */
-  readonly secrets?: Readonly<Record<string, Uint8Array | string>>
-  /** Hears each warning once. Default: `console.warn` where there is a console. */
-  readonly onWarning?: (message: string) => void
-  /** Where the graph and its drivers get the time from. Default: the system. */
-  readonly clock?: Clock
-  /** Where they get chance from. Default: the system. */
-  readonly random?: RandomSource
-}
-
-/** What {@link Graph.onChange} tells, after it has happened. */
-export interface GraphChange {
-  readonly kind:
-    | 'node-added'
-    | 'node-removed'
-    | 'root-attached'
-    | 'root-detached'
-    /** The child `child` of `node` was added, swapped or removed; for a root: `node` is what it uses now. */
-    | 'child-changed'
-    | 'reopened'
-  readonly node: string
-  readonly child?: string
-}
-
-/** How {@link Graph.open} and {@link Graph.add} open. */
-export interface OpenSettings {
-  readonly signal?: AbortSignal
-  /** Look at this image only: follow no reference, write nothing. */
-  readonly inspect?: boolean
-  /** Open to check: damage that a check can repair does not fail the open. Holds for the top node only. */
-  readonly check?: boolean
-  /** Open without the backing file. */
-  readonly withoutBacking?: boolean
-  /** Every write is on stable storage before it completes. */
-  readonly writethrough?: boolean
-  /** Use the node without any permission: for `info`-like callers. */
-  readonly permissions?: number
-  /** What others may do meanwhile. Default: everything. */
-  readonly shared?: number
-}
+import type { GraphChange, GraphSettings, OpenSettings } from './settings.ts'
 
 /** See the top of the file. Close it (or `await using` it): open images hold locks and unwritten metadata. */
 export class Graph {
   readonly registry: Registry
   readonly references: ReferencePolicy
   readonly maxDepth: number
-  readonly #nodes = new Map<string, Node>()
-  readonly #reserved = new Set<string>()
+  readonly #nodes = new NodeTable(this)
   readonly #roots = new Set<GraphRoot>()
   readonly #lock = new ChangeLock()
-  readonly #openings = new Activity()
-  #closingSignal = new AbortController()
-  readonly #changeListeners = new Set<(change: GraphChange) => void>()
+  readonly #openings = new Openings()
+  readonly #changes = new Listeners<GraphChange>((message) => this.warn(message))
   readonly clock: Clock
   readonly random: RandomSource
   #closing: Promise<void> | undefined
   readonly #opener = new Opener(this)
-  readonly #secrets = new Map<string, Uint8Array>()
-  readonly #listeners = new Set<(event: BlockEvent) => void>()
+  /** Objects that drivers find by their id. */
+  readonly objects = new ObjectTable()
+  readonly #events = new Listeners<BlockEvent>((message) => this.warn(message))
   readonly #warned = new Set<string>()
   readonly #onWarning: (message: string) => void
   #generated = 0
@@ -277,34 +227,22 @@ export class Graph {
 
   /** Calls `listener` after every change of the graph's shape and modes; the result ends that. */
   onChange(listener: (change: GraphChange) => void): () => void {
-    this.#changeListeners.add(listener)
-    return () => this.#changeListeners.delete(listener)
+    return this.#changes.add(listener)
   }
 
   /** @internal */
   tellChange(change: GraphChange): void {
-    this.#tell(this.#changeListeners, change, change.kind)
+    this.#changes.tell(change, change.kind)
   }
 
   /** Calls `listener` for every event of a node; the result ends that. */
   onEvent(listener: (event: BlockEvent) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#events.add(listener)
   }
 
   /** Raises an event. A listener that throws does not disturb the others. */
   emit(event: BlockEvent): void {
-    this.#tell(this.#listeners, event, event.event)
-  }
-
-  #tell<E>(listeners: Iterable<(event: E) => void>, event: E, name: string): void {
-    for (const listener of listeners) {
-      try {
-        listener(event)
-      } catch (error) {
-        this.warn(`a listener of ${name} failed: ${toBlockError(error).message}`)
-      }
-    }
+    this.#events.tell(event, event.event)
   }
 
   warn(message: string): void {
@@ -313,15 +251,14 @@ export class Graph {
     this.#onWarning(message)
   }
 
+  /** Adds a secret object, for drivers whose options name it. */
   addSecret(id: string, value: Uint8Array | string): void {
-    this.#secrets.set(id, typeof value === 'string' ? new TextEncoder().encode(value) : value)
+    this.objects.add('secret', id, typeof value === 'string' ? new TextEncoder().encode(value) : value)
   }
 
   /** The bytes of a secret. EINVAL if there is none of that name. */
   secret(id: string): Uint8Array {
-    const value = this.#secrets.get(id)
-    if (value === undefined) throw new BlockError('EINVAL', `No secret with id '${id}'`)
-    return value
+    return this.objects.get('secret', id) as Uint8Array
   }
 
   /**
@@ -332,14 +269,12 @@ export class Graph {
   close(): Promise<void> {
     this.#closing ??= this.#close().finally(() => {
       this.#closing = undefined
-      this.#closingSignal = new AbortController()
     })
     return this.#closing
   }
 
   async #close(): Promise<void> {
-    this.#closingSignal.abort(closedError())
-    await this.#openings.idle()
+    await this.#openings.end(closedError())
     const failures: unknown[] = []
     const attempt = (work: Promise<unknown>): Promise<unknown> => work.catch((error) => failures.push(error))
     for (const root of [...this.#roots]) await attempt(this.within(undefined, (change) => change.detach(root)))
@@ -361,58 +296,24 @@ export class Graph {
     return `#block${String(++this.#generated).padStart(3, '0')}`
   }
 
-  /** @internal Runs `open`, which opens a node called `name`, and puts the node into the table. EEXIST-like EINVAL on a clash. */
-  async reserving(name: string, open: () => Promise<Node>): Promise<Node> {
-    if (this.#nodes.has(name) || this.#reserved.has(name)) {
-      throw new BlockError('EINVAL', `Duplicate nodes with node-name='${name}'`)
-    }
-    this.#reserved.add(name)
-    try {
-      const node = await open()
-      this.#nodes.set(name, node)
-      this.tellChange({ kind: 'node-added', node: name })
-      return node
-    } finally {
-      this.#reserved.delete(name)
-    }
+  /** @internal See {@link NodeTable}. */
+  reserving(name: string, open: () => Promise<Node>): Promise<Node> {
+    return this.#nodes.reserving(name, open)
   }
 
-  /** @internal Closes a node that nothing keeps, and then its children likewise. In the change lock. */
-  async closeIfUnused(node: Node): Promise<void> {
-    if (node.parents.size > 0 || node.explicit || node.pins > 0 || this.#nodes.get(node.name) !== node) return
-    this.#nodes.delete(node.name)
-    this.tellChange({ kind: 'node-removed', node: node.name })
-    await this.discard(node)
+  /** @internal In the change lock. */
+  closeIfUnused(node: Node): Promise<void> {
+    return this.#nodes.closeIfUnused(node)
   }
 
-  /** @internal Closes a node that is not in the table (any more): flush, close, let go of its children. All of it is tried. */
-  async discard(node: Node): Promise<void> {
-    let failure: unknown
-    const attempt = async (work: () => Promise<void> | undefined): Promise<void> => {
-      try {
-        await work()
-      } catch (error) {
-        failure ??= error
-      }
-    }
-    // An image that flushes its children itself decides which of their failures count.
-    const tolerant = node.image.flushesChildren === true
-    await node.activity.idle()
-    if (!node.readOnly && node.image.write !== undefined) await attempt(() => node.flush())
-    await attempt(() => node.image.close?.())
-    node.detachImage()
-    for (const edge of [...node.children.values()]) {
-      node.children.delete(edge.name)
-      const work = (): Promise<void> => this.#letGo(edge)
-      if (tolerant) await work().catch((error) => this.warn(`closing a child failed: ${toBlockError(error).message}`))
-      else await attempt(work)
-    }
-    if (failure !== undefined) throw failure
+  /** @internal In the change lock. */
+  discard(node: Node): Promise<void> {
+    return this.#nodes.discard(node)
   }
 
   /** @internal Opens a node in a change that is under way. */
   async openWithin(change: Change, definition: Definition): Promise<Node> {
-    const node = await this.#opener.open(definition, { ...this.#scope({}), change })
+    const node = await this.#opener.open(definition, { ...newScope({}), change })
     node.pins--
     return node
   }
@@ -443,54 +344,14 @@ export class Graph {
     this.#roots.delete(root)
   }
 
-  /** @internal A driver by name, or given as it is: a filter that a program makes itself need not be registered. */
-  async driverOf(driver: unknown): Promise<DriverDescriptor> {
-    if (typeof driver === 'object' && driver !== null && 'open' in driver) return driver as DriverDescriptor
-    if (driver === undefined) throw new BlockError('EINVAL', "A value is required for option 'driver'")
-    return this.registry.get(String(driver))
+  /** @internal Options for a file name; see the opener. */
+  optionsFromFilename(filename: string): Promise<Record<string, unknown>> {
+    return this.#opener.optionsFromFilename(filename)
   }
 
-  /** @internal The name of the format in `node`, by its first bytes. */
-  async probeNode(node: Node): Promise<string> {
-    const head = new Uint8Array(Math.min(2048, node.size))
-    await node.read(0, head, 0)
-    return this.registry.probe(head, node.filename)
-  }
-
-  /** @internal */
-  probeGuard(node: Node): ProbeGuard {
-    return (head) => this.registry.looksFormatted(head, node.filename)
-  }
-
-  async #letGo(edge: Edge): Promise<void> {
-    const { node } = edge
-    node.parents.delete(edge)
-    const update = new PermissionUpdate()
-    update.touch(node)
-    try {
-      await update.apply()
-    } finally {
-      await this.closeIfUnused(node)
-    }
-  }
-
-  /** Opens with a scope; the closing of the graph waits for it, and aborts it. */
-  async #opening<T>(
-    settings: { readonly signal?: AbortSignal | undefined },
-    open: (scope: Scope) => Promise<T>,
-  ): Promise<T> {
+  async #opening<T>(settings: OpenSettings, open: (scope: Scope) => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) throw closedError()
-    const closing = this.#closingSignal.signal
-    const { signal } = settings
-    this.#openings.enter()
-    try {
-      return await open({
-        ...this.#scope(settings),
-        signal: signal === undefined ? closing : AbortSignal.any([signal, closing]),
-      })
-    } finally {
-      this.#openings.leave()
-    }
+    return this.#openings.run(settings, open)
   }
 
   /** A handle on `node`, which is pinned until then. */
@@ -522,20 +383,6 @@ export class Graph {
 
   #openDescribed(options: Readonly<Record<string, unknown>>, scope: Scope): Promise<Node> {
     return describingFailure(nameOfDefinition(options), () => this.#opener.open(options, scope))
-  }
-
-  #scope(settings: Partial<OpenSettings>): Scope {
-    return {
-      depth: 0,
-      chain: new Map(),
-      inspect: settings.inspect === true,
-      check: settings.check === true,
-      withoutBacking: settings.withoutBacking === true,
-      base: topBase,
-      contain: undefined,
-      signal: settings.signal,
-      change: undefined,
-    }
   }
 
   /** @internal The node, which must be in the graph. ENODEV if it is not. */

@@ -1,4 +1,5 @@
 /** What the operations on a whole image take and give: info, check, snapshots, amend, measure. */
+import type { DirtyBitmap } from './dirty-bitmap.ts'
 
 /** A typed value of {@link DriverInfo.specific}: shown by `info` as `format-specific`. */
 export type InfoValue =
@@ -110,4 +111,36 @@ export interface Measurement {
   readonly required: number
   readonly fullyAllocated: number
   readonly bitmaps?: number
+}
+
+/** A dirty bitmap as it is stored in an image. */
+export interface StoredBitmapInfo {
+  readonly name: string
+  /** Bytes per bit. */
+  readonly granularity: number
+  /** It goes on recording when the image is opened. */
+  readonly recording: boolean
+  /** A program did not store it when it last had the image open: its content means nothing, it can only be removed. */
+  readonly inconsistent: boolean
+}
+
+/** Dirty bitmaps that an image stores. All run drained. */
+export interface StoredBitmaps {
+  list(): readonly StoredBitmapInfo[]
+  /** EINVAL when there is none of that name, or it is inconsistent. */
+  load(name: string): Promise<DirtyBitmap>
+  /** Writes the bitmap, in place of one of the same name. */
+  store(bitmap: DirtyBitmap): Promise<void>
+  remove(name: string): Promise<void>
+}
+
+/** A drive whose medium can be taken out. */
+export interface RemovableMedium {
+  readonly inserted: boolean
+  readonly locked: boolean
+  /** Opens the tray (true) or closes it. EBUSY while it is locked. */
+  eject(open: boolean): Promise<void>
+  lock(locked: boolean): Promise<void>
+  /** Calls `listener` when a medium was changed, put in or taken out; the result ends that. */
+  onChange(listener: () => void): () => void
 }

@@ -10,7 +10,8 @@ import { baseOptions, checkBase, type ResolvedBase, resolveBase } from './base-o
 import type { Change } from './change.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from './child-options.ts'
 import { ChildTable } from './child-table.ts'
-import type { ChildHandle, ChildRole, DriverDescriptor, ImageReference, OpenContext } from './contract.ts'
+import type { ImageReference, OpenContext } from './contexts.ts'
+import type { ChildHandle, ChildRole, DriverDescriptor } from './contract.ts'
 import type { Edge } from './edge.ts'
 import { BlockError, throwIfAborted, toBlockError } from './errors.ts'
 import { directoryOf, parseJsonFilename, protocolOf, resolveLiteral, resolveReference } from './filenames.ts'
@@ -59,7 +60,7 @@ export class Opener {
     if (scope.depth > this.#graph.maxDepth) throw tooDeep(this.#graph.maxDepth, scope.chain)
     const complete = await this.#withoutFilename(definition)
     if (complete.driver === undefined && complete.file !== undefined) return this.openProbed(complete, scope)
-    const driver = await this.#graph.driverOf(complete.driver)
+    const driver = await this.#graph.registry.of(complete.driver)
     requireChildren(driver.options, complete)
     const unknown = (option: string): string => unsupportedOption(driver, option)
     const schemas = { ...driver.options, ...baseOptions }
@@ -91,7 +92,7 @@ export class Opener {
     )
     const storage = await this.#openChild(file as Definition | string, 'file', { ...scope, check: false, base })
     try {
-      const format = await this.#graph.probeNode(storage)
+      const format = await this.#graph.registry.probeNode(storage)
       const guess = format === 'raw' ? { [probed]: true } : {}
       return await this.open({ ...rest, driver: format, file: storage, ...guess }, scope)
     } finally {
@@ -135,7 +136,7 @@ export class Opener {
       node.attachImage(await driver.open(context))
       if (node.image.write === undefined && !node.readOnly)
         context.becomeReadOnly(`driver '${driver.name}' cannot write`)
-      if (guess) node.probeGuard = this.#graph.probeGuard(node)
+      if (guess) node.probeGuard = (head) => this.#graph.registry.looksFormatted(head, node.filename)
       node.updatePaths()
       checkLoop(node, scope)
       opening.end()
@@ -185,7 +186,7 @@ export class Opener {
   /** Whether `value` says something of a backing file whose name the image itself tells. */
   async #isOverride(value: unknown): Promise<boolean> {
     if (isNode(value) || !isRecord(value) || value.filename !== undefined || value.file !== undefined) return false
-    return value.driver === undefined || (await this.#graph.driverOf(value.driver)).options.file !== undefined
+    return value.driver === undefined || (await this.#graph.registry.of(value.driver)).options.file !== undefined
   }
 
   async #openChild(value: Definition | string, name: string, scope: Scope): Promise<Node> {
@@ -221,6 +222,7 @@ export class Opener {
         node.readOnly = true
       },
       secret: (id) => this.#graph.secret(id),
+      object: (type, id) => this.#graph.objects.get(type, id),
       emit: (event, data) => this.#graph.emit({ event, nodeName: node.name, data }),
       warn: (message) => this.#graph.warn(message),
     }

@@ -1,6 +1,7 @@
 /** The drivers that a graph knows, by name. */
 import type { DriverDescriptor } from './contract.ts'
 import { BlockError } from './errors.ts'
+import type { Node } from './node.ts'
 
 /** A driver that is loaded when it is first needed. */
 export interface LazyDriver {
@@ -39,6 +40,13 @@ export class Registry {
   /** Names of the registered drivers, sorted. */
   get names(): string[] {
     return [...this.#entries.keys()].sort()
+  }
+
+  /** A driver by name, or given as it is: a filter that a program makes itself need not be registered. */
+  async of(driver: unknown): Promise<DriverDescriptor> {
+    if (typeof driver === 'object' && driver !== null && 'open' in driver) return driver as DriverDescriptor
+    if (driver === undefined) throw new BlockError('EINVAL', "A value is required for option 'driver'")
+    return this.get(String(driver))
   }
 
   /** The driver called `name`, loaded. ENOTSUP with the way to install it if there is none. */
@@ -91,6 +99,13 @@ export class Registry {
       }
     }
     return best
+  }
+
+  /** The name of the format in `node`, by its first bytes. */
+  async probeNode(node: Node): Promise<string> {
+    const head = new Uint8Array(Math.min(2048, node.size))
+    await node.read(0, head, 0)
+    return this.probe(head, node.filename)
   }
 
   /** Whether a format other than raw claims `head`; only drivers that need no loading are asked. */

@@ -58,13 +58,14 @@ export async function writeRequest(
     const unmap = node.detectZeroes === 'unmap' ? Flag.MayUnmap : 0
     return writeZeroesRequest(node, offset, buf.length, flags | unmap, signal)
   }
-  if (node.probeGuard !== undefined && offset < 512) await guardFirstSector(node, node.probeGuard, offset, buf)
-  await notify(node, offset, buf.length, 'write')
-  try {
-    await writeAligned(node, offset, buf, flags, signal)
-  } finally {
-    markWritten(node, offset, buf.length)
-  }
+  await guarded(node, offset, buf, async () => {
+    await notify(node, offset, buf.length, 'write')
+    try {
+      await writeAligned(node, offset, buf, flags, signal)
+    } finally {
+      markWritten(node, offset, buf.length)
+    }
+  })
 }
 
 function checkWritable(node: Node, flags: number): void {
@@ -182,15 +183,14 @@ export async function writeZeroesRequest(
 ): Promise<void> {
   checkWritable(node, 0)
   const pass = node.discardMode === 'unmap' ? flags : flags & ~Flag.MayUnmap
-  if (node.probeGuard !== undefined && offset < 512) {
-    await guardFirstSector(node, node.probeGuard, offset, zeroes.subarray(0, Math.min(512, length)))
-  }
-  await notify(node, offset, length, 'zeroes')
-  try {
-    await zeroPieces(node, offset, length, pass, signal)
-  } finally {
-    markWritten(node, offset, length)
-  }
+  await guarded(node, offset, zeroes.subarray(0, Math.min(512, length)), async () => {
+    await notify(node, offset, length, 'zeroes')
+    try {
+      await zeroPieces(node, offset, length, pass, signal)
+    } finally {
+      markWritten(node, offset, length)
+    }
+  })
 }
 
 async function zeroPieces(
@@ -296,13 +296,27 @@ function markWritten(node: Node, offset: number, length: number): void {
   for (const bitmap of node.dirtyBitmaps) bitmap.set(offset, length)
 }
 
-/** Refuses to turn a disk whose format was guessed to be raw into something that looks like another format. */
-async function guardFirstSector(node: Node, guard: ProbeGuard, offset: number, buf: Uint8Array): Promise<void> {
-  const sector = new Uint8Array(512)
-  await node.image.read(0, sector.subarray(0, Math.min(512, node.image.size)), 0)
-  sector.set(buf.subarray(0, 512 - offset), offset)
-  if (!guard(sector)) return
-  throw new BlockError('EPERM', 'a write to sector 0 would make this raw image look like another format', {
+/**
+ * Runs `work`, which changes a range that begins with `buf`. On a disk whose format was guessed to be raw, what touches
+ * the first sector goes one after the other, and not if the sector would look like another format then.
+ */
+async function guarded(node: Node, offset: number, buf: Uint8Array, work: () => Promise<void>): Promise<void> {
+  const { probeGuard } = node
+  if (probeGuard === undefined || offset >= 512) return work()
+  const hold = await node.guardLock.acquire(0, 512, true)
+  try {
+    const sector = new Uint8Array(512)
+    await node.image.read(0, sector.subarray(0, Math.min(512, node.image.size)), 0)
+    sector.set(buf.subarray(0, 512 - offset), offset)
+    if (probeGuard(sector)) throw guardRefusal(node)
+    await work()
+  } finally {
+    node.guardLock.release(hold)
+  }
+}
+
+function guardRefusal(node: Node): BlockError {
+  return new BlockError('EPERM', 'a write to sector 0 would make this raw image look like another format', {
     node: node.name,
     hint: "give the format explicitly (driver: 'raw') to allow it",
   })
@@ -337,8 +351,17 @@ async function inPieces(
   for (let at = offset; at < offset + length; ) {
     const batch: Promise<void>[] = []
     for (; batch.length < 8 && at < offset + length; at += max) {
-      batch.push(request(at, Math.min(max, offset + length - at)))
+      batch.push(settled(request, at, Math.min(max, offset + length - at)))
     }
     for (const result of await Promise.allSettled(batch)) if (result.status === 'rejected') throw result.reason
   }
+}
+
+/** The request's promise; what it throws at once is a rejection, too, so that the others of its batch are waited for. */
+async function settled(
+  request: (offset: number, length: number) => Promise<void>,
+  offset: number,
+  length: number,
+): Promise<void> {
+  return request(offset, length)
 }

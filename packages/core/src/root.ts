@@ -4,7 +4,7 @@
  * what a root does can meet it. A wait ends early when the request's signal is aborted.
  */
 import { Activity, WaitingLine } from './activity.ts'
-import { maxOffset } from './bytes.ts'
+import { isBytes, maxOffset } from './bytes.ts'
 import { done, Flag, Permission } from './contract.ts'
 import { Edge } from './edge.ts'
 import { abortedError, BlockError, toBlockError } from './errors.ts'
@@ -94,7 +94,7 @@ export class Root implements GraphRoot {
   /** Writes `buf` at `offset`. EIO past the end, EPERM on a read-only disk, ENOSPC when the storage is full. */
   write(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {
     if (this.#mustStop(offset, buf, flags, signal)) return this.#stop('write', offset, buf, flags, signal)
-    if (!this.#mayWrite(flags)) return this.#refuseWrite('write')
+    if (!this.#mayWrite(flags)) return Promise.reject(this.refusal('write'))
     if (this.#isHeld()) return this.#hold(() => this.write(offset, buf, flags, signal), signal)
     const begin = this.#start('write', buf.length)
     try {
@@ -113,7 +113,7 @@ export class Root implements GraphRoot {
   /** Makes a range read as zeroes; with `Flag.MayUnmap` by deallocating where that is allowed. */
   writeZeroes(offset: number, length: number, flags = 0, signal?: AbortSignal): Promise<void> {
     if (this.#mustStopLong(offset, length, flags, signal)) return this.#stop('zero', offset, length, flags, signal)
-    if (!this.#mayWrite(flags)) return this.#refuseWrite('write zeroes')
+    if (!this.#mayWrite(flags)) return Promise.reject(this.refusal('write zeroes'))
     if (this.#isHeld()) return this.#hold(() => this.writeZeroes(offset, length, flags, signal), signal)
     const begin = this.#start('write', length)
     const pass = this.#writethrough ? flags | Flag.Fua : flags
@@ -128,7 +128,7 @@ export class Root implements GraphRoot {
   /** Tells that a range is no longer needed; its content is undefined afterwards. */
   discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
     if (this.#mustStopLong(offset, length, 0, signal)) return this.#stop('discard', offset, length, 0, signal)
-    if (!this.#mayWrite(0)) return this.#refuseWrite('discard')
+    if (!this.#mayWrite(0)) return Promise.reject(this.refusal('discard'))
     if (this.#isHeld()) return this.#hold(() => this.discard(offset, length, signal), signal)
     const begin = this.#start('discard', length)
     try {
@@ -331,10 +331,6 @@ export class Root implements GraphRoot {
     return (flags & Flag.Unchanged) !== 0 && (permissions & Permission.WriteUnchanged) !== 0
   }
 
-  #refuseWrite(verb: string): Promise<never> {
-    return Promise.reject(this.refusal(verb))
-  }
-
   /** The error of a change through a root that may not write. */
   protected refusal(verb: string): BlockError {
     const reason = this.edge.node.readOnly ? 'it is read-only' : 'it was opened for reading'
@@ -398,9 +394,4 @@ export class Root implements GraphRoot {
     if (failure.node === undefined) failure.node = this.node.name
     return failure
   }
-}
-
-/** Whether `value` is a view of bytes; cheap, for it stands before every request. */
-function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && (value as Uint8Array).BYTES_PER_ELEMENT === 1
 }

@@ -84,6 +84,14 @@ export class FakeFile implements ChildHandle {
     return {}
   }
 
+  readSnapshot(): Promise<void> {
+    return Promise.reject(new BlockError('ENOTSUP', 'no snapshot'))
+  }
+
+  snapshotStatus(): Promise<BlockStatus> {
+    return Promise.reject(new BlockError('ENOTSUP', 'no snapshot'))
+  }
+
   debugEvent(event: string): Promise<void> | undefined {
     this.log.push(`(${event})`)
     return undefined
@@ -144,7 +152,17 @@ export async function fakeImage(
   const warnings: string[] = []
   if (given?.file === undefined) {
     const values = { ...createDefaults, ...createOptions }
-    await create({ options: values, children, signal: undefined, warn: (text) => warnings.push(text) }, nodeZlib)
+    const making = {
+      options: values,
+      children,
+      signal: undefined,
+      clock: systemClock,
+      random: systemRandom,
+      secret: () => new Uint8Array(),
+      createFile: () => Promise.reject(new BlockError('ENOTSUP', 'one file only')),
+      warn: (text: string) => void warnings.push(text),
+    }
+    await create(making, nodeZlib)
   }
   const context = {
     options,
@@ -166,6 +184,7 @@ export async function fakeImage(
     clock: systemClock,
     random: systemRandom,
     inBackground: (work) => work(),
+    object: () => undefined,
   } as OpenContext
   const state = await openState(context, nodeZlib)
   if (!file.readOnly) await activate(state)
