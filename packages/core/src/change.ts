@@ -103,8 +103,8 @@ export class Change {
     refuseBlocked(this.graph.require(edge.node), 'attach')
     this.#link(edge)
     this.#update.setEdge(edge, permissions)
-    this.graph.addRoot(root)
-    this.#undo.push(() => this.graph.deleteRoot(root))
+    this.graph.users.add(root)
+    this.#undo.push(() => this.graph.users.delete(root))
     this.#quiesce.extend()
     this.#tell('root-attached', edge.node)
   }
@@ -112,14 +112,14 @@ export class Change {
   /** Takes `root` out, when none of its requests is in flight any more. Its errors of closing are the caller's. */
   async detach(root: GraphRoot): Promise<void> {
     this.#mustRun()
-    if (!this.graph.hasRoot(root)) return
+    if (!this.graph.users.has(root)) return
     root.leave(true)
     this.#undo.push(() => root.leave(false))
     await root.idle()
     this.#unlink(root.edge)
     this.#orphans.set(root.edge.node, true)
-    this.graph.deleteRoot(root)
-    this.#undo.push(() => this.graph.addRoot(root))
+    this.graph.users.delete(root)
+    this.#undo.push(() => this.graph.users.add(root))
     this.#after.push(() => root.shut())
     this.#tell('root-detached', root.edge.node)
   }
@@ -244,7 +244,7 @@ export class Change {
   /** Runs `work` on the image of `root` alone: drained, and with what `settings` asks for on top of its permissions. */
   async alone<T>(root: GraphRoot, settings: AloneSettings, work: (node: Node) => Promise<T>): Promise<T> {
     const { edge } = root
-    if (!this.graph.hasRoot(root)) throw new BlockError('ENOMEDIUM', `${root.describe()} is closed`)
+    if (!this.graph.users.has(root)) throw new BlockError('ENOMEDIUM', `${root.describe()} is closed`)
     refuseBlocked(edge.node, settings.operation)
     await this.#quiesce.hold([edge.node])
     const { permissions, shared } = edge

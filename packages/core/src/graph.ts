@@ -3,7 +3,7 @@ import { type Blocker, freezeChain, refuseBlocked } from './blockers.ts'
 import { Change } from './change.ts'
 import { ChangeLock } from './change-lock.ts'
 import { type Clock, type RandomSource, systemClock, systemRandom } from './clock.ts'
-import { type BlockEvent, type DriverDescriptor, Permission } from './contract.ts'
+import { type BlockEvent, Permission } from './contract.ts'
 import { createImage } from './create.ts'
 import { describingFailure, nameOfDefinition } from './described.ts'
 import { Disk } from './disk.ts'
@@ -30,7 +30,8 @@ export class Graph {
   readonly references: ReferencePolicy
   readonly maxDepth: number
   readonly #nodes = new NodeTable(this)
-  readonly #roots = new Set<GraphRoot>()
+  /** @internal All users; changed by {@link Change} only. */
+  readonly users = new Set<GraphRoot>()
   readonly #lock = new ChangeLock()
   readonly #openings = new Openings()
   readonly #changes = new Listeners<GraphChange>((message) => this.warn(message))
@@ -121,7 +122,7 @@ export class Graph {
 
   /** All users of the graph. */
   get roots(): IterableIterator<GraphRoot> {
-    return this.#roots.values()
+    return this.users.values()
   }
 
   /**
@@ -277,7 +278,7 @@ export class Graph {
     await this.#openings.end(closedError())
     const failures: unknown[] = []
     const attempt = (work: Promise<unknown>): Promise<unknown> => work.catch((error) => failures.push(error))
-    for (const root of [...this.#roots]) await attempt(this.within(undefined, (change) => change.detach(root)))
+    for (const root of [...this.users]) await attempt(this.within(undefined, (change) => change.detach(root)))
     await this.within(undefined, async () => {
       for (const node of [...this.#nodes.values()]) {
         node.explicit = false
@@ -327,21 +328,6 @@ export class Graph {
   async release(node: Node, change?: Change): Promise<void> {
     node.pins--
     await this.within(change, () => this.closeIfUnused(node))
-  }
-
-  /** @internal */
-  hasRoot(root: GraphRoot): boolean {
-    return this.#roots.has(root)
-  }
-
-  /** @internal */
-  addRoot(root: GraphRoot): void {
-    this.#roots.add(root)
-  }
-
-  /** @internal */
-  deleteRoot(root: GraphRoot): void {
-    this.#roots.delete(root)
   }
 
   /** @internal Options for a file name; see the opener. */
