@@ -30,8 +30,8 @@ async function runSteps() {
   await step('types', () => program(toolScript('typescript', 'tsc'), '-p', 'tsconfig.json'))
   await step('publint and attw', () => program(join(root, 'scripts', 'check-packages.mjs')))
   const missing = missingPackages()
-  if (missing.length > 0) skip(`installed size: not in the workspace yet: ${missing.join(', ')}`)
-  else await step('installed size', () => program(join(root, 'scripts', 'size.mjs')))
+  if (missing.length > 0) skip(`size: not in the workspace yet: ${missing.join(', ')}`)
+  else await step('size of a minimal install', () => program(join(root, 'scripts', 'size.mjs')))
   await step("somebody else's driver", () => program(join(root, 'scripts', 'third-party.mjs')))
 }
 
