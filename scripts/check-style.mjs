@@ -11,6 +11,9 @@ const headings = ['What', 'When to use it', 'Install', 'Use', 'Options', 'Limits
 const refusedNames = new Set(['util', 'utils', 'helper', 'helpers', 'misc', 'common'])
 const longestFile = 400
 const testkit = '@diskgraph/driver-testkit'
+// Time and chance; the one file that asks the system for them is core's clock.ts. Tools and the kit live outside of a graph.
+const systemTime =
+  /\b(?:Date\.now|Math\.random|performance\.now|setTimeout|setInterval|setImmediate|randomUUID|getRandomValues)\b|\bnew Date\(\)/
 const code = /\.(ts|tsx|mts|js|mjs)$/
 const imported = /(?:\bfrom|\bimport|\bimport\s*\(|\brequire\s*\()\s*(['"])([^'"\n]+)\1/g
 
@@ -53,12 +56,18 @@ function packageProblems(folder, { folder: name, manifest }) {
 
 function fileProblems({ path, name, text }) {
   const problems = []
+  const unseeded = asksSystem(path) ? systemTime.exec(withoutComments(text)) : null
+  if (unseeded) problems.push(`${path}: '${unseeded[0]}': time and chance come from the graph (context.clock, random)`)
   const refused = name.split('/').find((part) => refusedNames.has(part.split('.')[0].toLowerCase()))
   if (refused) problems.push(`${path}: '${refused}' says nothing: name the file after the one idea in it`)
   if (name.startsWith('test/')) return problems
   const lines = text.split('\n').length - 1
   if (lines > longestFile) problems.push(`${path}: ${lines} lines, ${longestFile} are allowed: split it by noun`)
   return problems
+}
+
+function asksSystem(path) {
+  return /^packages\/(core|driver-(?!testkit))[^/]*\/src\//.test(path) && path !== 'packages/core/src/clock.ts'
 }
 
 function importProblems({ folder, manifest }, files) {

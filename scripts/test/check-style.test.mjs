@@ -31,6 +31,17 @@ describe('the style check', () => {
     expect(findProblems(folder)).toEqual(["packages/core/src/index.ts: imports 'node:fs': core runs in browsers too"])
   })
 
+  it('lets libraries take time and chance from the graph only', () => {
+    write(
+      'packages/driver-a/src/index.ts',
+      '// Date.now() in a comment\nexport const late = () => setTimeout(() => {}, 1)\n',
+    )
+    write('packages/core/src/clock.ts', 'export const now = () => Date.now()\n')
+    expect(findProblems(folder)).toEqual([
+      "packages/driver-a/src/index.ts: 'setTimeout': time and chance come from the graph (context.clock, random)",
+    ])
+  })
+
   it('refuses a driver that imports another one', () => {
     write('packages/driver-a/src/index.ts', "const b = await import('@diskgraph/driver-b')\n")
     expect(findProblems(folder)[0]).toMatch(/driver-a\/src\/index.ts: .* drivers do not import each other/)

@@ -85,5 +85,5 @@ async function openBlkdebug(context: OpenContext, readConfigFile: ReadConfigFile
   ]
   const file = context.children.require('image')
   const rules = new Rules(errors.map(errorRule), states.map(stateRule))
-  return new BlkdebugImage(file, limitsOf(options, file.limits), rules, (event, data) => context.emit(event, data))
+  return new BlkdebugImage(file, limitsOf(options, file.limits), rules, context)
 }

@@ -2,23 +2,23 @@ import {
   BlockError,
   type BlockStatus,
   type ChildHandle,
+  type Clock,
   type DriverInfo,
   describeErrorCode,
   type Limits,
+  type OpenContext,
   Passthrough,
   type TruncateOptions,
 } from '@diskgraph/core'
 import { Breakpoints } from './breakpoints.ts'
 import type { RequestKind, Rules } from './rules.ts'
 
-/** Raises an event of the node. */
-export type Emit = (event: string, data: Readonly<Record<string, unknown>>) => void
-
 /**
  * The image of a blkdebug node: passes requests on unless a rule fails them. A flush meets the rules, and
  * `flush_to_disk` is heard, only if something was changed since the last flush that passed them, as in QEMU.
  */
 export class BlkdebugImage extends Passthrough {
+  readonly #clock: Clock
   readonly #limits: Limits
   readonly #rules: Rules
   readonly #breakpoints: Breakpoints
@@ -26,8 +26,9 @@ export class BlkdebugImage extends Passthrough {
   #changes = 0
   #flushedChanges = 0
 
-  constructor(file: ChildHandle, limits: Limits, rules: Rules, emit: Emit) {
+  constructor(file: ChildHandle, limits: Limits, rules: Rules, { clock, emit }: Pick<OpenContext, 'clock' | 'emit'>) {
     super(file)
+    this.#clock = clock
     this.#limits = limits
     this.#rules = rules
     this.#breakpoints = new Breakpoints((what, tag) => emit(`BLKDEBUG_${what.toUpperCase()}`, { tag }))
@@ -97,7 +98,7 @@ export class BlkdebugImage extends Passthrough {
     const cause = `injected by the rule for the event '${rule.event}'`
     const error = new BlockError(rule.code, describeErrorCode(rule.code), { cause })
     if (rule.immediately) return Promise.reject(error)
-    return new Promise((_, reject) => setTimeout(reject, 0, error))
+    return new Promise((_, reject) => this.#clock.timeout(0, () => reject(error)))
   }
 
   #counted(change: Promise<void>): Promise<void> {

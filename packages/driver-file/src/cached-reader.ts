@@ -5,7 +5,7 @@
  * timers, signals and other connections would starve. Therefore every few megabytes one read, though its data is
  * there, settles only after a turn.
  */
-import { done } from '@diskgraph/core'
+import { done, systemClock } from '@diskgraph/core'
 import { notCached, type Posix } from '@diskgraph/posix'
 import { isUnsupported } from './errors.ts'
 
@@ -22,9 +22,7 @@ export function settleCached(length: number): Promise<void> {
   budget -= length + requestCost
   if (budget > 0) return done
   budget = burst
-  return new Promise((resolve) => {
-    setImmediate(resolve)
-  })
+  return systemClock.turn()
 }
 
 /** Reads from the page cache for one image, until the file system says that it cannot tell. */

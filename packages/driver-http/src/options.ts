@@ -1,5 +1,12 @@
 /** Options of `http` and `https` nodes: types, schemas, and what is checked before anything is sent. */
-import { BlockError, jsonFilename, type OpenContext, type OptionSchemas, withoutCredentials } from '@diskgraph/core'
+import {
+  BlockError,
+  type Clock,
+  jsonFilename,
+  type OpenContext,
+  type OptionSchemas,
+  withoutCredentials,
+} from '@diskgraph/core'
 import { type Address, parseAddress } from './address.ts'
 
 /** Options of an `http` node. */
@@ -154,6 +161,7 @@ export interface Settings {
   readonly maxRedirects: number
   readonly sslverify: boolean
   readonly ca: string | undefined
+  readonly clock: Clock
 }
 
 /** Longest `timeout`, in seconds. */
@@ -177,6 +185,7 @@ export function checkOptions(protocol: 'http' | 'https', context: OpenContext): 
   }
   const address = parseAddress(protocol, options.url)
   return {
+    clock: context.clock,
     ...credentials(options, address, context),
     address,
     readahead,

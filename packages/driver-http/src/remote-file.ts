@@ -12,14 +12,14 @@
  * Redirects are followed here, not by the platform, because the rules need each step. The place where they end is
  * remembered; if it refuses one day (signed links expire), the next attempt starts from the node's own URL.
  */
-import { BlockError, isBlockError } from '@diskgraph/core'
+import { BlockError, delay, isBlockError } from '@diskgraph/core'
 import { Interruption } from './interruption.ts'
 import type { Settings } from './options.ts'
 import { checkRedirect, redirectTarget } from './redirects.ts'
 import { checkReply } from './replies.ts'
 import type { Reply, Transport } from './transport.ts'
 import type { Version } from './version.ts'
-import { sleep, Watchdog } from './watchdog.ts'
+import { Watchdog } from './watchdog.ts'
 import { isNearer, type Zone } from './zones.ts'
 
 /** Receives the bytes of a transfer, in order. The chunk is only valid during the call. */
@@ -80,9 +80,9 @@ export class RemoteFile {
 
   /** Transfers the bytes from `start` to before `end`, or to the end of the file if the size is not known yet. */
   async transfer(start: number, end: number, sink: Sink, signal?: AbortSignal): Promise<void> {
-    const watchdog = new Watchdog(signal)
+    const watchdog = new Watchdog(this.#settings.clock, signal)
     watchdog.expect('the transfer takes too long', this.#settings.timeout)
-    const deadline = performance.now() + this.#settings.timeout
+    const deadline = this.#settings.clock.now() + this.#settings.timeout
     const cursor: Cursor = { at: start, end, sink }
     let failures = 0
     let stale = 0
@@ -97,8 +97,8 @@ export class RemoteFile {
           failures = cursor.at > before ? 1 : failures + 1
           if (failures > this.#settings.retries) throw interruption.error
           const wait = interruption.wait ?? firstWait * 2 ** (failures - 1)
-          if (performance.now() + wait >= deadline) throw interruption.error
-          await sleep(wait, watchdog.signal)
+          if (this.#settings.clock.now() + wait >= deadline) throw interruption.error
+          await delay(this.#settings.clock, wait, watchdog.signal)
         }
       }
     } finally {
@@ -108,12 +108,12 @@ export class RemoteFile {
 
   async #attempt(cursor: Cursor, signal: AbortSignal): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
-    const watchdog = new Watchdog(signal)
+    const watchdog = new Watchdog(this.#settings.clock, signal)
     try {
       const reply = await this.#request(cursor, watchdog)
       watchdog.expect('the server stopped sending', this.#settings.idleTimeout)
       try {
-        this.#adopt(checkReply(reply, cursor.at, cursor.end, this.#version), cursor)
+        this.#adopt(checkReply(reply, cursor, this.#version, this.#settings.clock.wallTime()), cursor)
         if (reply.status === 206) await receive(reply, cursor, watchdog)
         else reply.discard()
       } catch (error) {

@@ -24,7 +24,12 @@ const codes: Readonly<Record<number, ErrorCode>> = {
  * Its body is that range, cut off at the end of the file if `version` was not known yet.
  * @throws ESTALE when the file is not `version` any more; Interruption when the request may be repeated.
  */
-export function checkReply(reply: Reply, start: number, end: number, version: Version | undefined): Version {
+export function checkReply(
+  reply: Reply,
+  { at: start, end }: { readonly at: number; readonly end: number },
+  version: Version | undefined,
+  now: number,
+): Version {
   switch (reply.status) {
     case 206:
       return checkPart(reply, start, end, version)
@@ -35,7 +40,7 @@ export function checkReply(reply: Reply, start: number, end: number, version: Ve
     case 412:
       throw changed('it no longer matches')
   }
-  throw refusal(reply)
+  throw refusal(reply, now)
 }
 
 /** The error of a file that is not the one that was opened. */
@@ -109,11 +114,11 @@ function checkUnsatisfiable(reply: Reply, version: Version | undefined): Version
   throw new BlockError('EIO', 'The requested URL returned error: 416')
 }
 
-function refusal(reply: Reply): BlockError | Interruption {
+function refusal(reply: Reply, now: number): BlockError | Interruption {
   const { status } = reply
   const options = status === 401 ? { hint: hintOfChallenge(reply.header('www-authenticate')) } : {}
   const error = new BlockError(codes[status] ?? 'EIO', `The requested URL returned error: ${status}`, options)
-  return passing.has(status) ? new Interruption(error, { wait: retryAfter(reply.header('retry-after')) }) : error
+  return passing.has(status) ? new Interruption(error, { wait: retryAfter(reply.header('retry-after'), now) }) : error
 }
 
 function hintOfChallenge(challenge = ''): string {
@@ -123,8 +128,8 @@ function hintOfChallenge(challenge = ''): string {
 }
 
 /** Milliseconds of a Retry-After header, which gives seconds or a date. */
-function retryAfter(text: string | undefined): number | undefined {
+function retryAfter(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined
-  const ms = /^\s*\d+\s*$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
+  const ms = /^\s*\d+\s*$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined
 }

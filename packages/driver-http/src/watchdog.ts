@@ -1,5 +1,5 @@
 /** Time limits. A watchdog owns a signal and aborts it when the work it watches takes too long, or is given up. */
-import { abortedError, BlockError } from '@diskgraph/core'
+import { abortedError, BlockError, type Clock } from '@diskgraph/core'
 
 /** See the top of the file. Stop it, or its timers keep running. */
 export class Watchdog {
@@ -8,10 +8,12 @@ export class Watchdog {
   #last = 0
   #limit = Number.POSITIVE_INFINITY
   #what = ''
-  #timer: ReturnType<typeof setTimeout> | undefined
+  #cancel: (() => void) | undefined
+  readonly #clock: Clock
 
   /** The signal aborts with `outer`, with the reason of that. */
-  constructor(outer: AbortSignal | undefined) {
+  constructor(clock: Clock, outer: AbortSignal | undefined) {
+    this.#clock = clock
     this.#outer = outer
     if (outer?.aborted) this.#giveUp()
     else outer?.addEventListener('abort', this.#giveUp)
@@ -23,28 +25,28 @@ export class Watchdog {
 
   /** From now on at most `limit` ms may pass between two calls of {@link moved}; else ETIMEDOUT, naming `what`. */
   expect(what: string, limit: number): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.#cancel?.()
+    this.#cancel = undefined
     this.#what = what
     this.#limit = limit
-    this.#last = performance.now()
-    if (Number.isFinite(limit) && !this.signal.aborted) this.#timer = setTimeout(this.#look, limit)
+    this.#last = this.#clock.now()
+    if (Number.isFinite(limit) && !this.signal.aborted) this.#cancel = this.#clock.timeout(limit, this.#look)
   }
 
   /** Something happened. */
   moved(): void {
-    this.#last = performance.now()
+    this.#last = this.#clock.now()
   }
 
   stop(): void {
-    clearTimeout(this.#timer)
+    this.#cancel?.()
     this.#outer?.removeEventListener('abort', this.#giveUp)
   }
 
   readonly #look = (): void => {
-    const left = this.#last + this.#limit - performance.now()
+    const left = this.#last + this.#limit - this.#clock.now()
     if (left > 0.5) {
-      this.#timer = setTimeout(this.#look, left)
+      this.#cancel = this.#clock.timeout(left, this.#look)
       return
     }
     this.#controller.abort(new BlockError('ETIMEDOUT', `${this.#what} (${this.#limit / 1000} s)`))
@@ -54,23 +56,4 @@ export class Watchdog {
     const { reason } = this.#outer as AbortSignal
     this.#controller.abort(reason instanceof BlockError ? reason : abortedError(this.#outer as AbortSignal))
   }
-}
-
-/** Resolves after `ms`; rejects with the reason of `signal` when that is aborted first. */
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason)
-      return
-    }
-    const giveUp = (): void => {
-      clearTimeout(timer)
-      reject(signal.reason)
-    }
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', giveUp)
-      resolve()
-    }, ms)
-    signal.addEventListener('abort', giveUp, { once: true })
-  })
 }

@@ -2,8 +2,10 @@ import {
   abortedError,
   BlockError,
   type BlockStatus,
+  type Clock,
   type DriverDescriptor,
   type DriverInfo,
+  delay,
   done,
   Flag,
   type OpenContext,
@@ -36,8 +38,10 @@ class NullImage implements OpenImage {
   readonly zeroFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
   readonly #delay: number
   readonly #readZeroes: boolean
+  readonly #clock: Clock
 
-  constructor(size: number, delay: number, readZeroes: boolean) {
+  constructor(size: number, delay: number, readZeroes: boolean, clock: Clock) {
+    this.#clock = clock
     this.size = size
     this.#delay = delay
     this.#readZeroes = readZeroes
@@ -70,22 +74,14 @@ class NullImage implements OpenImage {
   }
 
   #wait(signal: AbortSignal | undefined): Promise<void> {
-    return this.#delay === 0 ? done : delayed(this.#delay, signal)
+    return this.#delay === 0 ? done : delayed(this.#clock, this.#delay, signal)
   }
 }
 
-async function delayed(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+async function delayed(clock: Clock, milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   throwIfAborted(signal)
-  await new Promise<void>((resolve, reject) => {
-    const abort = () => {
-      clearTimeout(timer)
-      reject(abortedError(signal as AbortSignal))
-    }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', abort)
-      resolve()
-    }, milliseconds)
-    signal?.addEventListener('abort', abort, { once: true })
+  await delay(clock, milliseconds, signal).catch(() => {
+    throw abortedError(signal as AbortSignal)
   })
 }
 
@@ -116,7 +112,7 @@ function nullDriver(name: 'null-co' | 'null-aio'): DriverDescriptor {
     open(context: OpenContext<NullOptions>) {
       const { size = defaultSize, latencyNs = 0, readZeroes = false } = context.options
       if (latencyNs < 0) return Promise.reject(new BlockError('EINVAL', 'latency-ns is invalid'))
-      return Promise.resolve(new NullImage(size, Math.ceil(latencyNs / 1e6), readZeroes))
+      return Promise.resolve(new NullImage(size, Math.ceil(latencyNs / 1e6), readZeroes, context.clock))
     },
   }
 }

@@ -197,7 +197,7 @@ async function preallocateAll(context: CreateContext, zlib: Zlib, image: NewImag
     l1: new RootTable(header.l1TableOffset, new Uint8Array(header.l1Size * entrySize)),
     refcountTable: new RootTable(header.refcountTableOffset, table),
     options: runtimeOptions({}, image.geometry, image.size, false),
-    host: { nodeName: '', emit: () => {}, warn: (message) => context.warn(message) },
+    host: { clock: context.clock, nodeName: '', emit: () => {}, warn: (message) => context.warn(message) },
     zlib,
     readOnly: false,
     backing: () => undefined,

@@ -42,7 +42,7 @@ export class Qcow2Image implements OpenImage {
   /** The image was reopened for writing: what has to happen before the first write has not happened yet. */
   private inactive = false
   private activating: Promise<void> | undefined
-  private cleaner: ReturnType<typeof setInterval> | undefined
+  private stopCleaner: (() => void) | undefined
 
   constructor(state: Qcow2State) {
     this.state = state
@@ -98,7 +98,7 @@ export class Qcow2Image implements OpenImage {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.cleaner)
+    this.stopCleaner?.()
     const { state } = this
     if (state.readOnly || this.inactive || state.corruption.broken) return
     await state.exclusively(() => state.makeClean())
@@ -172,15 +172,14 @@ export class Qcow2Image implements OpenImage {
 
   /** Drops cached tables that nobody uses any more, now and then. */
   private startCleaner(): void {
-    clearInterval(this.cleaner)
+    this.stopCleaner?.()
     const { cacheCleanInterval } = this.state.options
     if (cacheCleanInterval === 0) return
     const milliseconds = Math.min(cacheCleanInterval * 1000, 0x7fffffff)
-    this.cleaner = setInterval(() => {
+    this.stopCleaner = this.state.host.clock.interval(milliseconds, () => {
       this.state.store.l2.clean()
       this.state.store.blocks.clean()
-    }, milliseconds)
-    if (typeof this.cleaner === 'object') this.cleaner.unref()
+    })
   }
 }
 

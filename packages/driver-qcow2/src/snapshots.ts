@@ -75,7 +75,7 @@ async function createSnapshot(state: Qcow2State, wanted: NewSnapshot): Promise<S
   if (snapshots.some((snapshot) => snapshot.id === id)) {
     throw new BlockError('EEXIST', `a snapshot with the id '${id}' exists already`)
   }
-  const now = Date.now()
+  const now = state.host.clock.wallTime()
   const info = {
     id,
     name: wanted.name,

@@ -9,7 +9,7 @@
  * - Clusters that are no longer referenced are handed to `frees`; their counts go down after the next
  *   {@link Qcow2State.commitMetadata} or flush.
  */
-import { alignDown, BlockError, type ChildHandle } from '@diskgraph/core'
+import { alignDown, BlockError, type ChildHandle, type Clock } from '@diskgraph/core'
 import { Allocator } from './allocator.ts'
 import { TableCache } from './cache.ts'
 import { CompressedCache } from './compressed-cache.ts'
@@ -31,6 +31,11 @@ import type { RootTable } from './root-table.ts'
 import type { SnapshotRecord } from './snapshot-table.ts'
 import type { Zlib } from './zlib.ts'
 
+/** What an image has of the node that it is behind. */
+export interface ImageHost extends CorruptionHost {
+  readonly clock: Clock
+}
+
 /** What {@link Qcow2State} is made from. */
 export interface StateParts {
   readonly file: ChildHandle
@@ -39,7 +44,7 @@ export interface StateParts {
   /** Left out: it is read when it is needed. */
   readonly refcountTable?: RootTable
   readonly options: RuntimeOptions
-  readonly host: CorruptionHost
+  readonly host: ImageHost
   readonly zlib: Zlib
   readonly readOnly: boolean
   /** The backing file, asked for at every use: edges of the graph come and go. */
@@ -60,7 +65,7 @@ export class Qcow2State {
   readonly inFlight = new InFlight()
   readonly mutex = new Mutex()
   readonly zlib: Zlib
-  readonly host: CorruptionHost
+  readonly host: ImageHost
   readonly backing: () => ChildHandle | undefined
   options: RuntimeOptions
   readOnly: boolean
