@@ -33,5 +33,6 @@ export {
 export { PagedFile } from './paged-file.ts'
 export { Random, randomSeed } from './random.ts'
 export { Shelf, type ShelfFileOptions } from './shelf.ts'
+export { type SimulationReport, type SimulationSettings, simulate } from './simulation/simulate.ts'
 export { errorSweep, type SweepFinding, type SweepReport, type SweepSettings } from './sweep.ts'
 export { type Report, watchedImage, witness } from './witness.ts'
