@@ -2,14 +2,15 @@
 import { topBase } from './base-options.ts'
 import { withoutChildSchemas } from './child-options.ts'
 import { ChildTable } from './child-table.ts'
-import { Permission } from './contract.ts'
+import type { CreateContext } from './contexts.ts'
+import type { DriverDescriptor } from './contract.ts'
 import type { Edge } from './edge.ts'
 import { BlockError, throwIfAborted } from './errors.ts'
 import { protocolOf, resolveLiteral } from './filenames.ts'
 import type { Graph } from './graph.ts'
-import type { Node } from './node.ts'
+import { Node } from './node.ts'
+import { Opening } from './opening.ts'
 import type { OptionSchemas } from './option-schema.ts'
-import { Root } from './root.ts'
 import { isRecord, optional, validateOptions } from './validate.ts'
 
 /**
@@ -32,65 +33,101 @@ export async function createImage(
   const values = validateOptions(schemas, given)
   const plain = Object.fromEntries(Object.entries(values).filter(([key]) => key in withoutChildSchemas(schemas)))
   driver.validateCreate?.(plain)
-  const children = new Map<string, Edge>()
-  const made: Readonly<Record<string, unknown>>[] = []
-  const roots: Root[] = []
+  const creation = new Creation(graph, driver, signal)
   try {
     for (const [childName, schema] of Object.entries(schemas)) {
       const definition = values[childName]
       if (schema.type !== 'child' || definition === undefined || definition === null) continue
-      const node = await openStorage(graph, definition, made, signal)
-      const root = await attachWriter(graph, node, `new ${driver.name} image '${node.filename}'`)
-      roots.push(root)
-      children.set(childName, root.edge)
+      await creation.addStorage(childName, definition)
     }
-    await driver.create({
-      options: plain,
-      children: new ChildTable(children),
-      signal,
-      clock: graph.clock,
-      random: graph.random,
-      secret: (id) => graph.secret(id),
-      warn: (message) => graph.warn(message),
-      createFile: async (fileName) => {
-        const storage = await openStorage(graph, await beside(graph, children, fileName), made, signal)
-        const root = await attachWriter(graph, storage, `file '${fileName}' of a new ${driver.name} image`)
-        roots.push(root)
-        return root.edge
-      },
-    })
-    for (const root of roots) await root.flush()
-    for (const root of roots.splice(0)) await graph.detachRoot(root)
+    await driver.create(creation.context(plain))
+    await creation.end()
   } catch (error) {
-    for (const root of roots) await graph.detachRoot(root).catch(() => undefined)
-    for (const storage of made) await removeStorage(graph, storage)
+    await creation.undo()
     throw error
   }
 }
 
-/** The definition of one more file of an image, beside its `file` child and by the same protocol. */
-async function beside(
-  graph: Graph,
-  children: ReadonlyMap<string, Edge>,
-  name: string,
-): Promise<Readonly<Record<string, unknown>>> {
-  if (name === '' || /[/\\\0]/.test(name) || name === '.' || name === '..') {
-    throw new BlockError('EINVAL', `'${name}' is not a plain file name`)
-  }
-  const file = children.get('file')?.node
-  if (file === undefined) throw new BlockError('EINVAL', `there is no file beside which '${name}' could be made`)
-  const filename = resolveLiteral(file.filename, name)
-  if (protocolOf(file.filename) === undefined) return { driver: file.driver.name, filename }
-  return graph.optionsFromFilename(filename)
-}
+/**
+ * The making of one image: a node without an image, in no table, whose children are the files that it writes. So what
+ * it writes is held and waited for by drained sections, as what an {@link Opening} reads is.
+ */
+class Creation {
+  readonly #graph: Graph
+  readonly #node: Node
+  readonly #opening: Opening
+  readonly #signal: AbortSignal | undefined
+  /** Files that were made here. */
+  readonly #made: Readonly<Record<string, unknown>>[] = []
 
-async function attachWriter(graph: Graph, node: Node, description: string): Promise<Root> {
-  const permissions = Permission.ConsistentRead | Permission.Write | Permission.Resize
-  const settings = { description, permissions: { permissions, shared: Permission.ConsistentRead } }
-  try {
-    return await graph.attachRoot(new Root(node, settings), settings)
-  } finally {
-    await graph.release(node)
+  constructor(graph: Graph, driver: DriverDescriptor, signal: AbortSignal | undefined) {
+    this.#graph = graph
+    this.#signal = signal
+    this.#node = new Node({
+      ...topBase,
+      name: `new ${driver.name} image`,
+      // Permissions as a format's own: it writes and resizes, and lets nobody else.
+      driver: { name: driver.name, kind: driver.kind, description: '', options: {}, open: driver.open },
+      options: {},
+      filename: '',
+      children: new Map(),
+      clock: graph.clock,
+    })
+    this.#node.pins++
+    this.#opening = new Opening(graph, this.#node, undefined)
+  }
+
+  context(options: Readonly<Record<string, unknown>>): CreateContext {
+    const graph = this.#graph
+    return {
+      options,
+      children: new ChildTable(this.#node.children),
+      signal: this.#signal,
+      clock: graph.clock,
+      random: graph.random,
+      secret: (id) => graph.secret(id),
+      warn: (message) => graph.warn(message),
+      createFile: async (name) => this.addStorage(name, await this.#beside(name)),
+    }
+  }
+
+  /** Makes (where it can be made) and opens what `definition` says, as the child `name`. */
+  async addStorage(name: string, definition: unknown): Promise<Edge> {
+    await this.#opening.suspended(async () => {
+      const node = await openStorage(this.#graph, definition, this.#made, this.#signal)
+      await this.#opening.link([{ name, role: 'storage', node }])
+    })
+    return this.#node.children.get(name) as Edge
+  }
+
+  /** Puts everything on stable storage and lets go of it. */
+  async end(): Promise<void> {
+    for (const edge of this.#node.children.values()) await edge.flush(this.#signal)
+    await this.#letGo()
+  }
+
+  /** Lets go of everything and removes what was made. */
+  async undo(): Promise<void> {
+    await this.#letGo().catch(() => undefined)
+    for (const storage of this.#made) await removeStorage(this.#graph, storage)
+  }
+
+  #letGo(): Promise<void> {
+    this.#opening.end()
+    return this.#graph.within(undefined, () => this.#graph.discard(this.#node))
+  }
+
+  /** The definition of one more file of the image, beside its `file` child and by the same protocol. */
+  async #beside(name: string): Promise<Readonly<Record<string, unknown>>> {
+    if (name === '' || /[/\\\0]/.test(name) || name === '.' || name === '..') {
+      throw new BlockError('EINVAL', `'${name}' is not a plain file name`)
+    }
+    if (this.#node.children.has(name)) throw new BlockError('EEXIST', `the image has a file '${name}' already`)
+    const file = this.#node.children.get('file')?.node
+    if (file === undefined) throw new BlockError('EINVAL', `there is no file beside which '${name}' could be made`)
+    const filename = resolveLiteral(file.filename, name)
+    if (protocolOf(file.filename) === undefined) return { driver: file.driver.name, filename }
+    return this.#graph.optionsFromFilename(filename)
   }
 }
 

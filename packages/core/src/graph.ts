@@ -99,7 +99,7 @@ export class Graph {
 
   /** Makes a new image: storage first, then the format in it. The storage is removed again if the format fails. */
   create(options: CreateOptions, settings: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    return createImage(this, options as unknown as Readonly<Record<string, unknown>>, settings.signal)
+    return this.createUnchecked(options as unknown as Readonly<Record<string, unknown>>, settings)
   }
 
   /** As {@link create}, for options that the compiler does not know. */
@@ -107,7 +107,7 @@ export class Graph {
     options: Readonly<Record<string, unknown>>,
     settings: { readonly signal?: AbortSignal } = {},
   ): Promise<void> {
-    return createImage(this, options, settings.signal)
+    return this.#opening(settings, ({ signal }) => createImage(this, options, signal))
   }
 
   /** The node called `name`. */

@@ -3,9 +3,10 @@
  * actors at once. Each either happens as a whole or fails with an error that may be expected; what it does to the
  * content goes into the history.
  */
-import { BlockError, type Change, type Disk, type Graph, type Node, Permission, Root } from '@diskgraph/core'
+import { BlockError, type Change, type Disk, delay, type Graph, type Node, Permission, Root } from '@diskgraph/core'
 import type { Random } from '../random.ts'
 import type { Guests } from './guests.ts'
+import { SimulatedImage } from './leaf.ts'
 
 /** The names of the operations. */
 export const controlNames = [
@@ -22,6 +23,8 @@ export const controlNames = [
   'amend',
   'child',
   'block',
+  'drained',
+  'rollback',
 ] as const
 
 /** One of {@link controlNames}. */
@@ -53,10 +56,8 @@ export class Controls {
   }
 
   async truncate(signal?: AbortSignal): Promise<void> {
-    const size = 512 * this.#random.between(64, largest / 512)
-    const ended = this.#guests.zeroFrom(size, largest)
-    await this.#disk.truncate(size, { zero: true }, signal)
-    ended()
+    const size = 4096 * this.#random.between(8, largest / 4096)
+    await this.#guests.zeroing(size, largest, () => this.#disk.truncate(size, { zero: true }, signal))
   }
 
   async reopen(signal?: AbortSignal): Promise<void> {
@@ -135,6 +136,9 @@ export class Controls {
   async mirror(signal?: AbortSignal): Promise<void> {
     const file = { driver: 'simulated', name: this.#newName() }
     await this.#graph.createUnchecked({ ...file, size: this.#disk.size })
+    // The one that is left stays open sometimes, as after a mirror that a management program runs.
+    const { node: left } = this.#disk
+    left.explicit ||= this.#random.chance(0.3)
     await this.#graph.change(
       async (change) => {
         const { node } = this.#disk
@@ -192,6 +196,47 @@ export class Controls {
     release()
   }
 
+  /** Nothing reaches any storage below a node that is held, whatever node of the graph that is. */
+  async drained(signal?: AbortSignal): Promise<void> {
+    const node = this.#random.pick([...this.#graph.nodes])
+    await this.#graph.change(
+      async (change) => {
+        await change.drain(node)
+        for (let i = 0; i < 5; i++) {
+          if (node.image instanceof SimulatedImage && node.image.calls > 0) {
+            throw new Error(`a request is in flight below '${node.name}', which is held`)
+          }
+          await delay(this.#graph.clock, 3)
+        }
+      },
+      { signal },
+    )
+  }
+
+  /** A change of several steps that fails in the end leaves everything as it was. */
+  async rollback(): Promise<void> {
+    const graph = this.#graph
+    const failure = new BlockError('ECANCELED', 'the change is called off')
+    let before = ''
+    const failing = graph.change(async (change) => {
+      before = shapeOf(graph)
+      const { node } = this.#disk
+      const filter = await change.insert(node, { driver: 'pass' })
+      if (this.#random.chance(0.5)) await change.detach(this.#disk)
+      if (this.#random.chance(0.5)) await change.remove(filter)
+      if (this.#random.chance(0.5)) await change.reopen(node, { detectZeroes: 'on' })
+      throw failure
+    })
+    // The next in the line sees what the failure has left.
+    const looking = graph.change(async () => {
+      const after = shapeOf(graph)
+      if (after !== before) throw new Error(`a change that failed has left its marks:\n${before}\n${after}`)
+    })
+    const [failed, looked] = await Promise.allSettled([failing, looking])
+    if (looked.status === 'rejected') throw looked.reason
+    if (failed.status === 'rejected' && failed.reason !== failure) throw failed.reason
+  }
+
   #newName(): string {
     return `s${++this.#names}`
   }
@@ -220,4 +265,19 @@ async function copy(from: Root, to: Root): Promise<void> {
     await from.read(at, buf)
     await to.write(at, buf)
   }
+}
+
+/** Who uses what, and how, as a text. */
+function shapeOf(graph: Graph): string {
+  const lines: string[] = []
+  for (const node of graph.nodes) {
+    // What is being opened belongs to nobody yet, and comes and goes outside of changes.
+    if (node.pins > 0 || node.parents.size === 0) continue
+    const parents = [...node.parents].map(
+      (edge) => `${edge.parentName}.${edge.name}:${edge.permissions}/${edge.shared}`,
+    )
+    const children = [...node.children.values()].map((edge) => `${edge.name}=${edge.node.name}`)
+    lines.push(`${node.name}${node.readOnly ? ' ro' : ''} ${node.detectZeroes} <- ${parents.sort()} -> ${children}`)
+  }
+  return lines.sort().join('\n')
 }

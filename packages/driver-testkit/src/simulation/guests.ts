@@ -60,14 +60,19 @@ export class Guests {
     }
   }
 
-  /** Says that everything from `size` on becomes zero; the result says that it is done. */
-  zeroFrom(size: number, end: number): () => void {
+  /** Runs `work`, after which everything from `size` on is zero; if it fails, anything may be there. */
+  async zeroing(size: number, end: number, work: () => Promise<void>): Promise<void> {
     const call = this.#history.tick()
-    const accesses = sectorsOf(size, end - size).map((one) => this.#history.zero(one, call))
-    return () => {
-      const answer = this.#history.tick()
-      for (const access of accesses) access.answer = answer
+    const sectors = sectorsOf(size, end - size)
+    const accesses = sectors.map((one) => this.#history.zero(one, call))
+    try {
+      await work()
+    } catch (error) {
+      for (const one of sectors) this.#history.lose(one)
+      throw error
     }
+    const answer = this.#history.tick()
+    for (const access of accesses) access.answer = answer
   }
 
   async #guest(index: number, pause: (ms: number) => Promise<void>): Promise<void> {
@@ -75,8 +80,8 @@ export class Guests {
     for (let n = 0; this.running && !this.#disk.closed; n++) {
       if (random.chance(0.3)) await pause(random.fraction() * 10)
       const { size } = this.#disk
-      const length = sector * random.between(1, 24)
-      const offset = sector * random.below(Math.max(1, Math.floor((size - length) / sector)))
+      const length = sector * Math.min(random.between(1, 24), Math.floor(size / sector))
+      const offset = sector * random.below(Math.floor((size - length) / sector) + 1)
       const signal = random.chance(0.03) ? aborting(random, pause) : undefined
       try {
         await this.watched(`guest ${index}.${n}`, this.#request(random, offset, length, signal))

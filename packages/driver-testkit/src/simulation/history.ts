@@ -36,6 +36,7 @@ class SectorHistory {
 /** See the top of the file. */
 export class History {
   readonly #sectors = new Map<number, SectorHistory>()
+  readonly #lost = new Set<number>()
   #moment = 0
 
   /** A moment after all before. */
@@ -66,15 +67,21 @@ export class History {
       return
     }
     const zone = history.zones.get(value)
+    if (zone === undefined && this.#lost.has(sector)) return
     if (zone === undefined) throw new Error(`sector ${sector} holds ${value}, which nobody wrote there`)
     zone.seen = true
     zone.answered = Math.min(zone.answered, answer)
     zone.called = Math.max(zone.called, call)
   }
 
+  /** Nothing is asked of a sector any more: an operation that failed may have left anything there. */
+  lose(sector: number): void {
+    this.#lost.add(sector)
+  }
+
   /** Throws with the first sector whose history cannot be explained. */
   check(): void {
-    for (const [sector, history] of this.#sectors) checkSector(sector, history)
+    for (const [sector, history] of this.#sectors) if (!this.#lost.has(sector)) checkSector(sector, history)
   }
 
   #at(sector: number): SectorHistory {

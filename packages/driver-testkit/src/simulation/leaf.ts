@@ -9,6 +9,7 @@ import {
   type DriverDescriptor,
   delay,
   Flag,
+  type Limits,
   type OpenContext,
   type OpenImage,
   throwIfAborted,
@@ -20,6 +21,8 @@ export interface LeafSettings {
   readonly random: Random
   /** How many of the calls fail, 0 to 1. */
   readonly failures: number
+  /** Of all requests, in bytes. */
+  readonly alignment: number
 }
 
 /** Bytes of one storage. */
@@ -60,7 +63,7 @@ export class SimulatedStorage {
         const content = this.#contents.get(context.options.name as string)
         if (content === undefined) throw new BlockError('ENOENT', `there is no storage '${context.options.name}'`)
         this.open++
-        return new SimulatedImage(this, content, context.clock)
+        return new SimulatedImage(this, content, context.clock, this.#settings.alignment)
       },
     }
   }
@@ -87,14 +90,18 @@ export class SimulatedStorage {
 
 const sector = 512
 
-class SimulatedImage implements OpenImage {
+/** One open storage. `calls` are under way. */
+export class SimulatedImage implements OpenImage {
   readonly writeFlags = Flag.Unchanged
   readonly #storage: SimulatedStorage
   readonly #content: Content
   readonly #clock: Clock
   #open = true
+  readonly limits: Partial<Limits>
+  calls = 0
 
-  constructor(storage: SimulatedStorage, content: Content, clock: Clock) {
+  constructor(storage: SimulatedStorage, content: Content, clock: Clock, alignment: number) {
+    this.limits = { alignment }
     this.#storage = storage
     this.#content = content
     this.#clock = clock
@@ -106,26 +113,24 @@ class SimulatedImage implements OpenImage {
 
   async read(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     await this.#pass('read', signal)
-    this.#mustBeOpen()
     buf.set(this.#content.bytes.subarray(offset, offset + buf.length))
   }
 
   async write(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     const data = buf.slice()
-    const failure = await this.#pass('write', signal).then(
-      () => undefined,
-      (error: unknown) => error,
-    )
-    this.#mustBeOpen()
-    if (failure !== undefined) {
-      this.#store(offset, data.subarray(0, this.#storage.torn(Math.ceil(data.length / sector)) * sector))
-      throw failure
-    }
-    const half = Math.ceil(data.length / sector / 2) * sector
-    this.#store(offset, data.subarray(0, half))
-    if (half < data.length) {
+    this.calls++
+    try {
+      await this.#pass('write', signal)
+      const half = Math.ceil(data.length / sector / 2) * sector
+      this.#store(offset, data.subarray(0, half))
+      if (half === data.length) return
       await this.#clock.turn()
       this.#store(offset + half, data.subarray(half))
+    } catch (error) {
+      this.#store(offset, data.subarray(0, this.#storage.torn(Math.ceil(data.length / sector)) * sector))
+      throw error
+    } finally {
+      this.calls--
     }
   }
 
@@ -145,7 +150,13 @@ class SimulatedImage implements OpenImage {
 
   async #pass(what: string, signal: AbortSignal | undefined): Promise<void> {
     this.#mustBeOpen()
-    if (await this.#storage.pass(this.#clock, signal)) throw new BlockError('EIO', `a simulated ${what} fails`)
+    this.calls++
+    try {
+      if (await this.#storage.pass(this.#clock, signal)) throw new BlockError('EIO', `a simulated ${what} fails`)
+      this.#mustBeOpen()
+    } finally {
+      this.calls--
+    }
   }
 
   #mustBeOpen(): void {

@@ -38,7 +38,18 @@ export interface SimulationReport {
 }
 
 /** Errors that an operation on the graph has to expect. */
-const expected = new Set(['EBUSY', 'ECANCELED', 'EINVAL', 'EIO', 'ENODEV', 'ENOMEDIUM', 'ENOTSUP', 'EPERM', 'ENOSPC'])
+const expected = new Set([
+  'EBUSY',
+  'ECANCELED',
+  'EINVAL',
+  'EIO',
+  'ENODEV',
+  'ENOENT',
+  'ENOMEDIUM',
+  'ENOTSUP',
+  'EPERM',
+  'ENOSPC',
+])
 
 const pass: DriverDescriptor = {
   name: 'pass',
@@ -75,7 +86,8 @@ class Simulation {
     this.#settings = settings
     this.#random = new Random(settings.seed)
     this.#failures = this.#random.chance(0.5) ? 0 : this.#random.fraction() * 0.02
-    this.#storage = new SimulatedStorage({ random: this.#random.fork(), failures: this.#failures })
+    const alignment = this.#random.pick([1, 512, 4096])
+    this.#storage = new SimulatedStorage({ random: this.#random.fork(), failures: this.#failures, alignment })
     this.trace = new Trace(settings.keep ?? 0)
     const chance = this.#random.fork()
     this.#graph = new Graph({
@@ -147,7 +159,7 @@ class Simulation {
       (kind) => kind === 'leaf' || kind === 'filters' || names.has(kind),
     )
     this.stack = this.#random.pick(kinds)
-    const size = 512 * this.#random.between(128, largest / 512)
+    const size = 4096 * this.#random.between(16, largest / 4096)
     const leaf = async (name: string, bytes: number): Promise<Record<string, unknown>> => {
       await this.#graph.createUnchecked({ driver: 'simulated', name, size: bytes })
       return { driver: 'simulated', name }
