@@ -39,6 +39,8 @@ export class SimulatedStorage {
   /** Images that are open. */
   open = 0
   failing = true
+  /** Calls that found their image closed. */
+  late = 0
   readonly #settings: LeafSettings
 
   constructor(settings: LeafSettings) {
@@ -160,7 +162,9 @@ export class SimulatedImage implements OpenImage {
   }
 
   #mustBeOpen(): void {
-    if (!this.#open) throw new Error('a call reaches a storage that is closed')
+    if (this.#open) return
+    this.#storage.late++
+    throw new Error('a call reaches a storage that is closed')
   }
 
   #store(offset: number, data: Uint8Array): void {

@@ -20,8 +20,6 @@ export interface SimulationSettings {
   readonly drivers: readonly DriverDescriptor[]
   /** How many of the last lines of the trace the result holds. Default 0. */
   readonly keep?: number
-  /** For tests of the simulation itself: changes the graph's storage before anything begins. */
-  readonly spoil?: (graph: Graph) => void
 }
 
 /** What a simulation did. */
@@ -121,7 +119,6 @@ class Simulation {
   async #play(begin: (guests: Guests) => void): Promise<void> {
     this.#storage.failing = false
     const disk = await this.#build()
-    this.#settings.spoil?.(this.#graph)
     this.#storage.failing = this.stack !== 'quorum'
     const history = new History()
     const now = (): number => this.#clock.now()
@@ -219,10 +216,12 @@ class Simulation {
     } catch (error) {
       if (this.#failures === 0 || !isBlockError(error)) throw error
     }
+    this.#mustBeEmpty()
   }
 
   #mustBeEmpty(): void {
-    const { calls, open } = this.#storage
+    const { calls, late, open } = this.#storage
+    if (late > 0) throw new Error(`${late} calls were at work on a storage when it was closed`)
     if (calls > 0) throw new Error(`${calls} calls are under way after the graph has closed`)
     if (open > 0) throw new Error(`${open} images are open after the graph has closed`)
     const left = [...this.#graph.nodes].map(({ name }) => name)
