@@ -1,5 +1,6 @@
 /** Counts pieces of work under way, and tells when none is. */
 import { done } from './contract.ts'
+import { abortedError } from './errors.ts'
 
 /** See the top of the file. */
 export class Activity {
@@ -28,8 +29,9 @@ export class Activity {
 export class WaitingLine {
   #waiting = new Set<() => void>()
 
-  /** Resolves at the next {@link wake}; rejects with ECANCELED's cause when `signal` is aborted first. */
+  /** Resolves at the next {@link wake}; ECANCELED when `signal` is aborted first. */
   wait(signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.reject(abortedError(signal))
     return new Promise((resolve, reject) => {
       const wake = (): void => {
         signal?.removeEventListener('abort', abort)
@@ -37,7 +39,7 @@ export class WaitingLine {
       }
       const abort = (): void => {
         this.#waiting.delete(wake)
-        reject(signal?.reason)
+        reject(abortedError(signal as AbortSignal))
       }
       signal?.addEventListener('abort', abort, { once: true })
       this.#waiting.add(wake)

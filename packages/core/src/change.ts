@@ -20,6 +20,7 @@ import { emptyMedium, type Node } from './node.ts'
 import type { Definition } from './opener.ts'
 import { type GraphRoot, isRoot } from './parent.ts'
 import { type EdgePermissions, PermissionUpdate } from './permissions.ts'
+import { endPrepared } from './prepared.ts'
 import { Quiesce, startsBelow } from './quiesce.ts'
 import { StagedReopen } from './reopen.ts'
 import type { GraphChange } from './settings.ts'
@@ -38,7 +39,7 @@ export class Change {
   readonly #reopens = new Map<Node, StagedReopen>()
   /** Nodes that may have lost their last user; true: a failure to close them is the caller's business. */
   readonly #orphans = new Map<Node, boolean>()
-  #update = new PermissionUpdate()
+  #update: PermissionUpdate
   #undo: (() => void)[] = []
   #after: (() => void)[] = []
   #ended = false
@@ -46,6 +47,7 @@ export class Change {
   /** @internal */
   constructor(graph: Graph) {
     this.graph = graph
+    this.#update = this.#newUpdate()
   }
 
   /** @internal Runs `work`, commits, and ends the change. */
@@ -65,12 +67,19 @@ export class Change {
 
   /** Holds `nodes` and everything above until the change ends; resolves when no request is in flight there. */
   async drain(...nodes: (Node | string)[]): Promise<void> {
+    await this.#hold(...nodes.map((node) => this.graph.require(node)))
+  }
+
+  /** {@link drain}; a step that waited for it goes on only if the change does. */
+  async #hold(...nodes: Node[]): Promise<void> {
     this.#mustRun()
-    await this.#quiesce.hold(nodes.map((node) => this.graph.require(node)))
+    await this.#quiesce.hold(nodes)
+    this.#mustRun()
   }
 
   /** Lets the requests of `root` (a job's, say) through its own drained section. */
   admit(root: GraphRoot): void {
+    this.#mustRun()
     this.#quiesce.admit(root)
   }
 
@@ -85,6 +94,7 @@ export class Change {
 
   /** Keeps `node` for the rest of the change, whoever lets go of it, and until the result is called. */
   pin(node: Node | string): () => void {
+    this.#mustRun()
     const pinned = this.graph.require(node)
     pinned.pins++
     let held = true
@@ -116,6 +126,7 @@ export class Change {
     root.leave(true)
     this.#undo.push(() => root.leave(false))
     await root.idle()
+    this.#mustRun()
     this.#unlink(root.edge)
     this.#orphans.set(root.edge.node, true)
     this.graph.users.delete(root)
@@ -126,6 +137,7 @@ export class Change {
 
   /** Sets what the user behind `edge` does and shares. */
   setPermissions(edge: Edge, value: EdgePermissions): void {
+    this.#mustRun()
     this.#update.setEdge(edge, value)
   }
 
@@ -138,7 +150,7 @@ export class Change {
     if (to === undefined && !isRoot(parent)) throw new BlockError('EINVAL', `${parent.describe()} needs its child`)
     if (startsBelow(edge, target)) throw loop(target, parent)
     refuseFrozen(edge)
-    await this.#quiesce.hold([from, target])
+    await this.#hold(from, target)
     from.parents.delete(edge)
     edge.node = target
     target.parents.add(edge)
@@ -160,7 +172,7 @@ export class Change {
   async replace(from: Node | string, to: Node | string, which: (edge: Edge) => boolean = () => true): Promise<void> {
     const [old, next] = [this.graph.require(from), this.graph.require(to)]
     refuseBlocked(old, 'replace')
-    await this.#quiesce.hold([old, next])
+    await this.#hold(old, next)
     for (const edge of [...old.parents]) {
       if (!startsBelow(edge, next) && which(edge)) await this.move(edge, next)
     }
@@ -171,7 +183,7 @@ export class Change {
   async insert(node: Node | string, filter: Readonly<Record<string, unknown>>, childOption = 'file'): Promise<Node> {
     const below = this.graph.require(node)
     refuseBlocked(below, 'replace')
-    await this.#quiesce.hold([below])
+    await this.#hold(below)
     const above = await this.open({ readOnly: below.readOnly, discard: 'unmap', ...filter, [childOption]: below })
     await this.replace(below, above)
     return above
@@ -179,6 +191,7 @@ export class Change {
 
   /** Takes a filter out: its parents use its child. */
   async remove(filter: Node | string): Promise<void> {
+    this.#mustRun()
     const node = this.graph.require(filter)
     const child = node.filtered
     if (child === undefined) {
@@ -201,6 +214,7 @@ export class Change {
 
   /** Adds, swaps or (with undefined) removes a child. One of a list is named `children.3`. */
   async setChild(parent: Node | string, name: string, child: Node | string | undefined): Promise<void> {
+    this.#mustRun()
     const above = this.graph.require(parent)
     const below = child === undefined ? undefined : this.graph.require(child)
     const list = name.replace(/\.\d+$/, '')
@@ -209,7 +223,7 @@ export class Change {
       throw new BlockError('EINVAL', `driver '${above.driver.name}' has no child '${name}'`)
     }
     refuseBlocked(above, 'change-child')
-    await this.#quiesce.hold([above])
+    await this.#hold(above)
     above.image.checkChild?.(name, below)
     const old = above.children.get(name)
     if (below === undefined && schema.type === 'child' && schema.required) {
@@ -235,7 +249,7 @@ export class Change {
   async reopen(node: Node | string, changes: Readonly<Record<string, unknown>>): Promise<void> {
     const target = this.graph.require(node)
     refuseBlocked(target, 'reopen')
-    await this.#quiesce.hold([target])
+    await this.#hold(target)
     const staged = this.#reopens.get(target) ?? new StagedReopen(target)
     staged.add(changes)
     this.#reopens.set(target, staged)
@@ -246,8 +260,8 @@ export class Change {
     const { edge } = root
     if (!this.graph.users.has(root)) throw new BlockError('ENOMEDIUM', `${root.describe()} is closed`)
     refuseBlocked(edge.node, settings.operation)
-    await this.#quiesce.hold([edge.node])
-    const { permissions, shared } = edge
+    await this.#hold(edge.node)
+    const { permissions, shared } = this.#update.edge(edge)
     const more = (settings.permissions ?? 0) & ~permissions
     if (more !== 0) this.setPermissions(edge, { permissions: permissions | more, shared })
     await this.commit()
@@ -271,11 +285,11 @@ export class Change {
       }
       prepared.push(await this.#update.prepare())
     } catch (error) {
-      for (const one of prepared.reverse()) one.abort()
+      endPrepared(prepared, 'abort', this.#warn)
       this.#rollBack()
       throw error
     }
-    for (const one of prepared.reverse()) one.commit()
+    endPrepared(prepared, 'commit', this.#warn)
     for (const node of this.#reopens.keys()) this.#tell('reopened', node)
     const after = this.#after
     this.#forget()
@@ -329,7 +343,7 @@ export class Change {
   }
 
   #rollBack(): void {
-    for (const undo of this.#undo.reverse()) undo()
+    for (const undo of this.#undo.reverse()) this.#attempt(undo)
     this.#forget()
   }
 
@@ -337,14 +351,20 @@ export class Change {
     this.#undo = []
     this.#after = []
     this.#reopens.clear()
-    this.#update = new PermissionUpdate()
+    this.#update = this.#newUpdate()
   }
+
+  #newUpdate(): PermissionUpdate {
+    return new PermissionUpdate(this.#warn)
+  }
+
+  readonly #warn = (message: string): void => this.graph.warn(message)
 
   #attempt(step: () => void): void {
     try {
       step()
     } catch (error) {
-      this.graph.warn(`a step after a change of the graph failed: ${toBlockError(error).message}`)
+      this.#warn(`a step after a change of the graph failed: ${toBlockError(error).message}`)
     }
   }
 
@@ -359,7 +379,7 @@ export class Change {
         await this.graph.closeIfUnused(node)
       } catch (error) {
         if (reported) failure ??= { error }
-        else this.graph.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`)
+        else this.#warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`)
       }
     }
     return failure

@@ -278,6 +278,8 @@ export class Graph {
     await this.#openings.end(closedError())
     const failures: unknown[] = []
     const attempt = (work: Promise<unknown>): Promise<unknown> => work.catch((error) => failures.push(error))
+    // The changes that waited before may still attach users.
+    await this.within(undefined, async () => undefined)
     for (const root of [...this.users]) await attempt(this.within(undefined, (change) => change.detach(root)))
     await this.within(undefined, async () => {
       for (const node of [...this.#nodes.values()]) {

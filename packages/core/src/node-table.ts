@@ -80,7 +80,7 @@ export class NodeTable {
   async #letGo(edge: Edge): Promise<void> {
     const { node } = edge
     node.parents.delete(edge)
-    const update = new PermissionUpdate()
+    const update = new PermissionUpdate((message) => this.#graph.warn(message))
     update.touch(node)
     try {
       await update.apply()

@@ -23,7 +23,7 @@ import {
 } from './contract.ts'
 import { DirtyBitmap } from './dirty-bitmap.ts'
 import type { Edge } from './edge.ts'
-import { BlockError } from './errors.ts'
+import { BlockError, toBlockError } from './errors.ts'
 import type { DriverInfo } from './image-operations.ts'
 import { defaultLimits, resolveLimits } from './limits.ts'
 import { isRoot, nodeBrand } from './parent.ts'
@@ -51,6 +51,8 @@ export interface NodeSettings {
   readonly children: ReadonlyMap<string, Edge>
   /** Default: the system's. */
   readonly clock?: Clock
+  /** Tells the person who runs this something. Default: nobody. */
+  readonly warn?: (message: string) => void
 }
 
 const noImage: OpenImage = {
@@ -114,6 +116,7 @@ export class Node {
   readonly line = new WaitingLine()
   readonly blockers = new Set<Blocker>()
   readonly clock: Clock
+  readonly warn: (message: string) => void
   image: OpenImage = noImage
   limits: Limits = defaultLimits
   /** End of the furthest write so far. */
@@ -142,6 +145,7 @@ export class Node {
     this.forceShare = settings.forceShare
     this.children = new Map(settings.children)
     this.clock = settings.clock ?? systemClock
+    this.warn = settings.warn ?? ignore
     Object.defineProperty(this, nodeBrand, { value: true })
   }
 
@@ -252,8 +256,11 @@ export class Node {
       throw new BlockError('ENOTSUP', 'Image format driver does not support resize', { node: this.name })
     }
     if (size < image.size) for (const notify of this.writeNotifiers) await notify(size, image.size - size, 'discard')
-    await image.truncate(size, options, signal)
-    this.tellSize()
+    try {
+      await image.truncate(size, options, signal)
+    } finally {
+      this.tellSize()
+    }
   }
 
   /** Tells bitmaps, listeners and everything above when the size is another than they were told last. */
@@ -262,10 +269,18 @@ export class Node {
     if (size === this.#toldSize) return
     this.#toldSize = size
     for (const bitmap of this.dirtyBitmaps) bitmap.resize(size)
-    for (const listener of this.resizeListeners) listener(size)
+    for (const listener of this.resizeListeners) this.#tellListener(listener, size)
     for (const { parent } of this.parents) {
       if (isRoot(parent)) parent.resized()
       else parent.tellSize()
+    }
+  }
+
+  #tellListener(listener: (size: number) => void, size: number): void {
+    try {
+      listener(size)
+    } catch (error) {
+      this.warn(`a listener of the size of ${this.describe()} failed: ${toBlockError(error).message}`)
     }
   }
 
@@ -352,6 +367,8 @@ export class Node {
     return `node '${this.name}'`
   }
 }
+
+function ignore(): void {}
 
 /** Calls `work`; what it throws at once is a rejection, too. */
 async function attempt(work: () => Promise<void> | undefined): Promise<void> {

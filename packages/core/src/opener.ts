@@ -127,6 +127,7 @@ export class Opener {
       forceShare: base.forceShare,
       children: new Map<string, Edge>(),
       clock: this.#graph.clock,
+      warn: (message) => this.#graph.warn(message),
     })
     node.pins++
     const opening = new Opening(this.#graph, node, scope.change)

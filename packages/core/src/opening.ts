@@ -73,7 +73,7 @@ export class Opening {
       node.children.set(edge.name, edge)
       edge.node.parents.add(edge)
     }
-    const update = new PermissionUpdate()
+    const update = new PermissionUpdate((message) => this.#graph.warn(message))
     update.touchChildren(node)
     try {
       await update.apply()

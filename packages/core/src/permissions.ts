@@ -10,8 +10,9 @@
 import { isAligned } from './bytes.ts'
 import { type ChildRole, Permission, type Prepared } from './contract.ts'
 import type { Edge } from './edge.ts'
-import { BlockError } from './errors.ts'
+import { BlockError, toBlockError } from './errors.ts'
 import type { Node } from './node.ts'
+import { endPrepared } from './prepared.ts'
 
 /** What a parent needs and shares, as {@link Permission} bits. */
 export interface EdgePermissions {
@@ -62,6 +63,11 @@ export class PermissionUpdate {
   readonly #edges = new Map<Edge, EdgePermissions>()
   readonly #nodes = new Map<Node, EdgePermissions>()
   readonly #queue: Node[] = []
+  readonly #warn: (message: string) => void
+
+  constructor(warn: (message: string) => void) {
+    this.#warn = warn
+  }
 
   /** Sets what an edge needs; its node is looked at in {@link prepare}. */
   setEdge(edge: Edge, value: EdgePermissions): void {
@@ -94,19 +100,16 @@ export class PermissionUpdate {
     const prepared: Prepared[] = []
     try {
       for (const [node, value] of this.#nodes) {
-        const hooks = node.image.permissions
-        if (hooks === undefined) continue
-        prepared.push(await hooks.prepare(value.permissions, value.shared))
+        const one = await prepareImage(node, value)
+        if (one !== undefined) prepared.push(one)
       }
     } catch (error) {
-      for (const one of prepared) one.abort()
+      endPrepared(prepared, 'abort', this.#warn)
       throw error
     }
     return {
       commit: () => this.#commit(prepared),
-      abort: () => {
-        for (const one of prepared) one.abort()
-      },
+      abort: () => endPrepared(prepared, 'abort', this.#warn),
     }
   }
 
@@ -163,7 +166,18 @@ export class PermissionUpdate {
       node.permissions = value.permissions
       node.shared = value.shared
     }
-    for (const one of prepared) one.commit()
+    endPrepared(prepared, 'commit', this.#warn)
+  }
+}
+
+/** An image that cannot give something back holds more than it needs, which is no reason for a change to fail. */
+async function prepareImage(node: Node, { permissions, shared }: EdgePermissions): Promise<Prepared | undefined> {
+  try {
+    return await node.image.permissions?.prepare(permissions, shared)
+  } catch (error) {
+    if ((permissions & ~node.permissions) !== 0 || (node.shared & ~shared) !== 0) throw error
+    node.warn(`${node.describe()} cannot give back permissions: ${toBlockError(error).message}`)
+    return undefined
   }
 }
 

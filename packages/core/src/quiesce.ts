@@ -7,6 +7,7 @@
  */
 import { done } from './contract.ts'
 import type { Edge } from './edge.ts'
+import { toBlockError } from './errors.ts'
 import type { Node } from './node.ts'
 import { type GraphRoot, isRoot } from './parent.ts'
 
@@ -16,20 +17,28 @@ export class Quiesce {
   readonly #held = new Set<Node>()
   readonly #hooked = new Set<Node>()
   readonly #admitted = new Set<GraphRoot>()
-  #settled: Promise<unknown> = done
+  /** Images that are being told of the section now. */
+  #telling: Promise<unknown> = done
+  #ended = false
 
-  /** Holds `nodes` and all above; resolves when no request is in flight there. */
+  /** Holds `nodes` and all above; resolves when no request is in flight there. Not once the section has ended. */
   async hold(nodes: Iterable<Node>): Promise<void> {
     for (const node of nodes) this.#seeds.add(node)
-    const fresh = this.extend()
+    const telling = this.#tell(this.extend())
+    this.#telling = Promise.allSettled([this.#telling, telling])
+    await telling
+    // Another call may have come first: everything that is held is waited for, not only what is new.
+    await this.#telling
+    await Promise.all([...this.#held].flatMap(waits))
+  }
+
+  /** Tells the images of `fresh` nodes, and of all below, that the section begins. */
+  async #tell(fresh: readonly Node[]): Promise<void> {
     for (const node of withDescendants(fresh)) {
-      if (node.image.drainBegin === undefined || this.#hooked.has(node)) continue
+      if (this.#ended || node.image.drainBegin === undefined || this.#hooked.has(node)) continue
       this.#hooked.add(node)
       await node.image.drainBegin()
     }
-    // A second call that comes meanwhile waits for the nodes of the first as well.
-    this.#settled = Promise.all([this.#settled, ...fresh.flatMap(waits)])
-    await this.#settled
   }
 
   /** Whether nothing reaches `node`. */
@@ -39,6 +48,7 @@ export class Quiesce {
 
   /** Lets a root's requests through: the change itself makes them. */
   admit(root: GraphRoot): void {
+    if (this.#ended) return
     this.#admitted.add(root)
     root.admitted = true
     root.resume()
@@ -64,15 +74,25 @@ export class Quiesce {
 
   /** Ends the section: everything that waited goes on. */
   end(): void {
+    this.#ended = true
     for (const root of this.#admitted) root.admitted = false
     for (const node of this.#held) node.quiesced--
-    for (const node of this.#hooked) node.image.drainEnd?.()
+    for (const node of this.#hooked) attempt(node, () => node.image.drainEnd?.())
     for (const node of this.#held) {
       if (node.quiesced > 0) continue
       node.line.wake()
-      for (const { parent } of node.parents) if (isRoot(parent)) parent.resume()
+      for (const { parent } of node.parents) if (isRoot(parent)) attempt(node, () => parent.resume())
     }
     for (const set of [this.#seeds, this.#held, this.#hooked, this.#admitted]) set.clear()
+  }
+}
+
+/** Runs `step`; what it throws must not keep the others waiting. */
+function attempt(node: Node, step: () => void): void {
+  try {
+    step()
+  } catch (error) {
+    node.warn(`the end of a drained section failed: ${toBlockError(error).message}`)
   }
 }
 

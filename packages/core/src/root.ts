@@ -9,6 +9,7 @@ import { done, Flag, Permission } from './contract.ts'
 import { Edge } from './edge.ts'
 import { abortedError, BlockError, toBlockError } from './errors.ts'
 import { maxRequest } from './limits.ts'
+import { Listeners } from './listeners.ts'
 import type { Node } from './node.ts'
 import type { GraphRoot } from './parent.ts'
 import type { EdgePermissions } from './permissions.ts'
@@ -41,7 +42,7 @@ export class Root implements GraphRoot {
   readonly #writethrough: boolean
   readonly #activity = new Activity()
   readonly #line = new WaitingLine()
-  readonly #resizeListeners = new Set<(size: number) => void>()
+  readonly #resizeListeners = new Listeners<number>((message) => this.edge.node.warn(message))
   /** Pieces of counted work under way: their own requests pass, or the section they keep from beginning never would. */
   #counted = 0
   #leaving = false
@@ -179,8 +180,7 @@ export class Root implements GraphRoot {
 
   /** Calls `listener` with the new size when the disk is resized or another medium stands here; the result ends that. */
   onResize(listener: (size: number) => void): () => void {
-    this.#resizeListeners.add(listener)
-    return () => this.#resizeListeners.delete(listener)
+    return this.#resizeListeners.add(listener)
   }
 
   /**
@@ -225,7 +225,7 @@ export class Root implements GraphRoot {
     const { size } = this
     if (size === this.#toldSize) return
     this.#toldSize = size
-    for (const listener of this.#resizeListeners) listener(size)
+    this.#resizeListeners.tell(size, 'a size')
   }
 
   /** Waits while `isHeld` says so; refuses when the root is closed or the signal aborted. */
@@ -234,7 +234,7 @@ export class Root implements GraphRoot {
       if (this.#closed) throw this.#closedError('use')
       if (signal?.aborted) throw abortedError(signal)
       if (!isHeld()) return
-      await this.#turn(signal)
+      await this.#line.wait(signal)
     }
   }
 
@@ -338,16 +338,8 @@ export class Root implements GraphRoot {
   }
 
   async #hold(request: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-    await this.#turn(signal)
+    await this.#line.wait(signal)
     return request()
-  }
-
-  async #turn(signal: AbortSignal | undefined): Promise<void> {
-    try {
-      await this.#line.wait(signal)
-    } catch {
-      throw abortedError(signal as AbortSignal)
-    }
   }
 
   // One function per outcome, made once per root: a request allocates no closure.
