@@ -35,6 +35,20 @@ export class PagedFile {
     return this.#size
   }
 
+  /** Bytes that the stored pages take. */
+  get allocatedSize(): number {
+    return this.#pages.size * pageSize
+  }
+
+  /** Bytes that storing a range would take on top. */
+  missing(offset: number, length: number): number {
+    let pages = 0
+    for (let index = Math.floor(offset / pageSize); index * pageSize < offset + length; index++) {
+      if (!this.#pages.has(index)) pages++
+    }
+    return pages * pageSize
+  }
+
   /** A copy that shares all pages until one of the two changes them. */
   clone(): PagedFile {
     const copy = new PagedFile(this.#size)

@@ -31,11 +31,13 @@ class ShelfImage implements OpenImage {
   readonly identity: string
   readonly limits: Partial<Limits>
   readonly file: PagedFile
+  readonly #space: Space
 
-  constructor(name: string, file: PagedFile, limits: Partial<Limits>) {
+  constructor(name: string, file: PagedFile, limits: Partial<Limits>, space: Space) {
     this.identity = `testkit-file:${name}`
     this.file = file
     this.limits = limits
+    this.#space = space
   }
 
   get size(): number {
@@ -49,7 +51,9 @@ class ShelfImage implements OpenImage {
 
   async write(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal)
-    this.file.write(offset, buf)
+    const fitting = this.#fitting(offset, buf.length)
+    if (fitting > 0) this.file.write(offset, buf.subarray(0, fitting))
+    if (fitting < buf.length) throw new BlockError('ENOSPC', 'the shelf is full')
   }
 
   async writeZeroes(offset: number, length: number, _flags: number, signal?: AbortSignal): Promise<void> {
@@ -71,15 +75,35 @@ class ShelfImage implements OpenImage {
     return { length: run.length, data: run.stored, zero: !run.stored, allocated: true, offset }
   }
 
+  /** How many of `length` bytes at `offset` there is space for: a file system stores what fits of a write. */
+  #fitting(offset: number, length: number): number {
+    let free = this.#space.free()
+    if (free === Number.POSITIVE_INFINITY || this.file.missing(offset, length) <= free) return length
+    const { blocks } = this.#space
+    let end = offset
+    for (let next = offset; next < offset + length; end = next) {
+      next = Math.min(offset + length, (Math.floor(next / blocks) + 1) * blocks)
+      free -= this.file.missing(end, next - end)
+      if (free < 0) break
+    }
+    return end - offset
+  }
+
   async truncate(size: number, _options: TruncateOptions): Promise<void> {
     this.file.truncate(size)
   }
 
   async info(): Promise<DriverInfo> {
-    let allocatedSize = 0
-    for (const page of this.file.storedPages()) allocatedSize += page.bytes.length
-    return { allocatedSize }
+    return { allocatedSize: this.file.allocatedSize }
   }
+}
+
+/** What the files of a shelf share. */
+interface Space {
+  /** The unit in which space is taken. */
+  readonly blocks: number
+  /** Bytes that may be taken. */
+  free(): number
 }
 
 /**
@@ -89,9 +113,12 @@ class ShelfImage implements OpenImage {
 export class Shelf {
   readonly files = new Map<string, PagedFile>()
   readonly driver: DriverDescriptor
+  /** Bytes that all files together may take, in stored pages; a write that needs more fails with ENOSPC. */
+  budget: number = Number.POSITIVE_INFINITY
 
   constructor(limits: Partial<Limits> = {}) {
     const { files } = this
+    const space: Space = { blocks: 4096, free: () => this.budget - this.allocatedSize }
     this.driver = {
       name: 'testkit-file',
       kind: 'protocol',
@@ -108,7 +135,7 @@ export class Shelf {
         const { name } = context.options
         const file = files.get(name)
         if (file === undefined) throw new BlockError('ENOENT', `cannot open '${name}': it is not on the shelf`)
-        return new ShelfImage(name, file, limits)
+        return new ShelfImage(name, file, limits, space)
       },
       async create(context: CreateContext<{ name: string; size?: number }>) {
         files.set(context.options.name, new PagedFile(context.options.size))
@@ -117,6 +144,13 @@ export class Shelf {
         files.delete((options as { name: string }).name)
       },
     }
+  }
+
+  /** Bytes that all files take in stored pages. */
+  get allocatedSize(): number {
+    let bytes = 0
+    for (const file of this.files.values()) bytes += file.allocatedSize
+    return bytes
   }
 
   /** The file called `name`, which must be there. */

@@ -1,4 +1,4 @@
-import { alignUp, type Disk, type DriverDescriptor, Graph, type OpenImage } from '@diskgraph/core'
+import { alignUp, type Disk, type DriverDescriptor, Flag, Graph, type OpenImage } from '@diskgraph/core'
 import { must } from '../assertions.ts'
 import { Faults } from '../faults.ts'
 import { Model } from '../model.ts'
@@ -33,6 +33,9 @@ export interface Ground {
   storage(name: string): Definition
 }
 
+/** A capability that a method declares and an image may refuse. `zeroes`: efficient ones, without fallback. */
+export type Refusal = 'grow' | 'shrink' | 'snapshots' | 'copyRange' | 'zeroes'
+
 /** How the suite is to treat a driver. */
 export interface ConformanceSettings {
   /** The functions of any test runner: those of vitest, node:test, mocha… */
@@ -53,6 +56,11 @@ export interface ConformanceSettings {
   readonly operations?: number
   /** False: what is written does not stay (a disk that keeps nothing). Default true. */
   readonly keepsData?: boolean
+  /**
+   * What the images have a method for, and yet refuse with ENOTSUP because of their options. All else that is declared
+   * has to work.
+   */
+  readonly refuses?: readonly Refusal[]
   /** Makes the subject of one test. Default: a new image, or a filter, over a file in memory. */
   setUp?(ground: Ground): Promise<Subject> | Subject
 }
@@ -61,6 +69,17 @@ export interface ConformanceSettings {
 export interface TestFunctions {
   describe(name: string, body: () => void): unknown
   it(name: string, body: () => Promise<void>): unknown
+}
+
+const defaultSize = 2 ** 20 + 3 * 512
+
+/** What a test asks of its world. */
+export interface World {
+  /** Size of the blocks that the storage takes requests in. Default 1. */
+  readonly blocks?: number
+  /** Size of the disk. Default: that of the settings. */
+  readonly size?: number
+  readonly capabilities?: ReadonlySet<string>
 }
 
 /** One test's world: storage, faults, graph, and the witnesses' findings. */
@@ -72,11 +91,15 @@ export class Trial {
   readonly random: Random
   readonly graph: Graph
   subject: Subject = { definition: {} }
-  readonly #blocks: number
+  /** Of the driver, as the suite has found or been told them. */
+  readonly capabilities: ReadonlySet<string>
+  readonly #size: number
 
-  private constructor(settings: ConformanceSettings, seed: number, blocks: number) {
+  private constructor(settings: ConformanceSettings, seed: number, world: World) {
+    const { blocks = 1, capabilities = new Set(), size } = world
     this.settings = settings
-    this.#blocks = blocks
+    this.capabilities = capabilities
+    this.#size = size ?? alignUp(settings.size ?? defaultSize, blocks)
     this.shelf = new Shelf({ alignment: blocks })
     this.random = new Random(seed)
     const watched = witness(settings.driver, (finding) => this.findings.push(finding))
@@ -91,9 +114,9 @@ export class Trial {
     settings: ConformanceSettings,
     seed: number,
     body: (trial: Trial) => Promise<void>,
-    blocks = 1,
+    world: World = {},
   ): Promise<void> {
-    const trial = new Trial(settings, seed, blocks)
+    const trial = new Trial(settings, seed, world)
     try {
       trial.subject = await trial.#setUp()
       await body(trial)
@@ -108,7 +131,7 @@ export class Trial {
   }
 
   get size(): number {
-    return alignUp(this.settings.size ?? 2 ** 20 + 3 * 512, this.#blocks)
+    return this.#size
   }
 
   /** Opens the subject; `base` are options that every node has, such as `readOnly`. */
@@ -168,5 +191,7 @@ export function capabilitiesOf(image: OpenImage): ReadonlySet<string> {
     'snapshots',
     'reopen',
   ] as const
-  return new Set(names.filter((name) => image[name] !== undefined))
+  const found = new Set<string>(names.filter((name) => image[name] !== undefined))
+  if (image.writeZeroes !== undefined && ((image.zeroFlags ?? 0) & Flag.NoFallback) !== 0) found.add('zeroes')
+  return found
 }
