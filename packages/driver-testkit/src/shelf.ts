@@ -31,13 +31,11 @@ class ShelfImage implements OpenImage {
   readonly identity: string
   readonly limits: Partial<Limits>
   readonly file: PagedFile
-  readonly #space: Space
 
-  constructor(name: string, file: PagedFile, limits: Partial<Limits>, space: Space) {
+  constructor(name: string, file: PagedFile, limits: Partial<Limits>) {
     this.identity = `testkit-file:${name}`
     this.file = file
     this.limits = limits
-    this.#space = space
   }
 
   get size(): number {
@@ -51,7 +49,7 @@ class ShelfImage implements OpenImage {
 
   async write(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal)
-    const fitting = this.#fitting(offset, buf.length)
+    const fitting = this.file.fitting(offset, buf.length)
     if (fitting > 0) this.file.write(offset, buf.subarray(0, fitting))
     if (fitting < buf.length) throw new BlockError('ENOSPC', 'the shelf is full')
   }
@@ -75,20 +73,6 @@ class ShelfImage implements OpenImage {
     return { length: run.length, data: run.stored, zero: !run.stored, allocated: true, offset }
   }
 
-  /** How many of `length` bytes at `offset` there is space for: a file system stores what fits of a write. */
-  #fitting(offset: number, length: number): number {
-    let free = this.#space.free()
-    if (free === Number.POSITIVE_INFINITY || this.file.missing(offset, length) <= free) return length
-    const { blocks } = this.#space
-    let end = offset
-    for (let next = offset; next < offset + length; end = next) {
-      next = Math.min(offset + length, (Math.floor(next / blocks) + 1) * blocks)
-      free -= this.file.missing(end, next - end)
-      if (free < 0) break
-    }
-    return end - offset
-  }
-
   async truncate(size: number, _options: TruncateOptions): Promise<void> {
     this.file.truncate(size)
   }
@@ -98,14 +82,6 @@ class ShelfImage implements OpenImage {
   }
 }
 
-/** What the files of a shelf share. */
-interface Space {
-  /** The unit in which space is taken. */
-  readonly blocks: number
-  /** Bytes that may be taken. */
-  free(): number
-}
-
 /**
  * A set of named files in memory, and the protocol driver `testkit-file` that opens them: the ground under a driver
  * that is tested. A file can be taken out, copied and put back between two openings.
@@ -113,12 +89,9 @@ interface Space {
 export class Shelf {
   readonly files = new Map<string, PagedFile>()
   readonly driver: DriverDescriptor
-  /** Bytes that all files together may take, in stored pages; a write that needs more fails with ENOSPC. */
-  budget: number = Number.POSITIVE_INFINITY
 
   constructor(limits: Partial<Limits> = {}) {
     const { files } = this
-    const space: Space = { blocks: 4096, free: () => this.budget - this.allocatedSize }
     this.driver = {
       name: 'testkit-file',
       kind: 'protocol',
@@ -135,7 +108,7 @@ export class Shelf {
         const { name } = context.options
         const file = files.get(name)
         if (file === undefined) throw new BlockError('ENOENT', `cannot open '${name}': it is not on the shelf`)
-        return new ShelfImage(name, file, limits, space)
+        return new ShelfImage(name, file, limits)
       },
       async create(context: CreateContext<{ name: string; size?: number }>) {
         files.set(context.options.name, new PagedFile(context.options.size))
@@ -146,11 +119,9 @@ export class Shelf {
     }
   }
 
-  /** Bytes that all files take in stored pages. */
-  get allocatedSize(): number {
-    let bytes = 0
-    for (const file of this.files.values()) bytes += file.allocatedSize
-    return bytes
+  /** Leaves so many bytes to each file that is there: a write that has to store more fails with ENOSPC. */
+  limitSpace(bytes: number): void {
+    for (const file of this.files.values()) file.space = file.allocatedSize + bytes
   }
 
   /** The file called `name`, which must be there. */

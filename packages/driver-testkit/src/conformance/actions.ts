@@ -1,5 +1,5 @@
 /** The operations on a disk that tests start together or break off, each with what it means. */
-import type { Disk, OptionSchemas } from '@diskgraph/core'
+import { type Disk, mod, type OptionSchemas } from '@diskgraph/core'
 import type { Random } from '../random.ts'
 import type { DiskState } from './disk-state.ts'
 
@@ -177,13 +177,14 @@ export const actionKinds: readonly ActionKind[] = [
     name: 'grow',
     needs: ['grow'],
     whole: true,
-    make: (state, random) => resize(state.size + 512 * random.between(1, 40), 'grow'),
+    make: (state, random) => resize(state.size + 4096 * random.between(1, 5), 'grow'),
   },
   {
     name: 'shrink',
     needs: ['shrink'],
     whole: true,
-    make: (state, random) => resize(Math.max(512, state.size - 512 * random.between(1, 40)), 'shrink'),
+    make: (state, random) =>
+      resize(Math.max(mod(state.size, 4096) + 8192, state.size - 4096 * random.between(1, 5)), 'shrink'),
   },
   { name: 'create snapshot', needs: ['snapshots'], whole: true, make: () => take(`snapshot-${++taken}`) },
   {

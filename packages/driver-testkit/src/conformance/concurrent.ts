@@ -126,20 +126,18 @@ async function allPairs(trial: Trial): Promise<void> {
   await used.settle([used.state], 'after the end')
 }
 
-const size = 2 ** 17 + 3 * 512
-
 /** What holds when operations meet. */
 export const concurrentCases: readonly Case[] = [
   {
     name: 'gives one of the two orders for each pair of operations that are started together',
     needs: ['write', 'keeping'],
-    size,
+    size: 2 ** 17 + 3 * 512,
     run: allPairs,
   },
   {
     name: 'gives one of the two orders for each pair over a storage with blocks of 4 KiB that grows',
     needs: ['write', 'keeping', 'shelf'],
-    size,
+    size: 2 ** 17 + 3 * 4096,
     blocks: 4096,
     run: allPairs,
   },

@@ -3,11 +3,10 @@
  * more, after it has taken what fits. Whatever was acknowledged stays readable, whatever was flushed survives a crash,
  * and the same node goes on when there is space again.
  */
-import { errorCodeOf } from '@diskgraph/core'
+import { type Disk, errorCodeOf } from '@diskgraph/core'
 import { must, mustSettle } from '../assertions.ts'
 import { type Action, actionKinds } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import { checkImage } from './random.ts'
 import type { Case } from './suite.ts'
 import type { Trial } from './trial.ts'
 import { contentOf, UsedDisk } from './used-disk.ts'
@@ -67,13 +66,19 @@ class Filling {
     const bytes = await contentOf(disk)
     const lost = bytes.findIndex((byte, i) => this.#changed[i] === 0 && byte !== this.#flushed[i])
     must(lost < 0, `byte ${lost} was flushed as ${this.#flushed[lost]} and is ${bytes[lost]} after a crash`)
-    if (disk.node.image.check !== undefined) {
-      const { corruptions } = await disk.check({ repair: 'leaks' })
-      must(corruptions === 0, `check finds ${corruptions} corruptions after a crash on a full storage`)
-    }
+    await mustBeSound(disk)
     this.used.disk = disk
     this.used.state = new DiskState(bytes)
   }
+}
+
+/** Leaks are what a full storage may leave behind; corruptions are not. */
+async function mustBeSound(disk: Disk): Promise<void> {
+  if (disk.node.image.check === undefined) return
+  const found: string[] = []
+  const onFinding = (kind: string, text: string): void => void (kind === 'error' && found.push(text))
+  const { corruptions } = await disk.check({ repair: 'leaks', onFinding })
+  must(corruptions === 0, `check finds ${corruptions} corruptions on a full storage: ${found.slice(0, 3).join('; ')}`)
 }
 
 async function fill(trial: Trial): Promise<void> {
@@ -85,12 +90,12 @@ async function fill(trial: Trial): Promise<void> {
   )
   let full = 0
   for (const pages of spare) {
-    trial.shelf.budget = trial.shelf.allocatedSize + pages * 4096
+    trial.shelf.limitSpace(pages * 4096)
     const filling = new Filling(used)
     for (let i = 0; i < 12; i++) await filling.run(trial.random.pick(kinds).make(used.state, trial.random))
     full += filling.full
     const copies = [...trial.shelf.files].map(([name, file]) => [name, file.clone()] as const)
-    trial.shelf.budget = Number.POSITIVE_INFINITY
+    trial.shelf.limitSpace(Number.POSITIVE_INFINITY)
     await goOn(used, pages)
     for (const [name, file] of copies) trial.shelf.put(name, file)
     await filling.crash()
@@ -112,8 +117,7 @@ async function goOn(used: UsedDisk, pages: number): Promise<void> {
   await used.reopen()
   used.state = used.state.written(0, data)
   await used.settle([used.state], what)
-  if (used.disk.node.image.check !== undefined) await used.disk.check({ repair: 'leaks' })
-  await checkImage(used.disk)
+  await mustBeSound(used.disk)
   await used.disk.close()
 }
 
