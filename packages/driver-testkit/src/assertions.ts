@@ -37,14 +37,14 @@ export async function mustReject(
   return code
 }
 
-/** Milliseconds after which a promise of a test is taken to be one that never settles. */
-export const patience = 20_000
+/** Milliseconds after which a promise of a test is taken to be one that never settles, unless a test says otherwise. */
+export const patience = { milliseconds: 20_000 }
 
-/** The result of `promise`; an error that says `what` when it does not settle within `milliseconds`. */
-export async function mustSettle<T>(promise: Promise<T>, what: string, milliseconds: number = patience): Promise<T> {
+/** The result of `promise`; an error that says `what` when it does not settle in time. */
+export async function mustSettle<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const silence = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} never ends`)), milliseconds)
+    timer = setTimeout(() => reject(new Error(`${what} never ends`)), patience.milliseconds)
   })
   try {
     return await Promise.race([promise, silence])

@@ -73,7 +73,8 @@ class ShelfImage implements OpenImage {
     return { length: run.length, data: run.stored, zero: !run.stored, allocated: true, offset }
   }
 
-  async truncate(size: number, _options: TruncateOptions): Promise<void> {
+  async truncate(size: number, _options: TruncateOptions, signal?: AbortSignal): Promise<void> {
+    throwIfAborted(signal)
     this.file.truncate(size)
   }
 

@@ -28,6 +28,8 @@ export interface Case {
   readonly blocks?: number
   /** Size of the disk. Default: that of the settings. */
   readonly size?: number
+  /** A filter starts on a file with nothing in it. */
+  readonly blank?: boolean
   run(trial: Trial): Promise<void>
 }
 

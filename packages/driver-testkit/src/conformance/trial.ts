@@ -1,5 +1,5 @@
 import { alignUp, type Disk, type DriverDescriptor, Flag, Graph, type OpenImage } from '@diskgraph/core'
-import { must } from '../assertions.ts'
+import { must, mustSettle, patience } from '../assertions.ts'
 import { Faults } from '../faults.ts'
 import { Model } from '../model.ts'
 import { Random } from '../random.ts'
@@ -61,6 +61,8 @@ export interface ConformanceSettings {
    * has to work.
    */
   readonly refuses?: readonly Refusal[]
+  /** Milliseconds after which something that does not end is a failure. Default 20000. */
+  readonly patience?: number
   /** Makes the subject of one test. Default: a new image, or a filter, over a file in memory. */
   setUp?(ground: Ground): Promise<Subject> | Subject
 }
@@ -80,6 +82,8 @@ export interface World {
   /** Size of the disk. Default: that of the settings. */
   readonly size?: number
   readonly capabilities?: ReadonlySet<string>
+  /** A filter gets a file with nothing in it. */
+  readonly blank?: boolean
 }
 
 /** One test's world: storage, faults, graph, and the witnesses' findings. */
@@ -94,12 +98,14 @@ export class Trial {
   /** Of the driver, as the suite has found or been told them. */
   readonly capabilities: ReadonlySet<string>
   readonly #size: number
+  readonly #blank: boolean
 
   private constructor(settings: ConformanceSettings, seed: number, world: World) {
-    const { blocks = 1, capabilities = new Set(), size } = world
+    const { blocks = 1, capabilities = new Set(), size, blank = false } = world
     this.settings = settings
     this.capabilities = capabilities
     this.#size = size ?? alignUp(settings.size ?? defaultSize, blocks)
+    this.#blank = blank
     this.shelf = new Shelf({ alignment: blocks })
     this.random = new Random(seed)
     const watched = witness(settings.driver, (finding) => this.findings.push(finding))
@@ -117,12 +123,13 @@ export class Trial {
     world: World = {},
   ): Promise<void> {
     const trial = new Trial(settings, seed, world)
+    patience.milliseconds = settings.patience ?? 20_000
     try {
       trial.subject = await trial.#setUp()
       await body(trial)
-      await trial.graph.close()
+      await mustSettle(trial.graph.close(), 'closing the graph')
     } catch (error) {
-      await trial.graph.close().catch(() => undefined)
+      await mustSettle(trial.graph.close(), 'closing the graph').catch(() => undefined)
       throw error
     } finally {
       await trial.subject.tearDown?.()
@@ -154,11 +161,11 @@ export class Trial {
   async #setUp(): Promise<Subject> {
     const { settings, size, shelf, graph } = this
     const ground: Ground = { size, shelf, graph, storage: (name) => this.storage(name) }
-    return settings.setUp === undefined ? defaultSubject(settings, ground) : settings.setUp(ground)
+    return settings.setUp === undefined ? defaultSubject(settings, ground, this.#blank) : settings.setUp(ground)
   }
 }
 
-async function defaultSubject(settings: ConformanceSettings, ground: Ground): Promise<Subject> {
+async function defaultSubject(settings: ConformanceSettings, ground: Ground, blank: boolean): Promise<Subject> {
   const { driver, options = {}, createOptions = {} } = settings
   const child = Object.entries(driver.options).find(([, schema]) => schema.type === 'child' && schema.required)?.[0]
   must(child !== undefined, `driver '${driver.name}' has no required child: give setUp() to conformance()`)
@@ -170,8 +177,11 @@ async function defaultSubject(settings: ConformanceSettings, ground: Ground): Pr
     return { definition }
   }
   must(driver.kind === 'filter', `driver '${driver.name}' creates no images: give setUp() to conformance()`)
-  const content = Uint8Array.from({ length: ground.size }, (_, i) => (i % 253) + 1)
-  file.write(0, content)
+  const content = blank
+    ? new Uint8Array(ground.size)
+    : Uint8Array.from({ length: ground.size }, (_, i) => (i % 253) + 1)
+  file.truncate(ground.size)
+  if (!blank) file.write(0, content)
   return { definition, content }
 }
 
