@@ -25,6 +25,8 @@ export interface Subject {
 export interface Ground {
   /** Size that the disk should have. */
   readonly size: number
+  /** The test is one of a storage that runs full: what can be a hole is to be one. */
+  readonly blank: boolean
   /** Files in memory. */
   readonly shelf: Shelf
   /** A graph with the drivers of the test, to create images with; the suite closes it. */
@@ -160,12 +162,12 @@ export class Trial {
 
   async #setUp(): Promise<Subject> {
     const { settings, size, shelf, graph } = this
-    const ground: Ground = { size, shelf, graph, storage: (name) => this.storage(name) }
-    return settings.setUp === undefined ? defaultSubject(settings, ground, this.#blank) : settings.setUp(ground)
+    const ground: Ground = { size, blank: this.#blank, shelf, graph, storage: (name) => this.storage(name) }
+    return settings.setUp === undefined ? defaultSubject(settings, ground) : settings.setUp(ground)
   }
 }
 
-async function defaultSubject(settings: ConformanceSettings, ground: Ground, blank: boolean): Promise<Subject> {
+async function defaultSubject(settings: ConformanceSettings, ground: Ground): Promise<Subject> {
   const { driver, options = {}, createOptions = {} } = settings
   const child = Object.entries(driver.options).find(([, schema]) => schema.type === 'child' && schema.required)?.[0]
   must(child !== undefined, `driver '${driver.name}' has no required child: give setUp() to conformance()`)
@@ -181,7 +183,7 @@ async function defaultSubject(settings: ConformanceSettings, ground: Ground, bla
     ? new Uint8Array(ground.size)
     : Uint8Array.from({ length: ground.size }, (_, i) => (i % 253) + 1)
   file.truncate(ground.size)
-  if (!blank) file.write(0, content)
+  if (!ground.blank) file.write(0, content)
   return { definition, content }
 }
 
