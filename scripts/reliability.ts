@@ -13,7 +13,17 @@
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { findTool, randomSeed } from '@diskgraph/driver-testkit'
-import { type Bar, crashBar, differentialBar, errorBar, mutationBar, type Run } from './reliability/bars.ts'
+import {
+  type Bar,
+  crashBar,
+  differentialBar,
+  errorBar,
+  mutationBar,
+  type Run,
+  summaryOf,
+  type Verdict,
+  verdictOf,
+} from './reliability/bars.ts'
 
 const { values } = parseArgs({
   options: {
@@ -41,15 +51,16 @@ const bars: Readonly<Record<string, () => Promise<Bar>>> = {
 }
 
 console.log(`reliability, seed ${seed}${peers ? '' : ' (without qemu-img and qemu-io: their judgement is left out)'}`)
-let missed = 0
+const verdicts: Verdict[] = []
 for (const [name, runBar] of Object.entries(bars)) {
   if (values.only !== undefined && !values.only.includes(name)) continue
   const start = performance.now()
   const bar = await runBar()
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
-  if (!bar.passed) missed++
-  console.log(`${bar.passed ? 'passed' : 'MISSED'}  ${name}: ${bar.figures}  [${seconds} s]`)
+  const verdict = verdictOf(bar)
+  verdicts.push(verdict)
+  console.log(`${verdict}  ${name}: ${bar.figures}  [${seconds} s]`)
   for (const line of bar.details) console.log(`    ${line}`)
 }
-console.log(missed === 0 ? 'all bars passed' : `${missed} bars missed`)
-process.exitCode = missed === 0 ? 0 : 1
+console.log(summaryOf(verdicts))
+process.exitCode = verdicts.includes('MISSED') ? 1 : 0

@@ -28,6 +28,8 @@ import { isDirty, type Variant, variants } from './variants.ts'
 /** The result of one bar. */
 export interface Bar {
   readonly passed: boolean
+  /** Did not run, for want of a peer: neither passed nor missed. */
+  readonly skipped?: boolean
   readonly figures: string
   readonly details: readonly string[]
 }
@@ -39,6 +41,22 @@ export interface Run {
   readonly peers: boolean
   /** A folder for images that fail. */
   readonly save: string | undefined
+}
+
+/** How a bar ended. */
+export type Verdict = 'passed' | 'MISSED' | 'skipped'
+
+/** The verdict on one bar. */
+export function verdictOf({ passed, skipped = false }: Bar): Verdict {
+  if (skipped) return 'skipped'
+  return passed ? 'passed' : 'MISSED'
+}
+
+/** The last line of a run: only when every bar has run and none is missed, all have passed. */
+export function summaryOf(verdicts: readonly Verdict[]): string {
+  const count = (verdict: Verdict): number => verdicts.filter((one) => one === verdict).length
+  if (verdicts.length > 0 && count('passed') === verdicts.length) return 'all bars passed'
+  return `${count('passed')} bars passed, ${count('MISSED')} missed, ${count('skipped')} skipped`
 }
 
 /** `count` divided into `parts`, the rest among the first. */
@@ -112,7 +130,7 @@ function keep(save: string | undefined, name: string, image: PagedFile | undefin
 
 /** Random sequences beside qemu-io, on raw and on all variants of qcow2. */
 export async function differentialBar({ seed, peers }: Run, sequences: number): Promise<Bar> {
-  if (!peers) return { passed: true, figures: 'skipped: qemu-img and qemu-io are missing', details: [] }
+  if (!peers) return { passed: false, skipped: true, figures: 'qemu-img and qemu-io are missing', details: [] }
   const raws = await differentialTest({
     driver: raw,
     format: 'raw',

@@ -75,9 +75,10 @@ export async function chainStatus(
   for (;;) {
     const status = await node.blockStatus(offset, limit, signal)
     limit = Math.min(limit, status.length)
-    const below = node.filtered ?? node.backing
+    const { filtered } = node
+    const below = filtered ?? node.backing
     const last = below === undefined || below.node === base || node === base
-    if (status.allocated && node.filtered === undefined) return decided(node, depth, offset, limit, status)
+    if (status.allocated && !looksThrough(status, filtered, offset)) return decided(node, depth, offset, limit, status)
     if (last) {
       if (status.allocated) return decided(node, depth, offset, limit, status)
       return { offset, length: limit, data: false, zero: true, present: false, depth, node, compressed: false }
@@ -87,9 +88,14 @@ export async function chainStatus(
       return { offset, length: limit, data: false, zero: true, present: true, depth, node, compressed: false }
     }
     limit = Math.min(limit, below.size - offset)
-    if (node.filtered === undefined) depth++
+    if (filtered === undefined) depth++
     node = below.node
   }
+}
+
+/** Whether a filter says of its own range that its child holds the same bytes at the same place. */
+function looksThrough(status: BlockStatus, filtered: Edge | undefined, offset: number): boolean {
+  return filtered !== undefined && status.recurse === 'all' && status.file === filtered && status.offset === offset
 }
 
 function decided(node: Node, depth: number, offset: number, length: number, status: BlockStatus): Extent {

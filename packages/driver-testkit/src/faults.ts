@@ -6,6 +6,7 @@ import {
   type ErrorCode,
   type OpenContext,
 } from '@diskgraph/core'
+import { turns } from './assertions.ts'
 import { type Call, type CallKind, callKinds, ForwardingImage } from './forward.ts'
 import type { Random } from './random.ts'
 
@@ -19,13 +20,18 @@ declare module '@diskgraph/core' {
 export interface Fault {
   /** The first call that fails, counted from 1 among calls of `kinds`, since {@link Faults.arm}. */
   readonly nth: number
-  readonly code: ErrorCode
+  /** Left out: the calls go through, and only {@link onHit} hears of them. */
+  readonly code?: ErrorCode
   /** Default: all kinds. */
   readonly kinds?: readonly CallKind[]
   /** Every later call fails too. Default: one call does. */
   readonly lasting?: boolean
   /** A failing write stores this part of its data first (0 to 1). Default 0. */
   readonly written?: number
+  /** The call throws at once, where others return a promise that rejects. */
+  readonly thrown?: boolean
+  /** Called when a call is hit, before anything happens to it. */
+  readonly onHit?: () => void
 }
 
 /**
@@ -41,6 +47,8 @@ export class Faults {
   jitter: Random | undefined
   readonly driver: DriverDescriptor
   #fault: Fault | undefined
+  #heldKinds: readonly CallKind[] = []
+  #held: (() => void)[] = []
 
   constructor() {
     this.driver = {
@@ -71,7 +79,31 @@ export class Faults {
     this.calls++
     if (fault === undefined || this.calls < fault.nth || (this.calls > fault.nth && !fault.lasting)) return undefined
     this.hits.push(call)
-    return new BlockError(fault.code, `injected ${fault.code}: ${describeErrorCode(fault.code)}`)
+    fault.onHit?.()
+    if (fault.code === undefined) return undefined
+    const failure = new BlockError(fault.code, `injected ${fault.code}: ${describeErrorCode(fault.code)}`)
+    if (fault.thrown === true) throw failure
+    return failure
+  }
+
+  /** Holds calls of these kinds back that come from now on, and those that are held already, until {@link release}. */
+  hold(...kinds: CallKind[]): void {
+    this.#heldKinds = kinds
+  }
+
+  /** Lets the calls that are held go on, in their order; the number of them. */
+  release(): number {
+    const held = this.#held
+    this.#held = []
+    this.#heldKinds = []
+    for (const wake of held) wake()
+    return held.length
+  }
+
+  /** A promise for a call that is held back; undefined for one that may go on. */
+  turnOf(call: Call): Promise<void> | undefined {
+    if (!this.#heldKinds.includes(call.kind)) return undefined
+    return new Promise((resolve) => this.#held.push(resolve))
   }
 
   /** How much of a failing write is stored. */
@@ -92,6 +124,8 @@ class FaultImage extends ForwardingImage {
     const failure = this.#faults.check(call)
     const { jitter } = this.#faults
     if (failure !== undefined) return this.#fail(call, failure)
+    const turn = this.#faults.turnOf(call)
+    if (turn !== undefined) return turn.then(forward)
     return jitter === undefined ? forward() : delayed(jitter, forward)
   }
 
@@ -109,8 +143,4 @@ async function delayed<T>(random: Random, forward: () => Promise<T>): Promise<T>
   } finally {
     await turns(random.below(12))
   }
-}
-
-async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await undefined
 }

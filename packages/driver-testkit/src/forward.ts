@@ -84,7 +84,11 @@ export abstract class ForwardingImage implements OpenImage {
 
   blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     const call: Call = { kind: 'blockStatus', offset, length, flags: 0 }
-    return this.around(call, () => this.child.blockStatus(offset, length, signal))
+    return this.around(call, async () => {
+      const { length: known } = await this.child.blockStatus(offset, length, signal)
+      const { child } = this
+      return { length: known, data: true, zero: false, allocated: true, offset, file: child, recurse: 'all' }
+    })
   }
 
   truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {

@@ -10,6 +10,8 @@ const pageSize = 4096
 export class PagedFile {
   /** How many calls have changed the file: reading verbs must not raise it. */
   changes = 0
+  /** Bytes that stored pages may take. */
+  space: number = Number.POSITIVE_INFINITY
   #pages: Map<number, Uint8Array>
   #owned = new Set<number>()
   #size: number
@@ -33,6 +35,25 @@ export class PagedFile {
 
   get size(): number {
     return this.#size
+  }
+
+  /** Bytes that the stored pages take. */
+  get allocatedSize(): number {
+    return this.#pages.size * pageSize
+  }
+
+  /** How many of `length` bytes at `offset` there is space for: of a write, what fits is stored. */
+  fitting(offset: number, length: number): number {
+    if (this.space === Number.POSITIVE_INFINITY) return length
+    let free = this.space - this.allocatedSize
+    let at = offset
+    while (at < offset + length) {
+      const index = Math.floor(at / pageSize)
+      if (!this.#pages.has(index)) free -= pageSize
+      if (free < 0) break
+      at = Math.min(offset + length, (index + 1) * pageSize)
+    }
+    return at - offset
   }
 
   /** A copy that shares all pages until one of the two changes them. */

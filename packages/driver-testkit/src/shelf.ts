@@ -49,7 +49,9 @@ class ShelfImage implements OpenImage {
 
   async write(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal)
-    this.file.write(offset, buf)
+    const fitting = this.file.fitting(offset, buf.length)
+    if (fitting > 0) this.file.write(offset, buf.subarray(0, fitting))
+    if (fitting < buf.length) throw new BlockError('ENOSPC', 'the shelf is full')
   }
 
   async writeZeroes(offset: number, length: number, _flags: number, signal?: AbortSignal): Promise<void> {
@@ -71,14 +73,13 @@ class ShelfImage implements OpenImage {
     return { length: run.length, data: run.stored, zero: !run.stored, allocated: true, offset }
   }
 
-  async truncate(size: number, _options: TruncateOptions): Promise<void> {
+  async truncate(size: number, _options: TruncateOptions, signal?: AbortSignal): Promise<void> {
+    throwIfAborted(signal)
     this.file.truncate(size)
   }
 
   async info(): Promise<DriverInfo> {
-    let allocatedSize = 0
-    for (const page of this.file.storedPages()) allocatedSize += page.bytes.length
-    return { allocatedSize }
+    return { allocatedSize: this.file.allocatedSize }
   }
 }
 
@@ -117,6 +118,11 @@ export class Shelf {
         files.delete((options as { name: string }).name)
       },
     }
+  }
+
+  /** Leaves so many bytes to each file that is there: a write that has to store more fails with ENOSPC. */
+  limitSpace(bytes: number): void {
+    for (const file of this.files.values()) file.space = file.allocatedSize + bytes
   }
 
   /** The file called `name`, which must be there. */

@@ -1,9 +1,13 @@
-import type { Disk } from '@diskgraph/core'
+import { must } from '../assertions.ts'
 import { randomSeed } from '../random.ts'
-import { canTakeSnapshot } from '../sweep.ts'
+import { concurrentCases } from './concurrent.ts'
 import { describingCases } from './describing.ts'
 import { failingCases } from './failing.ts'
+import { fullCases } from './full.ts'
+import { interruptedCases } from './interrupted.ts'
 import { keepingCases } from './keeping.ts'
+import { lackingCases } from './lacking.ts'
+import { lateCases } from './late.ts'
 import { randomCases } from './random.ts'
 import { readingCases } from './reading.ts'
 import { statusCases } from './status.ts'
@@ -18,8 +22,14 @@ export interface Case {
    * (what is written stays); `shelf` (its storage is a file of the kit's shelf).
    */
   readonly needs?: readonly string[]
+  /** What the driver must be without: tests of what happens then. */
+  readonly lacks?: readonly string[]
   /** Size of the blocks that the storage takes requests in. Default 1. */
   readonly blocks?: number
+  /** Size of the disk. Default: that of the settings. */
+  readonly size?: number
+  /** A filter starts on a file with nothing in it. */
+  readonly blank?: boolean
   run(trial: Trial): Promise<void>
 }
 
@@ -30,7 +40,12 @@ const groups: readonly (readonly [string, readonly Case[]])[] = [
   ['status', statusCases],
   ['snapshots and checks', keepingCases],
   ['random operations', randomCases],
+  ['operations at once', concurrentCases],
+  ['late answers', lateCases],
   ['failures', failingCases],
+  ['every step fails', interruptedCases],
+  ['a full storage', fullCases],
+  ['what is left out', lackingCases],
 ]
 
 /**
@@ -48,39 +63,39 @@ export async function conformance(settings: ConformanceSettings): Promise<void> 
   const { describe, it } = settings.test
   describe(`conformance of ${settings.driver.name} (seed ${seed}; ${[...capabilities].sort().join(', ')})`, () => {
     for (const [title, cases] of groups) {
-      const chosen = cases.filter(({ needs = [] }) => needs.every((need) => capabilities.has(need)))
+      const chosen = cases.filter(
+        ({ needs = [], lacks = [] }) =>
+          needs.every((need) => capabilities.has(need)) && !lacks.some((lack) => capabilities.has(lack)),
+      )
       if (chosen.length === 0) continue
       describe(title, () => {
-        for (const { name, run, blocks } of chosen) it(name, () => Trial.run(settings, seed, run, blocks))
+        for (const { name, run, ...world } of chosen) {
+          it(name, () => Trial.run(settings, seed, run, { capabilities, ...world }))
+        }
       })
     }
   })
 }
 
+/** What the driver declares: the methods of its images, less what its author says they refuse. */
 async function discover(settings: ConformanceSettings, seed: number): Promise<Set<string>> {
   const capabilities = new Set<string>()
   await Trial.run(settings, seed, async (trial) => {
     const disk = await trial.open()
     if (!disk.readOnly) for (const name of capabilitiesOf(disk.node.image)) capabilities.add(name)
     else if (disk.node.image.info !== undefined) capabilities.add('info')
-    if (capabilities.has('truncate') && !(await canGrow(disk))) capabilities.delete('truncate')
-    if (capabilities.has('snapshots') && !(await canTakeSnapshot(disk, 'probe'))) capabilities.delete('snapshots')
+    if (disk.readOnly) capabilities.add('read-only')
     if (trial.shelf.files.size > 0) capabilities.add('shelf')
   })
+  if (capabilities.has('truncate')) capabilities.add('grow').add('shrink')
   if (settings.keepsData !== false) capabilities.add('keeping')
   for (const name of ['create', 'probe', 'measure'] as const) {
     if (settings.driver[name] !== undefined && settings.setUp === undefined) capabilities.add(name)
   }
-  return capabilities
-}
-
-/** Whether the size can change: an image may have the method, and say ENOTSUP because of its options. */
-async function canGrow(disk: Disk): Promise<boolean> {
-  try {
-    await disk.truncate(disk.size + 512)
-    return true
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'ENOTSUP') throw error
-    return false
+  for (const name of settings.refuses ?? []) {
+    must(capabilities.has(name), `the driver cannot refuse '${name}': it does not declare it`)
+    capabilities.delete(name)
+    capabilities.add(`refuses ${name}`)
   }
+  return capabilities
 }

@@ -1,5 +1,5 @@
-import { alignUp, type Disk, type DriverDescriptor, Graph, type OpenImage } from '@diskgraph/core'
-import { must } from '../assertions.ts'
+import { alignUp, type Disk, type DriverDescriptor, Flag, Graph, type OpenImage } from '@diskgraph/core'
+import { must, mustSettle, patience } from '../assertions.ts'
 import { Faults } from '../faults.ts'
 import { Model } from '../model.ts'
 import { Random } from '../random.ts'
@@ -25,6 +25,8 @@ export interface Subject {
 export interface Ground {
   /** Size that the disk should have. */
   readonly size: number
+  /** The test is one of a storage that runs full: what can be a hole is to be one. */
+  readonly blank: boolean
   /** Files in memory. */
   readonly shelf: Shelf
   /** A graph with the drivers of the test, to create images with; the suite closes it. */
@@ -32,6 +34,9 @@ export interface Ground {
   /** A definition of the file `name` of the shelf, with the suite's faults between it and the driver above. */
   storage(name: string): Definition
 }
+
+/** A capability that a method declares and an image may refuse. `zeroes`: efficient ones, without fallback. */
+export type Refusal = 'grow' | 'shrink' | 'snapshots' | 'copyRange' | 'zeroes'
 
 /** How the suite is to treat a driver. */
 export interface ConformanceSettings {
@@ -53,6 +58,13 @@ export interface ConformanceSettings {
   readonly operations?: number
   /** False: what is written does not stay (a disk that keeps nothing). Default true. */
   readonly keepsData?: boolean
+  /**
+   * What the images have a method for, and yet refuse with ENOTSUP because of their options. All else that is declared
+   * has to work.
+   */
+  readonly refuses?: readonly Refusal[]
+  /** Milliseconds after which something that does not end is a failure. Default 20000. */
+  readonly patience?: number
   /** Makes the subject of one test. Default: a new image, or a filter, over a file in memory. */
   setUp?(ground: Ground): Promise<Subject> | Subject
 }
@@ -61,6 +73,19 @@ export interface ConformanceSettings {
 export interface TestFunctions {
   describe(name: string, body: () => void): unknown
   it(name: string, body: () => Promise<void>): unknown
+}
+
+const defaultSize = 2 ** 20 + 3 * 512
+
+/** What a test asks of its world. */
+export interface World {
+  /** Size of the blocks that the storage takes requests in. Default 1. */
+  readonly blocks?: number
+  /** Size of the disk. Default: that of the settings. */
+  readonly size?: number
+  readonly capabilities?: ReadonlySet<string>
+  /** A filter gets a file with nothing in it. */
+  readonly blank?: boolean
 }
 
 /** One test's world: storage, faults, graph, and the witnesses' findings. */
@@ -72,11 +97,17 @@ export class Trial {
   readonly random: Random
   readonly graph: Graph
   subject: Subject = { definition: {} }
-  readonly #blocks: number
+  /** Of the driver, as the suite has found or been told them. */
+  readonly capabilities: ReadonlySet<string>
+  readonly #size: number
+  readonly #blank: boolean
 
-  private constructor(settings: ConformanceSettings, seed: number, blocks: number) {
+  private constructor(settings: ConformanceSettings, seed: number, world: World) {
+    const { blocks = 1, capabilities = new Set(), size, blank = false } = world
     this.settings = settings
-    this.#blocks = blocks
+    this.capabilities = capabilities
+    this.#size = size ?? alignUp(settings.size ?? defaultSize, blocks)
+    this.#blank = blank
     this.shelf = new Shelf({ alignment: blocks })
     this.random = new Random(seed)
     const watched = witness(settings.driver, (finding) => this.findings.push(finding))
@@ -91,15 +122,16 @@ export class Trial {
     settings: ConformanceSettings,
     seed: number,
     body: (trial: Trial) => Promise<void>,
-    blocks = 1,
+    world: World = {},
   ): Promise<void> {
-    const trial = new Trial(settings, seed, blocks)
+    const trial = new Trial(settings, seed, world)
+    patience.milliseconds = settings.patience ?? 20_000
     try {
       trial.subject = await trial.#setUp()
       await body(trial)
-      await trial.graph.close()
+      await mustSettle(trial.graph.close(), 'closing the graph')
     } catch (error) {
-      await trial.graph.close().catch(() => undefined)
+      await mustSettle(trial.graph.close(), 'closing the graph').catch(() => undefined)
       throw error
     } finally {
       await trial.subject.tearDown?.()
@@ -108,7 +140,7 @@ export class Trial {
   }
 
   get size(): number {
-    return alignUp(this.settings.size ?? 2 ** 20 + 3 * 512, this.#blocks)
+    return this.#size
   }
 
   /** Opens the subject; `base` are options that every node has, such as `readOnly`. */
@@ -130,7 +162,7 @@ export class Trial {
 
   async #setUp(): Promise<Subject> {
     const { settings, size, shelf, graph } = this
-    const ground: Ground = { size, shelf, graph, storage: (name) => this.storage(name) }
+    const ground: Ground = { size, blank: this.#blank, shelf, graph, storage: (name) => this.storage(name) }
     return settings.setUp === undefined ? defaultSubject(settings, ground) : settings.setUp(ground)
   }
 }
@@ -147,8 +179,11 @@ async function defaultSubject(settings: ConformanceSettings, ground: Ground): Pr
     return { definition }
   }
   must(driver.kind === 'filter', `driver '${driver.name}' creates no images: give setUp() to conformance()`)
-  const content = Uint8Array.from({ length: ground.size }, (_, i) => (i % 253) + 1)
-  file.write(0, content)
+  const content = blank
+    ? new Uint8Array(ground.size)
+    : Uint8Array.from({ length: ground.size }, (_, i) => (i % 253) + 1)
+  file.truncate(ground.size)
+  if (!ground.blank) file.write(0, content)
   return { definition, content }
 }
 
@@ -168,5 +203,7 @@ export function capabilitiesOf(image: OpenImage): ReadonlySet<string> {
     'snapshots',
     'reopen',
   ] as const
-  return new Set(names.filter((name) => image[name] !== undefined))
+  const found = new Set<string>(names.filter((name) => image[name] !== undefined))
+  if (image.writeZeroes !== undefined && ((image.zeroFlags ?? 0) & Flag.NoFallback) !== 0) found.add('zeroes')
+  return found
 }
