@@ -9,6 +9,7 @@
  * `tryAllocate` does all of it in memory, without a promise; it gives up where a block must be read or made.
  */
 import { alignUp, BlockError, type ChildHandle } from '@diskgraph/core'
+import { viewOf } from './bytes.ts'
 import { announce } from './events.ts'
 import type { HeaderStore } from './header-store.ts'
 import type { Geometry } from './layout.ts'
@@ -154,7 +155,7 @@ export class Allocator implements BlockMaker {
   }
 
   async createBlock(blockIndex: number, avoidEnd: number): Promise<void> {
-    const { file, geometry, refcounts, store } = this.parts
+    const { file, geometry, refcounts } = this.parts
     const { hint, runHint } = this
     this.hint = Math.max(hint, avoidEnd, Math.ceil(file.size / geometry.clusterSize))
     try {
@@ -165,8 +166,7 @@ export class Allocator implements BlockMaker {
       }
       const refusal = this.parts.overlap.check(Structure.none, offset, geometry.clusterSize)
       if (refusal !== undefined) await refusal
-      store.blocks.create(offset)
-      store.setRefcountTableEntry(blockIndex, offset)
+      await this.writeBlock(blockIndex, offset, new Uint8Array(geometry.clusterSize))
     } finally {
       this.hint = Math.min(hint, this.hint)
       this.runHint = Math.min(runHint, this.runHint)
@@ -189,7 +189,7 @@ export class Allocator implements BlockMaker {
     for (;;) {
       const blockIndex = Math.floor(cluster / entries)
       const offset = refcounts.blockOffset(blockIndex)
-      const block = offset === 0 ? undefined : store.blocks.peek(offset)
+      const block = offset === 0 ? undefined : store.blocks.peekRoom(offset)
       if (block === undefined) return this.stop(blockIndex, cluster, count, runStart)
       const base = blockIndex * entries
       let index = cluster - base
@@ -236,7 +236,7 @@ export class Allocator implements BlockMaker {
 
   /** Reads a block, or makes it in `cluster`, which is free and described by it or by a block before it. */
   private async provideBlock(blockIndex: number, cluster: number): Promise<void> {
-    const { refcounts, geometry, store, overlap, file } = this.parts
+    const { refcounts, geometry, overlap, file } = this.parts
     const { clusterSize, refcountBlockEntries, refcountOrder } = geometry
     if (refcounts.blockOffset(blockIndex) !== 0) return refcounts.loadBlock(blockIndex)
     if (blockIndex >= refcounts.tableEntries) return growRefcountTable(this.parts, blockIndex, cluster)
@@ -247,8 +247,24 @@ export class Allocator implements BlockMaker {
     if (refusal !== undefined) await refusal
     const describing = Math.floor(cluster / refcountBlockEntries)
     if (describing !== blockIndex) await refcounts.update(cluster, 1, 1)
-    const block = store.blocks.create(offset)
-    if (describing === blockIndex) setRefcountAt(block, refcountOrder, cluster - blockIndex * refcountBlockEntries, 1)
+    const data = new Uint8Array(clusterSize)
+    const index = cluster - blockIndex * refcountBlockEntries
+    if (describing === blockIndex) setRefcountAt({ data, view: viewOf(data) }, refcountOrder, index, 1)
+    await this.writeBlock(blockIndex, offset, data)
+  }
+
+  /** Writes a new block into a cluster that is taken, and enters it into the table; the cluster is free if that fails. */
+  private async writeBlock(blockIndex: number, offset: number, data: Uint8Array): Promise<void> {
+    const { store, geometry, refcounts } = this.parts
+    try {
+      await store.provideTableRoom(blockIndex)
+      await store.writeNewBlock(offset, data)
+    } catch (error) {
+      const cluster = offset / geometry.clusterSize
+      const described = Math.floor(cluster / geometry.refcountBlockEntries) !== blockIndex
+      if (described) await refcounts.update(cluster, 1, -1)
+      throw error
+    }
     store.setRefcountTableEntry(blockIndex, offset)
   }
 }

@@ -55,10 +55,10 @@ async function changeSlice(state: Qcow2State, start: number, end: number, change
   if (store.l2.crowded) await store.writeMapping()
   await ensureTable(state, l1Index)
   const place = entryPlace(state, start)
-  let slice = store.l2.peek(place.slice)
+  let slice = store.l2.peekRoom(place.slice)
   while (slice === undefined) {
-    await store.l2.load(place.slice)
-    slice = store.l2.peek(place.slice)
+    await store.l2.provide(place.slice)
+    slice = store.l2.peekRoom(place.slice)
   }
   const count = Math.min(place.rest, Math.ceil((end - start) / geometry.clusterSize))
   let changed = false

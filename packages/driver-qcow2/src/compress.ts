@@ -124,7 +124,9 @@ function exclusivePlace(state: Qcow2State, guest: number): Promise<{ rest: numbe
     state.checkUsable()
     if (state.frees.crowded) await state.settleFrees()
     await ensureTable(state, l1IndexOf(state, guest))
-    return entryPlace(state, guest)
+    const place = entryPlace(state, guest)
+    while (state.store.l2.peekRoom(place.slice) === undefined) await state.store.l2.provide(place.slice)
+    return place
   })
 }
 

@@ -23,6 +23,7 @@ async function replaceTable(state: Qcow2State, l1Index: number, old: number): Pr
   if (old !== 0 && Math.floor(old / clusterSize) * clusterSize !== old) {
     await state.corruption.report(`L2 table offset ${hex(old)} unaligned (L1 index: ${hex(l1Index)})`)
   }
+  await store.provideL1Room(l1Index)
   let table = allocator.tryAllocate(1)
   if (table < 0) table = await allocator.allocate(1)
   const refusal = overlap.check(Structure.none, table, clusterSize)
@@ -30,13 +31,14 @@ async function replaceTable(state: Qcow2State, l1Index: number, old: number): Pr
   try {
     const held = file.debugEvent(old === 0 ? 'l2_alloc.write' : 'l2_alloc.cow_read')
     if (held !== undefined) await held
-    for (let at = 0; at < clusterSize; at += store.l2.sliceSize) await copySlice(state, old, table, at)
+    const data = new Uint8Array(clusterSize)
+    if (old !== 0) for (let at = 0; at < clusterSize; at += store.l2.sliceSize) await copySlice(state, old, data, at)
     if (old !== 0) {
       const write = file.debugEvent('l2_alloc.write')
       if (write !== undefined) await write
     }
+    await store.writeNewTable(table, data)
   } catch (error) {
-    store.l2.dropRange(table, clusterSize)
     await refcounts.update(table / clusterSize, 1, -1)
     throw error
   }
@@ -44,20 +46,15 @@ async function replaceTable(state: Qcow2State, l1Index: number, old: number): Pr
   if (old !== 0) state.frees.add(old, clusterSize, 'other')
 }
 
-async function copySlice(state: Qcow2State, old: number, table: number, at: number): Promise<void> {
+/** Copies one slice of the table at `old` to its place in `data`. */
+async function copySlice(state: Qcow2State, old: number, data: Uint8Array, at: number): Promise<void> {
   const { l2 } = state.store
-  if (l2.crowded) await state.store.writeMapping()
-  if (old === 0) {
-    l2.create(table + at)
-    return
-  }
   let source = l2.peek(old + at)
   while (source === undefined) {
     await l2.load(old + at)
     source = l2.peek(old + at)
   }
-  const entries = source.data.slice()
-  l2.create(table + at).data.set(entries)
+  data.set(source.data, at)
 }
 
 /** Index of the L1 entry for a guest offset. */

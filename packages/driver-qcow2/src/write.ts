@@ -143,18 +143,18 @@ async function takeClusters(state: Qcow2State, offset: number, length: number): 
   await findRun(state, offset, length, run)
   if (run.kind === Kind.normal && run.copied) return undefined
   await ensureTable(state, l1IndexOf(state, offset))
+  const place = entryPlace(state, offset)
+  let slice = store.l2.peekRoom(place.slice)
+  while (slice === undefined) {
+    await store.l2.provide(place.slice)
+    slice = store.l2.peekRoom(place.slice)
+  }
   const first = Math.floor(offset / clusterSize)
   if (run.kind === Kind.zeroAllocated && run.copied) {
     const start = first * clusterSize
     const clusters = Math.ceil((offset + run.length) / clusterSize) - first
     const allocation = inFlight.begin(start, start + clusters * clusterSize)
     return { allocation, offset, length: run.length, host: run.host - (offset - start), clusters, reused: true }
-  }
-  const place = entryPlace(state, offset)
-  let slice = store.l2.peek(place.slice)
-  while (slice === undefined) {
-    await store.l2.load(place.slice)
-    slice = store.l2.peek(place.slice)
   }
   const wanted = Math.min(place.rest, Math.ceil((offset + length) / clusterSize) - first)
   const clusters = countToAllocate(slice.view, place.at, wanted)
