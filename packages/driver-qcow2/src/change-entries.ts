@@ -32,6 +32,7 @@ export async function changeEntries(
       await blocker.settled
       continue
     }
+    if (state.frees.crowded) await state.flushFrees()
     const limit = blocker === undefined ? end : blocker.start
     const wait = mutex.lock()
     if (wait !== undefined) await wait
@@ -51,7 +52,6 @@ async function changeSlice(state: Qcow2State, start: number, end: number, change
   if (!change.createTables && (l1Index >= store.l1.entries || store.l1.offsetAt(l1Index) === 0)) {
     return Math.min(end, (l1Index + 1) * geometry.l2Span)
   }
-  if (state.frees.crowded) await state.settleFrees()
   if (store.l2.crowded) await store.writeMapping()
   await ensureTable(state, l1Index)
   const place = entryPlace(state, start)

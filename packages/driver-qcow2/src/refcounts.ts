@@ -7,6 +7,7 @@ import { BlockError } from '@diskgraph/core'
 import { hex } from './bytes.ts'
 import type { Slice } from './cache.ts'
 import type { Corruption } from './corruption.ts'
+import { isFar } from './distance.ts'
 import { announce } from './events.ts'
 import { entrySize, type Geometry } from './layout.ts'
 import type { MetadataStore } from './metadata.ts'
@@ -78,6 +79,10 @@ export class Refcounts {
     if (Math.floor(offset / clusterSize) * clusterSize !== offset || refcountTable.low(blockIndex) % 512 !== 0) {
       const raw = refcountTable.high(blockIndex) * 0x1_0000_0000 + refcountTable.low(blockIndex)
       await this.corruption.report(`Refblock offset ${hex(raw)} unaligned (reftable index: ${hex(blockIndex)})`)
+    }
+    if (isFar(this.store.file, offset + clusterSize)) {
+      const place = `(reftable index: ${hex(blockIndex)})`
+      await this.corruption.report(`Refblock offset ${hex(offset)} far behind the end of the file ${place}`)
     }
     await this.store.blocks.provide(offset)
   }
