@@ -9,6 +9,8 @@
  * `tryAllocate` does all of it in memory, without a promise; it gives up where a block must be read or made.
  */
 import { alignUp, BlockError, type ChildHandle } from '@diskgraph/core'
+import { viewOf } from './bytes.ts'
+import type { Corruption } from './corruption.ts'
 import { announce } from './events.ts'
 import type { HeaderStore } from './header-store.ts'
 import type { Geometry } from './layout.ts'
@@ -26,6 +28,7 @@ export interface AllocatorParts {
   readonly refcounts: Refcounts
   readonly overlap: OverlapGuard
   readonly header: HeaderStore
+  readonly corruption: Corruption
   /** The clusters of an old table lose their reference when that is safe. */
   freeLater(offset: number, length: number): void
   /** Clusters that may have held guest data are free now. */
@@ -61,7 +64,7 @@ export class Allocator implements BlockMaker {
     this.held = announce(this.parts.file, 'cluster_alloc', 'refblock_alloc', 'refblock_load')
     if (this.held !== undefined || this.parts.store.blocks.crowded || this.parts.header.unsure) return -1
     const start = this.search(count)
-    if (start < 0) return -1
+    if (start <= 0) return -1
     this.announced = false
     return this.take(start, count)
   }
@@ -80,6 +83,7 @@ export class Allocator implements BlockMaker {
         await this.provideBlock(this.stoppedAtBlock, this.stoppedAtRun)
         continue
       }
+      if (start === 0) await this.refuseHeader(count)
       if (start * geometry.clusterSize + count * geometry.clusterSize > Number.MAX_SAFE_INTEGER) {
         throw new BlockError('EFBIG', 'the image file cannot grow any further')
       }
@@ -142,19 +146,24 @@ export class Allocator implements BlockMaker {
     return -1
   }
 
+  /** No more compressed data goes into clusters that are about to be free. */
+  leaveTail(start: number, count: number): void {
+    const tailCluster = Math.floor(this.byteTail / this.parts.geometry.clusterSize)
+    if (this.byteTail !== 0 && tailCluster >= start && tailCluster < start + count) this.byteTail = 0
+  }
+
   clustersFreed(start: number, count: number): void {
     const { clusterSize } = this.parts.geometry
     if (start < this.hint) this.hint = start
     if (start < this.runHint) this.runHint = start
-    const tailCluster = Math.floor(this.byteTail / clusterSize)
-    if (this.byteTail !== 0 && tailCluster >= start && tailCluster < start + count) this.byteTail = 0
+    this.leaveTail(start, count)
     this.parts.forgetData()
     this.parts.store.l2.dropRange(start * clusterSize, count * clusterSize)
     this.parts.store.blocks.dropRange(start * clusterSize, count * clusterSize)
   }
 
   async createBlock(blockIndex: number, avoidEnd: number): Promise<void> {
-    const { file, geometry, refcounts, store } = this.parts
+    const { file, geometry, refcounts } = this.parts
     const { hint, runHint } = this
     this.hint = Math.max(hint, avoidEnd, Math.ceil(file.size / geometry.clusterSize))
     try {
@@ -165,8 +174,7 @@ export class Allocator implements BlockMaker {
       }
       const refusal = this.parts.overlap.check(Structure.none, offset, geometry.clusterSize)
       if (refusal !== undefined) await refusal
-      store.blocks.create(offset)
-      store.setRefcountTableEntry(blockIndex, offset)
+      await this.writeBlock(blockIndex, offset, new Uint8Array(geometry.clusterSize))
     } finally {
       this.hint = Math.min(hint, this.hint)
       this.runHint = Math.min(runHint, this.runHint)
@@ -189,7 +197,7 @@ export class Allocator implements BlockMaker {
     for (;;) {
       const blockIndex = Math.floor(cluster / entries)
       const offset = refcounts.blockOffset(blockIndex)
-      const block = offset === 0 ? undefined : store.blocks.peek(offset)
+      const block = offset === 0 ? undefined : store.blocks.peekRoom(offset)
       if (block === undefined) return this.stop(blockIndex, cluster, count, runStart)
       const base = blockIndex * entries
       let index = cluster - base
@@ -236,19 +244,45 @@ export class Allocator implements BlockMaker {
 
   /** Reads a block, or makes it in `cluster`, which is free and described by it or by a block before it. */
   private async provideBlock(blockIndex: number, cluster: number): Promise<void> {
-    const { refcounts, geometry, store, overlap, file } = this.parts
+    const { refcounts, geometry, overlap, file } = this.parts
     const { clusterSize, refcountBlockEntries, refcountOrder } = geometry
     if (refcounts.blockOffset(blockIndex) !== 0) return refcounts.loadBlock(blockIndex)
     if (blockIndex >= refcounts.tableEntries) return growRefcountTable(this.parts, blockIndex, cluster)
     const held = announce(file, 'refblock_alloc', 'refblock_alloc.write')
     if (held !== undefined) await held
+    if (cluster === 0) await this.refuseHeader(1)
     const offset = cluster * clusterSize
     const refusal = overlap.check(Structure.none, offset, clusterSize)
     if (refusal !== undefined) await refusal
     const describing = Math.floor(cluster / refcountBlockEntries)
     if (describing !== blockIndex) await refcounts.update(cluster, 1, 1)
-    const block = store.blocks.create(offset)
-    if (describing === blockIndex) setRefcountAt(block, refcountOrder, cluster - blockIndex * refcountBlockEntries, 1)
+    const data = new Uint8Array(clusterSize)
+    const index = cluster - blockIndex * refcountBlockEntries
+    if (describing === blockIndex) setRefcountAt({ data, view: viewOf(data) }, refcountOrder, index, 1)
+    await this.writeBlock(blockIndex, offset, data)
+  }
+
+  /** The cluster of the header is free, say the counts. Rejects, and marks the image. */
+  private async refuseHeader(count: number): Promise<void> {
+    const { overlap, corruption, geometry } = this.parts
+    const length = count * geometry.clusterSize
+    const refusal = overlap.check(Structure.none, 0, length)
+    if (refusal !== undefined) await refusal
+    await corruption.report('Preventing invalid allocation of clusters at offset 0', 0, length)
+  }
+
+  /** Writes a new block into a cluster that is taken, and enters it into the table; the cluster is free if that fails. */
+  private async writeBlock(blockIndex: number, offset: number, data: Uint8Array): Promise<void> {
+    const { store, geometry, refcounts } = this.parts
+    try {
+      await store.provideTableRoom(blockIndex)
+      await store.writeNewBlock(offset, data)
+    } catch (error) {
+      const cluster = offset / geometry.clusterSize
+      const described = Math.floor(cluster / geometry.refcountBlockEntries) !== blockIndex
+      if (described) await refcounts.update(cluster, 1, -1)
+      throw error
+    }
     store.setRefcountTableEntry(blockIndex, offset)
   }
 }

@@ -32,6 +32,7 @@ export async function changeEntries(
       await blocker.settled
       continue
     }
+    if (state.frees.crowded) await state.flushFrees()
     const limit = blocker === undefined ? end : blocker.start
     const wait = mutex.lock()
     if (wait !== undefined) await wait
@@ -51,14 +52,13 @@ async function changeSlice(state: Qcow2State, start: number, end: number, change
   if (!change.createTables && (l1Index >= store.l1.entries || store.l1.offsetAt(l1Index) === 0)) {
     return Math.min(end, (l1Index + 1) * geometry.l2Span)
   }
-  if (state.frees.crowded) await state.settleFrees()
   if (store.l2.crowded) await store.writeMapping()
   await ensureTable(state, l1Index)
   const place = entryPlace(state, start)
-  let slice = store.l2.peek(place.slice)
+  let slice = store.l2.peekRoom(place.slice)
   while (slice === undefined) {
-    await store.l2.load(place.slice)
-    slice = store.l2.peek(place.slice)
+    await store.l2.provide(place.slice)
+    slice = store.l2.peekRoom(place.slice)
   }
   const count = Math.min(place.rest, Math.ceil((end - start) / geometry.clusterSize))
   let changed = false

@@ -119,12 +119,14 @@ async function storeRun(state: Qcow2State, packed: Packed[], from: number, signa
   return to
 }
 
-function exclusivePlace(state: Qcow2State, guest: number): Promise<{ rest: number }> {
+async function exclusivePlace(state: Qcow2State, guest: number): Promise<{ rest: number }> {
+  if (state.frees.crowded) await state.flushFrees()
   return state.exclusively(async () => {
     state.checkUsable()
-    if (state.frees.crowded) await state.settleFrees()
     await ensureTable(state, l1IndexOf(state, guest))
-    return entryPlace(state, guest)
+    const place = entryPlace(state, guest)
+    while (state.store.l2.peekRoom(place.slice) === undefined) await state.store.l2.provide(place.slice)
+    return place
   })
 }
 
@@ -206,6 +208,6 @@ async function giveBackBytes(state: Qcow2State, run: readonly Packed[]): Promise
   for (const { offset, data } of run) {
     const first = Math.floor(offset / clusterSize)
     const last = Math.floor((offset + data.byteLength - 1) / clusterSize)
-    await state.release(first, last - first + 1, 'never')
+    await state.release(first, last - first + 1)
   }
 }

@@ -110,10 +110,10 @@ async function readData(
   if (!Number.isSafeInteger(offset + length)) {
     throw new BlockError('EIO', 'a compressed cluster points beyond the largest possible offset')
   }
-  const held = state.file.debugEvent('read_compressed')
-  if (held !== undefined) await held
   const data = new Uint8Array(length)
-  await state.frees.track(state.file.read(offset, data, 0, signal))
+  const held = state.file.debugEvent('read_compressed')
+  if (held === undefined) await state.frees.track(state.file.read(offset, data, 0, signal))
+  else await state.frees.track(held.then(() => state.file.read(offset, data, 0, signal)))
   return data
 }
 

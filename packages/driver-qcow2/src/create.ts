@@ -123,7 +123,7 @@ export async function create(context: CreateContext, zlib: Zlib): Promise<void> 
   }
   await file.write(table.offset, table.data)
   await writeBlocks(file, image.geometry, plan)
-  if (plan.l1Entries > 0) await file.writeZeroes(header.l1TableOffset, plan.l1Entries * entrySize)
+  await writeL1(file, header.l1TableOffset, plan.l1Entries * entrySize)
   const region = new Uint8Array(clusterSize)
   region.set(bytes)
   await file.write(0, region)
@@ -183,6 +183,14 @@ async function writeBlocks(file: ChildHandle, geometry: Geometry, plan: Plan): P
     const used = Math.min(refcountBlockEntries, plan.clusters - block * refcountBlockEntries)
     for (let i = 0; i < used; i++) setRefcountAt(slice, refcountOrder, i, 1)
     await file.write((1 + plan.refcountTableClusters + block) * clusterSize, data)
+  }
+}
+
+/** Writes the empty L1 table as data: entries that are set later need its room. */
+async function writeL1(file: ChildHandle, offset: number, length: number): Promise<void> {
+  const zeroes = new Uint8Array(Math.min(length, 1024 * 1024))
+  for (let at = 0; at < length; at += zeroes.byteLength) {
+    await file.write(offset + at, zeroes.subarray(0, Math.min(zeroes.byteLength, length - at)))
   }
 }
 

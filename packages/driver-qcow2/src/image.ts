@@ -83,9 +83,10 @@ export class Qcow2Image implements OpenImage {
     if (state.readOnly) return
     if (state.corruption.broken && !state.store.mappingDirty) return
     if (state.header.unsure) await state.exclusively(() => state.header.restore())
-    if (!state.store.mappingDirty && !state.store.refcountsDirty && state.frees.empty) return
+    const { store, frees, discards } = state
+    if (!store.mappingDirty && !store.refcountsDirty && frees.empty && !discards.pending) return
     state.checkUsable()
-    await state.exclusively(() => state.commitMetadata())
+    await state.flushMetadata()
   }
 
   blockStatus(offset: number, length: number): Promise<BlockStatus> {

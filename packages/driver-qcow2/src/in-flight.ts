@@ -3,6 +3,7 @@
  * request that wants to change the mapping of such a cluster waits until it is linked, so that nothing is
  * allocated twice and copy-on-write areas of two requests never overlap.
  */
+import { done } from '@diskgraph/core'
 
 /** One allocation on its way, for the guest range from `start` to `end` (whole clusters). */
 export class Allocation {
@@ -10,6 +11,7 @@ export class Allocation {
   readonly end: number
   private finished: Promise<void> | undefined
   private finish: (() => void) | undefined
+  private ended = false
 
   constructor(start: number, end: number) {
     this.start = start
@@ -18,6 +20,7 @@ export class Allocation {
 
   /** Resolves when the allocation is linked or has failed. */
   get settled(): Promise<void> {
+    if (this.ended) return done
     this.finished ??= new Promise((resolve) => {
       this.finish = resolve
     })
@@ -26,6 +29,7 @@ export class Allocation {
 
   /** Lets those who wait go on. */
   settle(): void {
+    this.ended = true
     this.finish?.()
   }
 }

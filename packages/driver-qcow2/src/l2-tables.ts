@@ -1,6 +1,7 @@
 /** L2 tables that may be changed: made where there is none, copied where a snapshot shares them. Under the mutex. */
 import { BlockError, isAligned } from '@diskgraph/core'
 import { hex } from './bytes.ts'
+import { isFar } from './distance.ts'
 import type { FreeReason } from './frees.ts'
 import { compressedDescriptor, entrySize, hiCopied, hiTooFar, offsetOf } from './layout.ts'
 import { Kind, kindOf } from './map.ts'
@@ -13,8 +14,22 @@ export async function ensureTable(state: Qcow2State, l1Index: number): Promise<v
   if (l1Index >= l1.entries) {
     throw new BlockError('EIO', `the L1 table has ${l1.entries} entries, ${l1Index + 1} are needed`)
   }
-  if ((l1.high(l1Index) & hiCopied) !== 0 && l1.offsetAt(l1Index) !== 0) return
-  await replaceTable(state, l1Index, l1.offsetAt(l1Index))
+  const table = l1.offsetAt(l1Index)
+  await guardTable(state, l1Index, table)
+  if ((l1.high(l1Index) & hiCopied) !== 0 && table !== 0) return
+  await replaceTable(state, l1Index, table)
+}
+
+/** Rejects, and marks the image, when a table that is about to be changed stands far behind the end of the file. */
+async function guardTable(state: Qcow2State, l1Index: number, table: number): Promise<void> {
+  const { file, store, geometry } = state
+  if (isFar(file, store.l1.offset + (l1Index + 1) * entrySize)) {
+    await state.corruption.report(`L1 table offset ${hex(store.l1.offset)} far behind the end of the file`)
+  }
+  if (isFar(file, table + geometry.clusterSize)) {
+    const place = `(L1 index: ${hex(l1Index)})`
+    await state.corruption.report(`L2 table offset ${hex(table)} far behind the end of the file ${place}`)
+  }
 }
 
 async function replaceTable(state: Qcow2State, l1Index: number, old: number): Promise<void> {
@@ -23,6 +38,7 @@ async function replaceTable(state: Qcow2State, l1Index: number, old: number): Pr
   if (old !== 0 && Math.floor(old / clusterSize) * clusterSize !== old) {
     await state.corruption.report(`L2 table offset ${hex(old)} unaligned (L1 index: ${hex(l1Index)})`)
   }
+  await store.provideL1Room(l1Index)
   let table = allocator.tryAllocate(1)
   if (table < 0) table = await allocator.allocate(1)
   const refusal = overlap.check(Structure.none, table, clusterSize)
@@ -30,13 +46,14 @@ async function replaceTable(state: Qcow2State, l1Index: number, old: number): Pr
   try {
     const held = file.debugEvent(old === 0 ? 'l2_alloc.write' : 'l2_alloc.cow_read')
     if (held !== undefined) await held
-    for (let at = 0; at < clusterSize; at += store.l2.sliceSize) await copySlice(state, old, table, at)
+    const data = new Uint8Array(clusterSize)
+    if (old !== 0) for (let at = 0; at < clusterSize; at += store.l2.sliceSize) await copySlice(state, old, data, at)
     if (old !== 0) {
       const write = file.debugEvent('l2_alloc.write')
       if (write !== undefined) await write
     }
+    await store.writeNewTable(table, data)
   } catch (error) {
-    store.l2.dropRange(table, clusterSize)
     await refcounts.update(table / clusterSize, 1, -1)
     throw error
   }
@@ -44,20 +61,15 @@ async function replaceTable(state: Qcow2State, l1Index: number, old: number): Pr
   if (old !== 0) state.frees.add(old, clusterSize, 'other')
 }
 
-async function copySlice(state: Qcow2State, old: number, table: number, at: number): Promise<void> {
+/** Copies one slice of the table at `old` to its place in `data`. */
+async function copySlice(state: Qcow2State, old: number, data: Uint8Array, at: number): Promise<void> {
   const { l2 } = state.store
-  if (l2.crowded) await state.store.writeMapping()
-  if (old === 0) {
-    l2.create(table + at)
-    return
-  }
   let source = l2.peek(old + at)
   while (source === undefined) {
     await l2.load(old + at)
     source = l2.peek(old + at)
   }
-  const entries = source.data.slice()
-  l2.create(table + at).data.set(entries)
+  data.set(source.data, at)
 }
 
 /** Index of the L1 entry for a guest offset. */

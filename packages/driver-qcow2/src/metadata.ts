@@ -13,6 +13,10 @@
  *   dependencies, and a freed cluster, which a crash may bring back, is not overwritten before that.
  * - With lazy refcounts the dirty bit stands for the first two stages, which are then left to `close`.
  *
+ * Nothing of this may fail for want of storage once a guest's write was acknowledged: new L2 tables and refcount
+ * blocks are written where they are made, before anything points to them, and tables that stand in holes of the file
+ * before they are changed (room.ts).
+ *
  * After a crash there can be refcounts that are too high (leaks), never too low. All methods that write run under
  * the image's mutex.
  */
@@ -116,16 +120,46 @@ export class MetadataStore {
   /** Writes refcount blocks, then, when they are safe, the table entries that point to new ones. */
   async writeRefcounts(): Promise<void> {
     if (this.header.unsure) await this.header.restore()
-    if (this.blocks.dirty) {
-      this.unsafe = true
-      this.blocksUnsafe = true
-      await this.blocks.writeDirty()
-    }
+    await this.writeBlocks()
     if (this.refcountTable.dirty) {
       if (this.blocksUnsafe) await this.flushFile()
       this.unsafe = true
       await this.refcountTable.write(this.file, 'refblock_alloc.hookup', this.guardTable)
     }
+  }
+
+  /** Writes refcount blocks. */
+  async writeBlocks(): Promise<void> {
+    if (!this.blocks.dirty) return
+    this.unsafe = true
+    this.blocksUnsafe = true
+    await this.blocks.writeDirty()
+  }
+
+  /** Writes a new L2 table, to which no L1 entry points yet, and takes it into the cache. */
+  async writeNewTable(offset: number, data: Uint8Array): Promise<void> {
+    this.slicesUnsafe = true
+    await this.file.write(offset, data)
+    const { sliceSize } = this.l2
+    for (let at = 0; at < data.byteLength; at += sliceSize) this.l2.adopt(offset + at, data.slice(at, at + sliceSize))
+  }
+
+  /** Writes a new refcount block, to which the refcount table does not point yet, and takes it into the cache. */
+  async writeNewBlock(offset: number, data: Uint8Array): Promise<void> {
+    this.unsafe = true
+    this.blocksUnsafe = true
+    await this.file.write(offset, data)
+    this.blocks.adopt(offset, data)
+  }
+
+  /** Makes sure that the file has room for an entry of the active L1 table, which is about to be set. */
+  provideL1Room(index: number): Promise<void> {
+    return this.l1.provideRoom(this.file, index, this.guardL1)
+  }
+
+  /** Makes sure that the file has room for an entry of the refcount table, which is about to be set. */
+  provideTableRoom(index: number): Promise<void> {
+    return this.refcountTable.provideRoom(this.file, index, this.guardTable)
   }
 
   /** Writes L2 slices and L1 entries, after what they rely on. They are not flushed when this resolves. */

@@ -50,7 +50,7 @@ async function writeAndSwitch(parts: AllocatorParts, table: RootTable, tableClus
   const { file, store } = parts
   const write = file.debugEvent('refblock_alloc.write_blocks')
   if (write !== undefined) await write
-  await store.blocks.writeDirty()
+  await store.writeBlocks()
   const writeTable = file.debugEvent('refblock_alloc.write_table')
   if (writeTable !== undefined) await writeTable
   await file.write(table.offset, table.data)

@@ -7,6 +7,7 @@ import { BlockError } from '@diskgraph/core'
 import { hex } from './bytes.ts'
 import type { Slice } from './cache.ts'
 import type { Corruption } from './corruption.ts'
+import { isFar } from './distance.ts'
 import { announce } from './events.ts'
 import { entrySize, type Geometry } from './layout.ts'
 import type { MetadataStore } from './metadata.ts'
@@ -67,7 +68,7 @@ export class Refcounts {
     return blockIndex < refcountTable.entries ? refcountTable.offsetAt(blockIndex) : 0
   }
 
-  /** Reads an existing block into the cache. Rejects, and marks the image, when the pointer to it is damaged. */
+  /** Reads an existing block into the cache, or makes sure that it has room. Rejects, and marks the image, when the pointer to it is damaged. */
   async loadBlock(blockIndex: number): Promise<void> {
     const offset = this.blockOffset(blockIndex)
     const { clusterSize } = this.geometry
@@ -79,7 +80,11 @@ export class Refcounts {
       const raw = refcountTable.high(blockIndex) * 0x1_0000_0000 + refcountTable.low(blockIndex)
       await this.corruption.report(`Refblock offset ${hex(raw)} unaligned (reftable index: ${hex(blockIndex)})`)
     }
-    await this.store.blocks.load(offset)
+    if (isFar(this.store.file, offset + clusterSize)) {
+      const place = `(reftable index: ${hex(blockIndex)})`
+      await this.corruption.report(`Refblock offset ${hex(offset)} far behind the end of the file ${place}`)
+    }
+    await this.store.blocks.provide(offset)
   }
 
   /**
@@ -112,9 +117,10 @@ export class Refcounts {
     }
   }
 
+  /** A block that may be changed, if it is in memory. */
   private peekBlock(blockIndex: number): Slice | undefined {
     const offset = this.blockOffset(blockIndex)
-    return offset === 0 ? undefined : this.store.blocks.peek(offset)
+    return offset === 0 ? undefined : this.store.blocks.peekRoom(offset)
   }
 
   /** Reads a block or, for counts that go up, makes it. */

@@ -156,7 +156,7 @@ export async function growL1(state: Qcow2State, entries: number): Promise<void> 
     await header.setL1(offset, entries)
     store.replaceL1(new RootTable(offset, data))
   } catch (error) {
-    await state.release(offset / geometry.clusterSize, clusters, 'never')
+    await state.release(offset / geometry.clusterSize, clusters)
     throw error
   }
   if (old.entries > 0) state.frees.add(old.offset, old.entries * entrySize, 'other')

@@ -5,6 +5,7 @@
 import type { ChildHandle } from '@diskgraph/core'
 import { viewOf } from './bytes.ts'
 import { entrySize, highHalf, lowHalf, offsetOf } from './layout.ts'
+import { isZero, provideRoom } from './room.ts'
 
 const blockSize = 512
 
@@ -44,6 +45,17 @@ export class RootTable {
   offsetAt(index: number): number {
     const at = index * entrySize
     return offsetOf(this.view.getUint32(at), this.view.getUint32(at + 4))
+  }
+
+  /** Makes sure that the file has room for an entry, before it is set. */
+  async provideRoom(
+    file: ChildHandle,
+    index: number,
+    guard: (offset: number, length: number) => Promise<void> | undefined,
+  ): Promise<void> {
+    const from = Math.floor((index * entrySize) / blockSize) * blockSize
+    const to = Math.min(from + blockSize, this.data.byteLength)
+    if (isZero(this.data, from, to)) await provideRoom(file, this.offset + from, this.data.subarray(from, to), guard)
   }
 
   /** Sets an entry to `offset`, with `flags` or-ed into its upper half. Written later. */

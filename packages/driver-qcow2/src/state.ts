@@ -14,7 +14,8 @@ import { Allocator } from './allocator.ts'
 import { TableCache } from './cache.ts'
 import { CompressedCache } from './compressed-cache.ts'
 import { Corruption, type CorruptionHost } from './corruption.ts'
-import { type FreeReason, PendingFrees } from './frees.ts'
+import { Discards } from './discards.ts'
+import { PendingFrees } from './frees.ts'
 import type { Header } from './header.ts'
 import { hasFeature } from './header-checks.ts'
 import { HeaderStore } from './header-store.ts'
@@ -25,7 +26,7 @@ import { newRun, type Run } from './map.ts'
 import { MetadataStore } from './metadata.ts'
 import { Mutex } from './mutex.ts'
 import type { RuntimeOptions } from './options.ts'
-import { type FileRange, OverlapGuard, Structure } from './overlap.ts'
+import { OverlapGuard, Structure } from './overlap.ts'
 import { Refcounts } from './refcounts.ts'
 import type { RootTable } from './root-table.ts'
 import type { SnapshotRecord } from './snapshot-table.ts'
@@ -62,6 +63,7 @@ export class Qcow2State {
   readonly overlap: OverlapGuard
   readonly corruption: Corruption
   readonly frees: PendingFrees
+  readonly discards: Discards
   readonly inFlight = new InFlight()
   readonly mutex = new Mutex()
   readonly zlib: Zlib
@@ -97,6 +99,7 @@ export class Qcow2State {
     this.header = new HeaderStore(file, header)
     this.corruption = new Corruption(host, file, () => this.header.setIncompatible(IncompatibleBit.corrupt, true))
     this.frees = new PendingFrees(geometry.clusterSize)
+    this.discards = new Discards(file, geometry.clusterSize)
     this.overlap = new OverlapGuard(
       geometry,
       parts.readOnly ? 0 : options.overlapChecks,
@@ -129,6 +132,7 @@ export class Qcow2State {
       refcounts: this.refcounts,
       overlap: this.overlap,
       header: this.header,
+      corruption: this.corruption,
       freeLater: (offset, length) => this.frees.add(offset, length, 'other'),
       forgetData: () => this.compressed.clear(),
     })
@@ -191,27 +195,90 @@ export class Qcow2State {
     if (!this.store.lazy) await this.store.writeRefcounts()
   }
 
-  /** Takes away the references of freed clusters, after making the mapping without them safe. Under the mutex. */
+  /** Like {@link commitMetadata}, while others go on: takes the mutex, and leaves it while the storage discards. */
+  async flushMetadata(): Promise<void> {
+    try {
+      await this.exclusively(async () => {
+        await this.store.writeMapping()
+        await this.startSettling()
+        if (!this.store.lazy) await this.store.writeRefcounts()
+      })
+    } finally {
+      if (this.discards.pending) await this.finishDiscards()
+    }
+  }
+
+  /** Like {@link settleFrees}, in the way of {@link flushMetadata}. */
+  async flushFrees(): Promise<void> {
+    await this.exclusively(() => this.startSettling())
+    if (this.discards.pending) await this.finishDiscards()
+  }
+
+  private async finishDiscards(): Promise<void> {
+    await this.discards.settled()
+    await this.exclusively(async () => {
+      await this.releaseDiscarded()
+      if (!this.store.lazy) await this.store.writeRefcounts()
+    })
+  }
+
+  /**
+   * Takes away the references of freed clusters, after making the mapping without them safe. Under the mutex, and
+   * where nobody else has anything to do: it waits for discards.
+   */
   async settleFrees(): Promise<void> {
+    await this.startSettling()
+    if (!this.discards.pending) return
+    await this.discards.settled()
+    await this.releaseDiscarded()
+  }
+
+  /** Takes away references; clusters that the storage has to drop first are handed to `discards`. Under the mutex. */
+  private async startSettling(): Promise<void> {
     if (this.frees.empty) return
     await this.store.writeMapping()
     await this.store.flushFile()
-    for (const { start, count, reason } of this.frees.takeSettled()) await this.release(start, count, reason)
+    for (const { start, count, reason } of this.frees.takeSettled()) {
+      if (this.options.passDiscard[reason]) await this.startDiscards(start, count)
+      else await this.release(start, count)
+    }
   }
 
-  /** Lowers the counts of a run of clusters by one, now; free clusters are discarded if `reason` passes that on. */
-  async release(start: number, count: number, reason: FreeReason): Promise<void> {
+  private async startDiscards(start: number, count: number): Promise<void> {
+    for (let at = start; at < start + count; ) {
+      const last = await this.isLastReference(at)
+      let end = at + 1
+      while (end < start + count && (await this.isLastReference(end)) === last) end++
+      if (last) {
+        this.allocator.leaveTail(at, end - at)
+        this.discards.start({ start: at, count: end - at })
+      } else {
+        await this.release(at, end - at)
+      }
+      at = end
+    }
+  }
+
+  private async isLastReference(cluster: number): Promise<boolean> {
+    const count = this.refcounts.peek(cluster)
+    if (count >= 0) return count === 1
+    return (await this.refcounts.get(cluster).catch(() => 0)) === 1
+  }
+
+  private async releaseDiscarded(): Promise<void> {
+    for (const { start, count } of this.discards.take()) await this.release(start, count)
+  }
+
+  /** Lowers the counts of a run of clusters by one, now. Under the mutex. */
+  async release(start: number, count: number): Promise<void> {
     const held = this.file.debugEvent('cluster_free')
     if (held !== undefined) await held
-    const freed: FileRange[] = []
     try {
-      await this.refcounts.update(start, count, -1, freed)
+      await this.refcounts.update(start, count, -1)
     } catch (error) {
       const text = error instanceof BlockError ? error.message : String(error)
       this.host.warn(`qcow2: cannot free clusters: ${text}`)
     }
-    if (!this.options.passDiscard[reason]) return
-    for (const { offset, length } of freed) await this.file.discard(offset, length).catch(() => {})
   }
 
   /** Writes and flushes everything, and clears the dirty bit that lazy refcounts set. Under the mutex. */

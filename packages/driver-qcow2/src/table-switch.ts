@@ -30,7 +30,7 @@ export class Claims {
 
   /** The change has failed: gives everything back. What cannot be given back is leaked. */
   async giveBack(): Promise<void> {
-    for (const { start, count } of this.ranges.splice(0)) await this.state.release(start, count, 'never')
+    for (const { start, count } of this.ranges.splice(0)) await this.state.release(start, count)
     await this.state.store.writeRefcounts().catch(() => undefined)
   }
 }

@@ -13,8 +13,8 @@
  * or the new one, and leaked clusters at worst: see metadata.ts for the order on disk.
  */
 import { throwIfAborted } from '@diskgraph/core'
-import { hex } from './bytes.ts'
 import { writeNewClusters } from './cow.ts'
+import { guardInPlace } from './distance.ts'
 import type { Allocation } from './in-flight.ts'
 import { ensureTable, freeEntry, l1IndexOf } from './l2-tables.ts'
 import { entrySize, hiCopied, highHalf, lowHalf } from './layout.ts'
@@ -24,8 +24,6 @@ import type { Qcow2State } from './state.ts'
 
 /** So many writes of one request are on their way at a time. */
 const writesAtOnce = 32
-/** Writes in place may go this far behind the end of the file, where clusters may be allocated but not written. */
-const farWindow = 64 * 1024 * 1024
 
 /** Clusters that were taken for a part of a write. */
 export interface NewClusters {
@@ -59,26 +57,23 @@ function writeInPlace(
   buf: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const refusal = state.guardWrite(host, buf.length) ?? guardDistance(state, offset, host, buf.length)
-  if (refusal !== undefined) return refusal
   const { file } = state
+  const refusal = guardInPlace(state, offset, host, buf.length)
+  if (refusal !== undefined) return state.frees.track(refusal.then(() => writeData(state, host, buf, signal)))
   const held = file.debugEvent('write_aio')
   if (held === undefined) return state.frees.track(file.write(host, buf, 0, signal))
   return state.frees.track(held.then(() => file.write(host, buf, 0, signal)))
 }
 
-/** Rejects, and marks the image, when a mapping points so far behind the end of the file that it must be damaged. */
-export function guardDistance(
+async function writeData(
   state: Qcow2State,
-  offset: number,
   host: number,
-  length: number,
-): Promise<void> | undefined {
-  if (host + length <= state.farLimit || state.options.allowFarOffsets) return undefined
-  state.farLimit = state.file.size + farWindow
-  if (host + length <= state.farLimit) return undefined
-  const message = `Data cluster offset ${hex(host)} far behind the end of the file (guest offset: ${hex(offset)})`
-  return state.corruption.report(message, host, length)
+  buf: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const held = state.file.debugEvent('write_aio')
+  if (held !== undefined) await held
+  await state.file.write(host, buf, 0, signal)
 }
 
 async function writePieces(
@@ -123,6 +118,7 @@ async function writePieces(
 
 /** Step 1. Undefined when the situation has changed while waiting for the mutex: look again. */
 async function beginAllocation(state: Qcow2State, offset: number, length: number): Promise<NewClusters | undefined> {
+  if (state.frees.crowded) await state.flushFrees()
   const { mutex } = state
   const wait = mutex.lock()
   if (wait !== undefined) await wait
@@ -138,23 +134,22 @@ async function takeClusters(state: Qcow2State, offset: number, length: number): 
   const { geometry, allocator, inFlight, store } = state
   const { clusterSize } = geometry
   if (inFlight.firstOverlap(offset, offset + length) !== undefined) return undefined
-  if (state.frees.crowded) await state.settleFrees()
   const run = newRun()
   await findRun(state, offset, length, run)
   if (run.kind === Kind.normal && run.copied) return undefined
   await ensureTable(state, l1IndexOf(state, offset))
+  const place = entryPlace(state, offset)
+  let slice = store.l2.peekRoom(place.slice)
+  while (slice === undefined) {
+    await store.l2.provide(place.slice)
+    slice = store.l2.peekRoom(place.slice)
+  }
   const first = Math.floor(offset / clusterSize)
   if (run.kind === Kind.zeroAllocated && run.copied) {
     const start = first * clusterSize
     const clusters = Math.ceil((offset + run.length) / clusterSize) - first
     const allocation = inFlight.begin(start, start + clusters * clusterSize)
     return { allocation, offset, length: run.length, host: run.host - (offset - start), clusters, reused: true }
-  }
-  const place = entryPlace(state, offset)
-  let slice = store.l2.peek(place.slice)
-  while (slice === undefined) {
-    await store.l2.load(place.slice)
-    slice = store.l2.peek(place.slice)
   }
   const wanted = Math.min(place.rest, Math.ceil((offset + length) / clusterSize) - first)
   const clusters = countToAllocate(slice.view, place.at, wanted)
@@ -203,7 +198,7 @@ async function finishAllocation(
 
 /** Frees clusters that were taken and never linked. */
 export async function giveBack(state: Qcow2State, host: number, clusters: number): Promise<void> {
-  await state.exclusively(() => state.release(host / state.geometry.clusterSize, clusters, 'never'))
+  await state.exclusively(() => state.release(host / state.geometry.clusterSize, clusters))
 }
 
 /** Step 3: points the L2 entries of an allocation at its clusters. Under the mutex; all or nothing. */

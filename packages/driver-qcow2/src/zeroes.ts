@@ -7,11 +7,12 @@
 import { alignDown, alignUp, BlockError, Flag, throwIfAborted } from '@diskgraph/core'
 import { changeEntries } from './change-entries.ts'
 import { discardRange } from './discard.ts'
+import { guardInPlace } from './distance.ts'
 import { freeEntry } from './l2-tables.ts'
 import { loZero } from './layout.ts'
 import { findRun, Kind, kindOf, newRun } from './map.ts'
 import type { Qcow2State } from './state.ts'
-import { guardDistance, writeRange } from './write.ts'
+import { writeRange } from './write.ts'
 
 /** Zeroes to write where there is no better way; never changed. */
 let zeroes: Uint8Array | undefined
@@ -163,7 +164,7 @@ function isZeroAlready(state: Qcow2State, kind: number, offset: number): boolean
   return kind === Kind.zero || kind === Kind.zeroAllocated
 }
 
-async function zeroInPlace(
+function zeroInPlace(
   state: Qcow2State,
   offset: number,
   host: number,
@@ -171,10 +172,10 @@ async function zeroInPlace(
   flags: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const refusal = state.guardWrite(host, length) ?? guardDistance(state, offset, host, length)
-  if (refusal !== undefined) await refusal
+  const refusal = guardInPlace(state, offset, host, length)
   const pass = flags & (Flag.NoFallback | Flag.MayUnmap)
-  await state.frees.track(state.file.writeZeroes(host, length, pass, signal))
+  if (refusal === undefined) return state.frees.track(state.file.writeZeroes(host, length, pass, signal))
+  return state.frees.track(refusal.then(() => state.file.writeZeroes(host, length, pass, signal)))
 }
 
 async function writeZeroBytes(state: Qcow2State, offset: number, length: number, signal?: AbortSignal): Promise<void> {

@@ -6,10 +6,10 @@ const cluster = 65536
 const data = (length: number, value = 1) => new Uint8Array(length).fill(value)
 
 describe('the order of writes', () => {
-  it('is data, refcounts, L2 table, L1 table, with a flush between each', async () => {
+  it('is an empty L2 table for its room, data, refcounts, L2 table, L1 table, with a flush between each of the last', async () => {
     const { image, file } = await fakeImage()
     await image.write(0, data(cluster), 0)
-    expect(file.take()).toEqual(['read 0x20000+65536', 'write 0x50000+65536'])
+    expect(file.take()).toEqual(['read 0x20000+65536', 'write 0x40000+65536', 'write 0x50000+65536'])
     await image.flush()
     expect(file.take()).toEqual(['write 0x20000+65536', 'flush', 'write 0x40000+65536', 'flush', 'write 0x30000+8'])
   })
@@ -29,6 +29,7 @@ describe('the order of writes', () => {
     await image.write(0, data(32 * cluster), 0)
     await image.write(32 * cluster, data(32 * cluster), 0)
     expect(file.take().filter((call) => call.startsWith('write'))).toEqual([
+      'write 0x40000+65536',
       `write 0x50000+${32 * cluster}`,
       `write 0x250000+${32 * cluster}`,
     ])
@@ -49,7 +50,7 @@ describe('the order of writes', () => {
   it('does not write zero edges behind the end of the file', async () => {
     const { image, file } = await fakeImage()
     await image.write(1000, data(10, 7), 0)
-    expect(file.take()).toEqual(['read 0x20000+65536', 'write 0x503e8+10'])
+    expect(file.take()).toEqual(['read 0x20000+65536', 'write 0x40000+65536', 'write 0x503e8+10'])
   })
 
   it('lowers refcounts only when the mapping without the cluster is safe', async () => {
@@ -101,7 +102,13 @@ describe('the order of writes', () => {
   it('with lazy refcounts sets the dirty bit safely before the first mapping, and clears it last', async () => {
     const { image, file } = await fakeImage({ lazyRefcounts: true })
     await image.write(0, data(cluster), 0)
-    expect(file.take()).toEqual(['read 0x20000+65536', 'write 0x50000+65536', 'write 0x48+8', 'flush'])
+    expect(file.take()).toEqual([
+      'read 0x20000+65536',
+      'write 0x40000+65536',
+      'write 0x50000+65536',
+      'write 0x48+8',
+      'flush',
+    ])
     await image.flush()
     expect(file.take()).toEqual(['flush', 'write 0x40000+65536', 'flush', 'write 0x30000+8'])
     await image.close()
