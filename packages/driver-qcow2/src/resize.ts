@@ -100,8 +100,14 @@ async function grow(
   const { l2Span } = state.geometry
   await state.exclusively(() => growL1(state, Math.ceil(size / l2Span)))
   const mode = options.preallocation ?? 'off'
-  if (mode !== 'off') await preallocate(state, old, size, mode, signal)
-  await hideOldContent(state, old, size, options.zero === true, signal)
+  if (mode !== 'off') await preallocate(state, { start: old, end: size, mode }, signal)
+  await hideOldContent(
+    state,
+    old,
+    size,
+    { zeroed: mode === 'falloc' || mode === 'full', zero: options.zero === true },
+    signal,
+  )
   await state.exclusively(async () => {
     await state.commitMetadata()
     await state.store.flushFile()
@@ -113,21 +119,22 @@ async function grow(
 /**
  * What the grown part would show must be zeroes: the rest of the last cluster may hold data from before a shrink,
  * and a backing file that is larger than the old disk would shine through. Then the whole grown part is zeroed, even
- * where the backing file has ended already.
+ * where the backing file has ended already. Where that was allocated in full it is zeroes already.
  */
 async function hideOldContent(
   state: Qcow2State,
   old: number,
   size: number,
-  zero: boolean,
+  settings: { readonly zeroed: boolean; readonly zero: boolean },
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { zeroed, zero } = settings
   const backing = state.backing()
   const whole = alignUp(old, state.geometry.clusterSize)
   state.size = size
   try {
     if (whole > old) await zeroPart(state, old, Math.min(whole, size) - old, 0, signal)
-    const shines = backing !== undefined && (zero || backing.size > old)
+    const shines = !zeroed && backing !== undefined && (zero || backing.size > old)
     if (shines && size > whole) await zeroRange(state, whole, size - whole, 0, signal)
   } finally {
     state.size = old
