@@ -9,6 +9,7 @@ import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core'
 import { discardRange } from './discard.ts'
 import { announce } from './events.ts'
 import { entrySize, maxL1TableSize } from './layout.ts'
+import { findRun, Kind, newRun } from './map.ts'
 import { Structure } from './overlap.ts'
 import { preallocate } from './preallocate.ts'
 import { RootTable } from './root-table.ts'
@@ -133,12 +134,20 @@ async function hideOldContent(
   const whole = alignUp(old, state.geometry.clusterSize)
   state.size = size
   try {
-    if (whole > old) await zeroPart(state, old, Math.min(whole, size) - old, 0, signal)
+    if (whole > old) await zeroTail(state, old, Math.min(whole, size), signal)
     const shines = !zeroed && backing !== undefined && (zero || backing.size > old)
     if (shines && size > whole) await zeroRange(state, whole, size - whole, 0, signal)
   } finally {
     state.size = old
   }
+}
+
+/** Zeroes the rest of the last cluster, as far as it shows anything. */
+async function zeroTail(state: Qcow2State, old: number, end: number, signal: AbortSignal | undefined): Promise<void> {
+  const run = newRun()
+  await findRun(state, old, end - old, run)
+  const shown = run.kind === Kind.unallocated ? Math.min(end, state.backing()?.size ?? 0) : end
+  if (shown > old) await zeroPart(state, old, shown - old, 0, signal)
 }
 
 /** Makes the active L1 table hold at least `entries` entries. Under the mutex; leaves the file flushed. */
