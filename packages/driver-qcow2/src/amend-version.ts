@@ -30,7 +30,6 @@ import {
   offsetOf,
 } from './layout.ts'
 import { Structure } from './overlap.ts'
-import { Pace } from './pace.ts'
 import { miscounted } from './refcounts.ts'
 import { ReferenceCounts } from './reference-counts.ts'
 import type { RootTable } from './root-table.ts'
@@ -135,10 +134,8 @@ async function tablesWithZeroes(state: Qcow2State, signal: AbortSignal | undefin
     for (const offset of await newTables(state, l1, uses)) offsets.push(offset)
   }
   const found: CountedTable[] = []
-  const pace = new Pace(signal)
   const list = { file, offsets, tableSize: geometry.clusterSize, signal }
   await forEachTable(list, async (index, view, at) => {
-    await pace.step(geometry.l2Entries)
     const offset = offsets[index]!
     if (!(await hasZeroes(state, view, at, offset))) return
     const table = { offset, uses: uses.get(offset / geometry.clusterSize), active: index < activeCount }

@@ -11,6 +11,7 @@ import { announce } from './events.ts'
 import { entrySize, maxL1TableSize } from './layout.ts'
 import { findRun, Kind, newRun } from './map.ts'
 import { Structure } from './overlap.ts'
+import { Pace } from './pace.ts'
 import { preallocate } from './preallocate.ts'
 import { RootTable } from './root-table.ts'
 import type { Qcow2State } from './state.ts'
@@ -62,7 +63,7 @@ async function shrink(
     await state.store.flushFile()
     await state.header.setSize(size)
     state.size = size
-    await cutFile(state)
+    await cutFile(state, signal)
   })
 }
 
@@ -77,18 +78,35 @@ async function dropTables(state: Qcow2State, from: number, to: number): Promise<
   }
 }
 
-/** Cuts the file behind its last cluster in use. */
-export async function cutFile(state: Qcow2State): Promise<void> {
-  const { file, geometry, refcounts } = state
-  let last = Math.ceil(file.size / geometry.clusterSize) - 1
-  while (last > 0 && (await refcounts.get(last)) === 0) last--
-  const end = (last + 1) * geometry.clusterSize
-  if (end >= file.size) return
+/** Cuts the file behind its last cluster in use, which is a tidying up: what counts is done. */
+export async function cutFile(state: Qcow2State, signal?: AbortSignal): Promise<void> {
+  const { file, geometry } = state
   try {
-    await file.truncate(end, { exact: false })
+    const end = ((await lastUsedCluster(state, signal)) + 1) * geometry.clusterSize
+    if (end < file.size) await file.truncate(end, { exact: false })
   } catch {
     state.host.warn('qcow2: the image is smaller now, but its file could not be cut')
   }
+}
+
+/** The last cluster of the file with a reference. Takes as long as there are refcount blocks behind it. */
+async function lastUsedCluster(state: Qcow2State, signal: AbortSignal | undefined): Promise<number> {
+  const { file, geometry, refcounts } = state
+  const { refcountBlockEntries: entries, clusterSize } = geometry
+  const pace = new Pace(signal)
+  let last = Math.min(Math.ceil(file.size / clusterSize), refcounts.reach) - 1
+  while (last > 0) {
+    const index = Math.floor(last / entries)
+    if (refcounts.blockOffset(index) !== 0) {
+      await refcounts.get(last)
+      while (last >= index * entries && refcounts.peek(last) === 0) last--
+      if (last >= index * entries) return last
+    }
+    last = index * entries - 1
+    const turn = pace.step(entries)
+    if (turn !== undefined) await turn
+  }
+  return 0
 }
 
 async function grow(
