@@ -5,6 +5,7 @@
  */
 import { BlockError, throwIfAborted } from '@diskgraph/core'
 import { type Geometry, geometryOf, maxRefcountOrder } from './layout.ts'
+import { Pace } from './pace.ts'
 import { setRefcountAt } from './refcount-entries.ts'
 import { planStructure, type StructurePlan, structureClusters, writeStructure } from './refcount-structure.ts'
 import type { Qcow2State } from './state.ts'
@@ -30,13 +31,16 @@ export async function changeRefcountWidth(state: Qcow2State, order: number, prog
   const geometry = geometryOf(state.geometry.clusterBits, order)
   const claims = new Claims(state)
   try {
-    const { plan, claimedEnd } = await claimStructure(state, geometry, claims)
+    const { plan, claimedEnd } = await claimStructure(state, geometry, claims, progress.signal)
     await state.store.writeRefcounts()
     const counts = new CarriedCounts(state, plan, claimedEnd)
     const { blocks } = plan
     let done = 0
-    const fill = (index: number, block: Parameters<CarriedCounts['fill']>[1]): Promise<void> => {
+    const pace = new Pace(progress.signal)
+    const fill = async (index: number, block: Parameters<CarriedCounts['fill']>[1]): Promise<void> => {
       throwIfAborted(progress.signal)
+      const turn = pace.step(geometry.refcountBlockEntries)
+      if (turn !== undefined) await turn
       progress.onProgress?.(done++, blocks.length)
       return counts.fill(index, block)
     }
@@ -65,9 +69,14 @@ interface Claimed {
 }
 
 /** Takes the clusters of a structure that describes all clusters in use, those among them. */
-async function claimStructure(state: Qcow2State, geometry: Geometry, claims: Claims): Promise<Claimed> {
+async function claimStructure(
+  state: Qcow2State,
+  geometry: Geometry,
+  claims: Claims,
+  signal?: AbortSignal,
+): Promise<Claimed> {
   const { clusterSize } = state.geometry
-  const used = await usedBlocks(state, geometry)
+  const used = await usedBlocks(state, geometry, signal)
   let wanted = structureClusters(planStructure(geometry, 0, used)) + 2
   for (;;) {
     const first = (await claims.allocate(wanted)) / clusterSize
@@ -79,26 +88,25 @@ async function claimStructure(state: Qcow2State, geometry: Geometry, claims: Cla
 }
 
 /** The blocks of the new width that have anything to count. */
-async function usedBlocks(state: Qcow2State, geometry: Geometry): Promise<number[]> {
+async function usedBlocks(state: Qcow2State, geometry: Geometry, signal?: AbortSignal): Promise<number[]> {
   const { refcounts } = state
   const { refcountBlockEntries: entries } = state.geometry
   const blocks = new Set<number>()
+  const pace = new Pace(signal)
   for (let index = 0; index < refcounts.tableEntries; index++) {
+    const turn = pace.step(refcounts.blockOffset(index) === 0 ? 1 : entries / 4)
+    if (turn !== undefined) await turn
     if (refcounts.blockOffset(index) === 0) continue
     for (let cluster = index * entries; cluster < (index + 1) * entries; ) {
       const block = Math.floor(cluster / geometry.refcountBlockEntries)
       const end = Math.min((index + 1) * entries, (block + 1) * geometry.refcountBlockEntries)
-      while (cluster < end && (await countOf(state, cluster)) === 0) cluster++
+      await refcounts.get(cluster)
+      while (cluster < end && refcounts.peek(cluster) === 0) cluster++
       if (cluster < end) blocks.add(block)
       cluster = end
     }
   }
   return [...blocks].sort((a, b) => a - b)
-}
-
-function countOf(state: Qcow2State, cluster: number): number | Promise<number> {
-  const count = state.refcounts.peek(cluster)
-  return count < 0 ? state.refcounts.get(cluster) : count
 }
 
 /** The counts of the old structure, without those that it takes itself. */

@@ -4,11 +4,13 @@
  * Version 2 knows no zero clusters. Before the header says 2, the entries of all L2 tables are changed one table after
  * the other, in place, which every state in between allows in version 3: a zero cluster becomes unallocated where no
  * backing file would show, and a cluster of written zeroes where one would. A table that several mappings share is
- * changed once, for all of them.
+ * changed once, for all of them. All tables are looked at before the first is changed, so that a damaged image stays
+ * as it is.
  */
-import { BlockError, throwIfAborted } from '@diskgraph/core'
+import { BlockError, isAligned, throwIfAborted } from '@diskgraph/core'
 import type { Progress } from './amend-refcounts.ts'
-import { ClusterSet } from './cluster-set.ts'
+import { hex } from './bytes.ts'
+import { reportEntry } from './entry-references.ts'
 import { initialExtensions } from './header.ts'
 import { hasFeature } from './header-checks.ts'
 import { findExtension } from './header-extensions.ts'
@@ -20,14 +22,21 @@ import {
   hiCompressed,
   hiCopied,
   highHalf,
+  hiL2Reserved,
   IncompatibleBit,
+  loL2Reserved,
   lowHalf,
   loZero,
   offsetOf,
 } from './layout.ts'
+import { Structure } from './overlap.ts'
+import { miscounted } from './refcounts.ts'
+import { ReferenceCounts } from './reference-counts.ts'
 import type { RootTable } from './root-table.ts'
+import { checkSnapshotL1 } from './snapshot-table.ts'
 import type { Qcow2State } from './state.ts'
 import { forEachTable } from './table-stream.ts'
+import { listTables } from './table-tree.ts'
 import { readTable } from './tables.ts'
 
 /** Makes a version 2 image one of version 3. Under the mutex. */
@@ -83,72 +92,138 @@ export async function downgrade(state: Qcow2State, progress: Progress): Promise<
   await store.flushFile()
 }
 
-async function expandZeroes(state: Qcow2State, progress: Progress): Promise<void> {
-  const { clusterSize } = state.geometry
-  const seen = new ClusterSet()
-  const lists = [tablesOf(state.store.l1, seen, clusterSize)]
-  for (const { l1Offset, l1Entries } of state.snapshots) {
-    lists.push(tablesOf(await readTable(state.file, l1Offset, l1Entries), seen, clusterSize))
-  }
-  const total = lists.reduce((sum, list) => sum + list.length, 0)
-  let done = 0
-  for (const [number, offsets] of lists.entries()) {
-    await forEachTable({ file: state.file, offsets, tableSize: clusterSize }, async (index, view, at) => {
-      throwIfAborted(progress.signal)
-      const table = new DataView(view.buffer, view.byteOffset + at, clusterSize)
-      await expandTable(state, table, offsets[index]!, number === 0)
-      progress.onProgress?.(++done, total)
-    })
-  }
-  state.store.l2.invalidate()
+/** An L2 table of any mapping. */
+interface CountedTable {
+  readonly offset: number
+  /** How many L1 entries point to it. */
+  readonly uses: number
+  readonly active: boolean
 }
 
-/** The L2 tables of an L1 table that have not been seen yet. */
-function tablesOf(l1: RootTable, seen: ClusterSet, clusterSize: number): number[] {
-  const offsets: number[] = []
-  for (let index = 0; index < l1.entries; index++) {
-    const offset = l1.offsetAt(index)
-    const cluster = Math.floor(offset / clusterSize)
-    if (offset === 0 || seen.has(cluster)) continue
-    seen.add(cluster)
-    offsets.push(offset)
+async function expandZeroes(state: Qcow2State, progress: Progress): Promise<void> {
+  const tables = await tablesWithZeroes(state, progress.signal)
+  const { clusterSize } = state.geometry
+  const list = { file: state.file, offsets: tables.map(({ offset }) => offset), tableSize: clusterSize }
+  try {
+    await forEachTable(list, async (index, view, at) => {
+      throwIfAborted(progress.signal)
+      const table = new DataView(view.buffer, view.byteOffset + at, clusterSize)
+      await expandTable(state, table, tables[index]!, progress.signal)
+      progress.onProgress?.(index + 1, tables.length)
+    })
+  } finally {
+    // However this ends: tables were changed behind the back of the cache.
+    state.store.l2.invalidate()
   }
-  return offsets
+}
+
+/** Finds the tables that have to be changed. Rejects before anything is changed where any table is damaged. */
+async function tablesWithZeroes(state: Qcow2State, signal: AbortSignal | undefined): Promise<CountedTable[]> {
+  const { file, geometry, store, snapshots, refcounts } = state
+  const uses = new ReferenceCounts(Number.MAX_SAFE_INTEGER)
+  const offsets = await newTables(state, store.l1, uses)
+  const activeCount = offsets.length
+  const seen = new Set<number>()
+  for (const snapshot of snapshots) {
+    throwIfAborted(signal)
+    checkSnapshotL1(snapshot, geometry.clusterSize)
+    if (snapshot.l1Entries === 0) continue
+    if (seen.has(snapshot.l1Offset)) throw miscounted(snapshot.l1Offset)
+    seen.add(snapshot.l1Offset)
+    const l1 = await readTable(file, snapshot.l1Offset, snapshot.l1Entries)
+    for (const offset of await newTables(state, l1, uses)) offsets.push(offset)
+  }
+  const found: CountedTable[] = []
+  const list = { file, offsets, tableSize: geometry.clusterSize, signal }
+  await forEachTable(list, async (index, view, at) => {
+    const offset = offsets[index]!
+    if (!(await hasZeroes(state, view, at, offset))) return
+    const table = { offset, uses: uses.get(offset / geometry.clusterSize), active: index < activeCount }
+    if ((await refcounts.get(offset / geometry.clusterSize)) < table.uses) throw miscounted(offset)
+    found.push(table)
+  })
+  return found
+}
+
+/** Counts the L2 tables of an L1 table, and lists those that were not counted before. */
+async function newTables(state: Qcow2State, l1: RootTable, uses: ReferenceCounts): Promise<number[]> {
+  const { offsets } = await listTables(state, l1)
+  return offsets.filter((offset) => {
+    const cluster = offset / state.geometry.clusterSize
+    uses.increment(cluster)
+    return uses.get(cluster) === 1
+  })
+}
+
+/** Whether an L2 table has zero clusters. Rejects where an entry cannot be right. */
+async function hasZeroes(state: Qcow2State, view: DataView, at: number, tableOffset: number): Promise<boolean> {
+  const { clusterSize, l2Entries } = state.geometry
+  let found = false
+  for (let index = 0; index < l2Entries; index++) {
+    const hi = view.getUint32(at + index * entrySize)
+    const lo = view.getUint32(at + index * entrySize + 4)
+    if ((lo & loZero) === 0 || (hi & hiCompressed) !== 0) continue
+    found = true
+    const offset = offsetOf(hi, lo)
+    const reserved = (hi & hiL2Reserved) !== 0 || (lo & loL2Reserved) !== 0
+    const behind = offset / clusterSize >= state.refcounts.reach
+    if (!reserved && !behind && isAligned(offset, clusterSize)) continue
+    if (!reserved) await reportEntry(state, view, at, tableOffset, index)
+    const hint = 'a check with repair mends that'
+    throw new BlockError('EIO', `entry ${index} of the L2 table at ${hex(tableOffset)} has reserved bits set`, { hint })
+  }
+  return found
 }
 
 /** Changes the zero clusters of one L2 table, in memory and then on disk. */
-async function expandTable(state: Qcow2State, table: DataView, offset: number, active: boolean): Promise<void> {
+async function expandTable(
+  state: Qcow2State,
+  table: DataView,
+  { offset, uses, active }: CountedTable,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { clusterSize } = state.geometry
-  const uses = await state.refcounts.get(offset / clusterSize)
   const freed: number[] = []
-  let changed = false
-  for (let at = 0; at < table.byteLength; at += entrySize) {
-    const hi = table.getUint32(at)
-    const lo = table.getUint32(at + 4)
-    if ((lo & loZero) === 0 || (hi & hiCompressed) !== 0) continue
-    const old = offsetOf(hi, lo)
-    if (old !== 0) freed.push(old)
-    const place =
-      state.backing() === undefined && state.header.value.backingFile === undefined ? 0 : await zeroCluster(state, uses)
-    const flag = place !== 0 && active && uses === 1 ? hiCopied : 0
-    table.setUint32(at, (highHalf(place) | flag) >>> 0)
-    table.setUint32(at + 4, lowHalf(place))
-    changed = true
+  const taken: number[] = []
+  const shows = state.backing() !== undefined || state.header.value.backingFile !== undefined
+  try {
+    for (let at = 0; at < table.byteLength; at += entrySize) {
+      const hi = table.getUint32(at)
+      const lo = table.getUint32(at + 4)
+      if ((lo & loZero) === 0 || (hi & hiCompressed) !== 0) continue
+      const old = offsetOf(hi, lo)
+      if (old !== 0) freed.push(old)
+      throwIfAborted(signal)
+      const place = shows ? await zeroCluster(state, uses, taken) : 0
+      const flag = place !== 0 && active && uses === 1 ? hiCopied : 0
+      table.setUint32(at, (highHalf(place) | flag) >>> 0)
+      table.setUint32(at + 4, lowHalf(place))
+    }
+    await state.store.writeRefcounts()
+    await state.store.flushFile()
+    const refusal = state.overlap.check(Structure.activeL2 | Structure.inactiveL2, offset, clusterSize)
+    if (refusal !== undefined) await refusal
+  } catch (error) {
+    for (const place of taken) for (let i = 0; i < uses; i++) await state.release(place / clusterSize, 1, 'never')
+    throw error
   }
-  if (!changed) return
-  await state.store.writeRefcounts()
-  await state.store.flushFile()
   await state.file.write(offset, new Uint8Array(table.buffer, table.byteOffset, table.byteLength))
   for (const old of freed) for (let i = 0; i < uses; i++) state.frees.add(old, clusterSize, 'other')
   if (state.frees.crowded) await state.settleFrees()
 }
 
-/** A cluster of zeroes with `uses` references. */
-async function zeroCluster(state: Qcow2State, uses: number): Promise<number> {
+/** A cluster of zeroes with `uses` references; `taken` lists it as soon as it has them. */
+async function zeroCluster(state: Qcow2State, uses: number, taken: number[]): Promise<number> {
   const { allocator, refcounts, geometry, file } = state
   const { clusterSize } = geometry
   const offset = await allocator.allocate(1)
-  if (uses > 1) await refcounts.update(offset / clusterSize, 1, uses - 1)
+  try {
+    if (uses > 1) await refcounts.update(offset / clusterSize, 1, uses - 1)
+  } catch (error) {
+    await state.release(offset / clusterSize, 1, 'never')
+    throw error
+  }
+  taken.push(offset)
   const refusal = state.guardWrite(offset, clusterSize)
   if (refusal !== undefined) await refusal
   await file.writeZeroes(offset, clusterSize)

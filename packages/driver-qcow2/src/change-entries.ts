@@ -1,9 +1,12 @@
 /** Walks L2 entries that are to be changed without new data: zeroing and discarding. */
 import { throwIfAborted } from '@diskgraph/core'
-import { ensureTable, l1IndexOf } from './l2-tables.ts'
+import { ensureTable, l1IndexOf, nextTable } from './l2-tables.ts'
 import { entrySize } from './layout.ts'
 import { entryPlace } from './map.ts'
+import { Pace } from './pace.ts'
 import type { Qcow2State } from './state.ts'
+
+const unitsPerSlice = 50
 
 /** What happens to the entries of a range. */
 export interface EntryChange {
@@ -25,8 +28,14 @@ export async function changeEntries(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { mutex } = state
+  let pace: Pace | undefined
   for (let at = start; at < end; ) {
     throwIfAborted(signal)
+    if (at > start) {
+      pace ??= new Pace(signal)
+      const turn = pace.step(unitsPerSlice)
+      if (turn !== undefined) await turn
+    }
     const blocker = state.inFlight.firstOverlap(at, end)
     if (blocker !== undefined && blocker.start <= at) {
       await blocker.settled
@@ -50,7 +59,7 @@ async function changeSlice(state: Qcow2State, start: number, end: number, change
   const { geometry, store } = state
   const l1Index = l1IndexOf(state, start)
   if (!change.createTables && (l1Index >= store.l1.entries || store.l1.offsetAt(l1Index) === 0)) {
-    return Math.min(end, (l1Index + 1) * geometry.l2Span)
+    return Math.min(end, nextTable(state, start))
   }
   if (store.l2.crowded) await store.writeMapping()
   await ensureTable(state, l1Index)

@@ -35,8 +35,18 @@ export async function countReferences(check: CheckState): Promise<void> {
   countRange(check, l1.offset, l1.data.byteLength)
   await countMapping(check, l1, true)
   for (const snapshot of check.snapshots) await countSnapshot(check, snapshot)
-  countRange(check, value.snapshotsOffset, check.snapshotsLength)
+  countSnapshotTable(check, value.snapshotsOffset)
   await countBitmaps(check)
+}
+
+/** Counts what there is of the table. Entries behind the end of the file are wrong, unless they are about to go. */
+function countSnapshotTable(check: CheckState, offset: number): void {
+  const length = Math.max(0, Math.min(check.snapshotsLength, check.fileSize - offset))
+  countRange(check, offset, length)
+  const behind = offset + check.snapshotsLength - check.fileSize
+  if (!check.snapshotsChanged && behind >= check.image.geometry.clusterSize) {
+    reportOutside(check, offset, check.snapshotsLength)
+  }
 }
 
 async function countSnapshot(check: CheckState, snapshot: SnapshotRecord): Promise<void> {

@@ -21,6 +21,17 @@ export class CheckReport {
     this.onFinding = options.onFinding
   }
 
+  /** Forgets what is wrong and how much there is, but not what was mended: all is counted again. */
+  startAgain(): void {
+    this.checkErrors = 0
+    this.corruptions = 0
+    this.leaks = 0
+    this.allocatedClusters = 0
+    this.fragmentedClusters = 0
+    this.compressedClusters = 0
+    this.highestCluster = 0
+  }
+
   /** Something is wrong and stays wrong. */
   corruption(text: string): void {
     this.corruptions++

@@ -18,7 +18,7 @@ export async function checkSnapshotTable(check: CheckState): Promise<void> {
   if (!Number.isSafeInteger(snapshotsOffset) || !isAligned(snapshotsOffset, image.geometry.clusterSize)) {
     throw new BlockError('EINVAL', 'ERROR snapshot table offset invalid')
   }
-  const faults: TableFaults = { longExtra: [], incomplete: [], overhanging: 0 }
+  const faults: TableFaults = { longExtra: [], incomplete: [], empty: 0, overhanging: 0 }
   const table = await readTable(check, faults)
   check.snapshots = table.records
   check.snapshotsLength = table.length
@@ -35,7 +35,7 @@ export async function checkSnapshotTable(check: CheckState): Promise<void> {
       if (repairAll) report.fixed(`Repairing ${text}`)
       else report.corruption(`ERROR ${text}`)
     }
-  }
+  } else if (faults.empty > 0) report.fixed(`Discarding ${faults.empty} empty entries of the snapshot table`)
   check.snapshotsChanged = repairAll && faults.overhanging + faults.longExtra.length + faults.incomplete.length > 0
 }
 
@@ -60,11 +60,15 @@ async function readTable(check: CheckState, faults: TableFaults): Promise<Snapsh
   }
 }
 
-/** Writes the snapshots that were kept into a new table; the old one becomes free. */
-export async function repairSnapshotTable(check: CheckState): Promise<void> {
-  const { image } = check
-  if (!check.snapshotsChanged) return
-  const old = { offset: image.header.value.snapshotsOffset, length: check.snapshotsLength }
+/**
+ * Writes the snapshots that were kept into a new table; the old one becomes free. Whether the old one seemed to reach
+ * over other structures: then their counts and flags are those of shared clusters, and have to be looked at again.
+ */
+export async function repairSnapshotTable(check: CheckState): Promise<boolean> {
+  const { image, references } = check
+  if (!check.snapshotsChanged) return false
+  const { snapshotsOffset: offset } = image.header.value
+  const old = { offset, length: Math.min(check.snapshotsLength, check.fileSize - offset) }
   const records: readonly SnapshotRecord[] = check.snapshots
   const table = await claimTable(image, records)
   await image.commitMetadata()
@@ -72,7 +76,12 @@ export async function repairSnapshotTable(check: CheckState): Promise<void> {
   await image.header.setSnapshotTable(table.offset, records.length)
   await image.store.flushFile()
   setSnapshots(image, records, table)
-  if (old.length > 0 && old.offset < check.fileSize) image.frees.add(old.offset, old.length, 'other')
+  if (old.length > 0) image.frees.add(old.offset, old.length, 'other')
   await image.commitMetadata()
   check.snapshotsChanged = false
+  const { clusterSize } = image.geometry
+  for (let at = old.offset; at < old.offset + old.length; at += clusterSize) {
+    if (references.get(at / clusterSize) > 1) return true
+  }
+  return false
 }

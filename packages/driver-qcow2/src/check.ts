@@ -38,7 +38,10 @@ export function checkImage(image: Qcow2State, options: CheckOptions): Promise<Im
     const check = new CheckState(image, report, options)
     if (check.fileClusters > maxClusters) throw new BlockError('EFBIG', 'the image has too many clusters to be checked')
     try {
-      await run(check)
+      if (await run(check)) {
+        report.startAgain()
+        await run(new CheckState(image, report, options))
+      }
     } finally {
       if (options.repair !== 'none') forgetTables(image)
     }
@@ -79,7 +82,8 @@ async function settle(image: Qcow2State): Promise<void> {
   else await image.commitMetadata()
 }
 
-async function run(check: CheckState): Promise<void> {
+/** Runs all steps; whether they have to be run again, as the last repair has changed what the others relied on. */
+async function run(check: CheckState): Promise<boolean> {
   const { image, report, options } = check
   await checkSnapshotTable(check)
   await countReferences(check)
@@ -92,9 +96,10 @@ async function run(check: CheckState): Promise<void> {
   const differs = await compareRefcounts(check)
   if (options.repair !== 'none') await repairCounts(check, differs, before)
   await checkCopiedFlags(check)
-  if (options.repair === 'none') return
-  await repairSnapshotTable(check)
+  if (options.repair === 'none') return false
+  if (await repairSnapshotTable(check)) return true
   if (report.checkErrors === 0 && report.corruptions === 0) await clearBits(image)
+  return false
 }
 
 /** Figures from before the comparison. */

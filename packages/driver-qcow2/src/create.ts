@@ -210,6 +210,6 @@ async function preallocateAll(context: CreateContext, zlib: Zlib, image: NewImag
     readOnly: false,
     backing: () => undefined,
   })
-  await preallocate(state, 0, image.size, image.preallocation, context.signal)
+  await preallocate(state, { start: 0, end: image.size, mode: image.preallocation }, context.signal)
   await state.exclusively(() => state.makeClean())
 }

@@ -89,8 +89,8 @@ export class Qcow2Image implements OpenImage {
     await state.flushMetadata()
   }
 
-  blockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return blockStatus(this.state, offset, length)
+  blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
+    return blockStatus(this.state, offset, length, signal)
   }
 
   async truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {

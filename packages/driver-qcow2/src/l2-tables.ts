@@ -77,6 +77,15 @@ export function l1IndexOf(state: Qcow2State, offset: number): number {
   return Math.floor(offset / state.geometry.l2Span)
 }
 
+/** The guest offset, from `offset` on, at which the next L2 table begins; infinite where there is none. */
+export function nextTable(state: Qcow2State, offset: number): number {
+  const { l1 } = state.store
+  const { l2Span } = state.geometry
+  let index = l1IndexOf(state, offset)
+  while (index < l1.entries && l1.offsetAt(index) === 0) index++
+  return index < l1.entries ? Math.max(offset, index * l2Span) : Number.POSITIVE_INFINITY
+}
+
 /** Entries that one slice of an L2 table holds. */
 export function entriesPerSlice(state: Qcow2State): number {
   return state.store.l2.sliceSize / entrySize

@@ -2,38 +2,55 @@
  * Allocating clusters before they are written. Their data must read as zeroes: space behind the end of the file
  * does by itself, space inside it is zeroed.
  */
-import { alignDown, type Preallocation, throwIfAborted } from '@diskgraph/core'
+import { alignDown, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core'
 import { ensureTable, l1IndexOf } from './l2-tables.ts'
 import { entrySize, hiCopied, highHalf, lowHalf } from './layout.ts'
 import { entryPlace, Kind, kindOf } from './map.ts'
+import { readBacking } from './read.ts'
 import type { Qcow2State } from './state.ts'
 
 const zeroesSize = 1024 * 1024
 
-/** Allocates all unallocated clusters of the guest range from `start` to `end`, which may lie behind the disk. Drained. */
-export async function preallocate(
-  state: Qcow2State,
-  start: number,
-  end: number,
-  mode: Preallocation,
-  signal?: AbortSignal,
-): Promise<void> {
+/** What is preallocated, and how. */
+export interface PreallocatedRange {
+  /** In the guest; may lie behind the disk. In the cluster that `start` cuts, what stands before it stays. */
+  readonly start: number
+  readonly end: number
+  readonly mode: Preallocation
+}
+
+/** Allocates all unallocated clusters of a guest range. Runs drained. */
+export async function preallocate(state: Qcow2State, range: PreallocatedRange, signal?: AbortSignal): Promise<void> {
   const { clusterSize } = state.geometry
+  const { start, end, mode } = range
   const fileEnd = state.file.size
-  let last = 0
   for (let at = alignDown(start, clusterSize); at < end; ) {
     throwIfAborted(signal)
     at = await state.exclusively(async () => {
       const run = await takeRun(state, at, end)
-      if (run.host > 0) {
-        await prepareData(state, run.host, run.count * clusterSize, mode, fileEnd)
+      const length = run.count * clusterSize
+      if (run.host === 0) return at + length
+      try {
+        await prepareData(state, run.host, length, mode, fileEnd)
+        if (at < start) await copyHead(state, at, start, run.host)
+        // Nothing may be mapped behind the end of the file.
+        if (run.host + length > state.file.size) await state.file.truncate(run.host + length, { exact: false })
         await linkRun(state, at, run)
-        last = Math.max(last, run.host + run.count * clusterSize)
+      } catch (error) {
+        await state.release(run.host / clusterSize, run.count, 'never')
+        throw error
       }
-      return at + run.count * clusterSize
+      return at + length
     })
   }
-  if (last > state.file.size) await state.file.truncate(last, { exact: false })
+}
+
+/** Copies what the disk shows between `at` and `start` out of the backing file. */
+async function copyHead(state: Qcow2State, at: number, start: number, host: number): Promise<void> {
+  if (state.backing() === undefined) return
+  const head = new Uint8Array(start - at)
+  await readBacking(state, at, head, undefined)
+  if (!isZero(head)) await state.file.write(host, head)
 }
 
 interface PreallocatedRun {

@@ -9,7 +9,9 @@ import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core'
 import { discardRange } from './discard.ts'
 import { announce } from './events.ts'
 import { entrySize, maxL1TableSize } from './layout.ts'
+import { findRun, Kind, newRun } from './map.ts'
 import { Structure } from './overlap.ts'
+import { Pace } from './pace.ts'
 import { preallocate } from './preallocate.ts'
 import { RootTable } from './root-table.ts'
 import type { Qcow2State } from './state.ts'
@@ -61,7 +63,7 @@ async function shrink(
     await state.store.flushFile()
     await state.header.setSize(size)
     state.size = size
-    await cutFile(state)
+    await cutFile(state, signal)
   })
 }
 
@@ -76,18 +78,35 @@ async function dropTables(state: Qcow2State, from: number, to: number): Promise<
   }
 }
 
-/** Cuts the file behind its last cluster in use. */
-export async function cutFile(state: Qcow2State): Promise<void> {
-  const { file, geometry, refcounts } = state
-  let last = Math.ceil(file.size / geometry.clusterSize) - 1
-  while (last > 0 && (await refcounts.get(last)) === 0) last--
-  const end = (last + 1) * geometry.clusterSize
-  if (end >= file.size) return
+/** Cuts the file behind its last cluster in use, which is a tidying up: what counts is done. */
+export async function cutFile(state: Qcow2State, signal?: AbortSignal): Promise<void> {
+  const { file, geometry } = state
   try {
-    await file.truncate(end, { exact: false })
+    const end = ((await lastUsedCluster(state, signal)) + 1) * geometry.clusterSize
+    if (end < file.size) await file.truncate(end, { exact: false })
   } catch {
     state.host.warn('qcow2: the image is smaller now, but its file could not be cut')
   }
+}
+
+/** The last cluster of the file with a reference. Takes as long as there are refcount blocks behind it. */
+async function lastUsedCluster(state: Qcow2State, signal: AbortSignal | undefined): Promise<number> {
+  const { file, geometry, refcounts } = state
+  const { refcountBlockEntries: entries, clusterSize } = geometry
+  const pace = new Pace(signal)
+  let last = Math.min(Math.ceil(file.size / clusterSize), refcounts.reach) - 1
+  while (last > 0) {
+    const index = Math.floor(last / entries)
+    if (refcounts.blockOffset(index) !== 0) {
+      await refcounts.get(last)
+      while (last >= index * entries && refcounts.peek(last) === 0) last--
+      if (last >= index * entries) return last
+    }
+    last = index * entries - 1
+    const turn = pace.step(entries)
+    if (turn !== undefined) await turn
+  }
+  return 0
 }
 
 async function grow(
@@ -100,8 +119,14 @@ async function grow(
   const { l2Span } = state.geometry
   await state.exclusively(() => growL1(state, Math.ceil(size / l2Span)))
   const mode = options.preallocation ?? 'off'
-  if (mode !== 'off') await preallocate(state, old, size, mode, signal)
-  await hideOldContent(state, old, size, options.zero === true, signal)
+  if (mode !== 'off') await preallocate(state, { start: old, end: size, mode }, signal)
+  await hideOldContent(
+    state,
+    old,
+    size,
+    { zeroed: mode === 'falloc' || mode === 'full', zero: options.zero === true },
+    signal,
+  )
   await state.exclusively(async () => {
     await state.commitMetadata()
     await state.store.flushFile()
@@ -113,25 +138,34 @@ async function grow(
 /**
  * What the grown part would show must be zeroes: the rest of the last cluster may hold data from before a shrink,
  * and a backing file that is larger than the old disk would shine through. Then the whole grown part is zeroed, even
- * where the backing file has ended already.
+ * where the backing file has ended already. Where that was allocated in full it is zeroes already.
  */
 async function hideOldContent(
   state: Qcow2State,
   old: number,
   size: number,
-  zero: boolean,
+  settings: { readonly zeroed: boolean; readonly zero: boolean },
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { zeroed, zero } = settings
   const backing = state.backing()
   const whole = alignUp(old, state.geometry.clusterSize)
   state.size = size
   try {
-    if (whole > old) await zeroPart(state, old, Math.min(whole, size) - old, 0, signal)
-    const shines = backing !== undefined && (zero || backing.size > old)
+    if (whole > old) await zeroTail(state, old, Math.min(whole, size), signal)
+    const shines = !zeroed && backing !== undefined && (zero || backing.size > old)
     if (shines && size > whole) await zeroRange(state, whole, size - whole, 0, signal)
   } finally {
     state.size = old
   }
+}
+
+/** Zeroes the rest of the last cluster, as far as it shows anything. */
+async function zeroTail(state: Qcow2State, old: number, end: number, signal: AbortSignal | undefined): Promise<void> {
+  const run = newRun()
+  await findRun(state, old, end - old, run)
+  const shown = run.kind === Kind.unallocated ? Math.min(end, state.backing()?.size ?? 0) : end
+  if (shown > old) await zeroPart(state, old, shown - old, 0, signal)
 }
 
 /** Makes the active L1 table hold at least `entries` entries. Under the mutex; leaves the file flushed. */

@@ -8,7 +8,7 @@
  * Entries have no fixed size, so the table's length is known only when it has been read; it is read in growing pieces,
  * never past the end of the file. Extra data that nobody here knows is kept byte for byte.
  */
-import { alignUp, BlockError, type ChildHandle, isAligned, type SnapshotInfo } from '@diskgraph/core'
+import { alignUp, BlockError, type ChildHandle, isAligned, isZero, type SnapshotInfo } from '@diskgraph/core'
 import { decodeText, encodeText, readU64, viewOf, writeU64 } from './bytes.ts'
 import {
   entrySize,
@@ -43,6 +43,7 @@ export interface SnapshotRecord {
 }
 
 const unknownIcount = 0xffff_ffff_ffff_ffffn
+const nothing = new Uint8Array(0)
 const knownExtraData = SnapshotField.extraIcount + 8 - snapshotEntrySize
 /** What version 3 demands at least: the large VM state size and the disk size. */
 const requiredExtraData = SnapshotField.extraIcount - snapshotEntrySize
@@ -53,6 +54,8 @@ export interface TableFaults {
   readonly longExtra: { readonly index: number; readonly size: number }[]
   /** Entries without the fields that version 3 demands. */
   readonly incomplete: number[]
+  /** Incomplete entries that were left out, because all that they say is zeroes: the count is too large. */
+  empty: number
   /** Entries that were left out because there are too many, or the table would be too large. */
   overhanging: number
 }
@@ -110,6 +113,11 @@ async function readEntry(
   faults: TableFaults | undefined,
 ): Promise<number> {
   const head = await source.read(position, snapshotEntrySize)
+  if (faults !== undefined && isZero(head)) {
+    faults.incomplete.push(index)
+    faults.empty++
+    return position + snapshotEntrySize
+  }
   const fixed = viewOf(head)
   const extraSize = fixed.getUint32(SnapshotField.extraDataSize)
   if (extraSize > maxSnapshotExtraData) {
@@ -127,34 +135,53 @@ async function readEntry(
   const end = alignUp(idAt + idSize + nameSize, 8)
   if (end > maxSnapshotTableSize) return end
   const names = await source.read(idAt, idSize + nameSize)
-  records.push(parseEntry(head, extraSize > maxSnapshotExtraData ? extra.subarray(0, knownExtraData) : extra, names))
+  records.push(
+    new StoredEntry(head, extraSize > maxSnapshotExtraData ? extra.subarray(0, knownExtraData) : extra, names),
+  )
   return end
 }
 
-function parseEntry(head: Uint8Array, extra: Uint8Array, names: Uint8Array): SnapshotRecord {
-  const view = viewOf(head)
-  const more = viewOf(extra)
-  const known = (field: number): boolean => extra.byteLength >= field + 8 - snapshotEntrySize
-  const at = (field: number): number => field - snapshotEntrySize
-  const idSize = view.getUint16(SnapshotField.idSize)
-  const idBytes = names.slice(0, idSize)
-  const nameBytes = names.slice(idSize)
-  return {
-    l1Offset: Number(view.getBigUint64(SnapshotField.l1TableOffset)),
-    l1Entries: view.getUint32(SnapshotField.l1Size),
-    id: decodeText(idBytes),
-    name: decodeText(nameBytes),
-    idBytes,
-    nameBytes,
-    dateSeconds: view.getUint32(SnapshotField.dateSeconds),
-    dateNanoseconds: view.getUint32(SnapshotField.dateNanoseconds),
-    vmClockNanoseconds: view.getBigUint64(SnapshotField.vmClockNanoseconds),
-    vmStateSize: known(SnapshotField.extraVmStateSize)
+/** An entry as it was read. Its texts are made when somebody asks: there may be very many, and very long ones. */
+class StoredEntry implements SnapshotRecord {
+  readonly l1Offset: number
+  readonly l1Entries: number
+  readonly idBytes: Uint8Array
+  readonly nameBytes: Uint8Array
+  readonly dateSeconds: number
+  readonly dateNanoseconds: number
+  readonly vmClockNanoseconds: bigint
+  readonly vmStateSize: number
+  readonly diskSize: number | undefined
+  readonly icount: bigint
+  readonly extra: Uint8Array
+
+  constructor(head: Uint8Array, extra: Uint8Array, names: Uint8Array) {
+    const view = viewOf(head)
+    const more = viewOf(extra)
+    const known = (field: number): boolean => extra.byteLength >= field + 8 - snapshotEntrySize
+    const at = (field: number): number => field - snapshotEntrySize
+    const idSize = view.getUint16(SnapshotField.idSize)
+    this.l1Offset = Number(view.getBigUint64(SnapshotField.l1TableOffset))
+    this.l1Entries = view.getUint32(SnapshotField.l1Size)
+    this.idBytes = names.subarray(0, idSize)
+    this.nameBytes = names.subarray(idSize)
+    this.dateSeconds = view.getUint32(SnapshotField.dateSeconds)
+    this.dateNanoseconds = view.getUint32(SnapshotField.dateNanoseconds)
+    this.vmClockNanoseconds = view.getBigUint64(SnapshotField.vmClockNanoseconds)
+    this.vmStateSize = known(SnapshotField.extraVmStateSize)
       ? readU64(more, at(SnapshotField.extraVmStateSize))
-      : view.getUint32(SnapshotField.vmStateSize),
-    diskSize: known(SnapshotField.extraDiskSize) ? readU64(more, at(SnapshotField.extraDiskSize)) : undefined,
-    icount: known(SnapshotField.extraIcount) ? more.getBigUint64(at(SnapshotField.extraIcount)) : unknownIcount,
-    extra: extra.slice(knownExtraData),
+      : view.getUint32(SnapshotField.vmStateSize)
+    this.diskSize = known(SnapshotField.extraDiskSize) ? readU64(more, at(SnapshotField.extraDiskSize)) : undefined
+    this.icount = known(SnapshotField.extraIcount) ? more.getBigUint64(at(SnapshotField.extraIcount)) : unknownIcount
+    this.extra = extra.byteLength > knownExtraData ? extra.subarray(knownExtraData) : nothing
+  }
+
+  get id(): string {
+    return decodeText(this.idBytes)
+  }
+
+  get name(): string {
+    return decodeText(this.nameBytes)
   }
 }
 
@@ -264,38 +291,37 @@ export function isSnapshotL1(record: SnapshotRecord, clusterSize: number): boole
   return l1Entries * entrySize <= maxL1TableSize && Number.isSafeInteger(l1Offset) && isAligned(l1Offset, clusterSize)
 }
 
-const firstPiece = 65536
+const pieceSize = 1024 * 1024
 
-/** Gives out bytes of the table; what is behind the end of the file is zeroes. */
+/** Gives out bytes of the table, ever further on; what is behind the end of the file is zeroes. */
 class TableSource {
   private readonly file: ChildHandle
   private readonly start: number
-  private data = new Uint8Array(0)
+  private piece = nothing
+  /** Where in the table the piece begins. */
+  private pieceStart = 0
 
   constructor(file: ChildHandle, start: number) {
     this.file = file
     this.start = start
   }
 
+  /** The result stays what it is: pieces are not used again. */
   async read(position: number, length: number): Promise<Uint8Array> {
     const end = position + length
-    if (end > this.data.byteLength) await this.extend(end)
-    if (end <= this.data.byteLength) return this.data.subarray(position, end)
+    if (position < this.pieceStart || end > this.pieceStart + this.piece.byteLength) await this.load(position, length)
+    const at = position - this.pieceStart
+    if (at + length <= this.piece.byteLength) return this.piece.subarray(at, at + length)
     const bytes = new Uint8Array(length)
-    if (position < this.data.byteLength) bytes.set(this.data.subarray(position))
+    bytes.set(this.piece.subarray(at))
     return bytes
   }
 
-  /** Reads on, at least to `end` or the end of the file, and doubles what is in memory. */
-  private async extend(end: number): Promise<void> {
-    const inFile = Math.max(0, this.file.size - this.start)
-    const wanted = Math.max(firstPiece, end, this.data.byteLength * 2)
-    const size = Math.min(inFile, maxSnapshotTableSize + maxSnapshotExtraData, wanted)
-    if (size <= this.data.byteLength) return
-    const data = new Uint8Array(size)
-    data.set(this.data)
-    const known = this.data.byteLength
-    await this.file.read(this.start + known, data.subarray(known))
-    this.data = data
+  private async load(position: number, length: number): Promise<void> {
+    const inFile = Math.max(0, this.file.size - this.start - position)
+    const piece = new Uint8Array(Math.min(inFile, Math.max(pieceSize, length)))
+    if (piece.byteLength > 0) await this.file.read(this.start + position, piece)
+    this.piece = piece
+    this.pieceStart = position
   }
 }

@@ -26,7 +26,8 @@ import { newRun, type Run } from './map.ts'
 import { MetadataStore } from './metadata.ts'
 import { Mutex } from './mutex.ts'
 import type { RuntimeOptions } from './options.ts'
-import { OverlapGuard, Structure } from './overlap.ts'
+import { type FileRange, OverlapGuard, Structure } from './overlap.ts'
+import { Pace } from './pace.ts'
 import { Refcounts } from './refcounts.ts'
 import type { RootTable } from './root-table.ts'
 import type { SnapshotRecord } from './snapshot-table.ts'
@@ -81,6 +82,8 @@ export class Qcow2State {
   farLimit = 0
   /** See preallocated.ts. */
   preallocated: Promise<boolean> | undefined
+  /** Of questions for the status, many of which follow each other when a disk is mapped. */
+  readonly questions = new Pace()
   /** For lookups that are used before the next `await`. */
   readonly run: Run = newRun()
 

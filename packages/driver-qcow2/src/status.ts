@@ -1,25 +1,41 @@
 /** What is allocated where, in runs as long as they are. */
-import type { BlockStatus } from '@diskgraph/core'
+import { type BlockStatus, throwIfAborted } from '@diskgraph/core'
+import { nextTable } from './l2-tables.ts'
 import { findRun, Kind, newRun, type Run } from './map.ts'
 import { isPreallocated } from './preallocated.ts'
 import type { Qcow2State } from './state.ts'
 
 /** L2 tables that one answer looks at, at most. */
 const maxSteps = 1024
+const unitsPerStep = 10
 
 /** The status of the range from `offset` on, in this layer. */
-export async function blockStatus(state: Qcow2State, offset: number, length: number): Promise<BlockStatus> {
+export async function blockStatus(
+  state: Qcow2State,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<BlockStatus> {
   state.checkUsable()
+  throwIfAborted(signal)
+  const pace = state.questions
+  const turn = pace.step(unitsPerStep)
+  if (turn !== undefined) await turn
   const run = newRun()
   await findRun(state, offset, length, run)
   const first = { ...run }
   let covered = run.length
   for (let step = 0; step < maxSteps && covered < length; step++) {
+    if (first.kind === Kind.unallocated) covered = Math.min(length, nextTable(state, offset + covered) - offset)
+    if (covered === length) break
     await findRun(state, offset + covered, length - covered, run)
     if (!continues(first, covered, run)) break
     covered += run.length
+    const turn = pace.step(unitsPerStep)
+    if (turn !== undefined) await turn
+    throwIfAborted(signal)
   }
-  const preallocated = first.kind === Kind.normal && (await isPreallocated(state))
+  const preallocated = first.kind === Kind.normal && (await isPreallocated(state, signal))
   return statusOf(state, first, covered, preallocated)
 }
 

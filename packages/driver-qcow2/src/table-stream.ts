@@ -4,10 +4,13 @@
  */
 import { type ChildHandle, throwIfAborted } from '@diskgraph/core'
 import { viewOf } from './bytes.ts'
+import { Pace } from './pace.ts'
 import { forEachLimited } from './settle.ts'
 
 const batchBytes = 1024 * 1024
 const readsAtOnce = 16
+/** What is looked at in one unit of work. */
+const unitSize = 64
 
 /** Which tables to read. */
 export interface TableList {
@@ -39,6 +42,7 @@ export async function forEachTable(list: TableList, visit: TableVisitor): Promis
   const perBatch = Math.max(1, Math.floor(batchBytes / tableSize))
   const size = Math.min(perBatch, offsets.length) * tableSize
   const buffers = [new Uint8Array(size), new Uint8Array(offsets.length > perBatch ? size : 0)]
+  const pace = new Pace(signal)
   let next: Batch | undefined = startBatch(list, 0, perBatch, buffers[0]!)
   for (let turn = 1; next !== undefined; turn++) {
     const batch: Batch = next
@@ -50,6 +54,8 @@ export async function forEachTable(list: TableList, visit: TableVisitor): Promis
       for (let i = 0; i < batch.count; i++) {
         const held = visit(batch.first + i, batch.view, i * tableSize)
         if (held !== undefined) await held
+        const turn = pace.step(tableSize / unitSize)
+        if (turn !== undefined) await turn
       }
     } catch (error) {
       await next?.loaded.catch(() => undefined)

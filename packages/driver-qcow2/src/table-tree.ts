@@ -24,7 +24,7 @@ interface Tables {
 }
 
 /** Lists the L2 tables among the first `entries` entries; rejects where one is misplaced. */
-async function listTables(state: Qcow2State, l1: RootTable, entries = l1.entries): Promise<Tables> {
+export async function listTables(state: Qcow2State, l1: RootTable, entries = l1.entries): Promise<Tables> {
   const indices: number[] = []
   const offsets: number[] = []
   for (let index = 0; index < Math.min(entries, l1.entries); index++) {

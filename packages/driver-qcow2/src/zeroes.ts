@@ -127,7 +127,7 @@ async function flagClusters(
   return complete
 }
 
-/** Zeroes a range without the zero flag; what reads as zeroes stays as it is. */
+/** Zeroes a range without the zero flag; zeroes that are stored already stay as they are. */
 export async function zeroPart(
   state: Qcow2State,
   offset: number,
@@ -148,7 +148,7 @@ export async function zeroPart(
     const { kind, length: step } = run
     if (kind === Kind.normal && run.copied) {
       await zeroInPlace(state, at, run.host, step, flags, signal)
-    } else if (!isZeroAlready(state, kind, at)) {
+    } else if (!isZeroAlready(state, kind)) {
       if ((flags & Flag.NoFallback) !== 0) throw noEfficientZeroes()
       await writeZeroBytes(state, at, step, signal)
     }
@@ -156,11 +156,9 @@ export async function zeroPart(
   }
 }
 
-function isZeroAlready(state: Qcow2State, kind: number, offset: number): boolean {
-  if (kind === Kind.unallocated) {
-    const backing = state.backing()
-    return backing === undefined || offset >= backing.size
-  }
+/** Whether zeroes are there to stay: where only a backing file has ended, it may grow. */
+function isZeroAlready(state: Qcow2State, kind: number): boolean {
+  if (kind === Kind.unallocated) return state.backing() === undefined && state.header.value.backingFile === undefined
   return kind === Kind.zero || kind === Kind.zeroAllocated
 }
 

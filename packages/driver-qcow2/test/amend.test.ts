@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync } from 'node:fs'
+import { copyFileSync, readFileSync } from 'node:fs'
 import type { BlockError } from '@diskgraph/core'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 import { type Case, prepare, raw } from './cases.ts'
+import { Patient } from './damage.ts'
 import { Folder, newGraph, open, qemuCheck, run } from './images.ts'
 
 const KiB = 1024
@@ -106,6 +107,49 @@ peer('qemu-img', { describe, it }).describe('amend', () => {
       if (one.snapshot === true) {
         expect(Buffer.compare(raw(folder, ours, '-l', 'one'), raw(folder, theirs, '-l', 'one'))).toBe(0)
       }
+    })
+  }
+
+  for (const { name, damage, message } of [
+    {
+      name: 'an L2 table that is not aligned',
+      damage: (image: Patient) => image.set(image.l1, image.get(image.l1) + 512n),
+      message: /^L2 table offset 0x40200 unaligned \(L1 index: 0\)$/,
+    },
+    {
+      name: 'guest data for an L2 table',
+      damage: (image: Patient) => image.set(image.l1, (1n << 63n) | 0x50000n),
+      message: /^entry 0 of the L2 table at 0x50000 has reserved bits set$/,
+    },
+    {
+      name: 'a zero cluster that is not aligned',
+      damage: (image: Patient) => image.set(image.l2, image.get(image.l2) + 513n),
+      message: /^Cluster allocation offset 0x[0-9a-f]+ unaligned \(L2 offset: 0x40000, L2 index: 0\)$/,
+    },
+    {
+      name: 'an L2 table far behind the file',
+      damage: (image: Patient) => image.set(image.l1, (1n << 63n) | (1n << 50n)),
+      message: /^the refcount of the cluster at 0x4000000000000 is wrong$/,
+    },
+  ]) {
+    it(`going down to version 2 changes nothing but the corrupt bit of an image with ${name}`, async () => {
+      using folder = new Folder()
+      const path = folder.file('a')
+      prepare(folder, path, { name: '', writes: ['write -z 512k 128k'], amend: {} })
+      damage(new Patient(path))
+      const before = readFileSync(path)
+      await using graph = newGraph()
+      const disk = await open(graph, path)
+      const started = performance.now()
+      await expect(disk.amend({ options: { compat: '0.10' } })).rejects.toMatchObject({
+        code: 'EIO',
+        message: expect.stringMatching(message),
+      })
+      expect(performance.now() - started).toBeLessThan(1000)
+      await disk.close()
+      const after = readFileSync(path)
+      after[79] = before[79]!
+      expect(Buffer.compare(after, before)).toBe(0)
     })
   }
 

@@ -93,11 +93,24 @@ async function contentOf(backing: Edge | undefined, offset: number, buf: Buffer)
   }
 }
 
-async function write({ disk, signal }: Differences, offset: number, buf: Buffer): Promise<void> {
+async function write(differences: Differences, offset: number, buf: Buffer): Promise<void> {
+  const { disk, signal } = differences
   const zero = buf[0] === 0 && buf.compare(buf, 1, buf.length, 0, buf.length - 1) === 0
   try {
-    await (zero ? disk.writeZeroes(offset, buf.length, Flag.MayUnmap, signal) : disk.write(offset, buf, 0, signal))
+    if (zero) await storeZeroes(differences, offset, buf)
+    else await disk.write(offset, buf, 0, signal)
   } catch (error) {
     throw new TargetError(offset, error)
+  }
+}
+
+/** Writes zeroes that stay: without a backing file an image may take them for granted, until it has one. */
+async function storeZeroes({ disk, overlay, signal }: Differences, offset: number, buf: Buffer): Promise<void> {
+  await disk.writeZeroes(offset, buf.length, Flag.MayUnmap, signal)
+  for (let at = 0; at < buf.length; ) {
+    const { allocated, length } = await overlay.blockStatus(offset + at, buf.length - at, signal)
+    const end = Math.min(buf.length, at + length)
+    if (!allocated) await disk.write(offset + at, buf.subarray(at, end), 0, signal)
+    at = end
   }
 }

@@ -1,0 +1,98 @@
+/** Walks through images that are, or claim to be, very large. */
+import { type Disk, Graph } from '@diskgraph/core'
+import { qcow2 } from '@diskgraph/driver-qcow2'
+import { Shelf } from '@diskgraph/driver-testkit'
+import { describe, expect, it } from 'vitest'
+
+const MiB = 2 ** 20
+const TiB = 2 ** 40
+
+/** An image of 1 GiB with 1 MiB of data, on a shelf. */
+async function makeShelf(size = 2 ** 30): Promise<Shelf> {
+  const shelf = new Shelf()
+  shelf.put('image')
+  await using graph = new Graph({ drivers: [qcow2, shelf.driver] })
+  const file = { driver: 'testkit-file', name: 'image' }
+  await graph.createUnchecked({ driver: 'qcow2', size, file })
+  const disk = await graph.addUnchecked({ driver: 'qcow2', file })
+  await disk.write(0, new Uint8Array(MiB).fill(1))
+  return shelf
+}
+
+async function open(shelf: Shelf, options: object = {}, check = false): Promise<Disk> {
+  const graph = new Graph({ drivers: [qcow2, shelf.driver], onWarning: () => {} })
+  const file = { driver: 'testkit-file', name: 'image' }
+  return graph.addUnchecked({ driver: 'qcow2', ...options, file }, { check })
+}
+
+async function mapOf(disk: Disk, signal?: AbortSignal): Promise<number> {
+  let extents = 0
+  for await (const _ of disk.extents(signal === undefined ? {} : { signal })) extents++
+  return extents
+}
+
+const verbs: Readonly<Record<string, (disk: Disk, signal?: AbortSignal) => Promise<unknown>>> = {
+  map: mapOf,
+  shrink: (disk, signal) => disk.truncate(512 * 1024, {}, signal),
+  check: (disk, signal) => disk.check({ repair: 'none', ...(signal === undefined ? {} : { signal }) }),
+  'amend of the version': (disk, signal) =>
+    disk.amend({ options: { compat: '0.10' }, ...(signal === undefined ? {} : { signal }) }),
+  'amend of the refcount width': (disk, signal) =>
+    disk.amend({ options: { refcountBits: 64 }, ...(signal === undefined ? {} : { signal }) }),
+}
+
+describe('a small image whose file was extended by a hole of 32 TiB', () => {
+  for (const [name, run] of Object.entries(verbs)) {
+    it(`takes no longer than its clusters do: ${name}`, async () => {
+      const shelf = await makeShelf()
+      shelf.file('image').truncate(32 * TiB)
+      const disk = await open(shelf)
+      const started = performance.now()
+      await run(disk)
+      expect(performance.now() - started).toBeLessThan(1500)
+      await disk.graph.close()
+    })
+  }
+})
+
+/** An image of 2 PiB all of whose L1 entries point to one L2 table. */
+async function repetitive(): Promise<Shelf> {
+  const entries = 2 ** 21
+  const shelf = await makeShelf()
+  const image = shelf.file('image')
+  const l1 = 16 * MiB
+  const table = Buffer.alloc(entries * 8)
+  const old = Buffer.alloc(8)
+  const header = new DataView(new ArrayBuffer(112))
+  const bytes = new Uint8Array(header.buffer)
+  image.read(0, bytes)
+  image.read(Number(header.getBigUint64(40)), old)
+  for (let at = 0; at < table.length; at += 8) old.copy(table, at)
+  header.setBigUint64(24, BigInt(entries * 2 ** 29))
+  header.setUint32(36, entries)
+  header.setBigUint64(40, BigInt(l1))
+  image.write(0, bytes)
+  image.write(l1, table)
+  return shelf
+}
+
+describe('an image all of whose L2 tables are one', () => {
+  for (const [name, run] of Object.entries(verbs)) {
+    it(`does not keep everybody else waiting, and hears of an abort: ${name}`, async () => {
+      const shelf = await repetitive()
+      const disk = await open(shelf, {}, true)
+      const controller = new AbortController()
+      let turns = 0
+      const tick = (): void => {
+        if (++turns === 5) controller.abort()
+        else setImmediate(tick)
+      }
+      setImmediate(tick)
+      const started = performance.now()
+      const failure = await run(disk, controller.signal).catch((error: unknown) => error)
+      expect(performance.now() - started).toBeLessThan(1500)
+      if (turns >= 5) expect(failure).toMatchObject({ code: 'ECANCELED' })
+      await disk.graph.close().catch(() => undefined)
+    })
+  }
+})
