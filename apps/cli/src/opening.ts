@@ -1,6 +1,6 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
 import { type Disk, fromQapi, Graph, isBlockError, toKebabCase } from '@diskgraph/core'
-import { drivers, resolveDriver } from './drivers.ts'
+import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
 import { CommandError, hintOf, messageOf, reportWarning, visible } from './messages.ts'
 import type { Secrets } from './objects.ts'
@@ -54,8 +54,7 @@ const deepestChain = 2048
 /** A graph for one command: it follows the references that QEMU's tools follow, and warns on standard error. */
 export function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
   return new Graph({
-    drivers,
-    resolveDriver,
+    drivers: usableDrivers(terminal),
     references: 'allow',
     maxDepth: deepestChain,
     secrets,

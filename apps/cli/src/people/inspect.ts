@@ -8,7 +8,7 @@
 import { type Disk, Graph, protocolOf } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { drivers } from '../drivers.ts'
+import { usableDrivers } from '../drivers.ts'
 import { type ImageInfo, imageInfo, kebabKeys } from '../image-info.ts'
 import { CommandError, messageOf, UsageError, visibleLine } from '../messages.ts'
 import { openImage, openReason } from '../opening.ts'
@@ -68,7 +68,7 @@ export const inspect: Command = {
 }
 
 async function inspectFile(filename: string, wanted: string | undefined, terminal: Terminal): Promise<Report> {
-  const usable = drivers.filter(({ name, kind }) => name === 'file' || kind === 'format')
+  const usable = usableDrivers(terminal).filter(({ name, kind }) => name === 'file' || kind === 'format')
   await using graph = new Graph({ drivers: usable, references: 'deny', onWarning: () => undefined })
   const signal = terminal.signal
   const storage = await openStorage(graph, filename, signal)
