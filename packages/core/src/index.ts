@@ -27,6 +27,16 @@ export { describePermissions } from './permissions.ts'
 export { type RangeHold, RangeLock } from './range-lock.ts'
 export type { DriverResolver, LazyDriver } from './registry.ts'
 export { Root, type RootSettings } from './root.ts'
+export {
+  detectForeignFormat,
+  foreignFooter,
+  foreignFormat,
+  headFormats,
+  refuseForeignFormat,
+  type SignatureReader,
+  signatureHeadLength,
+  signatureTailLength,
+} from './signatures.ts'
 export { parseSize } from './size.ts'
 export type { RequestTotals, Statistics } from './statistics.ts'
 export { chainStatus, type Extent } from './status.ts'

@@ -13,7 +13,7 @@ import { copyDifferences } from '../copy/differences.ts'
 import { isUnknownDriver } from '../drivers.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
-import { type CacheMode, cacheMode, openImage, openReason, withGraph } from '../opening.ts'
+import { type CacheMode, cacheMode, checked, openImage, openReason, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 import { unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
@@ -161,15 +161,13 @@ async function openBacking(
     }
     const { ConsistentRead, WriteUnchanged } = Permission
     const format = request.backingFormat
-    const disk = await graph.open(
-      filename,
-      {
-        ...(format === undefined ? {} : { format }),
-        readOnly: true,
-        cache: { direct: cache.direct, noFlush: cache.noFlush },
-      },
-      { shared: ConsistentRead | WriteUnchanged, signal: terminal.signal },
-    )
+    const options = {
+      ...(format === undefined ? {} : { format }),
+      readOnly: true,
+      cache: { direct: cache.direct, noFlush: cache.noFlush },
+    }
+    const settings = { shared: ConsistentRead | WriteUnchanged, signal: terminal.signal }
+    const disk = await checked(graph, graph.open(filename, options, settings))
     return { disk, edge: disk.edge, node: undefined }
   } catch (error) {
     const hint = hintOf(error)
