@@ -1,7 +1,7 @@
 /*
  * A driver of somebody else: the example of docs/writing-a-driver.md, made into a package in a folder outside the
  * workspace, beside what is installed from the packed tarballs. It must compile in a typed stack, refuse a wrong one,
- * read through that stack, and work by name in `dg-img`.
+ * read through that stack, and work by name in `dg-img`, but only where `--driver` enables it.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -46,8 +46,14 @@ try {
   writeFileSync(join(app, 'plain.img'), new Uint8Array(1024).fill(1))
   expect('the typed stack', runQuietly('stack', process.execPath, ['stack.js'], { cwd: app }).trim(), '6 6 6 6')
   const images = ['--image-opts', 'driver=xor,key=7,file.driver=file,file.filename=plain.img']
-  const info = runQuietly('dg-img', process.execPath, [bin(app), 'info', ...images], { cwd: app })
+  const run = (...words) => runQuietly('dg-img', process.execPath, [bin(app), ...words], { cwd: app })
+  const info = run('--driver', 'xor', 'info', ...images)
   expect('dg-img info', /^file format: xor$/m.test(info) && /^virtual size: 1 KiB \(1024 bytes\)$/m.test(info), true)
+  expect(
+    'dg-img without --driver',
+    fails(() => run('info', ...images)),
+    true,
+  )
   process.stdout.write('a driver from outside works in a typed stack and by name in dg-img\n')
 } finally {
   rmSync(folder, { recursive: true, force: true })
@@ -85,6 +91,15 @@ function compile(target) {
     exclude: ['node_modules'],
   })
   runQuietly('tsc', process.execPath, [toolScript('typescript', 'tsc'), '-p', target])
+}
+
+function fails(run) {
+  try {
+    run()
+    return false
+  } catch {
+    return true
+  }
 }
 
 function bin(app) {

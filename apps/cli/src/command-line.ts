@@ -69,6 +69,7 @@ export class CommandLine<Name extends string> implements Iterable<GivenOption<Na
     const named = this.#grammar.filter(([, { long }]) => long?.startsWith(name))
     const found = named.find(([, { long }]) => long === name) ?? (named.length === 1 ? named[0] : undefined)
     if (found !== undefined) return found
+    if (name === 'driver') throw new UsageError("'--driver' stands before the command")
     if ('help'.startsWith(name) && name !== '' && named.length === 0) throw new HelpRequested()
     const known = this.#grammar.flatMap(([, { long }]) => (long === undefined ? [] : [long]))
     throw unrecognized(word, nearestName(name, known))

@@ -1,8 +1,9 @@
 /**
  * The drivers that the tools have. Each is loaded when it is first used, so `probe` and the prefixes of file names,
- * which are needed to find out, stand here as well. Other drivers are found by their package names.
+ * which are needed to find out, stand here as well. Users enable others: see `driver-packages.ts`.
  */
 import { type DriverDescriptor, isBlockError, type LazyDriver } from '@diskgraph/core'
+import type { Terminal } from './terminal.ts'
 
 /** A driver that comes with the tools, and what listings say of it before it is loaded. */
 export const drivers: readonly LazyDriver[] = [
@@ -78,11 +79,10 @@ function probeQcow2(head: Uint8Array): number {
 /** Names that people use for formats. */
 export const formatAliases: Readonly<Record<string, string>> = { vhd: 'vpc', img: 'raw', hdd: 'parallels' }
 
-/** Finds the package of a driver that is not built in, in the folders that `npm install` fills. */
-export async function resolveDriver(name: string): Promise<DriverDescriptor | undefined> {
-  if (!/^[a-z0-9][a-z0-9_-]*$/.test(name)) return undefined
-  const { findDriverPackage } = await import('./driver-packages.ts')
-  return findDriverPackage(name)
+/** The drivers that come with the tools and those that the user has enabled, which go before others of their name. */
+export function usableDrivers({ enabled = [] }: Pick<Terminal, 'enabled'>): (LazyDriver | DriverDescriptor)[] {
+  const names = new Set(enabled.map(({ name }) => name))
+  return [...drivers.filter(({ name }) => !names.has(name)), ...enabled]
 }
 
 /** Whether `error` says that there is no driver of the name that was asked for. */

@@ -1,5 +1,6 @@
 /** Where a command writes to and who may interrupt it: the one door between commands and the process. */
 import { writeSync } from 'node:fs'
+import type { DriverDescriptor } from '@diskgraph/core'
 import { programName } from './program-name.ts'
 
 /** What a command knows of the program that runs it. Tests give their own. */
@@ -18,6 +19,8 @@ export interface Terminal {
   readonly progressStyle: 'auto' | 'json' | 'none'
   /** Aborted on SIGINT and SIGTERM. Pass it to everything that takes a signal. */
   readonly signal: AbortSignal
+  /** Drivers that the user has enabled besides those of the tools. */
+  readonly enabled?: readonly DriverDescriptor[]
   /** Writes text to standard output, unchanged. */
   out(text: string): void
   /** Writes text to standard error, unchanged. */

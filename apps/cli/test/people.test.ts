@@ -157,7 +157,12 @@ describe('inspect --untrusted', () => {
 
   test('a guessed raw image with the signature of a format is unsafe', async () => {
     writeFileSync('a', 'KDMV'.padEnd(65536, '\0'))
-    expect((await inspect('a')).report.reasons).toEqual(['it is taken for raw, but has the signature of vmdk'])
+    expect((await inspect('a')).report.reasons).toEqual([
+      expect.stringContaining("it cannot be opened: it has the signature of format 'vmdk', whose driver is missing"),
+    ])
+    expect((await inspect('-f', 'raw', 'a')).report.reasons).toEqual([
+      'it is taken for raw, but has the signature of vmdk',
+    ])
   })
 
   test('a disk with a partition table is raw and safe', async () => {

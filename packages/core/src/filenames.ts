@@ -84,10 +84,17 @@ export function withoutCredentials(text: string): string {
   return text.replace(/([a-z][a-z0-9+.-]{0,30}:\/\/)[^/?#\s"']*@/gi, '$1')
 }
 
-/** The directory part of a path or URL, with its slash; empty for a bare name. */
+/** Whether a name is a URL with a host (`http://…`), whose directories are those of its path. */
+export function isUrl(filename: string): boolean {
+  return /^[A-Za-z][A-Za-z0-9+.-]+:\/\//.test(filename)
+}
+
+/** The directory part of a path or URL, with its slash; empty for a bare name, the root for a URL without a path. */
 export function directoryOf(filename: string): string {
-  const end = filename.lastIndexOf('/')
-  return end < 0 ? '' : filename.slice(0, end + 1)
+  const name = isUrl(filename) ? (filename.split(/[?#]/, 1)[0] as string) : filename
+  if (isUrl(name) && !name.slice(name.indexOf('://') + 3).includes('/')) return `${name}/`
+  const end = name.lastIndexOf('/')
+  return end < 0 ? '' : name.slice(0, end + 1)
 }
 
 /**
@@ -100,7 +107,7 @@ export function resolveReference(image: string, reference: string): string {
   if (image.startsWith('json:')) {
     throw new BlockError('EINVAL', `Cannot use relative backing file names for '${image}'`)
   }
-  return directoryOf(image.split(/[?#]/, 1)[0] as string) + reference
+  return directoryOf(image) + reference
 }
 
 /** As {@link resolveReference}, for a name that is literal: a colon in it makes no protocol, and it stays on the image's host. */

@@ -33,6 +33,16 @@ export { type RangeHold, RangeLock } from './range-lock.ts'
 export type { DriverResolver, LazyDriver } from './registry.ts'
 export { type RequestObserver, Root, type RootSettings } from './root.ts'
 export type { GraphChange, GraphSettings, OpenSettings } from './settings.ts'
+export {
+  detectForeignFormat,
+  foreignFooter,
+  foreignFormat,
+  headFormats,
+  refuseForeignFormat,
+  type SignatureReader,
+  signatureHeadLength,
+  signatureTailLength,
+} from './signatures.ts'
 export { parseSize } from './size.ts'
 export type { RequestKind, RequestTotals, Statistics } from './statistics.ts'
 export { chainStatus, type Extent } from './status.ts'

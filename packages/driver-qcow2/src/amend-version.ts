@@ -204,7 +204,7 @@ async function expandTable(
     const refusal = state.overlap.check(Structure.activeL2 | Structure.inactiveL2, offset, clusterSize)
     if (refusal !== undefined) await refusal
   } catch (error) {
-    for (const place of taken) for (let i = 0; i < uses; i++) await state.release(place / clusterSize, 1, 'never')
+    for (const place of taken) for (let i = 0; i < uses; i++) await state.release(place / clusterSize, 1)
     throw error
   }
   await state.file.write(offset, new Uint8Array(table.buffer, table.byteOffset, table.byteLength))
@@ -220,7 +220,7 @@ async function zeroCluster(state: Qcow2State, uses: number, taken: number[]): Pr
   try {
     if (uses > 1) await refcounts.update(offset / clusterSize, 1, uses - 1)
   } catch (error) {
-    await state.release(offset / clusterSize, 1, 'never')
+    await state.release(offset / clusterSize, 1)
     throw error
   }
   taken.push(offset)

@@ -1,8 +1,8 @@
 /**
  * The pace of a long walk through tables in memory: now and then everybody else gets a turn, and whoever wants the
- * walk to end is heard. A walk that is over at once costs a counter.
+ * walk to end is heard. A walk that is over at once costs a counter. What counts is real time, whatever clock a graph has.
  */
-import { throwIfAborted } from '@diskgraph/core'
+import { systemClock, throwIfAborted } from '@diskgraph/core'
 
 /** A walk goes on for so many milliseconds before it gives way. */
 const turn = 12
@@ -13,7 +13,7 @@ const unitsPerLook = 10_000
 export class Pace {
   private readonly signal: AbortSignal | undefined
   private units = 0
-  private since = Date.now()
+  private since = systemClock.now()
 
   constructor(signal?: AbortSignal) {
     this.signal = signal
@@ -24,13 +24,13 @@ export class Pace {
     this.units += units
     if (this.units < unitsPerLook) return undefined
     this.units = 0
-    return Date.now() - this.since < turn ? undefined : this.giveWay()
+    return systemClock.now() - this.since < turn ? undefined : this.giveWay()
   }
 
   private async giveWay(): Promise<void> {
     throwIfAborted(this.signal)
-    await new Promise<void>((resolve) => setTimeout(resolve, 0))
-    this.since = Date.now()
+    await systemClock.turn()
+    this.since = systemClock.now()
     throwIfAborted(this.signal)
   }
 }

@@ -37,7 +37,7 @@ export async function preallocate(state: Qcow2State, range: PreallocatedRange, s
         if (run.host + length > state.file.size) await state.file.truncate(run.host + length, { exact: false })
         await linkRun(state, at, run)
       } catch (error) {
-        await state.release(run.host / clusterSize, run.count, 'never')
+        await state.release(run.host / clusterSize, run.count)
         throw error
       }
       return at + length

@@ -8,7 +8,18 @@
 import { createReadStream, fstatSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { alignUp, type Disk, Flag, type Graph, isBlockError, throwIfAborted } from '@diskgraph/core'
+import {
+  alignUp,
+  type Disk,
+  Flag,
+  foreignFooter,
+  foreignFormat,
+  type Graph,
+  isBlockError,
+  signatureHeadLength,
+  signatureTailLength,
+  throwIfAborted,
+} from '@diskgraph/core'
 import { CommandError, errnoText } from '../messages.ts'
 import { openImage } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'
@@ -36,7 +47,8 @@ export async function convertFromPipe(
   if (request.target === '-') throw new CommandError('from a pipe to standard output nothing is converted')
   const format = request.targetFormat ?? 'raw'
   const planned = await planTarget(graph, targetOf(request, 0))
-  const chunks = chunksOf(input, terminal.signal)
+  const received = chunksOf(input, terminal.signal)
+  const chunks = request.format === undefined ? refusingFooter(received) : received
   const first = await chunks.next()
   await requireRaw(graph, request, first.done ? new Uint8Array() : first.value)
   await planned.make(graph, terminal)
@@ -60,11 +72,14 @@ export async function convertFromPipe(
 }
 
 async function requireRaw(graph: Graph, request: ConvertRequest, head: Uint8Array): Promise<void> {
-  const format = request.format ?? (await graph.registry.probe(head.subarray(0, 2048), '-'))
+  const start = head.subarray(0, signatureHeadLength)
+  let { format } = request
+  if (format === undefined) {
+    format = await graph.registry.probe(start, '-')
+    if (format === 'raw') format = foreignFormat(start, '-') ?? format
+  }
   if (format === 'raw') return
-  throw new CommandError(`an image of format '${format}' cannot be read from a pipe, which cannot seek`, {
-    hint: 'save it to a file first; for data that only looks like one, give -f raw',
-  })
+  throw notFromPipe(format)
 }
 
 /** The bytes of `input` in chunks of full length, but for the last. A chunk is valid until the one after next. */
@@ -86,6 +101,23 @@ async function* chunksOf(input: AsyncIterable<Uint8Array>, signal: AbortSignal):
     }
   }
   if (filled > 0) yield (buffers[current] as Buffer).subarray(0, filled)
+}
+
+/** The same chunks; at their end it fails where that is the end of an image of another format. */
+async function* refusingFooter(chunks: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  let tail = Buffer.alloc(0)
+  for await (const chunk of chunks) {
+    tail = Buffer.concat([tail, chunk.subarray(-signatureTailLength)]).subarray(-signatureTailLength)
+    yield chunk
+  }
+  const format = foreignFooter(tail)
+  if (format !== undefined) throw notFromPipe(format)
+}
+
+function notFromPipe(format: string): CommandError {
+  return new CommandError(`an image of format '${format}' cannot be read from a pipe, which cannot seek`, {
+    hint: 'save it to a file first; for data that only looks like one, give -f raw',
+  })
 }
 
 /** Writes all chunks; each while the next one is read. */

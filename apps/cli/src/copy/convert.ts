@@ -6,7 +6,7 @@ import { CommandError, errnoText, reportWarning } from '../messages.ts'
 import { openFailure, openImage } from '../opening.ts'
 import { type Progress, progressFor } from '../progress.ts'
 import { loadSnapshot } from '../snapshot-source.ts'
-import { unfiltered } from '../storage-nodes.ts'
+import { refuseSharedStorage, unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 import { type ConvertRequest, checkConvert, targetOf } from './convert-request.ts'
 import { type CopySettings, copyDisks, TargetError, workOf } from './copier.ts'
@@ -81,6 +81,7 @@ async function convertWith(
       options: { discard: 'unmap' },
       signal: terminal.signal,
     })
+    refuseOwnSource(graph, target, request.target)
     if (target.size < size) throw new CommandError('output file is smaller than input file')
     await copy({ request, sources, target, planned, terminal, progress })
     await target.close()
@@ -88,6 +89,14 @@ async function convertWith(
     await target?.close().catch(() => undefined)
     await planned?.remove(graph).catch((failure) => graph.warn(`cannot remove the target: ${errnoText(failure)}`))
     throw copyFailure(error, terminal.signal)
+  }
+}
+
+function refuseOwnSource(graph: Graph, target: Disk, filename: string): void {
+  try {
+    refuseSharedStorage(graph, target)
+  } catch (error) {
+    throw openFailure(filename, error)
   }
 }
 

@@ -1,6 +1,6 @@
 /** The target of a conversion: made with the options that were asked for, and taken away again when that was in vain. */
-import { existsSync, statSync } from 'node:fs'
-import { BlockError, type Graph, isBlockError } from '@diskgraph/core'
+import { existsSync } from 'node:fs'
+import { type Graph, isBlockError, resolveReference } from '@diskgraph/core'
 import {
   CreateValues,
   createOptionsOf,
@@ -10,6 +10,7 @@ import {
 } from '../create-options.ts'
 import { parseKeyValues } from '../key-values.ts'
 import { CommandError, hintOf, messageOf } from '../messages.ts'
+import { refuseOpenFile } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
 /** What a new target shall be. */
@@ -53,7 +54,7 @@ export class NewTarget {
     const { filename, format, activity = `converting ${format}` } = this.#request
     try {
       this.#values.checkChoices()
-      this.#refuseOpenFile(graph)
+      await this.#refuseOwnInput(graph, terminal.signal)
       await graph.createUnchecked(newImageDefinition(this.drivers, filename, this.#values), { signal: terminal.signal })
       this.#made = true
     } catch (error) {
@@ -64,14 +65,24 @@ export class NewTarget {
     }
   }
 
-  /** A file that is open here would be emptied. Locks tell, too, where the system has them. */
-  #refuseOpenFile(graph: Graph): void {
+  /** A file that is open here would be emptied, and so would one that the new backing file needs. */
+  async #refuseOwnInput(graph: Graph, signal: AbortSignal): Promise<void> {
     const path = this.#path
     if (path === undefined || !this.#existed) return
-    for (const { driver, filename } of graph.nodes) {
-      if (driver.name !== 'file' || !isSameFile(path, filename)) continue
-      const hint = `Is another process using the image [${path}]?`
-      throw new BlockError('EBUSY', 'Failed to get "write" lock', { hint })
+    refuseOpenFile(graph, path)
+    const { backingFile } = this
+    if (backingFile === undefined) return
+    const format = this.#values.get('backing_fmt') as string | undefined
+    const options = { readOnly: true, ...(format === undefined ? {} : { format }) }
+    const backing = await graph
+      .open(resolveReference(this.#request.filename, backingFile), options, { signal, permissions: 0 })
+      .catch(() => undefined)
+    // One that cannot be opened is told of when the new image is opened on it.
+    if (backing === undefined) return
+    try {
+      refuseOpenFile(graph, path)
+    } finally {
+      await backing.close()
     }
   }
 
@@ -89,11 +100,6 @@ export class NewTarget {
     const driver = await graph.registry.get(String(storage.driver))
     await driver.remove?.(storage)
   }
-}
-
-function isSameFile(path: string, other: string): boolean {
-  const [one, two] = [path, other].map((name) => statSync(name, { bigint: true, throwIfNoEntry: false }))
-  return one !== undefined && two !== undefined && one.ino === two.ino && one.dev === two.dev
 }
 
 function creationReason(error: unknown, format: string): string {

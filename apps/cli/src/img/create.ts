@@ -13,8 +13,9 @@ import {
 import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
 import { CommandError, hintOf, messageOf, UsageError, visible, visibleLine } from '../messages.ts'
 import { addObject, type Secrets } from '../objects.ts'
-import { openReason, withGraph } from '../opening.ts'
+import { checked, openReason, withGraph } from '../opening.ts'
 import { humanSize, sizeArgument } from '../sizes.ts'
+import { isSameFile, refuseOpenFile } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {
@@ -149,9 +150,11 @@ function setBacking(values: CreateValues, { format, filename, backingFile, backi
   }
   const backing = values.get('backing_file')
   if (backing === '') throw new CommandError('Expected backing file name, got empty string')
-  if (backing === filename) {
-    throw new CommandError('Error: Trying to create an image with the same filename as the backing file')
-  }
+  if (backing === filename) throw ownBackingFile()
+}
+
+function ownBackingFile(cause?: unknown): CommandError {
+  return new CommandError('Error: Trying to create an image with the same filename as the backing file', { cause })
 }
 
 /** The size of the backing file, which is opened to see that it can be. Undefined: it is not looked at. */
@@ -166,17 +169,23 @@ async function backingSize(
   const needsFormat = 'Backing file specified without backing format'
   if (request.unsafe) {
     if (format === undefined) throw new CommandError(needsFormat)
+    if (isSameFile(request.filename, resolveReference(request.filename, backing))) throw ownBackingFile()
     return undefined
   }
   const options = { readOnly: true, ...(format === undefined ? {} : { format }) }
   const settings = { signal: terminal.signal, permissions: 0 }
   let disk: Disk
   try {
-    disk = await graph.open(resolveReference(request.filename, backing), options, settings)
+    disk = await checked(graph, graph.open(resolveReference(request.filename, backing), options, settings))
   } catch (error) {
     throw new CommandError(openReason(error), { cause: error, hint: 'Could not open backing image.' })
   }
   const { size, node } = disk
+  try {
+    refuseOpenFile(graph, request.filename)
+  } catch (error) {
+    throw ownBackingFile(error)
+  }
   await disk.close()
   if (format !== undefined) return size
   throw new CommandError(needsFormat, { hint: `Detected format of ${node.driver.name}.` })

@@ -26,7 +26,7 @@ const commandLines: readonly string[] = [
 
 /** Prints what the program can do. */
 export function printHelp(terminal: Terminal): void {
-  terminal.out(`${versionLine(terminal.program)}usage: ${terminal.program} [-h | --help] [-V | --version] COMMAND [OPTIONS]
+  terminal.out(`${versionLine(terminal.program)}usage: ${terminal.program} [-h | --help] [-V | --version] [--driver NAME|PATH]... COMMAND [OPTIONS]
 
 Command lines and output are those of QEMU's image tool, version ${compatibleVersion}.
 
@@ -40,6 +40,7 @@ Words in these lines:
   CACHE     none, writeback, writethrough, directsync or unsafe
   DEF       an object: secret,id=NAME,file=FILE or secret,id=NAME,data=TEXT
   SNAPSHOT  an id or a name, or snapshot.id=ID,snapshot.name=NAME
+  --driver  enables a driver besides those of the tool: a package installed beside it, or a path
   -p shows progress, -q prints errors only, -U opens an image that others use
 
 Supported formats: ${drivers

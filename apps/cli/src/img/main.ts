@@ -1,5 +1,6 @@
 /** `dg-img`: QEMU's image tool, command by command. */
 import type { Command } from '../command.ts'
+import { enableDrivers } from '../driver-packages.ts'
 import { HelpRequested, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { versionLine } from '../version.ts'
@@ -42,7 +43,8 @@ export const commands: Readonly<Record<string, Command>> = {
 /** Runs `dg-img` with the words behind its name. */
 export async function runImg(words: readonly string[], terminal: Terminal): Promise<number> {
   try {
-    return await dispatch(words, terminal)
+    const { rest, drivers } = await enableDrivers(words)
+    return await dispatch(rest, { ...terminal, enabled: drivers })
   } catch (error) {
     if (!(error instanceof HelpRequested)) throw error
     printHelp(terminal)

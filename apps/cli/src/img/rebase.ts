@@ -13,9 +13,9 @@ import { copyDifferences } from '../copy/differences.ts'
 import { isUnknownDriver } from '../drivers.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
-import { type CacheMode, cacheMode, openImage, openReason, withGraph } from '../opening.ts'
+import { type CacheMode, cacheMode, checked, openImage, openReason, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
-import { unfiltered } from '../storage-nodes.ts'
+import { refuseSharedStorage, unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {
@@ -112,7 +112,7 @@ async function keepContent(
 ): Promise<void> {
   const name = request.backingFile as string
   const overlay = unfiltered(disk.node)
-  const opened = name === '' ? undefined : await openBacking(graph, overlay, request, cache, terminal)
+  const opened = name === '' ? undefined : await openBacking(graph, disk, request, cache, terminal)
   const progress = progressFor(terminal, 'rebase', request.progress && !request.quiet)
   try {
     const { clusterSize = 65536 } = await overlay.info()
@@ -146,31 +146,36 @@ interface OpenedBacking {
 /** The new backing file: the layer of the chain that it is already, or opened anew. */
 async function openBacking(
   graph: Graph,
-  overlay: Node,
+  disk: Disk,
   request: Request,
   cache: CacheMode,
   terminal: Terminal,
 ): Promise<OpenedBacking> {
   const name = request.backingFile as string
+  const overlay = unfiltered(disk.node)
   try {
     const filename = resolveReference(overlay.filename, name)
     for (let layer = overlay.backing?.node; layer !== undefined; layer = unfiltered(layer).backing?.node) {
       if (layer.filename !== filename) continue
-      const disk = await graph.attach(layer, { permissions: Permission.ConsistentRead })
-      return { disk, edge: disk.edge, node: layer }
+      const backing = await graph.attach(layer, { permissions: Permission.ConsistentRead })
+      return { disk: backing, edge: backing.edge, node: layer }
     }
     const { ConsistentRead, WriteUnchanged } = Permission
     const format = request.backingFormat
-    const disk = await graph.open(
-      filename,
-      {
-        ...(format === undefined ? {} : { format }),
-        readOnly: true,
-        cache: { direct: cache.direct, noFlush: cache.noFlush },
-      },
-      { shared: ConsistentRead | WriteUnchanged, signal: terminal.signal },
-    )
-    return { disk, edge: disk.edge, node: undefined }
+    const options = {
+      ...(format === undefined ? {} : { format }),
+      readOnly: true,
+      cache: { direct: cache.direct, noFlush: cache.noFlush },
+    }
+    const settings = { shared: ConsistentRead | WriteUnchanged, signal: terminal.signal }
+    const backing = await checked(graph, graph.open(filename, options, settings))
+    try {
+      refuseSharedStorage(graph, disk, 'shared "write" lock')
+    } catch (error) {
+      await backing.close()
+      throw error
+    }
+    return { disk: backing, edge: backing.edge, node: undefined }
   } catch (error) {
     const hint = hintOf(error)
     throw new CommandError(`Could not open new backing file '${name}': ${openReason(error)}`, {

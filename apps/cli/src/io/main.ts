@@ -1,4 +1,5 @@
 /** `dg-io`: reads, writes and examines an image by commands, from the command line or from standard input. */
+import { enableDrivers } from '../driver-packages.ts'
 import { CommandError, showFailure } from '../messages.ts'
 import { addObject, type Secrets } from '../objects.ts'
 import { withGraph } from '../opening.ts'
@@ -62,6 +63,15 @@ export async function runIo(
   words: readonly string[],
   terminal: Terminal,
   input?: AsyncIterable<Uint8Array | string>,
+): Promise<number> {
+  const { rest, drivers: enabled } = await enableDrivers(words)
+  return runWords(rest, { ...terminal, enabled }, input)
+}
+
+async function runWords(
+  words: readonly string[],
+  terminal: Terminal,
+  input: AsyncIterable<Uint8Array | string> | undefined,
 ): Promise<number> {
   const parsed = parse(words, terminal)
   if (parsed === undefined) return 1

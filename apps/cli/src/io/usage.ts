@@ -3,6 +3,7 @@ export function usage(program: string): string {
   return `Usage: ${program} [OPTIONS]... [-c STRING]... [file]
 Exercises a disk image: reads, writes and examines it by commands.
 
+  --driver NAME|PATH   in front of all others: a driver besides those of the tool; may be repeated
   --object OBJECTDEF   define an object; 'secret' holds a password or a key
   --image-opts         'file' is a list of options
   -c, --cmd STRING     execute the command in the string; may be repeated

@@ -1,11 +1,11 @@
-/** `drivers`: the drivers that the tools come with, and what each can do. */
+/** `drivers`: the drivers that the tools come with or that are enabled, and what each can do. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DriverDescriptor, Graph, type OpenImage } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { drivers, formatAliases } from '../drivers.ts'
+import { formatAliases, usableDrivers } from '../drivers.ts'
 import { UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { styleFor } from './style.ts'
@@ -27,8 +27,8 @@ export const driversCommand: Command = {
     for (const { name, value } of line) if (name === 'json' || value === 'json') json = true
     if (line.operands.length > 0) throw new UsageError(`Unexpected argument: ${line.operands[0]}`)
     const found: Abilities[] = []
-    for (const entry of drivers) {
-      const driver = await entry.load()
+    for (const entry of usableDrivers(terminal)) {
+      const driver = 'load' in entry ? await entry.load() : entry
       found.push({ driver, image: await imageAbilities(driver) })
     }
     found.sort((a, b) => (a.driver.name < b.driver.name ? -1 : 1))
@@ -150,7 +150,7 @@ function listing(found: readonly Abilities[], terminal: Terminal): string {
     parts.push(table([head, ...rows]))
   }
   const hint =
-    "Other drivers are found by name: npm install @diskgraph/driver-NAME, or diskgraph-driver-NAME of someone else's."
+    'Drivers of others are enabled in front of the command: diskgraph --driver NAME|PATH drivers (see the README).'
   return `${parts.join('\n')}\n${style.dim(hint)}\n`
 }
 

@@ -47,11 +47,12 @@ export function printHelp(terminal: Terminal): void {
     return `${style.bold(title)}\n${rows.join('')}\n`
   })
   terminal.out(`${style.bold('diskgraph')} ${version}: disk images
-usage: ${terminal.program} COMMAND [OPTIONS]
+usage: ${terminal.program} [--driver NAME|PATH]... COMMAND [OPTIONS]
 
 ${text.join('')}Options are those of QEMU's image tool; 'dg-img --help' lists them all. Everywhere:
   --progress=auto|json|none        a bar on a terminal, JSON lines on standard error, nothing
   --no-color                       as the variable NO_COLOR does
   -f, -F, -O                       formats; vhd, img and hdd mean vpc, raw and parallels
+  --driver NAME|PATH               before the command: a driver of someone else, see the README
 `)
 }

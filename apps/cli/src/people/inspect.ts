@@ -8,12 +8,13 @@
 import { type Disk, Graph, protocolOf } from '@diskgraph/core'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { drivers } from '../drivers.ts'
+import { usableDrivers } from '../drivers.ts'
 import { type ImageInfo, imageInfo, kebabKeys } from '../image-info.ts'
 import { CommandError, messageOf, UsageError, visibleLine } from '../messages.ts'
 import { openImage, openReason } from '../opening.ts'
 import { humanSize } from '../sizes.ts'
 import type { Terminal } from '../terminal.ts'
+import { type HeaderFacts, readHeaderFacts } from './qcow2-references.ts'
 import { contentFormats, findSignatures, headLength, tailLength } from './signatures.ts'
 import { type Style, styleFor } from './style.ts'
 
@@ -68,7 +69,7 @@ export const inspect: Command = {
 }
 
 async function inspectFile(filename: string, wanted: string | undefined, terminal: Terminal): Promise<Report> {
-  const usable = drivers.filter(({ name, kind }) => name === 'file' || kind === 'format')
+  const usable = usableDrivers(terminal).filter(({ name, kind }) => name === 'file' || kind === 'format')
   await using graph = new Graph({ drivers: usable, references: 'deny', onWarning: () => undefined })
   const signal = terminal.signal
   const storage = await openStorage(graph, filename, signal)
@@ -81,8 +82,9 @@ async function inspectFile(filename: string, wanted: string | undefined, termina
   const signatures = findSignatures(head, tail)
   const image = await describeImage(graph, filename, wanted, signal)
   const features = image.info?.specific === undefined ? {} : kebabKeys(image.info.specific.data)
-  const references = image.info === undefined ? [] : referencesOf(image.info, features as Record<string, unknown>)
-  const reasons = judge({ signatures, wanted, references, size, ...image })
+  const header = readHeaderFacts(head)
+  const references = referencesOf(image.info, header)
+  const reasons = judge({ signatures, wanted, references, size, header, ...image })
   return {
     filename,
     fileSize: size,
@@ -104,34 +106,40 @@ async function openStorage(graph: Graph, filename: string, signal: AbortSignal):
   }
 }
 
+/**
+ * What the driver says of the image. It is opened twice: to be looked at, and then as it would be used but for its
+ * backing file, so that what the driver does not support comes out.
+ */
 async function describeImage(
   graph: Graph,
   filename: string,
   format: string | undefined,
   signal: AbortSignal,
 ): Promise<{ info?: ImageInfo; failure?: string }> {
+  // A name such as `http:x` is a file here.
+  const path = protocolOf(filename) === undefined ? filename : `./${filename}`
+  const request = { filename: path, format, forceShare: true, signal }
+  let info: ImageInfo | undefined
   try {
-    // A name such as `http:x` is a file here.
-    const path = protocolOf(filename) === undefined ? filename : `./${filename}`
-    const disk = await openImage(graph, { filename: path, format, inspect: true, forceShare: true, signal })
-    const info = await imageInfo(disk)
+    const disk = await openImage(graph, { ...request, inspect: true })
+    info = await imageInfo(disk)
     await disk.close()
+    await (await openImage(graph, { ...request, withoutBacking: true })).close()
     return { info }
   } catch (error) {
     if (signal.aborted) throw error
     const reason = error instanceof Error && error.cause !== undefined ? openReason(error.cause) : messageOf(error)
-    return { failure: reason }
+    return { ...(info === undefined ? {} : { info }), failure: reason }
   }
 }
 
-function referencesOf(info: ImageInfo, features: Record<string, unknown>): Reference[] {
+function referencesOf(info: ImageInfo | undefined, header: HeaderFacts | undefined): Reference[] {
   const references: Reference[] = []
-  if (info.backingFilename !== undefined) {
+  if (info?.backingFilename !== undefined) {
     const format = info.backingFormat === undefined ? {} : { format: info.backingFormat }
     references.push({ kind: 'backing file', filename: info.backingFilename, ...format })
   }
-  const dataFile = features['data-file']
-  if (typeof dataFile === 'string') references.push({ kind: 'data file', filename: dataFile })
+  if (header?.dataFile !== undefined) references.push({ kind: 'data file', filename: header.dataFile })
   return references
 }
 
@@ -140,12 +148,16 @@ interface Evidence {
   readonly wanted: string | undefined
   readonly references: readonly Reference[]
   readonly size: number
+  readonly header: HeaderFacts | undefined
   readonly info?: ImageInfo
   readonly failure?: string
 }
 
+/** Formats whose references are all looked at. */
+const knownFormats: readonly string[] = ['raw', 'qcow2']
+
 /** Why an image should not be used. */
-function judge({ signatures, wanted, references, size, info, failure }: Evidence): string[] {
+function judge({ signatures, wanted, references, size, header, info, failure }: Evidence): string[] {
   const reasons: string[] = []
   if (failure !== undefined) reasons.push(`it cannot be opened: ${failure}`)
   const containers = signatures.filter((name) => !contentFormats.includes(name))
@@ -158,6 +170,11 @@ function judge({ signatures, wanted, references, size, info, failure }: Evidence
     reasons.push(`it looks like ${list([...containers, 'iso9660'])} at once`)
   }
   for (const { kind, filename } of references) reasons.push(`it refers to another file: ${kind} '${filename}'`)
+  if (header?.externalData && header.dataFile === undefined) reasons.push('its data stands in another file')
+  if (header?.complete === false) reasons.push('its header is longer than what is looked at')
+  if (named !== undefined && !knownFormats.includes(named)) {
+    reasons.push(`whether format '${named}' refers to other files is not known`)
+  }
   if (info?.specific?.data.corrupt === true) reasons.push('it is marked as corrupt')
   if (info !== undefined && info.format !== 'raw' && info.virtualSize > 2 ** 40 * 64) {
     reasons.push(`its virtual size is ${humanSize(info.virtualSize)}, its file has ${humanSize(size)}`)

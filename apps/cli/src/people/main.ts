@@ -1,5 +1,6 @@
 /** `diskgraph`: the commands of `dg-img` with colours, bars, aliases and advice, and a few of its own. */
 import type { Command } from '../command.ts'
+import { enableDrivers } from '../driver-packages.ts'
 import { drivers, formatAliases } from '../drivers.ts'
 import { commands as imageCommands } from '../img/main.ts'
 import { CommandError, HelpRequested, UsageError } from '../messages.ts'
@@ -26,7 +27,8 @@ const commands: Readonly<Record<string, Command>> = { ...imageCommands, ...ownCo
 /** Runs `diskgraph` with the words behind its name. */
 export async function runDiskgraph(words: readonly string[], terminal: Terminal): Promise<number> {
   try {
-    return await dispatch(words, terminal)
+    const { rest, drivers: enabled } = await enableDrivers(words)
+    return await dispatch(rest, { ...terminal, enabled })
   } catch (error) {
     if (error instanceof HelpRequested) {
       printHelp(terminal)
@@ -100,6 +102,10 @@ function withAdvice(error: unknown): unknown {
   const [, word] = /Unknown (?:driver|file format) '([^']*)'/.exec(error.message) ?? []
   if (word === undefined) return error
   const near = nearest(word, [...drivers.map(({ name }) => name), ...Object.keys(formatAliases)])
-  if (near === undefined) return error
-  return new CommandError(error.message, { cause: error, hint: `did you mean '${near}'?` })
+  const hint =
+    near === undefined
+      ? `other drivers are enabled in front of the command: diskgraph --driver NAME|PATH …`
+      : `did you mean '${near}'?`
+  const exitCode = error instanceof CommandError ? error.exitCode : 1
+  return new CommandError(error.message, { cause: error, hint, exitCode })
 }
