@@ -1,14 +1,5 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
-import {
-  BlockError,
-  type Disk,
-  fromQapi,
-  Graph,
-  isBlockError,
-  type Node,
-  refuseForeignFormat,
-  toKebabCase,
-} from '@diskgraph/core'
+import { type Disk, fromQapi, Graph, isBlockError, toKebabCase } from '@diskgraph/core'
 import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
 import { CommandError, hintOf, messageOf, reportWarning, visible } from './messages.ts'
@@ -102,40 +93,12 @@ export async function openImage(graph: Graph, request: OpenRequest): Promise<Dis
     throw new CommandError(`Could not open '${request.filename}': ${reason}`)
   }
   try {
-    const disk = await checked(graph, open(graph, request))
+    const disk = await open(graph, request)
     if (disk.node.probeGuard !== undefined && request.writable) warnOfGuess(graph, request.filename)
     return disk
   } catch (error) {
     if (error instanceof CommandError) throw error
     throw openFailure(request.filename, error)
-  }
-}
-
-const examined = new WeakSet<Node>()
-
-/**
- * The disk that `opening` gives, unless it or a layer below has only been guessed to be raw and has the signature of a
- * format without a driver: the bytes of its container are no disk.
- */
-export async function checked(graph: Graph, opening: Promise<Disk>): Promise<Disk> {
-  const disk = await opening
-  try {
-    for (const node of graph.nodes) {
-      const storage = node.probeGuard === undefined || examined.has(node) ? undefined : node.children.get('file')?.node
-      if (storage === undefined) continue
-      await refuseForeignFormat(storage, storage.filename, graph.registry.names).catch((error: unknown) => {
-        if (node === disk.node || !isBlockError(error)) throw error
-        throw new BlockError(error.code, `Could not open backing file '${storage.filename}': ${error.message}`, {
-          cause: error,
-          hint: error.hint,
-        })
-      })
-      examined.add(node)
-    }
-    return disk
-  } catch (error) {
-    await disk.close()
-    throw error
   }
 }
 

@@ -2,6 +2,7 @@
 import type { DriverDescriptor } from './contract.ts'
 import { BlockError } from './errors.ts'
 import type { Node } from './node.ts'
+import { refuseForeignFormat } from './signatures.ts'
 
 /** A driver that is loaded when it is first needed. */
 export interface LazyDriver {
@@ -101,11 +102,13 @@ export class Registry {
     return best
   }
 
-  /** The name of the format in `node`, by its first bytes. */
+  /** The name of the format in `node`, by its first bytes. ENOTSUP for an image of a format that has no driver here. */
   async probeNode(node: Node): Promise<string> {
     const head = new Uint8Array(Math.min(2048, node.size))
     await node.read(0, head, 0)
-    return this.probe(head, node.filename)
+    const format = await this.probe(head, node.filename)
+    if (format === 'raw') await refuseForeignFormat(node, node.filename, this.names)
+    return format
   }
 
   /** Whether a format other than raw claims `head`; only drivers that need no loading are asked. */

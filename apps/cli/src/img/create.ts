@@ -13,7 +13,7 @@ import {
 import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
 import { CommandError, hintOf, messageOf, UsageError, visible, visibleLine } from '../messages.ts'
 import { addObject, type Secrets } from '../objects.ts'
-import { checked, openReason, withGraph } from '../opening.ts'
+import { openReason, withGraph } from '../opening.ts'
 import { humanSize, sizeArgument } from '../sizes.ts'
 import { isSameFile, refuseOpenFile } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
@@ -176,7 +176,7 @@ async function backingSize(
   const settings = { signal: terminal.signal, permissions: 0 }
   let disk: Disk
   try {
-    disk = await checked(graph, graph.open(resolveReference(request.filename, backing), options, settings))
+    disk = await graph.open(resolveReference(request.filename, backing), options, settings)
   } catch (error) {
     throw new CommandError(openReason(error), { cause: error, hint: 'Could not open backing image.' })
   }

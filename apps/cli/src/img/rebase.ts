@@ -13,7 +13,7 @@ import { copyDifferences } from '../copy/differences.ts'
 import { isUnknownDriver } from '../drivers.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
-import { type CacheMode, cacheMode, checked, openImage, openReason, withGraph } from '../opening.ts'
+import { type CacheMode, cacheMode, openImage, openReason, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 import { refuseSharedStorage, unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
@@ -168,7 +168,7 @@ async function openBacking(
       cache: { direct: cache.direct, noFlush: cache.noFlush },
     }
     const settings = { shared: ConsistentRead | WriteUnchanged, signal: terminal.signal }
-    const backing = await checked(graph, graph.open(filename, options, settings))
+    const backing = await graph.open(filename, options, settings)
     try {
       refuseSharedStorage(graph, disk, 'shared "write" lock')
     } catch (error) {
