@@ -5,8 +5,8 @@ import { visible, visibleLine } from './messages.ts'
 import { humanSize } from './sizes.ts'
 import { snapshotTable } from './snapshot-table.ts'
 
-/** QEMU's text, line by line. */
-export function infoText(info: ImageInfo): string {
+/** QEMU's text, in pieces of whole lines. */
+export function* infoText(info: ImageInfo): Generator<string> {
   const lines = [
     `image: ${visibleLine(info.filename)}`,
     `file format: ${info.format}`,
@@ -18,7 +18,9 @@ export function infoText(info: ImageInfo): string {
   if (info.dirty) lines.push('cleanly shut down: no')
   if (info.backingFilename !== undefined) lines.push(...backingLines(info, info.backingFilename))
   const specific = info.specific === undefined ? [] : ['Format specific information:', ...specificLines(info.specific)]
-  return `${lines.join('\n')}\n${snapshotTable(info.snapshots)}${specific.map((text) => `${text}\n`).join('')}`
+  yield `${lines.join('\n')}\n`
+  yield* snapshotTable(info.snapshots)
+  yield specific.map((text) => `${text}\n`).join('')
 }
 
 function backingLines(info: ImageInfo, backing: string): string[] {

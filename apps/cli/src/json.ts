@@ -51,6 +51,46 @@ const order: readonly string[] = [
 ]
 const ranks = new Map(order.map((name, rank) => [name, rank]))
 
+/** Lists longer than this are given out item by item. */
+const longList = 64
+
+/** What {@link qemuJson} returns, in pieces: the items of long lists, of the value or of one of its members, apart. */
+export function* qemuJsonPieces(value: unknown, indent = ''): Generator<string> {
+  const inner = `${indent}    `
+  if (Array.isArray(value)) {
+    if (value.length <= longList) yield qemuJson(value, indent)
+    else yield* enclosed('[', value, ']', indent, (item) => [inner + qemuJson(item, inner)])
+  } else if (typeof value !== 'object' || value === null || !Object.values(value).some(isLong)) {
+    yield qemuJson(value, indent)
+  } else {
+    const members = inQemuOrder(Object.entries(value).filter(([, member]) => member !== undefined))
+    yield* enclosed('{', members, '}', indent, function* ([key, member]) {
+      yield `${inner}${text(key)}: `
+      yield* qemuJsonPieces(member, inner)
+    })
+  }
+}
+
+function isLong(value: unknown): boolean {
+  return Array.isArray(value) && value.length > longList
+}
+
+function* enclosed<Item>(
+  open: string,
+  items: readonly Item[],
+  close: string,
+  indent: string,
+  write: (item: Item) => Iterable<string>,
+): Generator<string> {
+  let before = `${open}\n`
+  for (const item of items) {
+    yield before
+    yield* write(item)
+    before = ',\n'
+  }
+  yield `\n${indent}${close}`
+}
+
 /** `value` as QEMU prints it, without a newline at the end. Undefined members are left out. */
 export function qemuJson(value: unknown, indent = ''): string {
   const inner = `${indent}    `

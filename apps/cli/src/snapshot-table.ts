@@ -5,10 +5,19 @@ import { humanSize } from './sizes.ts'
 
 const head = ['ID', 'TAG', 'VM SIZE', 'DATE', 'VM CLOCK', 'ICOUNT'] as const
 
-/** Lines with a newline each; nothing for an image without snapshots. */
-export function snapshotTable(snapshots: readonly SnapshotInfo[]): string {
-  if (snapshots.length === 0) return ''
-  return `Snapshot list:\n${[head, ...snapshots.map(cells)].map(line).join('')}`
+/** So many snapshots are put into one piece of text. */
+const batch = 64
+
+/** Lines with a newline each, in pieces, as there may be very many; nothing for an image without snapshots. */
+export function* snapshotTable(snapshots: readonly SnapshotInfo[]): Generator<string> {
+  if (snapshots.length === 0) return
+  yield `Snapshot list:\n${line(head)}`
+  for (let at = 0; at < snapshots.length; at += batch) {
+    yield snapshots
+      .slice(at, at + batch)
+      .map((snapshot) => line(cells(snapshot)))
+      .join('')
+  }
 }
 
 function cells(snapshot: SnapshotInfo): readonly string[] {

@@ -31,8 +31,9 @@ export async function countBitmaps(check: CheckState): Promise<void> {
   const view = viewOf(extension.data)
   const offset = readU64(view, BitmapsField.directoryOffset)
   const size = readU64(view, BitmapsField.directorySize)
+  if (size > maxBitmapDirectorySize) return check.report.corruption('ERROR the bitmap directory is too large')
   countRange(check, offset, size)
-  if (size > maxBitmapDirectorySize || offset >= check.fileSize) return
+  if (offset >= check.fileSize) return
   const directory = new Uint8Array(Math.min(size, check.fileSize - offset))
   await file.read(offset, directory)
   const entries = viewOf(directory)
@@ -50,8 +51,9 @@ async function countBitmap(check: CheckState, entries: DataView, position: numbe
   const { file, geometry } = check.image
   const offset = readU64(entries, position + BitmapDirectoryField.tableOffset)
   const count = entries.getUint32(position + BitmapDirectoryField.tableSize)
+  if (count * entrySize > maxBitmapTableSize) return check.report.corruption('ERROR a bitmap table is too large')
   countRange(check, offset, count * entrySize)
-  if (count * entrySize > maxBitmapTableSize || offset >= check.fileSize) return
+  if (offset >= check.fileSize) return
   const table = await readTable(file, offset, Math.min(count, Math.ceil((check.fileSize - offset) / entrySize)))
   for (let index = 0; index < table.entries; index++) {
     const cluster = offsetOf(table.high(index), table.low(index))

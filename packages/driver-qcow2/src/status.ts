@@ -7,7 +7,7 @@ import type { Qcow2State } from './state.ts'
 
 /** L2 tables that one answer looks at, at most. */
 const maxSteps = 1024
-const unitsPerStep = 10
+const unitsPerStep = 40
 
 /** The status of the range from `offset` on, in this layer. */
 export async function blockStatus(

@@ -145,7 +145,7 @@ peer('qemu-img', { describe, it }).describe('amend', () => {
         code: 'EIO',
         message: expect.stringMatching(message),
       })
-      expect(performance.now() - started).toBeLessThan(1000)
+      expect(performance.now() - started).toBeLessThan(4000)
       await disk.close()
       const after = readFileSync(path)
       after[79] = before[79]!

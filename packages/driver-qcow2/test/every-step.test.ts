@@ -1,6 +1,6 @@
 /** Operations on a whole image that fail or are aborted at every step, with the disk used on. */
 
-import { Flag, Graph } from '@diskgraph/core'
+import { type Disk, Flag, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { raw } from '@diskgraph/driver-raw'
 import { findTool, PagedFile, randomSeed, runTool, Shelf, storeFile, TempFolder } from '@diskgraph/driver-testkit'
@@ -105,12 +105,20 @@ const variants: readonly (readonly [string, Variant, readonly WholeOperation[]])
   ['version 2', { create: { compat: 'v2' }, snapshots: true }, [...snapshotOperations, ...version2]],
 ]
 
+/** Changes of all kinds that nothing has flushed. */
+async function touch(disk: Disk): Promise<void> {
+  await disk.write(70 * KiB, new Uint8Array(7 * KiB).fill(5))
+  await disk.writeZeroes(8 * KiB, 9 * KiB, Flag.MayUnmap)
+  await disk.write(1536, new Uint8Array(3 * KiB).fill(6))
+  await disk.discard(55 * KiB, 8 * KiB).catch(() => undefined)
+}
+
 describe(`operations that end early (seed ${seed})`, () => {
   for (const [name, variant, operations] of variants) {
     for (const operation of operations) {
       it(`an image with ${name} is as before or as after, and can be used on: ${operation.name}`, async () => {
         const files = await makeFiles(variant)
-        const report = await endAtEveryStep({
+        const settings = {
           driver: qcow2,
           drivers: [raw],
           files: () => new Map([...files].map(([key, file]) => [key, file.clone()])),
@@ -118,7 +126,12 @@ describe(`operations that end early (seed ${seed})`, () => {
           seed,
           judge,
           judgeEvery: 40,
-        })
+        }
+        const report = await endAtEveryStep(settings)
+        const touched = { ...settings, prepare: touch, stride: 3 }
+        const again = await endAtEveryStep({ ...touched, codes: ['EIO'] })
+        const lasting = await endAtEveryStep({ ...touched, codes: ['ENOSPC'], lasting: true })
+        report.findings.push(...again.findings, ...lasting.findings)
         expect(report.findings.slice(0, 5).join('\n')).toBe('')
         expect(report.runs).toBeGreaterThan(0)
       })

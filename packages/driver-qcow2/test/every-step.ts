@@ -29,10 +29,14 @@ export interface StepSettings {
   readonly options?: Readonly<Record<string, unknown>>
   /** Opens an image that needs repair. */
   readonly check?: boolean
+  /** Runs on the open disk before the operation, without a fault: changes that wait in caches, say. */
+  prepare?(disk: Disk): Promise<unknown>
   readonly operations: readonly WholeOperation[]
   readonly seed: number
   /** Default EIO and ENOSPC; each of them in runs of its own. */
   readonly codes?: readonly ErrorCode[]
+  /** Only every n-th call, beginning at a place that depends on the seed. Default 1. */
+  readonly stride?: number
   /** Failing calls fail from the n-th on, until the operation has ended. Default false: one call fails. */
   readonly lasting?: boolean
   /** A judge from outside of the image: what is wrong, in words. */
@@ -63,15 +67,20 @@ interface Content {
 export async function endAtEveryStep(settings: StepSettings): Promise<StepReport> {
   const report: StepReport = { runs: 0, refused: 0, findings: [] }
   for (const operation of settings.operations) {
-    const before = await contentOf(settings, new World(settings))
+    const untouched = new World(settings)
+    await settings.prepare?.(await untouched.open())
+    await untouched.close()
+    const before = await contentOf(settings, untouched)
     const whole = new World(settings)
     const disk = await whole.open()
+    await settings.prepare?.(disk)
     await operation.run(disk, new AbortController().signal)
     await whole.close()
     const after = await contentOf(settings, whole)
     const endings: readonly Ending[] = [...(settings.codes ?? ['EIO', 'ENOSPC']), 'abort']
     for (const ending of endings) {
-      for (let nth = 1; nth < 5000; nth++) {
+      const { stride = 1, seed } = settings
+      for (let nth = 1 + (seed % stride); nth < 5000; nth += stride) {
         const run = new Run(settings, operation, { before, after }, report)
         if (!(await run.endAt(nth, ending))) break
       }
@@ -127,6 +136,7 @@ class Run {
   async endAt(nth: number, ending: Ending): Promise<boolean> {
     const { world, operation, settings } = this
     const disk = await world.open()
+    await settings.prepare?.(disk)
     await readAll(disk)
     const controller = new AbortController()
     world.steps.start(nth, ending, controller, settings.lasting === true)

@@ -3,6 +3,8 @@ import { type Disk, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { Shelf } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
+import { Patient } from './damage.ts'
+import { Folder, haveQemu, newGraph, run } from './images.ts'
 
 const MiB = 2 ** 20
 const TiB = 2 ** 40
@@ -49,7 +51,7 @@ describe('a small image whose file was extended by a hole of 32 TiB', () => {
       const disk = await open(shelf)
       const started = performance.now()
       await run(disk)
-      expect(performance.now() - started).toBeLessThan(1500)
+      expect(performance.now() - started).toBeLessThan(5000)
       await disk.graph.close()
     })
   }
@@ -90,9 +92,36 @@ describe('an image all of whose L2 tables are one', () => {
       setImmediate(tick)
       const started = performance.now()
       const failure = await run(disk, controller.signal).catch((error: unknown) => error)
-      expect(performance.now() - started).toBeLessThan(1500)
+      expect(performance.now() - started).toBeLessThan(5000)
       if (turns >= 5) expect(failure).toMatchObject({ code: 'ECANCELED' })
       await disk.graph.close().catch(() => undefined)
+    })
+  }
+})
+
+describe('an image with persistent bitmaps in a file of 4 TiB', () => {
+  for (const [name, at, size] of [
+    ['directory', -8, 2 ** 41],
+    ['table', 4, 0xffffffff],
+  ] as const) {
+    it.skipIf(!haveQemu)(`is checked at once where the ${name} claims to be huge`, async () => {
+      using folder = new Folder()
+      const path = folder.file('a')
+      run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'cluster_size=4k', path, '1M')
+      run('qemu-img', 'bitmap', '--add', path, 'one')
+      const patient = new Patient(path)
+      let extension = 112
+      while (patient.get(extension, 4) !== 0x23852875n) extension += 8
+      const directory = Number(patient.get(extension + 24))
+      if (name === 'directory') patient.set(extension + 24 + at, size)
+      else patient.set(directory + 8, size, 4)
+      patient.cut(2 ** 42)
+      await using graph = newGraph()
+      const file = { driver: 'file', filename: path, locking: 'off' }
+      const disk = await graph.addUnchecked({ driver: 'qcow2', readOnly: true, file }, { check: true })
+      const started = performance.now()
+      expect((await disk.check({ repair: 'none' })).corruptions).toBe(1)
+      expect(performance.now() - started).toBeLessThan(5000)
     })
   }
 })

@@ -5,7 +5,7 @@ import { CommandLine } from '../command-line.ts'
 import { type ImageInfo, imageInfo, infoMembers } from '../image-info.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { infoText } from '../info-text.ts'
-import { qemuJson } from '../json.ts'
+import { qemuJsonPieces } from '../json.ts'
 import { CommandError } from '../messages.ts'
 import { type OpenRequest, openImage, withGraph } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'
@@ -34,9 +34,13 @@ export const info: Command = {
     const infos = await withGraph(terminal, options.secrets, (graph) => collect(graph, request, wholeChain))
     if (options.json) {
       const members = infos.map(infoMembers)
-      terminal.out(`${qemuJson(wholeChain ? members : members[0])}\n`)
+      for (const piece of qemuJsonPieces(wholeChain ? members : members[0])) terminal.out(piece)
+      terminal.out('\n')
     } else {
-      terminal.out(infos.map((one) => infoText(one)).join('\n'))
+      for (const [index, one] of infos.entries()) {
+        if (index > 0) terminal.out('\n')
+        for (const piece of infoText(one)) terminal.out(piece)
+      }
     }
     return 0
   },

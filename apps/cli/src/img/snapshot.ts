@@ -51,8 +51,9 @@ export const snapshot: Command = {
 }
 
 async function perform(disk: Disk, action: Action | undefined, name: string, terminal: Terminal): Promise<void> {
-  if (action === 'list') terminal.out(snapshotTable(disk.node.image.snapshots?.list() ?? []))
-  else if (action === 'create') await take(disk, name)
+  if (action === 'list') {
+    for (const piece of snapshotTable(disk.node.image.snapshots?.list() ?? [])) terminal.out(piece)
+  } else if (action === 'create') await take(disk, name)
   else if (action === 'apply') await revert(disk, name)
   else if (action === 'delete') await remove(disk, name, terminal.forPeople)
 }
