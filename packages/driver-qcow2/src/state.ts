@@ -242,8 +242,9 @@ export class Qcow2State {
     await this.store.writeMapping()
     await this.store.flushFile()
     for (const { start, count, reason } of this.frees.takeSettled()) {
-      if (this.options.passDiscard[reason]) await this.startDiscards(start, count)
-      else await this.release(start, count)
+      if (this.options.passDiscard[reason]) {
+        await this.startDiscards(start, count).catch((error: unknown) => this.warnKept(error))
+      } else await this.release(start, count)
     }
   }
 
@@ -264,8 +265,7 @@ export class Qcow2State {
 
   private async isLastReference(cluster: number): Promise<boolean> {
     const count = this.refcounts.peek(cluster)
-    if (count >= 0) return count === 1
-    return (await this.refcounts.get(cluster).catch(() => 0)) === 1
+    return (count < 0 ? await this.refcounts.get(cluster) : count) === 1
   }
 
   private async releaseDiscarded(): Promise<void> {
@@ -279,9 +279,13 @@ export class Qcow2State {
     try {
       await this.refcounts.update(start, count, -1)
     } catch (error) {
-      const text = error instanceof BlockError ? error.message : String(error)
-      this.host.warn(`qcow2: cannot free clusters: ${text}`)
+      this.warnKept(error)
     }
+  }
+
+  private warnKept(error: unknown): void {
+    const text = error instanceof BlockError ? error.message : String(error)
+    this.host.warn(`qcow2: cannot free clusters: ${text}`)
   }
 
   /** Writes and flushes everything, and clears the dirty bit that lazy refcounts set. Under the mutex. */
