@@ -179,7 +179,7 @@ async function defaultSubject(settings: ConformanceSettings, ground: Ground): Pr
     return { definition }
   }
   must(driver.kind === 'filter', `driver '${driver.name}' creates no images: give setUp() to conformance()`)
-  const content = blank
+  const content = ground.blank
     ? new Uint8Array(ground.size)
     : Uint8Array.from({ length: ground.size }, (_, i) => (i % 253) + 1)
   file.truncate(ground.size)
