@@ -24,6 +24,7 @@ import {
   type Verdict,
   verdictOf,
 } from './reliability/bars.ts'
+import { findSubjects } from './reliability/subjects.ts'
 
 const { values } = parseArgs({
   options: {
@@ -40,7 +41,7 @@ const seed = values.seed === undefined ? randomSeed() : Number(values.seed)
 const peers = findTool('qemu-img') !== undefined && findTool('qemu-io') !== undefined
 if (!peers && process.env.DISKGRAPH_REQUIRE_PEERS === '1') throw new Error('qemu-img and qemu-io are missing')
 
-const run: Run = { seed, peers, save: values.save }
+const run: Run = { subjects: await findSubjects(), seed, peers, save: values.save }
 if (values.save !== undefined) mkdirSync(values.save, { recursive: true })
 
 const bars: Readonly<Record<string, () => Promise<Bar>>> = {

@@ -1,8 +1,7 @@
 /** The four bars. Each returns its figures as text, whether it is passed, and what went wrong. */
 import { join } from 'node:path'
-import { qcow2 } from '@diskgraph/driver-qcow2'
-import { raw } from '@diskgraph/driver-raw'
 import {
+  type CrashJudge,
   type CrashReport,
   type CrashTestSettings,
   crashTest,
@@ -14,8 +13,10 @@ import {
   mutationTest,
   negativeControls,
   type PagedFile,
-  qcow2Fields,
   qemuImgJudge,
+  type ReliabilityMutations,
+  type ReliabilitySubject,
+  type ReliabilityVariant,
   runTool,
   type SweepReport,
   shrinkDifference,
@@ -23,7 +24,7 @@ import {
   TempFolder,
 } from '@diskgraph/driver-testkit'
 import { intactImages } from './images.ts'
-import { isDirty, type Variant, variants } from './variants.ts'
+import { type Trial, trialsOf } from './subjects.ts'
 
 /** The result of one bar. */
 export interface Bar {
@@ -37,6 +38,8 @@ export interface Bar {
 /** What all bars are told. */
 export interface Run {
   readonly seed: number
+  /** The drivers, with their variants. */
+  readonly subjects: readonly ReliabilitySubject[]
   /** Whether the real tools judge too. */
   readonly peers: boolean
   /** A folder for images that fail. */
@@ -64,10 +67,10 @@ function share(count: number, parts: number, index: number): number {
   return Math.floor(count / parts) + (index < count % parts ? 1 : 0)
 }
 
-function crashSettings(variant: Variant, seed: number): CrashTestSettings {
+function crashSettings({ subject, variant }: Trial, seed: number): CrashTestSettings {
   const { createOptions, cluster, size, guest, backing } = variant
   return {
-    driver: qcow2,
+    driver: subject.driver,
     createOptions,
     cluster,
     size,
@@ -79,27 +82,27 @@ function crashSettings(variant: Variant, seed: number): CrashTestSettings {
 }
 
 /** Crash states of all variants; and the negative controls, which must be found out. */
-export async function crashBar({ seed, peers, save }: Run, states: number): Promise<Bar> {
+export async function crashBar({ subjects, seed, peers, save }: Run, states: number): Promise<Bar> {
   await using folder = await TempFolder.make()
   const details: string[] = []
   const total = { states: 0, corrupt: 0, lost: 0, unopenable: 0, leaking: 0, judged: 0, staleSectors: 0 }
-  for (const [i, variant] of variants.entries()) {
-    const judge = qemuImgJudge({ format: 'qcow2', folder, dirty: isDirty, checkOnly: variant.backing !== undefined })
+  const trials = trialsOf(subjects)
+  for (const [i, trial] of trials.entries()) {
     const report = await crashTest({
-      ...crashSettings(variant, seed + i),
-      states: share(states, variants.length, i),
+      ...crashSettings(trial, seed + i),
+      states: share(states, trials.length, i),
       statesPerWorkload: 50,
-      judges: peers ? [judge] : [],
+      judges: judgesOf(trial, folder, peers),
     })
     for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
-    details.push(...crashDetails(variant.name, report, save))
+    details.push(...crashDetails(trial.name, report, save))
   }
   const blind: string[] = []
   for (const [name, change] of Object.entries(negativeControls)) {
     const backing = name === 'dataAfterMetadata'
-    const variant = variants.find((one) => (one.backing !== undefined) === backing && one.cluster < 65536) as Variant
-    const judges = peers ? [qemuImgJudge({ format: 'qcow2', folder, dirty: isDirty, checkOnly: backing })] : []
-    const settings = { ...crashSettings(variant, seed), judges, judgeEvery: 25 }
+    const trial = trials.find(({ variant: one }) => (one.backing !== undefined) === backing && one.cluster < 65536)
+    if (trial === undefined) continue
+    const settings = { ...crashSettings(trial, seed), judges: judgesOf(trial, folder, peers), judgeEvery: 25 }
     const report = await crashTest({ ...settings, states: 150, change, mostFindings: 5 })
     if (report.corrupt + report.lost + report.unopenable === 0) blind.push(name)
   }
@@ -110,6 +113,13 @@ export async function crashBar({ seed, peers, save }: Run, states: number): Prom
     figures: `${total.states} states, ${corrupt} corrupt, ${lost} lost, ${unopenable} unopenable (${leaking} with leaks, ${judged} seen by qemu-img, ${staleSectors} stale sectors); ${Object.keys(negativeControls).length - blind.length} of ${Object.keys(negativeControls).length} negative controls found out`,
     details,
   }
+}
+
+function judgesOf({ subject, variant }: Trial, folder: TempFolder, peers: boolean): CrashJudge[] {
+  if (!peers || !subject.checked) return []
+  const { format, isDirty } = subject
+  const dirty = isDirty === undefined ? {} : { dirty: isDirty }
+  return [qemuImgJudge({ format, folder, ...dirty, checkOnly: variant.backing !== undefined })]
 }
 
 function crashDetails(name: string, report: CrashReport, save: string | undefined): string[] {
@@ -128,34 +138,19 @@ function keep(save: string | undefined, name: string, image: PagedFile | undefin
   return `, kept as ${path}`
 }
 
-/** Random sequences beside qemu-io, on raw and on all variants of qcow2. */
-export async function differentialBar({ seed, peers }: Run, sequences: number): Promise<Bar> {
+/** Random sequences beside qemu-io, on all variants. Each subject gets `sequences`, shared by its variants. */
+export async function differentialBar({ subjects, seed, peers }: Run, sequences: number): Promise<Bar> {
   if (!peers) return { passed: false, skipped: true, figures: 'qemu-img and qemu-io are missing', details: [] }
-  const raws = await differentialTest({
-    driver: raw,
-    format: 'raw',
-    size: 2 ** 21,
-    weights: { truncate: 1 },
-    compareMap: false,
-    seed,
-    sequences,
-  })
-  const reports: [string, DifferentialReport][] = [['raw', raws]]
-  for (const [i, variant] of variants.entries()) {
-    const settings: DifferentialSettings = {
-      driver: qcow2,
-      format: 'qcow2',
-      createOptions: variant.createOptions,
-      qemuCreateOptions: variant.qemuCreateOptions,
-      size: Math.min(variant.size, variant.cluster * 300),
-      cluster: variant.cluster,
-      weights: variant.steps,
-      ...(variant.backing === undefined ? {} : { backing: { option: variant.backing, createOptions: backingOf } }),
-      seed: seed + i,
-      sequences: share(sequences, variants.length, i),
-    }
+  const reports: [string, DifferentialReport][] = []
+  for (const [i, { subject, variant, name }] of trialsOf(subjects).entries()) {
+    const settings = differentialSettings(
+      subject,
+      variant,
+      seed + i,
+      share(sequences, subject.variants.length, subject.variants.indexOf(variant)),
+    )
     const report = await differentialTest(settings)
-    reports.push([variant.name, report])
+    reports.push([name, report])
     // Content weighs more than how it is allocated.
     report.differences.sort((a, b) => Number(a.kind === 'map') - Number(b.kind === 'map'))
     const [first] = report.differences
@@ -168,11 +163,33 @@ export async function differentialBar({ seed, peers }: Run, sequences: number): 
   const texts = new Set(reports.flatMap(([, report]) => [...report.errorTexts]))
   return {
     passed: differences === 0,
-    figures: `${sum((r) => r.sequences)} sequences (${raws.sequences} of raw), ${sum((r) => r.operations)} operations, ${differences} differences; ${same} errors with the same words, ${other} with others`,
+    figures: `${sum((r) => r.sequences)} sequences of ${subjects.map(({ format }) => format).join(', ')}, ${sum((r) => r.operations)} operations, ${differences} differences; ${same} errors with the same words, ${other} with others`,
     details: [
       ...reports.flatMap(([name, report]) => differenceDetails(name, report)),
       ...[...texts].slice(0, 5).map((text) => `other words: ${text}`),
     ],
+  }
+}
+
+function differentialSettings(
+  { driver, format, compareMap = true }: ReliabilitySubject,
+  variant: ReliabilityVariant,
+  seed: number,
+  sequences: number,
+): DifferentialSettings {
+  const { createOptions, qemuCreateOptions, size, cluster, steps, backing } = variant
+  return {
+    driver,
+    format,
+    createOptions,
+    ...(qemuCreateOptions === '' ? {} : { qemuCreateOptions }),
+    size: Math.min(size, cluster * 300),
+    cluster,
+    compareMap,
+    weights: steps,
+    ...(backing === undefined ? {} : { backing: { option: backing, createOptions: backingOf } }),
+    seed,
+    sequences,
   }
 }
 
@@ -185,24 +202,33 @@ function differenceDetails(name: string, report: DifferentialReport): string[] {
   })
 }
 
-/** Damaged images. */
-export async function mutationBar({ seed, peers, save }: Run, cases: number): Promise<Bar> {
-  const images = await intactImages(peers)
-  const report = await mutationTest({ child: new URL('./qcow2-child.ts', import.meta.url), images, seed, cases })
-  const intact = images.map((file) => ({ file, fields: qcow2Fields(file.bytes()) }))
-  const growth = Math.round(report.memoryGrowth / 2 ** 20)
-  return {
-    passed: report.uncaught + report.hangs + report.crashes === 0 && growth <= 256 && report.cases === cases,
-    figures: `${report.cases} images, ${report.uncaught} uncaught errors, ${report.hangs} hangs over 2 s, ${report.crashes} crashes, ${growth} MiB growth (case ${report.memoryCase})`,
-    details: report.findings.slice(0, 8).map(({ kind, index, what, text }) => {
+/** Damaged images of all subjects that have something to damage. */
+export async function mutationBar({ subjects, seed, peers, save }: Run, cases: number): Promise<Bar> {
+  const damaged = subjects.filter(({ mutations }) => mutations !== undefined)
+  const total = { cases: 0, uncaught: 0, hangs: 0, crashes: 0, growth: 0 }
+  const details: string[] = []
+  for (const [i, subject] of damaged.entries()) {
+    const { child, fields } = subject.mutations as ReliabilityMutations
+    const images = await intactImages(subject, peers)
+    const report = await mutationTest({ child, images, seed, cases: share(cases, damaged.length, i) })
+    const intact = images.map((file) => ({ file, fields: fields(file.bytes()) }))
+    for (const key of ['cases', 'uncaught', 'hangs', 'crashes'] as const) total[key] += report[key]
+    total.growth = Math.max(total.growth, Math.round(report.memoryGrowth / 2 ** 20))
+    for (const { kind, index, what, text } of report.findings.slice(0, 8)) {
       const saved = save === undefined ? '' : keep(save, `case-${index}`, mutatedImage(seed, index, intact).file)
-      return `${kind} in case ${index}: ${text.slice(0, 400)} [${what}${saved}]`
-    }),
+      details.push(`${subject.format}: ${kind} in case ${index}: ${text.slice(0, 400)} [${what}${saved}]`)
+    }
+  }
+  const { uncaught, hangs, crashes, growth } = total
+  return {
+    passed: uncaught + hangs + crashes === 0 && growth <= 256 && total.cases === cases,
+    figures: `${total.cases} images, ${uncaught} uncaught errors, ${hangs} hangs over 2 s, ${crashes} crashes, ${growth} MiB growth`,
+    details,
   }
 }
 
 /** Every call to the storage fails in turn. */
-export async function errorBar({ peers }: Run): Promise<Bar> {
+export async function errorBar({ subjects, peers }: Run): Promise<Bar> {
   await using folder = await TempFolder.make()
   const details: string[] = []
   const total = { runs: 0, swallowed: 0, corrupt: 0, lost: 0, unclean: 0, otherCodes: 0 }
@@ -210,17 +236,13 @@ export async function errorBar({ peers }: Run): Promise<Bar> {
     for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
     details.push(...sweepDetails(name, report))
   }
-  add('raw', await errorSweep({ driver: raw }))
-  for (const { name, createOptions, cluster, backing } of variants) {
+  for (const { subject, variant, name } of trialsOf(subjects)) {
+    const { driver, format, checked } = subject
+    const { createOptions, cluster, backing } = variant
     if (backing !== undefined) continue
-    const report = await errorSweep({
-      driver: qcow2,
-      createOptions,
-      cluster,
-      size: cluster * 64,
-      ...(peers ? { judge: (image: PagedFile) => judgeAfterFault(folder, image) } : {}),
-    })
-    add(name, report)
+    const judge = (image: PagedFile): Promise<string | undefined> => judgeAfterFault(folder, format, image)
+    const settings = { driver, createOptions, cluster, size: cluster * 64 }
+    add(name, await errorSweep(peers && checked ? { ...settings, judge } : settings))
   }
   const { runs, swallowed, corrupt, lost, unclean, otherCodes } = total
   return {
@@ -230,10 +252,10 @@ export async function errorBar({ peers }: Run): Promise<Bar> {
   }
 }
 
-async function judgeAfterFault(folder: TempFolder, image: PagedFile): Promise<string | undefined> {
+async function judgeAfterFault(folder: TempFolder, format: string, image: PagedFile): Promise<string | undefined> {
   const path = folder.file('faulty')
   storeFile(path, image)
-  const { status, stdout, stderr } = await runTool('qemu-img', ['check', '-f', 'qcow2', path])
+  const { status, stdout, stderr } = await runTool('qemu-img', ['check', '-f', format, path])
   return status === 0 || status === 3 ? undefined : `qemu-img check: status ${status}: ${stdout}${stderr}`.slice(0, 300)
 }
 

@@ -20,6 +20,10 @@ interface Common {
   readonly amend?: boolean
   /** Old or short names that mean the same, camelCase. */
   readonly aliases?: readonly string[]
+  /** Its spelling in QAPI where that is not kebab-case: `inject_error`. */
+  readonly qapi?: string
+  /** Works, but is to go: what to use instead, for `-o help` and the README. */
+  readonly deprecated?: string
 }
 
 /** One option of a driver. */
@@ -47,6 +51,14 @@ export type OptionSchema =
   | (Common & { readonly type: 'value'; readonly expects: string; check(value: unknown): boolean })
   /** A value that may have one of several types, tried in order. */
   | (Common & { readonly type: 'alternate'; readonly of: readonly OptionSchema[] })
+  /** An object whose option `tag` says which variant it is, and so which other options it has. */
+  | (Common & {
+      readonly type: 'union'
+      readonly tag: string
+      readonly variants: { readonly [name: string]: OptionSchemas }
+    })
+  /** Null and nothing else: one side of an `alternate`. */
+  | (Common & { readonly type: 'null' })
   /** A child node: a definition, the name of a node, or null for none. */
   | (Common & { readonly type: 'child'; readonly role: ChildRole })
   /** A list of child nodes. */

@@ -71,6 +71,11 @@ export function validateValue(
     }
     case 'alternate':
       return toAlternate(schema.of, value, path, options)
+    case 'union':
+      return toVariant(schema, value, path, options)
+    case 'null':
+      if (value === null) return null
+      throw wrongType(path, 'null')
     case 'value':
       if (schema.check(value)) return value
       throw wrongType(path, schema.expects)
@@ -78,6 +83,21 @@ export function validateValue(
     case 'children':
       return value
   }
+}
+
+function toVariant(
+  schema: OptionSchema & { type: 'union' },
+  value: unknown,
+  path: string,
+  options: ValidateOptions,
+): Record<string, unknown> {
+  if (!isRecord(value)) throw wrongType(path, 'an object')
+  const values = Object.keys(schema.variants)
+  const tag = { type: 'enum', values, required: true, description: schema.description } as const
+  const given = Object.hasOwn(value, schema.tag) ? value[schema.tag] : undefined
+  if (given === undefined) return validateOptions({ [schema.tag]: tag }, {}, { ...options, path })
+  const variant = schema.variants[toEnum(values, given, join(path, schema.tag))]
+  return validateOptions({ [schema.tag]: tag, ...variant }, value, { ...options, path })
 }
 
 function toAlternate(
@@ -143,6 +163,7 @@ function nameTable(schemas: OptionSchemas): Map<string, string> {
   const names = new Map<string, string>()
   for (const [name, schema] of Object.entries(schemas)) {
     names.set(name, name)
+    if (schema.qapi !== undefined) names.set(schema.qapi, name)
     for (const alias of schema.aliases ?? []) names.set(alias, name)
   }
   return names

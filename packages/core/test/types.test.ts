@@ -3,7 +3,7 @@
  * over compiles. The bodies are never run; the one test keeps the file in the suite.
  */
 
-import type { Child, Graph, OptionalChild } from '@diskgraph/core'
+import { type Child, defineDriver, type Graph, type OpenImage, type OptionalChild } from '@diskgraph/core'
 import { expect, test } from 'vitest'
 
 declare module '@diskgraph/core' {
@@ -47,6 +47,45 @@ export async function badStacks(graph: Graph): Promise<void> {
   // @ts-expect-error an open option among the create options
   await graph.create({ driver: 'typedOverlay', backing: null, file: 'leaf' })
 }
+
+interface DefinedOptions {
+  file: Child
+  mode?: 'fast' | 'safe'
+  size?: number
+}
+
+const file = { type: 'child', role: 'storage', required: true, description: 'storage' } as const
+const mode = { type: 'enum', values: ['fast', 'safe'], description: 'mode' } as const
+const size = { type: 'integer', description: 'size' } as const
+const rest = {
+  name: 'defined',
+  kind: 'format',
+  description: 'defined',
+  open: () => Promise.resolve({} as OpenImage),
+} as const
+
+export function definitions(): void {
+  const define = defineDriver<DefinedOptions>()
+  define({ ...rest, options: { file, mode, size } })
+  // @ts-expect-error an option of the interface has no schema
+  define({ ...rest, options: { file, mode } })
+  // @ts-expect-error a schema that the interface does not know
+  define({ ...rest, options: { file, mode, size, colour: size } })
+  // @ts-expect-error required in the interface, and not in the schema
+  define({ ...rest, options: { file: { ...file, required: false }, mode, size } })
+  // @ts-expect-error required in the schema, and not in the interface
+  define({ ...rest, options: { file, mode, size: { ...size, required: true } } })
+  // @ts-expect-error a value that the interface does not have
+  define({ ...rest, options: { file, mode: { ...mode, values: ['fast', 'slow'] }, size } })
+  // @ts-expect-error text where the interface has a number
+  define({ ...rest, options: { file, mode, size: { type: 'string', description: 'size' } } })
+  // @ts-expect-error create options without an interface
+  define({ ...rest, options: { file, mode, size }, createOptions: { size } })
+}
+
+test('option interfaces and schemas are held together by the compiler', () => {
+  expect(definitions).toBeTypeOf('function')
+})
 
 test('typed stacks are checked by the compiler', () => {
   expect(goodStacks).toBeTypeOf('function')

@@ -1,13 +1,12 @@
 import {
   BlockError,
   type BlockStatus,
-  type CreateContext,
   type DriverDescriptor,
   type DriverInfo,
+  defineDriver,
   done,
   Flag,
   maxOffset,
-  type OpenContext,
   type OpenImage,
   type TruncateOptions,
   throwIfAborted,
@@ -121,7 +120,7 @@ async function aborted(signal: AbortSignal): Promise<void> {
  * created later. The map and the objects in it stay the caller's.
  */
 export function memoryDriver(storages: Map<string, MemoryStorage> = new Map()): DriverDescriptor {
-  return {
+  return defineDriver<MemoryOptions, MemoryCreateOptions>()({
     name: 'memory',
     kind: 'protocol',
     description: 'A RAM disk: sparse, growable, shared by name within the process.',
@@ -132,7 +131,7 @@ export function memoryDriver(storages: Map<string, MemoryStorage> = new Map()): 
         size: true,
         minimum: 0,
         maximum: maxOffset,
-        description: 'Size of a storage that does not exist yet',
+        description: 'Size of a storage that does not exist yet; 0 without a name',
       },
     },
     createOptions: {
@@ -149,17 +148,17 @@ export function memoryDriver(storages: Map<string, MemoryStorage> = new Map()): 
     prefixes: ['memory'],
     parseFilename: (filename) => ({ name: filename.slice('memory:'.length) }),
     formatFilename: ({ name, size }) => (name === undefined || size !== undefined ? undefined : `memory:${name}`),
-    async open(context: OpenContext<MemoryOptions>) {
+    async open(context) {
       return new MemoryImage(openStorage(storages, context.options))
     },
-    async create(context: CreateContext<{ name: string; size?: number }>) {
+    async create(context) {
       const { name, size } = context.options
       storages.set(name, new MemoryStorage(size))
     },
     async remove(options) {
       storages.delete((options as MemoryOptions).name ?? '')
     },
-  }
+  })
 }
 
 function openStorage(storages: Map<string, MemoryStorage>, options: MemoryOptions): MemoryStorage {

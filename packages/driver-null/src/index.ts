@@ -5,10 +5,10 @@ import {
   type Clock,
   type DriverDescriptor,
   type DriverInfo,
+  defineDriver,
   delay,
   done,
   Flag,
-  type OpenContext,
   type OpenImage,
   throwIfAborted,
 } from '@diskgraph/core'
@@ -87,7 +87,7 @@ async function delayed(clock: Clock, milliseconds: number, signal: AbortSignal |
 
 function nullDriver(name: 'null-co' | 'null-aio'): DriverDescriptor {
   const uri = `${name}://`
-  return {
+  return defineDriver<NullOptions>()({
     name,
     kind: 'protocol',
     description: 'A disk that takes every write and keeps none; reads give zeroes.',
@@ -109,12 +109,12 @@ function nullDriver(name: 'null-co' | 'null-aio'): DriverDescriptor {
       const { size = defaultSize, latencyNs = 0, readZeroes = false } = options as NullOptions
       return size === defaultSize && latencyNs === 0 && !readZeroes ? uri : undefined
     },
-    open(context: OpenContext<NullOptions>) {
+    open(context) {
       const { size = defaultSize, latencyNs = 0, readZeroes = false } = context.options
       if (latencyNs < 0) return Promise.reject(new BlockError('EINVAL', 'latency-ns is invalid'))
       return Promise.resolve(new NullImage(size, Math.ceil(latencyNs / 1e6), readZeroes, context.clock))
     },
-  }
+  })
 }
 
 /** The driver `null-co`. */

@@ -26,4 +26,5 @@ export {
   type SkippingTestFunctions,
 } from './peer.node.ts'
 export * from './portable.ts'
+export type { ReliabilityMutations, ReliabilitySubject, ReliabilityVariant } from './reliability.ts'
 export { loadFile, QemuIo, runTool, storeFile, TempFolder, type ToolResult } from './tools.node.ts'

@@ -10,6 +10,8 @@ function checkSchemas(schemas: OptionSchemas, what: string): void {
       validateOptions({ [name]: { ...schema, required: false } }, { [name]: schema.default })
     }
     if (schema.type === 'object') checkSchemas(schema.properties, `${what} of '${name}'`)
+    if (schema.type !== 'union') continue
+    for (const variant of Object.values(schema.variants)) checkSchemas(variant, `${what} of '${name}'`)
   }
 }
 

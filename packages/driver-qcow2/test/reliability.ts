@@ -1,26 +1,19 @@
-/** The qcow2 images that the bars are about. */
-import type { GuestKind, PagedFile, StepKind } from '@diskgraph/driver-testkit'
-
-/** One way to make a qcow2 image, in our words and in qemu-img's, and what is done to it. */
-export interface Variant {
-  readonly name: string
-  readonly createOptions: Readonly<Record<string, unknown>>
-  readonly qemuCreateOptions: string
-  readonly cluster: number
-  /** Operations of a guest before a crash, beside the usual ones. */
-  readonly guest: Readonly<Partial<Record<GuestKind, number>>>
-  /** Steps beside qemu-io, beside the usual ones. */
-  readonly steps: Readonly<Partial<Record<StepKind, number>>>
-  /** The child that is the backing file in crash tests. */
-  readonly backing?: string
-  /** Size of the disk in crash tests. */
-  readonly size: number
-}
+/** What `npm run reliability` does to qcow2. */
+import { qcow2 } from '@diskgraph/driver-qcow2'
+import {
+  loadFile,
+  type PagedFile,
+  qcow2Fields,
+  type ReliabilitySubject,
+  type ReliabilityVariant,
+  runTool,
+  TempFolder,
+} from '@diskgraph/driver-testkit'
 
 const snapshots = { snapshot: 0.5, unsnapshot: 0.3, revert: 0.2 }
 const snapshotSteps = { 'snapshot-create': 0.6, 'snapshot-apply': 0.2, 'snapshot-delete': 0.3 }
 
-export const variants: readonly Variant[] = [
+const variants: readonly ReliabilityVariant[] = [
   {
     name: '64 KiB clusters',
     createOptions: {},
@@ -97,10 +90,38 @@ export const variants: readonly Variant[] = [
 ]
 
 /** Whether the dirty bit of a qcow2 image is set. */
-export function isDirty(image: PagedFile): boolean {
+function isDirty(image: PagedFile): boolean {
   const bits = new Uint8Array(8)
   image.read(72, bits)
   const version = new Uint8Array(4)
   image.read(4, version)
   return (version[3] as number) >= 3 && ((bits[7] as number) & 1) === 1
+}
+
+async function theirImages(): Promise<PagedFile[]> {
+  await using folder = await TempFolder.make()
+  const path = folder.file('image')
+  const images: PagedFile[] = []
+  for (const options of [
+    'cluster_size=4096',
+    'cluster_size=4096,compat=v2',
+    'cluster_size=512',
+    'preallocation=metadata',
+  ]) {
+    await runTool('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', options, path, '256k'])
+    await runTool('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 64k', '-c', 'write -z 64k 8k', path])
+    await runTool('qemu-img', ['snapshot', '-c', 'snap', path])
+    await runTool('qemu-io', ['-f', 'qcow2', '-c', 'write -P 2 4k 20k', '-c', 'write -c -P 3 128k 4k', path])
+    images.push(loadFile(path))
+  }
+  return images
+}
+
+export const subject: ReliabilitySubject = {
+  driver: qcow2,
+  format: 'qcow2',
+  variants,
+  checked: true,
+  isDirty,
+  mutations: { child: new URL('./reliability-child.ts', import.meta.url), fields: qcow2Fields, theirImages },
 }

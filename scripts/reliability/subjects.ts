@@ -1,0 +1,37 @@
+/** The drivers that bring something to be tested: each package with a file `test/reliability.ts`. */
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { ReliabilitySubject, ReliabilityVariant } from '@diskgraph/driver-testkit'
+
+const packages = fileURLToPath(new URL('../../packages/', import.meta.url))
+
+/** All subjects, in the order of their packages. */
+export async function findSubjects(): Promise<ReliabilitySubject[]> {
+  const subjects: ReliabilitySubject[] = []
+  for (const folder of readdirSync(packages).sort()) {
+    const path = join(packages, folder, 'test', 'reliability.ts')
+    if (!existsSync(path)) continue
+    const module = (await import(pathToFileURL(path).href)) as { subject: ReliabilitySubject }
+    subjects.push(module.subject)
+  }
+  return subjects
+}
+
+/** One variant, and whose it is. */
+export interface Trial {
+  readonly subject: ReliabilitySubject
+  readonly variant: ReliabilityVariant
+  readonly name: string
+}
+
+/** The variants of all subjects. */
+export function trialsOf(subjects: readonly ReliabilitySubject[]): Trial[] {
+  return subjects.flatMap((subject) =>
+    subject.variants.map((variant) => ({
+      subject,
+      variant,
+      name: variant.name === subject.format ? subject.format : `${subject.format}, ${variant.name}`,
+    })),
+  )
+}
