@@ -128,6 +128,26 @@ describe('flush', () => {
     expect(calls.length).toBe(2)
   })
 
+  it('shares the next one only with those who ask before it begins', async () => {
+    const flusher = flusherOf()
+    for (let round = 0; round < 2; round++) {
+      const first = flusher.flush()
+      flusher.markDirty()
+      let settled = false
+      const second = flusher.flush().then(() => {
+        settled = true
+      })
+      calls[2 * round]?.resolve()
+      await first
+      await turn()
+      expect(settled).toBe(false)
+      expect(calls.length).toBe(2 * round + 2)
+      calls[2 * round + 1]?.resolve()
+      await second
+      flusher.markDirty()
+    }
+  })
+
   it('takes a change that completes while it runs for one that it does not cover', async () => {
     const flusher = flusherOf()
     const first = flusher.flush()
