@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -122,5 +122,98 @@ describe('an interruption', () => {
     })
     expect(code).toBe(130)
     expect(existsSync(join(folder, 'target.qcow2'))).toBe(false)
+  })
+})
+
+/** Runs a program, and sends it `signals` when it has said its first word. */
+function interrupted(program: string, words: readonly string[], signals: readonly NodeJS.Signals[]) {
+  const child = spawn(process.execPath, [join(built, 'bin', `${program}.js`), ...words], { cwd: folder })
+  let stderr = ''
+  let sentAt = 0
+  const send = (): void => {
+    if (sentAt !== 0) return
+    sentAt = performance.now()
+    for (const signal of signals) child.kill(signal)
+  }
+  child.stdout.on('data', send)
+  child.stderr.on('data', (data: Buffer) => {
+    stderr += data.toString()
+    send()
+  })
+  return new Promise<{ code: number | null; stderr: string; milliseconds: number }>((resolve) => {
+    child.on('close', (code) => resolve({ code, stderr, milliseconds: performance.now() - sentAt }))
+  })
+}
+
+/** A driver that says a word when it is read, and never answers; with `awake` the process has something to do still. */
+function addSilentDriver(name: string, awake: boolean): string {
+  const path = join(folder, `${name}.mjs`)
+  writeFileSync(
+    path,
+    `export const driver = {
+       name: '${name}', kind: 'protocol', description: '', options: {}, prefixes: ['${name}'], parseFilename: () => ({}),
+       open: async () => ({
+         size: 1048576,
+         read: () => {
+           process.stderr.write('reading\\n')
+           ${awake ? 'setInterval(() => {}, 1000)' : ''}
+           return new Promise(() => {})
+         },
+       }),
+     }`,
+  )
+  return path
+}
+
+describe('a request that is never answered', () => {
+  const commands: readonly (readonly [program: string, words: readonly string[]])[] = [
+    ['dg-img', ['convert', '-f', 'raw', '-O', 'raw', 'silent:', 'never.img']],
+    ['dg-img', ['info', 'silent:']],
+    ['diskgraph', ['compare', '-f', 'raw', '-F', 'raw', 'silent:', 'silent:']],
+    ['dg-io', ['-r', '-f', 'raw', '-c', 'read 0 512', 'silent:']],
+  ]
+
+  test.each(commands)('is an error of %s %j where nothing else is left to do', (program, words) => {
+    const { status, stderr } = run(program, ['--driver', addSilentDriver('silent', false), ...words])
+    expect(stderr).toContain(`${program}: internal error: the command cannot go on`)
+    expect(status).toBe(1)
+  })
+
+  test.each(commands)('does not keep %s %j from ending on a signal', async (program, words) => {
+    const driver = addSilentDriver('silent', true)
+    const { code, milliseconds } = await interrupted(program, ['--driver', driver, ...words], ['SIGTERM'])
+    expect(code).toBe(143)
+    expect(milliseconds).toBeLessThan(1500)
+  })
+
+  test('is given up at once on a second signal', async () => {
+    const words = ['--driver', addSilentDriver('silent', true), 'info', 'silent:']
+    const { code, milliseconds } = await interrupted('dg-img', words, ['SIGTERM', 'SIGINT'])
+    // Which of the two comes first is up to the system.
+    expect([130, 143]).toContain(code)
+    expect(milliseconds).toBeLessThan(600)
+  })
+})
+
+describe('a command deep in a loop that memory answers', () => {
+  beforeAll(() => {
+    // Clusters of 512 bytes: millions of steps, none of which waits for anything.
+    const small = ['-q', '-f', 'qcow2', '-o', 'cluster_size=512']
+    for (const name of ['small.qcow2', 'other.qcow2']) run('dg-img', ['create', ...small, name, '127G'])
+    run('dg-img', ['create', ...small, '-b', 'small.qcow2', '-F', 'qcow2', 'over.qcow2'])
+  })
+
+  test.each([
+    ['diskgraph', ['compare', '--progress=json', 'over.qcow2', 'other.qcow2']],
+    ['diskgraph', ['rebase', '--progress=json', '-b', 'other.qcow2', '-F', 'qcow2', 'over.qcow2']],
+    ['dg-img', ['bench', '-c', '1000000000', 'small.qcow2']],
+    ['dg-img', ['bench', '-w', '-c', '1000000000', '-d', '1', 'other.qcow2']],
+    ['dg-img', ['convert', '-p', '-O', 'raw', 'over.qcow2', 'o.raw']],
+    ['dg-img', ['convert', '-p', '-n', '-O', 'qcow2', 'small.qcow2', 'other.qcow2']],
+  ])('ends on a signal: %s %j', async (program, words) => {
+    const { code, milliseconds } = await interrupted(program, words, ['SIGTERM'])
+    expect(code).toBe(143)
+    expect(milliseconds).toBeLessThan(1500)
+    if (words.includes('other.qcow2')) expect(run('dg-img', ['check', 'other.qcow2']).status).toBe(0)
   })
 })

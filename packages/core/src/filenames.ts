@@ -9,9 +9,15 @@ export function protocolOf(filename: string): string | undefined {
   return match === null ? undefined : (match[1] as string)
 }
 
+/** How deep options may nest; QEMU's limit for JSON. */
+const deepestOptions = 1024
+
 /** The options of a `json:{…}` name, camelCase, dotted keys expanded. EINVAL if it is not a JSON object. */
 export function parseJsonFilename(filename: string): Record<string, unknown> {
   let value: unknown
+  if (jsonDepth(filename) > deepestOptions) {
+    throw new BlockError('EINVAL', 'Could not parse the JSON options: JSON nesting depth limit exceeded')
+  }
   try {
     value = JSON.parse(filename.slice('json:'.length))
   } catch (cause) {
@@ -21,17 +27,42 @@ export function parseJsonFilename(filename: string): Record<string, unknown> {
   return fromQapi(value)
 }
 
-/** Options as QAPI and `json:` names spell them, in camelCase and nested: `{ 'file.filename': 'x' }` too. */
-export function fromQapi(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const result: Record<string, unknown> = Object.create(null)
-  for (const [key, value] of Object.entries(options))
-    place(result, key.split('.').map(toCamelCase), convert(value), key)
-  return listsFromIndexes(result) as Record<string, unknown>
+/** How deep brackets nest in a text of JSON. */
+function jsonDepth(text: string): number {
+  let depth = 0
+  let deepest = 0
+  let quoted = false
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i]
+    if (char === '"') quoted = !quoted
+    else if (quoted) i += char === '\\' ? 1 : 0
+    else if (char === '{' || char === '[') deepest = Math.max(deepest, ++depth)
+    else if (char === '}' || char === ']') depth--
+  }
+  return deepest
 }
 
-function convert(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(convert)
-  return isRecord(value) ? fromQapi(value) : value
+/** Options as QAPI and `json:` names spell them, in camelCase and nested: `{ 'file.filename': 'x' }` too. */
+export function fromQapi(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return listsFromIndexes(expand(options, 0)) as Record<string, unknown>
+}
+
+/** `options`, which stand `depth` deep, with dotted keys expanded. */
+function expand(options: Readonly<Record<string, unknown>>, depth: number): Record<string, unknown> {
+  const result: Record<string, unknown> = Object.create(null)
+  for (const [key, value] of Object.entries(options)) {
+    const path = key.split('.', deepestOptions + 1)
+    if (depth + path.length > deepestOptions) {
+      throw new BlockError('EINVAL', `option '${key.slice(0, 40)}…' nests too deep`)
+    }
+    place(result, path.map(toCamelCase), convert(value, depth + path.length), key)
+  }
+  return result
+}
+
+function convert(value: unknown, depth: number): unknown {
+  if (Array.isArray(value)) return value.map((item) => convert(item, depth + 1))
+  return isRecord(value) ? expand(value, depth) : value
 }
 
 function place(target: Record<string, unknown>, path: readonly string[], value: unknown, key: string): void {
@@ -51,6 +82,7 @@ function place(target: Record<string, unknown>, path: readonly string[], value: 
 
 /** Objects whose keys are 0, 1, 2 … become lists. */
 function listsFromIndexes(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(listsFromIndexes)
   if (!isRecord(value)) return value
   const keys = Object.keys(value)
   if (keys.length > 0 && keys.every((key, i) => /^\d+$/.test(key) && Number(key) < keys.length && i >= 0)) {

@@ -91,6 +91,75 @@ describe('flush', () => {
     await again
   })
 
+  it('gives one and the same error to all who ask after a failure', async () => {
+    const flusher = flusherOf()
+    const first = flusher.flush()
+    calls[0]?.reject(failure)
+    const error = await first.catch((reason: unknown) => reason)
+    expect(await flusher.flush().catch((reason: unknown) => reason)).toBe(error)
+    flusher.reset(true)
+    const again = flusher.flush()
+    // What the failed one was to write is to be written still.
+    expect(calls.length).toBe(2)
+    calls[1]?.resolve()
+    await again
+  })
+
+  it('fails for those who joined the one that fails, without another', async () => {
+    const flusher = flusherOf()
+    const flushes = [flusher.flush(), flusher.flush()]
+    calls[0]?.reject(failure)
+    for (const result of await Promise.allSettled(flushes)) expect(result.status).toBe('rejected')
+    expect(calls.length).toBe(1)
+  })
+
+  it('with direct access runs the next one for those who wait behind a failure', async () => {
+    const flusher = flusherOf(true)
+    const first = flusher.flush()
+    flusher.markDirty()
+    const second = flusher.flush()
+    calls[0]?.reject(failure)
+    await expect(first).rejects.toMatchObject({ code: 'EIO' })
+    await turn()
+    expect(calls.length).toBe(2)
+    calls[1]?.resolve()
+    await second
+    await flusher.flush()
+    expect(calls.length).toBe(2)
+  })
+
+  it('shares the next one only with those who ask before it begins', async () => {
+    const flusher = flusherOf()
+    for (let round = 0; round < 2; round++) {
+      const first = flusher.flush()
+      flusher.markDirty()
+      let settled = false
+      const second = flusher.flush().then(() => {
+        settled = true
+      })
+      calls[2 * round]?.resolve()
+      await first
+      await turn()
+      expect(settled).toBe(false)
+      expect(calls.length).toBe(2 * round + 2)
+      calls[2 * round + 1]?.resolve()
+      await second
+      flusher.markDirty()
+    }
+  })
+
+  it('takes a change that completes while it runs for one that it does not cover', async () => {
+    const flusher = flusherOf()
+    const first = flusher.flush()
+    flusher.markDirty()
+    calls[0]?.resolve()
+    await first
+    const second = flusher.flush()
+    expect(calls.length).toBe(2)
+    calls[1]?.resolve()
+    await second
+  })
+
   it('tries again after a failure with direct access', async () => {
     const flusher = flusherOf(true)
     const first = flusher.flush()

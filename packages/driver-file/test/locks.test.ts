@@ -4,7 +4,7 @@
  * comer must end the same whether either is the real one or ours.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isBlockError, Permission } from '@diskgraph/core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -105,11 +105,17 @@ async function start({ name, command, pidFile }: Holder): Promise<ChildProcess> 
   })
   for (let i = 0; i < 500; i++) {
     if (child.exitCode !== null) throw new Error(`${name}: ${output}`)
-    const ready = pidFile === undefined ? output.includes('qemu-io>') : lockedBytes(image).length > 0
+    // The server writes its number when it has opened the image and taken all locks.
+    const ready = pidFile === undefined ? output.includes('qemu-io>') : pidIn(pidFile) === child.pid
     if (ready) return child
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
   throw new Error(`${name} does not start: ${output}`)
+}
+
+/** The number in a file that a server has written; undefined before. */
+function pidIn(pidFile: string): number | undefined {
+  return existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : undefined
 }
 
 async function stop(child: ChildProcess): Promise<void> {

@@ -1,5 +1,6 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
 import { type Disk, Flag, type Graph, isBlockError, Permission } from '@diskgraph/core'
+import { Breath } from '../breath.ts'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
 import { asksForHelp } from '../key-values.ts'
 import { CommandError, errnoText, reportWarning } from '../messages.ts'
@@ -163,7 +164,7 @@ async function copy({ request, sources, target, planned, terminal, progress }: C
     target,
     clusterSize,
     zeroUnit: request.zeroRun === 0 ? 0 : Math.max(request.zeroRun, clusterSize),
-    targetIsZero: !hasBacking && (await isZero(request, target, planned, source.length)),
+    targetIsZero: !hasBacking && (await isZero(request, target, planned, source.length, signal)),
     compressed: request.compress,
     lanes: request.lanes,
     unordered: request.unordered,
@@ -185,18 +186,26 @@ async function copy({ request, sources, target, planned, terminal, progress }: C
   progress.update(1, 1)
 }
 
+/** Zeroed at once, so that an interruption is noticed in time. */
+const longestZeroes = 2 ** 30
+
 /** Whether the first `size` bytes of the target read as zeroes now. One that was there before is made so where that is cheap. */
 async function isZero(
   request: ConvertRequest,
   target: Disk,
   planned: NewTarget | undefined,
   size: number,
+  signal: AbortSignal,
 ): Promise<boolean> {
   if (request.targetIsZero) return true
   if (planned !== undefined && target.node.image.zeroInit !== false) return true
   if (request.zeroRun === 0) return false
+  const breath = new Breath(signal)
   try {
-    await target.writeZeroes(0, size, Flag.MayUnmap | Flag.NoFallback)
+    for (let at = 0; at < size; at += longestZeroes) {
+      await breath.take()
+      await target.writeZeroes(at, Math.min(longestZeroes, size - at), Flag.MayUnmap | Flag.NoFallback, signal)
+    }
     return true
   } catch (error) {
     if (isBlockError(error) && error.code === 'ENOTSUP') return false

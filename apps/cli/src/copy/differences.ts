@@ -1,5 +1,6 @@
 /** Writing into an overlay what would be lost when its backing file changes. */
 import { chainStatus, type Disk, type Edge, Flag, type Node } from '@diskgraph/core'
+import { Breath } from '../breath.ts'
 import { chunkLength, TargetError } from './copier.ts'
 import { SourceError } from './source.ts'
 
@@ -29,7 +30,9 @@ interface Buffers {
 export async function copyDifferences(differences: Differences): Promise<void> {
   const { overlay, onProgress, disk } = differences
   const buffers = { old: Buffer.alloc(chunkLength), new: Buffer.alloc(chunkLength) }
+  const breath = new Breath(differences.signal)
   for (let at = 0; at < disk.size; ) {
+    await breath.take()
     const length = await stepAt(differences, at, buffers)
     at += length
     onProgress(at, overlay.size)

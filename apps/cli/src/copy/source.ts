@@ -1,5 +1,6 @@
 /** One disk, or several behind each other, as the source of a copy. */
 import { chainStatus, type Disk, type Node } from '@diskgraph/core'
+import { Breath } from '../breath.ts'
 
 /** What there is to do with a range of a source. */
 export type Content =
@@ -74,8 +75,10 @@ export class Source {
   /** The ranges of the source in order; neighbours of the same content are mostly one range. */
   async *ranges(): AsyncGenerator<Range> {
     let open: Range | undefined
+    const breath = new Breath(this.#signal)
     for (const part of this.#parts) {
       for (let at = Math.max(0, part.start); at < part.end; ) {
+        await breath.take()
         const next = await this.#rangeAt(part, at)
         at += next.length
         if (open !== undefined && open.content === next.content && open.length < longestStep) {

@@ -1,5 +1,6 @@
 /** `bench`: sends requests of one size, so many at a time, and says how long that took. */
 import { type Disk, isBlockError, mod } from '@diskgraph/core'
+import { Breath } from '../breath.ts'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
@@ -152,6 +153,7 @@ class Run {
   /** Slots that wait for a flush. */
   #idle: (() => void)[] = []
   readonly #size: number
+  readonly #breath: Breath
   #settle: (() => void) | undefined
 
   constructor(disk: Disk, request: Request, signal: AbortSignal) {
@@ -162,6 +164,7 @@ class Run {
     this.#next = request.offset
     this.#untilFlush = request.flushInterval
     this.#size = disk.size
+    this.#breath = new Breath(signal)
   }
 
   /** Runs all requests; the first failure ends the run when what is under way has ended. */
@@ -188,6 +191,12 @@ class Run {
         this.#end()
         return
       }
+      const turn = this.#breath.take()
+      if (turn !== undefined) {
+        this.#inFlight++
+        turn.then(rested, failed)
+        return
+      }
       this.#left--
       this.#inFlight++
       const offset = this.#next
@@ -202,6 +211,11 @@ class Run {
       this.#inFlight--
       if (this.#untilFlush > 0 && --this.#untilFlush === 0) this.#beginFlush()
       else this.#flushIfDrained()
+      send()
+    }
+    const rested = (): void => {
+      this.#inFlight--
+      this.#flushIfDrained()
       send()
     }
     const failed = (error: unknown): void => {

@@ -41,7 +41,14 @@ export const check: Command = {
     options.checkFormat()
     const cache = cacheMode(cacheName)
     if (cache === undefined) throw new CommandError(`Invalid source cache option: ${cacheName}`)
-    const request = { ...options.opening, filename, cache, writable: repair !== 'none', checking: true }
+    const request = {
+      ...options.opening,
+      filename,
+      cache,
+      writable: repair !== 'none',
+      checking: true,
+      signal: terminal.signal,
+    }
     return withGraph(terminal, options.secrets, async (graph) => {
       const disk = await openImage(graph, request)
       const code = await checkDisk(disk, { filename, repair, quiet, json: options.json }, terminal)

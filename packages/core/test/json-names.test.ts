@@ -1,0 +1,63 @@
+import { describe, expect, test } from 'vitest'
+import { fromQapi, parseJsonFilename } from '../src/filenames.ts'
+import { Graph } from '../src/graph.ts'
+import { ram, Storage } from './drivers.ts'
+
+const objects = (depth: number): string => `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`
+const tooDeep = 'Could not parse the JSON options: JSON nesting depth limit exceeded'
+
+describe('a json: name', () => {
+  test('may nest 1024 deep and no deeper, as in QEMU', () => {
+    expect(Object.keys(parseJsonFilename(`json:${objects(1024)}`))).toEqual(['a'])
+    for (const depth of [1025, 2000, 100_000]) {
+      expect(() => parseJsonFilename(`json:${objects(depth)}`)).toThrow(tooDeep)
+      expect(() => parseJsonFilename(`json:{"a":${'['.repeat(depth)}`)).toThrow(tooDeep)
+      expect(() => parseJsonFilename(`json:{"a":${'[{"b":'.repeat(depth)}`)).toThrow(tooDeep)
+    }
+  })
+
+  test('is not taken for deep because of brackets in its texts', () => {
+    const text = '{['.repeat(3000)
+    expect(parseJsonFilename(`json:{"a": "${text}\\"${text}", "b": "\\\\", "c": {}}`)).toEqual({
+      a: `${text}"${text}`,
+      b: '\\',
+      c: {},
+    })
+  })
+
+  test('with dotted keys is held to the same limit', () => {
+    const key = (depth: number): string => `${'file.'.repeat(depth - 1)}driver`
+    expect(() => parseJsonFilename(`json:{"${key(1024)}": "x"}`)).not.toThrow()
+    for (const depth of [1025, 3000, 200_000]) {
+      expect(() => parseJsonFilename(`json:{"${key(depth)}": "x"}`)).toThrow(/^option 'file\.file.*…' nests too deep$/)
+      expect(() => fromQapi({ [key(depth)]: 'x' })).toThrow(/nests too deep$/)
+    }
+  })
+
+  test('whose dotted keys add to its nesting is held to the limit', () => {
+    const level = `{"${'a.'.repeat(99)}a":`
+    const name = `json:${level.repeat(500)}1${'}'.repeat(500)}`
+    expect(() => parseJsonFilename(name)).toThrow(/nests too deep$/)
+  })
+
+  test.each([
+    '__proto__',
+    'constructor',
+    'toString',
+    'hasOwnProperty',
+    'prototype',
+    '__proto__.polluted',
+    'constructor.prototype.polluted',
+  ])('with the key %s is refused like any unknown option and changes no object', async (key) => {
+    const graph = new Graph({ drivers: [ram(new Storage())] })
+    for (const value of [{ polluted: true }, 'x', null, 1]) {
+      const options = `{"driver": "ram", "disk": "x", ${JSON.stringify(key)}: ${JSON.stringify(value)}}`
+      await expect(graph.open(`json:${options}`)).rejects.toMatchObject({
+        code: 'EINVAL',
+        message: expect.stringMatching(/doesn't support the option/),
+      })
+    }
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined()
+    await graph.close()
+  })
+})
