@@ -11,7 +11,9 @@ import { packInto } from './tarballs.mjs'
 import { packages } from './workspace.mjs'
 
 const wanted = ['@diskgraph/core', '@diskgraph/driver-file', '@diskgraph/driver-qcow2']
-const limit = 150_000
+/** Bytes that a minimal install is to come to, and those that it may have until it does. */
+const goal = 150_000
+const limit = 160_000
 
 /** The wanted packages, and those of the workspace they need, that are not there. */
 export function missingPackages(names = wanted) {
@@ -82,7 +84,9 @@ function main(names) {
     process.stdout.write(`${String(size).padStart(8)}  ${name}\n`)
     total += size
   }
-  process.stdout.write(`${String(total).padStart(8)}  bytes of tarballs in all; ${limit} are allowed\n`)
+  process.stdout.write(
+    `${String(total).padStart(8)}  bytes of tarballs in all; ${limit} are allowed, ${goal} are the goal\n`,
+  )
   for (const path of strangers) process.stdout.write(`importing ${names.join(', ')} also loads '${path}'\n`)
   if (total >= limit || strangers.length > 0) process.exitCode = 1
 }
