@@ -56,10 +56,10 @@ const names: readonly (readonly [bit: number, index: number, name: string])[] = 
 
 describe('locks of a file', () => {
   it.each(names)('take one shared byte for using permission %i and one for not sharing it', (bit, index) => {
-    locks.prepare(bit, All & ~bit)
+    const change = locks.prepare(bit, All & ~bit)
     expect(table.of(7)).toEqual([100 + index, 200 + index])
     expect(table.calls).toContain(`lock 7 ${100 + index} 1 shared`)
-    locks.commit()
+    change.commit()
     expect(table.of(7)).toEqual([100 + index, 200 + index])
   })
 
@@ -83,9 +83,9 @@ describe('locks of a file', () => {
 
   it.each(names)('do not ask about what is neither used nor kept from others: permission %i', (bit, index) => {
     table.foreign.add(100 + index).add(200 + index)
-    locks.prepare(All & ~bit, All)
+    const change = locks.prepare(All & ~bit, All)
     expect(table.of(7)).not.toContain(100 + index)
-    locks.abort()
+    change.abort()
     locks.prepare(0, bit)
     expect(table.of(7)).not.toContain(200 + index)
   })
@@ -113,59 +113,47 @@ describe('locks of a file', () => {
   })
 
   it('of a change are added at first, and the old ones go when it is committed', () => {
-    locks.prepare(ConsistentRead | Write, All & ~Resize)
-    locks.commit()
+    locks.prepare(ConsistentRead | Write, All & ~Resize).commit()
     table.calls.length = 0
-    locks.prepare(ConsistentRead, All & ~Write)
+    const change = locks.prepare(ConsistentRead, All & ~Write)
     expect(table.of(7)).toEqual([100, 101, 201, 203])
     expect(table.calls.filter((call) => call.startsWith('lock'))).toEqual(['lock 7 201 1 shared'])
-    locks.commit()
+    change.commit()
     expect(table.of(7)).toEqual([100, 201])
   })
 
   it('of a change that is called off or refused leave those of before', () => {
-    locks.prepare(ConsistentRead, All & ~Write)
-    locks.commit()
-    locks.prepare(ConsistentRead | Resize, All & ~Write & ~Resize)
-    locks.abort()
+    locks.prepare(ConsistentRead, All & ~Write).commit()
+    locks.prepare(ConsistentRead | Resize, All & ~Write & ~Resize).abort()
     expect(table.of(7)).toEqual([100, 201])
     table.foreign.add(203)
     expect(() => locks.prepare(ConsistentRead | Resize, All)).toThrow('"resize"')
     expect(table.of(7)).toEqual([100, 201])
-    // A commit without a prepared change, or after one that was called off, changes nothing.
-    locks.prepare(ConsistentRead | Write, All & ~Write)
-    locks.abort()
-    table.calls.length = 0
-    locks.commit()
-    expect(table.calls).toEqual([])
-    locks.prepare(ConsistentRead, All & ~Write)
-    locks.abort()
+    // Of a change that was called off nothing comes back with the next one.
+    locks.prepare(ConsistentRead | Write, All & ~Write).abort()
+    locks.prepare(ConsistentRead, All & ~Write).abort()
     expect(table.of(7)).toEqual([100, 201])
-    locks.prepare(Write, All)
-    locks.abort()
+    locks.prepare(Write, All).abort()
     expect(table.of(7)).toEqual([100, 201])
   })
 
   it('move to another descriptor with all that is locked, and stay changeable there', () => {
-    locks.prepare(ConsistentRead | Write, All & ~Write & ~Resize)
-    locks.commit()
+    locks.prepare(ConsistentRead | Write, All & ~Write & ~Resize).commit()
     locks.moveTo(8)
     expect(table.of(8)).toEqual([100, 101, 201, 203])
     expect(table.of(7)).toEqual([])
     const takenLast = table.calls.findLastIndex((call) => call.startsWith('lock 8'))
     expect(table.calls.findIndex((call) => call.startsWith('unlock 7'))).toBeGreaterThan(takenLast)
-    locks.prepare(ConsistentRead, All)
-    locks.commit()
+    locks.prepare(ConsistentRead, All).commit()
     expect(table.of(8)).toEqual([100])
   })
 
   it('of a prepared change move, too, and end with an abort', () => {
-    locks.prepare(ConsistentRead, All)
-    locks.commit()
-    locks.prepare(ConsistentRead | Write, All)
+    locks.prepare(ConsistentRead, All).commit()
+    const change = locks.prepare(ConsistentRead | Write, All)
     locks.moveTo(8)
     expect(table.of(8)).toEqual([100, 101])
-    locks.abort()
+    change.abort()
     expect(table.of(8)).toEqual([100])
   })
 
