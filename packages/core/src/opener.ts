@@ -135,6 +135,7 @@ export class Opener {
       await opening.link(opened)
       const context = this.#context(opening, given, base, scope)
       node.attachImage(await driver.open(context))
+      if (!scope.withoutBacking && !scope.inspect) await this.#mustHaveUsed(node, given)
       if (node.image.write === undefined && !node.readOnly)
         context.becomeReadOnly(`driver '${driver.name}' cannot write`)
       if (guess) node.probeGuard = (head) => this.#graph.registry.looksFormatted(head, node.filename)
@@ -184,9 +185,19 @@ export class Opener {
     return opened
   }
 
-  /** Whether `value` says something of a backing file whose name the image itself tells. */
+  /** Refuses what is said of a backing file that the image does not have. */
+  async #mustHaveUsed(node: Node, given: Readonly<Record<string, unknown>>): Promise<void> {
+    for (const [name, schema] of Object.entries(node.driver.options)) {
+      if (schema.type !== 'child' || schema.role !== 'cow' || node.children.has(name)) continue
+      if (!isRecord(given[name]) || !(await this.#isOverride(given[name]))) continue
+      throw new BlockError('EINVAL', 'Could not open backing file: Must specify either driver or file')
+    }
+  }
+
+  /** Whether `value` says something of a backing file (or of its file) whose name the image itself tells. */
   async #isOverride(value: unknown): Promise<boolean> {
-    if (isNode(value) || !isRecord(value) || value.filename !== undefined || value.file !== undefined) return false
+    if (isNode(value) || !isRecord(value) || value.filename !== undefined) return false
+    if (value.file !== undefined) return this.#isOverride(value.file)
     return value.driver === undefined || (await this.#graph.registry.of(value.driver)).options.file !== undefined
   }
 
@@ -305,6 +316,10 @@ export class Opener {
     }
     if (more !== undefined && (isNode(more) || !isRecord(more))) {
       throw new BlockError('EINVAL', `Parameter 'file' says what '${filename}' says: give one of the two`)
+    }
+    const twice = Object.keys(more ?? {}).find((name) => name !== 'driver' && name in named)
+    if (twice !== undefined) {
+      throw new BlockError('EINVAL', `Can't specify 'file' and '${twice}' options at the same time`)
     }
     const file = { ...named, ...more }
     if (format === undefined) return this.openProbed({ ...rest, file }, scope)
