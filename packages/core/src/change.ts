@@ -19,7 +19,7 @@ import type { Graph } from './graph.ts'
 import { emptyMedium, type Node } from './node.ts'
 import type { Definition } from './opener.ts'
 import { type GraphRoot, isRoot } from './parent.ts'
-import { type EdgePermissions, PermissionUpdate } from './permissions.ts'
+import { checkPermissions, type EdgePermissions, PermissionUpdate } from './permissions.ts'
 import { endPrepared } from './prepared.ts'
 import { Quiesce, startsBelow } from './quiesce.ts'
 import { StagedReopen } from './reopen.ts'
@@ -110,6 +110,8 @@ export class Change {
   async attach(root: GraphRoot, permissions: EdgePermissions): Promise<void> {
     this.#mustRun()
     const { edge } = root
+    checkPermissions(permissions)
+    if (this.graph.users.has(root)) throw new BlockError('EBUSY', `${root.describe()} is in the graph already`)
     refuseBlocked(this.graph.require(edge.node), 'attach')
     this.#link(edge)
     this.#update.setEdge(edge, permissions)
@@ -217,10 +219,10 @@ export class Change {
     this.#mustRun()
     const above = this.graph.require(parent)
     const below = child === undefined ? undefined : this.graph.require(child)
-    const list = name.replace(/\.\d+$/, '')
+    const list = String(name).replace(/\.\d+$/, '')
     const schema = above.driver.options[list]
-    if (schema?.type !== 'child' && schema?.type !== 'children') {
-      throw new BlockError('EINVAL', `driver '${above.driver.name}' has no child '${name}'`)
+    if (!(schema?.type === 'child' && list === name) && !(schema?.type === 'children' && list !== name)) {
+      throw new BlockError('EINVAL', `driver '${above.driver.name}' has no child '${String(name)}'`)
     }
     refuseBlocked(above, 'change-child')
     await this.#hold(above)

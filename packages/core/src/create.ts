@@ -23,6 +23,7 @@ export async function createImage(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   throwIfAborted(signal)
+  if (!isRecord(options)) throw new BlockError('EINVAL', 'a new image is described by options by name')
   const { driver: name, ...given } = options
   const driver = await graph.registry.of(name)
   if (driver.create === undefined || driver.createOptions === undefined) {

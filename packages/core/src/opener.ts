@@ -57,15 +57,15 @@ export class Opener {
   async open(definition: Definition, scope: Scope): Promise<Node> {
     if (isNode(definition)) return pinned(this.#graph.require(definition))
     throwIfAborted(scope.signal)
+    if (!isRecord(definition)) throw new BlockError('EINVAL', 'a node is defined by options by name')
     if (scope.depth > this.#graph.maxDepth) throw tooDeep(this.#graph.maxDepth, scope.chain)
     const complete = await this.#withoutFilename(definition)
     if (complete.driver === undefined && complete.file !== undefined) return this.openProbed(complete, scope)
     const driver = await this.#graph.registry.of(complete.driver)
     requireChildren(driver.options, complete)
     const unknown = (option: string): string => unsupportedOption(driver, option)
-    const schemas = { ...driver.options, ...baseOptions }
     const named = { ...complete, driver: driver.name }
-    const given = validateOptions(schemas, named, { withoutDefaults: true, unknown })
+    const given = validateOptions({ ...driver.options, ...baseOptions }, named, { withoutDefaults: true, unknown })
     const name = (given.nodeName as string | undefined) ?? this.#graph.generateName()
     const base = resolveBase(given, scope.base)
     const guess = Object.hasOwn(complete, probed)

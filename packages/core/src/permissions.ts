@@ -36,6 +36,14 @@ export function describePermissions(permissions: number): string {
   return names.map(([, name]) => name).join(', ')
 }
 
+/** Throws EINVAL for what is no set of {@link Permission} bits. */
+export function checkPermissions({ permissions, shared }: EdgePermissions): void {
+  for (const bits of [permissions, shared]) {
+    if (Number.isInteger(bits) && bits >= 0 && bits <= All) continue
+    throw new BlockError('EINVAL', `there are no such permissions: ${String(bits)}`)
+  }
+}
+
 /** What a node with `own` permissions needs of a child in `role`. */
 export function permissionsForRole(role: ChildRole, own: EdgePermissions, writable: boolean): EdgePermissions {
   switch (role) {

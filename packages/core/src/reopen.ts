@@ -6,7 +6,7 @@ import { BlockError } from './errors.ts'
 import { toKebabCase } from './names.ts'
 import type { Node } from './node.ts'
 import type { PermissionUpdate } from './permissions.ts'
-import { optional, validateOptions } from './validate.ts'
+import { isRecord, optional, validateOptions } from './validate.ts'
 
 /** New options of one node that wait for their commit: all of them take effect, or none. */
 export class StagedReopen {
@@ -29,6 +29,8 @@ export class StagedReopen {
   /** Adds `changes` (camelCase) to those that wait. EINVAL for options that cannot change. */
   add(changes: Readonly<Record<string, unknown>>): void {
     const node = this.#node
+    if (!isRecord(changes))
+      throw new BlockError('EINVAL', 'the changes of a node are options by name', { node: node.name })
     const schemas = { ...withoutChildSchemas(node.driver.options), ...baseOptions }
     for (const name of Object.keys(changes)) {
       const schema = schemas[name]
