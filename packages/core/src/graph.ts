@@ -310,6 +310,11 @@ export class Graph {
     return this.#nodes.closeIfUnused(node)
   }
 
+  /** @internal As {@link closeIfUnused}, where there is another error to report, or none to be made of this one. */
+  closeQuietly(node: Node): Promise<void> {
+    return this.#nodes.tolerate(this.closeIfUnused(node))
+  }
+
   /** @internal In the change lock. */
   discard(node: Node): Promise<void> {
     return this.#nodes.discard(node)
@@ -330,7 +335,7 @@ export class Graph {
   /** @internal Takes back the pin of a node, which is closed if that is all that kept it. */
   async release(node: Node, change?: Change): Promise<void> {
     node.pins--
-    await this.within(change, () => this.closeIfUnused(node))
+    await this.within(change, () => this.closeQuietly(node))
   }
 
   /** @internal Options for a file name; see the opener. */

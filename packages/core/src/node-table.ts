@@ -72,7 +72,7 @@ export class NodeTable {
     for (const edge of [...node.children.values()]) {
       node.children.delete(edge.name)
       const closing = this.#letGo(edge)
-      await (tolerant ? this.#tolerate(closing) : attempt(() => closing))
+      await (tolerant ? this.tolerate(closing) : attempt(() => closing))
     }
     if (failure !== undefined) throw failure
   }
@@ -89,7 +89,8 @@ export class NodeTable {
     }
   }
 
-  async #tolerate(closing: Promise<void>): Promise<void> {
+  /** Waits for `closing`; a failure is no more than a warning. */
+  async tolerate(closing: Promise<void>): Promise<void> {
     await closing.catch((error) =>
       this.#graph.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`),
     )

@@ -146,7 +146,7 @@ export class Opener {
       opening.end()
       await this.#graph.within(scope.change, async () => {
         await this.#graph.discard(node).catch((second) => this.#graph.warn(toBlockError(second).message))
-        for (const { node: child } of opened) await this.#graph.closeIfUnused(child)
+        for (const { node: child } of opened) await this.#graph.closeQuietly(child)
       })
       const failure = toBlockError(error)
       failure.node ??= name

@@ -42,7 +42,7 @@ export class Opening {
       } finally {
         for (const { node } of children) {
           node.pins--
-          await this.#graph.closeIfUnused(node)
+          await this.#graph.closeQuietly(node)
         }
       }
     })

@@ -41,11 +41,6 @@ export class Quiesce {
     }
   }
 
-  /** Whether nothing reaches `node`. */
-  covers(node: Node): boolean {
-    return this.#held.has(node)
-  }
-
   /** Lets a root's requests through: the change itself makes them. */
   admit(root: GraphRoot): void {
     if (this.#ended) return
