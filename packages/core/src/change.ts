@@ -103,6 +103,7 @@ export class Change {
       held = false
       pinned.pins--
       if (!this.#ended) this.#orphan(pinned)
+      else void this.graph.within(undefined, () => this.graph.closeQuietly(pinned))
     }
   }
 
