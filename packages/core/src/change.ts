@@ -236,6 +236,7 @@ export class Change {
     else if (old !== undefined) this.#removeChild(above, old)
     else if (below !== undefined) this.#addChild(above, new Edge(above, name, schema.role, below))
     this.#after.push(() => above.image.childrenChanged?.(list))
+    this.#after.push(() => above.reopened())
   }
 
   /** Adds a child at the end of a list option; returns its name, `children.3`. */

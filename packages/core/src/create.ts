@@ -61,7 +61,7 @@ export async function createImage(
       },
     })
     for (const root of roots) await root.flush()
-    for (const root of roots.splice(0)) await graph.detachRoot(root)
+    for (let root = roots.shift(); root !== undefined; root = roots.shift()) await graph.detachRoot(root)
   } catch (error) {
     for (const root of roots) await graph.detachRoot(root).catch(() => undefined)
     for (const storage of made) await removeStorage(graph, storage)
@@ -82,7 +82,9 @@ async function beside(
   if (file === undefined) throw new BlockError('EINVAL', `there is no file beside which '${name}' could be made`)
   const filename = resolveLiteral(file.filename, name)
   if (protocolOf(file.filename) === undefined) return { driver: file.driver.name, filename }
-  return graph.optionsFromFilename(filename)
+  const options = await graph.optionsFromFilename(filename)
+  if (options.driver === file.driver.name) return options
+  throw new BlockError('EINVAL', `there is no place beside '${file.filename}' for '${name}'`)
 }
 
 async function attachWriter(graph: Graph, node: Node, description: string): Promise<Root> {
