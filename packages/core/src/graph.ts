@@ -311,13 +311,13 @@ export class Graph {
   }
 
   /** @internal As {@link closeIfUnused}, where there is another error to report, or none to be made of this one. */
-  closeQuietly(node: Node): Promise<void> {
-    return this.#nodes.tolerate(this.closeIfUnused(node))
+  closeQuietly(node: Node, change?: Change): Promise<void> {
+    return this.#nodes.tolerate(this.#nodes.closeIfUnused(node, change))
   }
 
   /** @internal In the change lock. */
-  discard(node: Node): Promise<void> {
-    return this.#nodes.discard(node)
+  discard(node: Node, change?: Change): Promise<void> {
+    return this.#nodes.discard(node, change)
   }
 
   /** @internal Opens a node in a change that is under way. */
@@ -335,7 +335,7 @@ export class Graph {
   /** @internal Takes back the pin of a node, which is closed if that is all that kept it. */
   async release(node: Node, change?: Change): Promise<void> {
     node.pins--
-    await this.within(change, () => this.closeQuietly(node))
+    await this.within(change, () => this.closeQuietly(node, change))
   }
 
   /** @internal Options for a file name; see the opener. */

@@ -145,8 +145,8 @@ export class Opener {
     } catch (error) {
       opening.end()
       await this.#graph.within(scope.change, async () => {
-        await this.#graph.discard(node).catch((second) => this.#graph.warn(toBlockError(second).message))
-        for (const { node: child } of opened) await this.#graph.closeQuietly(child)
+        await this.#graph.discard(node, scope.change).catch((second) => this.#graph.warn(toBlockError(second).message))
+        for (const { node: child } of opened) await this.#graph.closeQuietly(child, scope.change)
       })
       const failure = toBlockError(error)
       failure.node ??= name

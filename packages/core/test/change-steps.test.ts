@@ -426,6 +426,33 @@ describe('an opening inside a change', () => {
     await graph.close()
   })
 
+  it('gives up no permission of what the change has moved before it is decided', async () => {
+    for (const failing of [undefined, 'n.open', 'later']) {
+      const { puppets, graph, disk } = await ground()
+      const before = stateOf(graph)
+      puppets.log.length = 0
+      if (failing !== undefined) puppets.fail(failing)
+      const change = graph.change(async (change) => {
+        await change.move(disk.edge, 'b')
+        await change.open({ driver: 'veil', nodeName: 'n', file: 'f' })
+        expect([graph.find('f')?.permissions, graph.find('a')?.permissions]).toEqual([3, 3])
+        puppets.strike('later')
+        await change.move(disk.edge, 'n')
+      })
+      if (failing === undefined) {
+        await change
+        await disk.write(0, new Uint8Array([4]))
+        expect(puppets.bytes('a')[0]).toBe(4)
+      } else {
+        await expect(change).rejects.toThrow(`${failing} fails`)
+        expect(stateOf(graph)).toEqual(before)
+        expect(puppets.log.filter((step) => /^[fa]\.loosening/.test(step) && !step.endsWith('commit'))).toEqual([])
+      }
+      expect(graph.find('a')?.permissions).toBe(3)
+      await graph.close()
+    }
+  })
+
   it('whose closing fails is a warning', async () => {
     const { puppets, graph } = await ground()
     puppets.fail('n.close')

@@ -41,7 +41,12 @@ describe('reopen', () => {
   it('changes options of the driver and of every node, tells the image all of them, and tells of it', async () => {
     const { puppets, graph, node } = await ground()
     const seen: unknown[] = []
-    const image = { reopen: async (change: unknown) => void seen.push(change) ?? { commit() {}, abort() {} } }
+    const image = {
+      reopen: async (change: unknown) => {
+        seen.push(change)
+        return { commit() {}, abort() {} }
+      },
+    }
     puppets.extra.set('n', image as never)
     await graph.addNode({ driver: 'disk', nodeName: 'n', size: 1024 })
     const told: unknown[] = []
