@@ -41,6 +41,11 @@ export function isPowerOfTwo(n: number): boolean {
   return n >= 1 && Number.isSafeInteger(n) && 2 ** Math.round(Math.log2(n)) === n
 }
 
+/** Whether `value` is an offset or a length: a safe integer that is not negative. */
+export function isByteCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
 /** Whether `value` is a view of bytes; cheap, for it stands before every request. */
 export function isBytes(value: unknown): value is Uint8Array {
   return ArrayBuffer.isView(value) && (value as Uint8Array).BYTES_PER_ELEMENT === 1

@@ -12,6 +12,7 @@
  *                         │ failure anywhere: abort what is prepared, undo what is staged
  */
 import { type BlockedOperation, refuseBlocked, refuseFrozen } from './blockers.ts'
+import { childSchema, listOf } from './child-options.ts'
 import type { Prepared } from './contract.ts'
 import { Edge } from './edge.ts'
 import { BlockError, toBlockError } from './errors.ts'
@@ -19,9 +20,9 @@ import type { Graph } from './graph.ts'
 import { emptyMedium, type Node } from './node.ts'
 import type { Definition } from './opener.ts'
 import { type GraphRoot, isRoot } from './parent.ts'
-import { type EdgePermissions, PermissionUpdate } from './permissions.ts'
+import { checkPermissions, type EdgePermissions, PermissionUpdate } from './permissions.ts'
 import { endPrepared } from './prepared.ts'
-import { Quiesce, startsBelow } from './quiesce.ts'
+import { Quiesce, refuseLoop, startsBelow } from './quiesce.ts'
 import { StagedReopen } from './reopen.ts'
 import type { GraphChange } from './settings.ts'
 
@@ -43,6 +44,8 @@ export class Change {
   #undo: (() => void)[] = []
   #after: (() => void)[] = []
   #ended = false
+  /** @internal Nodes that have more permissions than they need, because an opening in this change must not give up any. */
+  readonly kept = new Set<Node>()
 
   /** @internal */
   constructor(graph: Graph) {
@@ -59,7 +62,7 @@ export class Change {
       if (failure !== undefined) throw failure.error
       return result
     } catch (error) {
-      this.#rollBack()
+      await this.#rollBack()
       await this.#end()
       throw error
     }
@@ -102,7 +105,8 @@ export class Change {
       if (!held) return
       held = false
       pinned.pins--
-      if (!this.#ended) this.#orphan(pinned)
+      if (!this.#ended) this.orphan(pinned)
+      else void this.graph.within(undefined, () => this.graph.closeQuietly(pinned))
     }
   }
 
@@ -110,6 +114,8 @@ export class Change {
   async attach(root: GraphRoot, permissions: EdgePermissions): Promise<void> {
     this.#mustRun()
     const { edge } = root
+    checkPermissions(permissions)
+    if (this.graph.users.has(root)) throw new BlockError('EBUSY', `${root.describe()} is in the graph already`)
     refuseBlocked(this.graph.require(edge.node), 'attach')
     this.#link(edge)
     this.#update.setEdge(edge, permissions)
@@ -148,7 +154,7 @@ export class Change {
     const target = to === undefined ? emptyMedium() : this.graph.require(to)
     if (from === target) return
     if (to === undefined && !isRoot(parent)) throw new BlockError('EINVAL', `${parent.describe()} needs its child`)
-    if (startsBelow(edge, target)) throw loop(target, parent)
+    refuseLoop(edge, target)
     refuseFrozen(edge)
     await this.#hold(from, target)
     from.parents.delete(edge)
@@ -159,7 +165,7 @@ export class Change {
       edge.node = from
       from.parents.add(edge)
     })
-    this.#orphan(from)
+    this.orphan(from)
     this.#quiesce.extend()
     this.#update.touch(from)
     if (isRoot(parent)) this.#update.setEdge(edge, this.#update.edge(edge))
@@ -176,7 +182,7 @@ export class Change {
     for (const edge of [...old.parents]) {
       if (!startsBelow(edge, next) && which(edge)) await this.move(edge, next)
     }
-    this.#orphan(old)
+    this.orphan(old)
   }
 
   /** Puts a new filter, whose child option `childOption` becomes `node`, between the node and its parents. */
@@ -217,11 +223,7 @@ export class Change {
     this.#mustRun()
     const above = this.graph.require(parent)
     const below = child === undefined ? undefined : this.graph.require(child)
-    const list = name.replace(/\.\d+$/, '')
-    const schema = above.driver.options[list]
-    if (schema?.type !== 'child' && schema?.type !== 'children') {
-      throw new BlockError('EINVAL', `driver '${above.driver.name}' has no child '${name}'`)
-    }
+    const schema = childSchema(above.driver, name)
     refuseBlocked(above, 'change-child')
     await this.#hold(above)
     above.image.checkChild?.(name, below)
@@ -232,7 +234,8 @@ export class Change {
     if (old !== undefined && below !== undefined) await this.move(old, below)
     else if (old !== undefined) this.#removeChild(above, old)
     else if (below !== undefined) this.#addChild(above, new Edge(above, name, schema.role, below))
-    this.#after.push(() => above.image.childrenChanged?.(list))
+    this.#after.push(() => above.image.childrenChanged?.(listOf(name)))
+    this.#after.push(() => above.reopened())
   }
 
   /** Adds a child at the end of a list option; returns its name, `children.3`. */
@@ -279,6 +282,7 @@ export class Change {
   async commit(): Promise<void> {
     this.#mustRun()
     const prepared: Prepared[] = []
+    this.#update.review(this.kept)
     try {
       for (const reopen of this.#reopens.values()) {
         prepared.push(await reopen.prepare(this.#update))
@@ -286,7 +290,7 @@ export class Change {
       prepared.push(await this.#update.prepare())
     } catch (error) {
       endPrepared(prepared, 'abort', this.#warn)
-      this.#rollBack()
+      await this.#rollBack()
       throw error
     }
     endPrepared(prepared, 'commit', this.#warn)
@@ -309,7 +313,7 @@ export class Change {
   }
 
   #addChild(parent: Node, edge: Edge): void {
-    if (startsBelow(edge, edge.node)) throw loop(edge.node, parent)
+    refuseLoop(edge, edge.node)
     refuseBlocked(edge.node, 'attach')
     parent.children.set(edge.name, edge)
     this.#undo.push(() => parent.children.delete(edge.name))
@@ -328,11 +332,12 @@ export class Change {
       for (const [name, child] of order) parent.children.set(name, child)
     })
     this.#unlink(edge)
-    this.#orphan(edge.node)
+    this.orphan(edge.node)
     this.#tell('child-changed', parent, edge.name)
   }
 
-  #orphan(node: Node): void {
+  /** @internal Closes `node` at the end of the change, if nobody uses it then. */
+  orphan(node: Node): void {
     if (!this.#orphans.has(node)) this.#orphans.set(node, false)
   }
 
@@ -342,12 +347,16 @@ export class Change {
     )
   }
 
-  #rollBack(): void {
+  async #rollBack(): Promise<void> {
     for (const undo of this.#undo.reverse()) this.#attempt(undo)
+    this.#update = this.#newUpdate()
+    this.#update.review(this.kept)
+    await this.#update.apply().catch((error) => this.#warn(toBlockError(error).message))
     this.#forget()
   }
 
   #forget(): void {
+    this.kept.clear()
     this.#undo = []
     this.#after = []
     this.#reopens.clear()
@@ -388,9 +397,4 @@ export class Change {
   #mustRun(): void {
     if (this.#ended) throw new BlockError('EINVAL', 'this change of the graph has ended: start another one')
   }
-}
-
-function loop(node: Node, parent: GraphRoot | Node): BlockError {
-  const name = isRoot(parent) ? parent.describe() : `node '${parent.name}'`
-  return new BlockError('EINVAL', `node '${node.name}' is above ${name}`)
 }

@@ -1,7 +1,9 @@
 /** Options that are children, told apart from plain ones. */
-import type { ChildRole } from './contract.ts'
+import type { ChildRole, DriverDescriptor } from './contract.ts'
 import { BlockError } from './errors.ts'
 import type { OptionSchema, OptionSchemas } from './option-schema.ts'
+
+type ChildSchema = Extract<OptionSchema, { readonly type: 'child' | 'children' }>
 
 /** The children that a definition names, lists as `children.0`, `children.1` …; null and '' mean none. */
 export function* namedChildren(
@@ -22,6 +24,20 @@ export function* namedChildren(
       for (const [i, item] of list.entries()) yield { name: `${name}.${i}`, role: schema.role, value: item }
     }
   }
+}
+
+/** The schema of the child `name` of `driver`; one of a list is named `children.3`. EINVAL if it has none. */
+export function childSchema({ name: driver, options }: DriverDescriptor, name: string): ChildSchema {
+  const list = listOf(name)
+  const schema = Object.hasOwn(options, list) ? options[list] : undefined
+  if (schema?.type === 'child' && list === name) return schema
+  if (schema?.type === 'children' && list !== name) return schema
+  throw new BlockError('EINVAL', `driver '${driver}' has no child '${String(name)}'`)
+}
+
+/** The option that the child `name` belongs to. */
+export function listOf(name: string): string {
+  return String(name).replace(/\.\d+$/, '')
 }
 
 /** Refuses a definition without a child that it must have. */

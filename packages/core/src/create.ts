@@ -24,6 +24,7 @@ export async function createImage(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   throwIfAborted(signal)
+  if (!isRecord(options)) throw new BlockError('EINVAL', 'a new image is described by options by name')
   const { driver: name, ...given } = options
   const driver = await graph.registry.of(name)
   if (driver.create === undefined || driver.createOptions === undefined) {
@@ -127,7 +128,9 @@ class Creation {
     if (file === undefined) throw new BlockError('EINVAL', `there is no file beside which '${name}' could be made`)
     const filename = resolveLiteral(file.filename, name)
     if (protocolOf(file.filename) === undefined) return { driver: file.driver.name, filename }
-    return this.#graph.optionsFromFilename(filename)
+    const options = await this.#graph.optionsFromFilename(filename)
+    if (options.driver === file.driver.name) return options
+    throw new BlockError('EINVAL', `there is no place beside '${file.filename}' for '${name}'`)
   }
 }
 

@@ -8,7 +8,7 @@ export async function describingFailure<T>(name: string, open: () => Promise<T>)
     return await open()
   } catch (error) {
     const failure = toBlockError(error)
-    const prefix = `Could not open '${withoutCredentials(name)}': `
+    const prefix = `Could not open '${withoutCredentials(String(name))}': `
     if (failure.message.startsWith(prefix)) throw failure
     throw new BlockError(failure.code, prefix + failure.message, {
       cause: error,
@@ -27,5 +27,5 @@ export function nameOfDefinition(options: Readonly<Record<string, unknown>>): st
     if (typeof url === 'string') return url
     at = file ?? image
   }
-  return typeof at === 'string' ? at : String(options.driver ?? '')
+  return typeof at === 'string' ? at : String(options?.driver ?? '')
 }

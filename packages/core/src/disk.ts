@@ -1,7 +1,7 @@
 /** The handle of a user on a node. */
 
 import type { BlockedOperation } from './blockers.ts'
-import { maxOffset } from './bytes.ts'
+import { isByteCount, maxOffset } from './bytes.ts'
 import { Permission, type TruncateOptions } from './contract.ts'
 import { BlockError } from './errors.ts'
 import type { Graph } from './graph.ts'
@@ -139,6 +139,6 @@ export class Disk extends Root {
 
 /** Throws EINVAL for what is no number of bytes. */
 function mustBeBytes(name: string, value: number): void {
-  if (Number.isSafeInteger(value) && value >= 0) return
+  if (isByteCount(value)) return
   throw new BlockError('EINVAL', `the ${name} ${String(value)} is not a whole number of bytes`)
 }

@@ -50,8 +50,12 @@ export class Edge implements ChildHandle {
 
   /** Tells the parent that `old` was behind this edge before. */
   movedFrom(old: Node): void {
-    if (isRoot(this.parent)) this.parent.resized()
-    else if (old.size !== this.size) this.parent.tellSize()
+    const { parent } = this
+    if (isRoot(parent)) parent.resized()
+    else {
+      parent.refreshLimits()
+      if (old.size !== this.size) parent.tellSize()
+    }
   }
 
   get size(): number {
@@ -160,7 +164,8 @@ export class Edge implements ChildHandle {
       const refusal = target.#refuseGrowth(targetOffset, length)
       if (refusal !== undefined) return refusal
     }
-    return copyRange.call(this.node.image, offset, target.node.image, targetOffset, length, signal)
+    const copy = copyRange.call(this.node.image, offset, target.node.image, targetOffset, length, signal)
+    return target.node.counting(copy, targetOffset + length)
   }
 
   /** Only between nodes that need nothing from the core on the way: it would not see the bytes. */

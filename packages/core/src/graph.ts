@@ -18,7 +18,7 @@ import { NodeTable } from './node-table.ts'
 import { ObjectTable } from './object-table.ts'
 import { type Definition, Opener, type Scope } from './opener.ts'
 import { newScope, Openings } from './openings.ts'
-import type { GraphRoot } from './parent.ts'
+import { type GraphRoot, isNode } from './parent.ts'
 import type { EdgePermissions } from './permissions.ts'
 import { Registry } from './registry.ts'
 import type { RootSettings } from './root.ts'
@@ -80,6 +80,7 @@ export class Graph {
     options: { readonly format?: string } & Readonly<Record<string, unknown>> = {},
     settings: OpenSettings = {},
   ): Promise<Disk> {
+    if (typeof filename !== 'string') return Promise.reject(new BlockError('EINVAL', 'a file name is a text'))
     const { format, ...rest } = options
     return this.#opening(settings, async (scope) => {
       const node = await describingFailure(filename, () => this.#opener.openFilename(filename, format, scope, rest))
@@ -309,9 +310,14 @@ export class Graph {
     return this.#nodes.closeIfUnused(node)
   }
 
+  /** @internal As {@link closeIfUnused}, where there is another error to report, or none to be made of this one. */
+  closeQuietly(node: Node, change?: Change): Promise<void> {
+    return this.#nodes.tolerate(this.#nodes.closeIfUnused(node, change))
+  }
+
   /** @internal In the change lock. */
-  discard(node: Node): Promise<void> {
-    return this.#nodes.discard(node)
+  discard(node: Node, change?: Change): Promise<void> {
+    return this.#nodes.discard(node, change)
   }
 
   /** @internal Opens a node in a change that is under way. */
@@ -329,7 +335,7 @@ export class Graph {
   /** @internal Takes back the pin of a node, which is closed if that is all that kept it. */
   async release(node: Node, change?: Change): Promise<void> {
     node.pins--
-    await this.within(change, () => this.closeIfUnused(node))
+    await this.within(change, () => this.closeQuietly(node, change))
   }
 
   /** @internal Options for a file name; see the opener. */
@@ -375,10 +381,10 @@ export class Graph {
 
   /** @internal The node, which must be in the graph. ENODEV if it is not. */
   require(node: Node | string): Node {
-    if (typeof node !== 'string' && node.isEmpty && node.name === '') return node
-    const found = typeof node === 'string' ? this.#nodes.get(node) : node
+    if (isNode(node) && node.isEmpty && node.name === '') return node
+    const found = isNode(node) ? node : this.#nodes.get(node)
     if (found === undefined || this.#nodes.get(found.name) !== found) {
-      const name = typeof node === 'string' ? node : node.name
+      const name = isNode(node) ? node.name : String(node)
       throw new BlockError('ENODEV', `Cannot find device='${name}' nor node-name='${name}'`)
     }
     return found

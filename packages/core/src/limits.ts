@@ -15,7 +15,16 @@ export const defaultLimits: Limits = {
   optimalTransfer: 0,
 }
 
-/** `declared` completed with defaults. */
+/** `declared` completed with defaults. The longest piece of a request is at least one unit, or it would never end. */
 export function resolveLimits(declared: Partial<Limits> | undefined): Limits {
-  return declared === undefined ? defaultLimits : { ...defaultLimits, ...declared }
+  if (declared === undefined) return defaultLimits
+  const given = Object.fromEntries(Object.entries(declared).filter(([, value]) => value !== undefined))
+  const limits: Limits = { ...defaultLimits, ...given }
+  const { alignment, writeZeroesAlignment, discardAlignment } = limits
+  return {
+    ...limits,
+    maxTransfer: Math.max(limits.maxTransfer, alignment),
+    maxWriteZeroes: Math.max(limits.maxWriteZeroes, alignment, writeZeroesAlignment),
+    maxDiscard: Math.max(limits.maxDiscard, alignment, discardAlignment),
+  }
 }

@@ -1,4 +1,5 @@
 /** The open nodes of a graph by name, and the end of those that nothing keeps. */
+import type { Change } from './change.ts'
 import type { Edge } from './edge.ts'
 import { BlockError, toBlockError } from './errors.ts'
 import type { Graph } from './graph.ts'
@@ -45,16 +46,17 @@ export class NodeTable {
     }
   }
 
-  /** Closes a node that nothing keeps, and then its children likewise. */
-  async closeIfUnused(node: Node): Promise<void> {
+  /** Closes a node that nothing keeps, and then its children likewise; at the end of `change` if that may yet be undone. */
+  async closeIfUnused(node: Node, change?: Change): Promise<void> {
+    if (change !== undefined) return change.orphan(node)
     if (node.parents.size > 0 || node.explicit || node.pins > 0 || !this.has(node)) return
     this.#nodes.delete(node.name)
     this.#graph.tellChange({ kind: 'node-removed', node: node.name })
-    await this.discard(node)
+    await this.discard(node, change)
   }
 
   /** Closes a node that is not in the table (any more): flush, close, let go of its children. All of it is tried. */
-  async discard(node: Node): Promise<void> {
+  async discard(node: Node, change?: Change): Promise<void> {
     let failure: unknown
     const attempt = async (work: () => Promise<void> | undefined): Promise<void> => {
       try {
@@ -71,25 +73,26 @@ export class NodeTable {
     node.detachImage()
     for (const edge of [...node.children.values()]) {
       node.children.delete(edge.name)
-      const closing = this.#letGo(edge)
-      await (tolerant ? this.#tolerate(closing) : attempt(() => closing))
+      const closing = this.#letGo(edge, change)
+      await (tolerant ? this.tolerate(closing) : attempt(() => closing))
     }
     if (failure !== undefined) throw failure
   }
 
-  async #letGo(edge: Edge): Promise<void> {
+  async #letGo(edge: Edge, change: Change | undefined): Promise<void> {
     const { node } = edge
     node.parents.delete(edge)
     const update = new PermissionUpdate((message) => this.#graph.warn(message))
     update.touch(node)
     try {
-      await update.apply()
+      await update.applyIn(change)
     } finally {
-      await this.closeIfUnused(node)
+      await this.closeIfUnused(node, change)
     }
   }
 
-  async #tolerate(closing: Promise<void>): Promise<void> {
+  /** Waits for `closing`; a failure is no more than a warning. */
+  async tolerate(closing: Promise<void>): Promise<void> {
     await closing.catch((error) =>
       this.#graph.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`),
     )

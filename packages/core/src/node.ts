@@ -169,9 +169,15 @@ export class Node {
 
   /** The options have changed, and with them what the image can do. */
   reopened(): void {
+    this.refreshLimits()
+    this.tellSize()
+  }
+
+  /** The limits of the image, or those of a child that it follows, may be others than before. */
+  refreshLimits(): void {
     this.limits = resolveLimits(this.image.limits)
     this.updatePaths()
-    this.tellSize()
+    for (const { parent } of this.parents) if (!isRoot(parent)) parent.refreshLimits()
   }
 
   /** Forgets the image, which is closed: requests fail with ENOMEDIUM from now on. */
@@ -205,10 +211,21 @@ export class Node {
       if (end > this.writtenUpTo) this.writtenUpTo = end
       const { image } = this
       if (flags === 0 || (flags & ~((image.writeFlags ?? 0) | Flag.Unchanged)) === 0) {
-        return (image.write as NonNullable<OpenImage['write']>)(offset, buf, flags, signal)
+        const result = (image.write as NonNullable<OpenImage['write']>)(offset, buf, flags, signal)
+        return end > this.#toldSize ? this.counting(result, end) : result
       }
     }
     return writeRequest(this, offset, buf, flags, signal)
+  }
+
+  /** Waits for a change of what lies below `end`, which may have made the image grow. */
+  async counting(change: Promise<void>, end: number): Promise<void> {
+    if (end > this.writtenUpTo) this.writtenUpTo = end
+    try {
+      await change
+    } finally {
+      this.tellSize()
+    }
   }
 
   writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {

@@ -7,6 +7,7 @@
  * chain: how deep it is, and the identity of every storage above, by which a loop is found before it turns.
  */
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from './base-options.ts'
+import { checkLoop, inChain, tooDeep } from './chain.ts'
 import type { Change } from './change.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from './child-options.ts'
 import { ChildTable } from './child-table.ts'
@@ -21,6 +22,7 @@ import { Node } from './node.ts'
 import { nodeFilename } from './node-filename.ts'
 import { type OpenedChild, Opening } from './opening.ts'
 import type { OptionSchemas } from './option-schema.ts'
+import { isOverride, refuseUnusedOverrides } from './overrides.ts'
 import { isNode } from './parent.ts'
 import { isRecord, validateOptions } from './validate.ts'
 
@@ -57,15 +59,15 @@ export class Opener {
   async open(definition: Definition, scope: Scope): Promise<Node> {
     if (isNode(definition)) return pinned(this.#graph.require(definition))
     throwIfAborted(scope.signal)
+    if (!isRecord(definition)) throw new BlockError('EINVAL', 'a node is defined by options by name')
     if (scope.depth > this.#graph.maxDepth) throw tooDeep(this.#graph.maxDepth, scope.chain)
     const complete = await this.#withoutFilename(definition)
     if (complete.driver === undefined && complete.file !== undefined) return this.openProbed(complete, scope)
     const driver = await this.#graph.registry.of(complete.driver)
     requireChildren(driver.options, complete)
     const unknown = (option: string): string => unsupportedOption(driver, option)
-    const schemas = { ...driver.options, ...baseOptions }
     const named = { ...complete, driver: driver.name }
-    const given = validateOptions(schemas, named, { withoutDefaults: true, unknown })
+    const given = validateOptions({ ...driver.options, ...baseOptions }, named, { withoutDefaults: true, unknown })
     const name = (given.nodeName as string | undefined) ?? this.#graph.generateName()
     const base = resolveBase(given, scope.base)
     const guess = Object.hasOwn(complete, probed)
@@ -135,19 +137,19 @@ export class Opener {
       await opening.link(opened)
       const context = this.#context(opening, given, base, scope)
       node.attachImage(await driver.open(context))
-      if (!scope.withoutBacking && !scope.inspect) await this.#mustHaveUsed(node, given)
+      if (!scope.withoutBacking && !scope.inspect) await refuseUnusedOverrides(this.#graph.registry, node, given)
       if (node.image.write === undefined && !node.readOnly)
         context.becomeReadOnly(`driver '${driver.name}' cannot write`)
       if (guess) node.probeGuard = (head) => this.#graph.registry.looksFormatted(head, node.filename)
       node.updatePaths()
-      checkLoop(node, scope)
+      checkLoop(node, scope.chain)
       opening.end()
       return node
     } catch (error) {
       opening.end()
       await this.#graph.within(scope.change, async () => {
-        await this.#graph.discard(node).catch((second) => this.#graph.warn(toBlockError(second).message))
-        for (const { node: child } of opened) await this.#graph.closeIfUnused(child)
+        await this.#graph.discard(node, scope.change).catch((second) => this.#graph.warn(toBlockError(second).message))
+        for (const { node: child } of opened) await this.#graph.closeQuietly(child, scope.change)
       })
       const failure = toBlockError(error)
       failure.node ??= name
@@ -164,7 +166,7 @@ export class Opener {
     const opened: OpenedChild[] = []
     try {
       for (const { name, role, value } of namedChildren(schemas, given)) {
-        if (role === 'cow' && (await this.#isOverride(value))) continue
+        if (role === 'cow' && (await isOverride(this.#graph.registry, value))) continue
         const below = { ...storageBase(base), readOnly: role === 'cow' || base.readOnly }
         // A child beside or below the storage is a step down; the storage itself is the same image.
         const depth = role === 'cow' ? scope.depth + 1 : scope.depth
@@ -183,22 +185,6 @@ export class Opener {
       throw error
     }
     return opened
-  }
-
-  /** Refuses what is said of a backing file that the image does not have. */
-  async #mustHaveUsed(node: Node, given: Readonly<Record<string, unknown>>): Promise<void> {
-    for (const [name, schema] of Object.entries(node.driver.options)) {
-      if (schema.type !== 'child' || schema.role !== 'cow' || node.children.has(name)) continue
-      if (!isRecord(given[name]) || !(await this.#isOverride(given[name]))) continue
-      throw new BlockError('EINVAL', 'Could not open backing file: Must specify either driver or file')
-    }
-  }
-
-  /** Whether `value` says something of a backing file (or of its file) whose name the image itself tells. */
-  async #isOverride(value: unknown): Promise<boolean> {
-    if (isNode(value) || !isRecord(value) || value.filename !== undefined) return false
-    if (value.file !== undefined) return this.#isOverride(value.file)
-    return value.driver === undefined || (await this.#graph.registry.of(value.driver)).options.file !== undefined
   }
 
   async #openChild(value: Definition | string, name: string, scope: Scope): Promise<Node> {
@@ -250,7 +236,9 @@ export class Opener {
     if (present !== undefined) return present
     const own = given[name]
     const overrides =
-      own !== undefined && (await this.#isOverride(own)) ? (own as Readonly<Record<string, unknown>>) : {}
+      own !== undefined && (await isOverride(this.#graph.registry, own))
+        ? (own as Readonly<Record<string, unknown>>)
+        : {}
     if ((name in given && overrides !== own) || scope.withoutBacking || scope.inspect) return undefined
     const role = roleOf(node.driver, name)
     const what = role === 'cow' ? 'backing file' : `'${name}' file`
@@ -266,7 +254,7 @@ export class Opener {
     try {
       await opening.suspended(async () => {
         const open = () => this.#openReferenced(node, role, reference, { ...nested, overrides })
-        await opening.link([{ name, role, node: await this.#inChain(node, scope, open) }])
+        await opening.link([{ name, role, node: await inChain(node, scope.chain, open) }])
       })
       return node.children.get(name)
     } catch (error) {
@@ -325,18 +313,6 @@ export class Opener {
     if (format === undefined) return this.openProbed({ ...rest, file }, scope)
     return this.open({ driver: format, file, ...rest }, scope)
   }
-
-  /** Runs `open` with the identity of `node`'s storage on record. */
-  async #inChain<T>(node: Node, scope: Scope, open: () => Promise<T>): Promise<T> {
-    const identity = identityOf(node)
-    if (identity === undefined || scope.chain.has(identity)) return open()
-    scope.chain.set(identity, node.filename)
-    try {
-      return await open()
-    } finally {
-      scope.chain.delete(identity)
-    }
-  }
 }
 
 /** Marks a definition whose format, raw, was guessed. */
@@ -379,34 +355,10 @@ function isStorage(child: OpenedChild): boolean {
   return child.role !== 'cow'
 }
 
-/** The string that tells the storage below a node from others. */
-function identityOf(node: Node): string | undefined {
-  if (node.image.identity !== undefined) return node.image.identity
-  const storage = node.children.get('file')
-  return storage === undefined ? undefined : identityOf(storage.node)
-}
-
-function checkLoop(node: Node, scope: Scope): void {
-  const { identity } = node.image
-  if (identity === undefined || !scope.chain.has(identity)) return
-  const names = [...scope.chain.values()]
-  const start = names.indexOf(scope.chain.get(identity) as string)
-  throw new BlockError('ELOOP', `Backing chain loops: ${[...names.slice(start), names[start]].join(' → ')}`, {
-    hint: 'give one of these images another backing file (rebase -u)',
-  })
-}
-
 function unsupportedOption(driver: DriverDescriptor, option: string): string {
   return driver.kind === 'protocol'
     ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
     : `Block format '${driver.name}' does not support the option '${option}'`
-}
-
-function tooDeep(maxDepth: number, chain: ReadonlyMap<string, string>): BlockError {
-  const top = chain.values().next().value
-  return new BlockError('ELOOP', `the backing chain of '${top}' is deeper than ${maxDepth} images`, {
-    hint: 'pass a larger maxDepth to new Graph(…), or commit some of them',
-  })
 }
 
 function containingDirectory(filename: string): string {

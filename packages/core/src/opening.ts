@@ -42,7 +42,7 @@ export class Opening {
       } finally {
         for (const { node } of children) {
           node.pins--
-          await this.#graph.closeIfUnused(node)
+          await this.#graph.closeQuietly(node, this.#change)
         }
       }
     })
@@ -76,7 +76,7 @@ export class Opening {
     const update = new PermissionUpdate((message) => this.#graph.warn(message))
     update.touchChildren(node)
     try {
-      await update.apply()
+      await update.applyIn(this.#change)
     } catch (error) {
       for (const edge of edges) {
         node.children.delete(edge.name)

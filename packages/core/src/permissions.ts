@@ -36,6 +36,14 @@ export function describePermissions(permissions: number): string {
   return names.map(([, name]) => name).join(', ')
 }
 
+/** Throws EINVAL for what is no set of {@link Permission} bits. */
+export function checkPermissions({ permissions, shared }: EdgePermissions): void {
+  for (const bits of [permissions, shared]) {
+    if (Number.isInteger(bits) && bits >= 0 && bits <= All) continue
+    throw new BlockError('EINVAL', `there are no such permissions: ${String(bits)}`)
+  }
+}
+
 /** What a node with `own` permissions needs of a child in `role`. */
 export function permissionsForRole(role: ChildRole, own: EdgePermissions, writable: boolean): EdgePermissions {
   switch (role) {
@@ -95,8 +103,16 @@ export class PermissionUpdate {
    * both users named; then nothing has changed.
    */
   async prepare(): Promise<Prepared> {
+    this.#compute()
+    return this.#prepareImages()
+  }
+
+  #compute(): void {
     for (let node = this.#queue.shift(); node !== undefined; node = this.#queue.shift()) this.#spread(node)
     for (const node of this.#nodes.keys()) checkConflicts(node, this.#edges)
+  }
+
+  async #prepareImages(): Promise<Prepared> {
     const prepared: Prepared[] = []
     try {
       for (const [node, value] of this.#nodes) {
@@ -117,6 +133,28 @@ export class PermissionUpdate {
   async apply(): Promise<void> {
     const prepared = await this.prepare()
     prepared.commit()
+  }
+
+  /**
+   * As {@link apply}, for a step of a change that may yet be undone: nothing is given up. Nodes and edges keep what they
+   * have on top of what they need, until the change has ended one way or the other.
+   */
+  async applyIn(change: { readonly kept: Set<Node> } | undefined): Promise<void> {
+    if (change === undefined) return this.apply()
+    this.#compute()
+    for (const [edge, value] of this.#edges) this.#edges.set(edge, both(value, edge))
+    for (const [node, value] of this.#nodes) this.#nodes.set(node, both(value, node))
+    const prepared = await this.#prepareImages()
+    prepared.commit()
+    for (const node of this.#nodes.keys()) change.kept.add(node)
+  }
+
+  /** Looks at `nodes` again, and at what they need of their children. */
+  review(nodes: Iterable<Node>): void {
+    for (const node of nodes) {
+      this.touch(node)
+      this.touchChildren(node)
+    }
   }
 
   #spread(node: Node): void {
@@ -168,6 +206,11 @@ export class PermissionUpdate {
     }
     endPrepared(prepared, 'commit', this.#warn)
   }
+}
+
+/** What is needed by `next` and held by `now`. */
+function both(next: EdgePermissions, now: EdgePermissions): EdgePermissions {
+  return { permissions: next.permissions | now.permissions, shared: next.shared & now.shared }
 }
 
 /** An image that cannot give something back holds more than it needs, which is no reason for a change to fail. */

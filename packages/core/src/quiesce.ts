@@ -7,7 +7,7 @@
  */
 import { done } from './contract.ts'
 import type { Edge } from './edge.ts'
-import { toBlockError } from './errors.ts'
+import { BlockError, toBlockError } from './errors.ts'
 import type { Node } from './node.ts'
 import { type GraphRoot, isRoot } from './parent.ts'
 
@@ -39,11 +39,6 @@ export class Quiesce {
       this.#hooked.add(node)
       await node.image.drainBegin()
     }
-  }
-
-  /** Whether nothing reaches `node`. */
-  covers(node: Node): boolean {
-    return this.#held.has(node)
   }
 
   /** Lets a root's requests through: the change itself makes them. */
@@ -107,6 +102,11 @@ export function withDescendants(nodes: Iterable<Node>): Set<Node> {
   const found = new Set<Node>(nodes)
   for (const node of found) for (const edge of node.children.values()) found.add(edge.node)
   return found
+}
+
+/** Throws EINVAL when `node` is above the parent of `edge`, which shall lead to it. */
+export function refuseLoop(edge: Edge, node: Node): void {
+  if (startsBelow(edge, node)) throw new BlockError('EINVAL', `node '${node.name}' is above ${edge.parent.describe()}`)
 }
 
 /** Whether `edge` starts in the subgraph of `node` (the node itself included). */

@@ -55,10 +55,7 @@ export class Registry {
     const entry = this.#entries.get(name)
     if (entry !== undefined) return this.#loaded(entry)
     const found = await this.#resolve?.(name)
-    if (found !== undefined) {
-      this.#add(found)
-      return found
-    }
+    if (found !== undefined) return this.#found(found)
     throw new BlockError('ENOTSUP', `Unknown driver '${name}'`, {
       hint:
         `driver '${name}' is not registered: npm install @diskgraph/driver-${name}, ` +
@@ -72,10 +69,15 @@ export class Registry {
     if (entry !== undefined) return this.#loaded(entry)
     const found = await this.#resolve?.(prefix)
     if (found?.prefixes?.includes(prefix)) {
-      if (!this.#entries.has(found.name)) this.#add(found)
-      return found
+      return this.#found(found)
     }
     return undefined
+  }
+
+  /** A driver that the resolver found; several may ask for it at once, and by other names than its own. */
+  #found(driver: DriverDescriptor): DriverDescriptor {
+    if (!this.#entries.has(driver.name)) this.#add(driver)
+    return driver
   }
 
   /** The protocol that a plain path belongs to: `file`, unless another one claims it. */

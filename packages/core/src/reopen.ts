@@ -6,7 +6,8 @@ import { BlockError } from './errors.ts'
 import { toKebabCase } from './names.ts'
 import type { Node } from './node.ts'
 import type { PermissionUpdate } from './permissions.ts'
-import { optional, validateOptions } from './validate.ts'
+import { endPrepared } from './prepared.ts'
+import { isRecord, optional, validateOptions } from './validate.ts'
 
 /** New options of one node that wait for their commit: all of them take effect, or none. */
 export class StagedReopen {
@@ -29,9 +30,11 @@ export class StagedReopen {
   /** Adds `changes` (camelCase) to those that wait. EINVAL for options that cannot change. */
   add(changes: Readonly<Record<string, unknown>>): void {
     const node = this.#node
+    if (!isRecord(changes))
+      throw new BlockError('EINVAL', 'the changes of a node are options by name', { node: node.name })
     const schemas = { ...withoutChildSchemas(node.driver.options), ...baseOptions }
     for (const name of Object.keys(changes)) {
-      const schema = schemas[name]
+      const schema = Object.hasOwn(schemas, name) ? schemas[name] : undefined
       if (schema === undefined) throw new BlockError('EINVAL', `Invalid parameter '${name}'`, { node: node.name })
       if (!schema.reopen)
         throw new BlockError('EINVAL', `Cannot change the option '${toKebabCase(name)}'`, { node: node.name })
@@ -50,26 +53,33 @@ export class StagedReopen {
     checkBase(next)
     const options = { ...node.options, ...this.#own }
     if (!node.readOnly && next.readOnly) await node.flush()
-    const prepared = await this.#prepareImage(options)
+    const image = await this.#prepareImage(options)
+    const prepared = image === undefined ? [] : [image]
     const before = node.readOnly
-    node.readOnly = next.readOnly
-    if (before !== next.readOnly) {
-      update.touch(node)
-      update.touchChildren(node)
+    const abort = (): void => {
+      node.readOnly = before
+      endPrepared(prepared, 'abort', node.warn)
+    }
+    try {
+      node.readOnly = next.readOnly
+      if (before !== next.readOnly) {
+        update.touch(node)
+        update.touchChildren(node)
+      }
+    } catch (error) {
+      abort()
+      throw error
     }
     return {
       commit: () => {
-        prepared?.commit()
+        endPrepared(prepared, 'commit', node.warn)
         node.options = options
         node.cache = next.cache
         node.discardMode = next.discard
         node.detectZeroes = next.detectZeroes
         node.reopened()
       },
-      abort: () => {
-        node.readOnly = before
-        prepared?.abort()
-      },
+      abort,
     }
   }
 

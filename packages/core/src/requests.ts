@@ -293,6 +293,7 @@ async function notify(node: Node, offset: number, length: number, kind: WriteKin
 
 function markWritten(node: Node, offset: number, length: number): void {
   if (offset + length > node.writtenUpTo) node.writtenUpTo = offset + length
+  node.tellSize()
   for (const bitmap of node.dirtyBitmaps) bitmap.set(offset, length)
 }
 
@@ -306,7 +307,7 @@ async function guarded(node: Node, offset: number, buf: Uint8Array, work: () => 
   const hold = await node.guardLock.acquire(0, 512, true)
   try {
     const sector = new Uint8Array(512)
-    await node.image.read(0, sector.subarray(0, Math.min(512, node.image.size)), 0)
+    await readRequest(node, 0, sector.subarray(0, Math.min(512, node.image.size)), 0)
     sector.set(buf.subarray(0, 512 - offset), offset)
     if (probeGuard(sector)) throw guardRefusal(node)
     await work()

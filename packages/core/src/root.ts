@@ -4,7 +4,7 @@
  * what a root does can meet it. A wait ends early when the request's signal is aborted.
  */
 import { Activity, WaitingLine } from './activity.ts'
-import { isBytes, maxOffset } from './bytes.ts'
+import { isByteCount, isBytes } from './bytes.ts'
 import { done, Flag, Permission } from './contract.ts'
 import { Edge } from './edge.ts'
 import { abortedError, BlockError, toBlockError } from './errors.ts'
@@ -85,10 +85,10 @@ export class Root implements GraphRoot {
       if (result !== done)
         return this.#watched(result.then(this.#readEnded, this.#readFailed), 'read', buf.length, begin)
     } catch (error) {
-      return Promise.reject(error).catch(this.#readFailed)
+      return this.#watched(Promise.reject(error).catch(this.#readFailed), 'read', buf.length, begin)
     }
     this.#readEnded()
-    this.observer?.('read', buf.length, begin, false)
+    if (this.observer !== undefined) this.#observe('read', buf.length, begin, false)
     return done
   }
 
@@ -104,10 +104,10 @@ export class Root implements GraphRoot {
         return this.#watched(result.then(this.#writeEnded, this.#writeFailed), 'write', buf.length, begin)
       }
     } catch (error) {
-      return Promise.reject(error).catch(this.#writeFailed)
+      return this.#watched(Promise.reject(error).catch(this.#writeFailed), 'write', buf.length, begin)
     }
     this.#writeEnded()
-    this.observer?.('write', buf.length, begin, false)
+    if (this.observer !== undefined) this.#observe('write', buf.length, begin, false)
     return done
   }
 
@@ -122,7 +122,7 @@ export class Root implements GraphRoot {
       const result = this.edge.node.writeZeroes(offset, length, pass, signal)
       return this.#watched(result.then(this.#writeEnded, this.#writeFailed), 'write', length, begin)
     } catch (error) {
-      return Promise.reject(error).catch(this.#writeFailed)
+      return this.#watched(Promise.reject(error).catch(this.#writeFailed), 'write', length, begin)
     }
   }
 
@@ -136,20 +136,20 @@ export class Root implements GraphRoot {
       const result = this.edge.node.discard(offset, length, signal)
       return this.#watched(result.then(this.#discardEnded, this.#discardFailed), 'discard', length, begin)
     } catch (error) {
-      return Promise.reject(error).catch(this.#discardFailed)
+      return this.#watched(Promise.reject(error).catch(this.#discardFailed), 'discard', length, begin)
     }
   }
 
   /** Puts everything written so far on stable storage. */
   flush(signal?: AbortSignal): Promise<void> {
-    if (this.#closed || signal?.aborted === true) return this.#stop('flush', 0, 0, 0, signal)
+    if (this.#mustStopAny(0, 0, signal)) return this.#stop('flush', 0, 0, 0, signal)
     if (this.#isHeld()) return this.#hold(() => this.flush(signal), signal)
     const begin = this.#start('flush', 0)
     try {
       const result = this.edge.node.flush(signal)
       return this.#watched(result.then(this.#flushEnded, this.#flushFailed), 'flush', 0, begin)
     } catch (error) {
-      return Promise.reject(error).catch(this.#flushFailed)
+      return this.#watched(Promise.reject(error).catch(this.#flushFailed), 'flush', 0, begin)
     }
   }
 
@@ -158,6 +158,9 @@ export class Root implements GraphRoot {
    * Undefined at and past the end of the disk, which may have come nearer meanwhile.
    */
   async status(offset: number, length: number, base?: Node, signal?: AbortSignal): Promise<Extent | undefined> {
+    if (!isByteCount(offset) || !isByteCount(length) || length === 0) {
+      throw new BlockError('EINVAL', `there is no status of ${String(length)} bytes at ${String(offset)}`)
+    }
     await this.#admission(signal, () => this.#isHeld())
     this.#activity.enter()
     try {
@@ -253,42 +256,40 @@ export class Root implements GraphRoot {
   }
 
   #watched(result: Promise<void>, kind: RequestKind, bytes: number, begin: number): Promise<void> {
-    const { observer } = this
-    if (observer === undefined) return result
+    if (this.observer === undefined) return result
     return result.then(
-      () => observer(kind, bytes, begin, false),
+      () => this.#observe(kind, bytes, begin, false),
       (error) => {
-        observer(kind, bytes, begin, true)
+        this.#observe(kind, bytes, begin, true)
         throw error
       },
     )
   }
 
+  #observe(kind: RequestKind, bytes: number, begin: number, failed: boolean): void {
+    try {
+      this.observer?.(kind, bytes, begin, failed)
+    } catch (error) {
+      this.node.warn(`an observer of ${this.describe()} failed: ${toBlockError(error).message}`)
+    }
+  }
+
   #mustStop(offset: number, buf: Uint8Array, flags: number, signal: AbortSignal | undefined): boolean {
     return (
       !isBytes(buf) ||
-      !(offset >= 0 && offset + buf.length <= this.edge.node.image.size) ||
       buf.length > maxRequest ||
-      this.#mustStopAny(offset, flags, signal)
+      this.#mustStopAny(offset, flags, signal) ||
+      offset + buf.length > this.edge.node.image.size
     )
   }
 
   #mustStopLong(offset: number, length: number, flags: number, signal: AbortSignal | undefined): boolean {
-    return (
-      !(length >= 0 && Number.isSafeInteger(length)) ||
-      !(offset >= 0 && offset + length <= this.size) ||
-      this.#mustStopAny(offset, flags, signal)
-    )
+    return !isByteCount(length) || this.#mustStopAny(offset, flags, signal) || offset + length > this.size
   }
 
   #mustStopAny(offset: number, flags: number, signal: AbortSignal | undefined): boolean {
     return (
-      this.#closed ||
-      signal?.aborted === true ||
-      !Number.isSafeInteger(offset) ||
-      flags >>> 0 !== flags ||
-      flags > allFlags ||
-      this.edge.node.isEmpty
+      this.#closed || signal?.aborted === true || !isByteCount(offset) || !areFlags(flags) || this.edge.node.isEmpty
     )
   }
 
@@ -303,16 +304,14 @@ export class Root implements GraphRoot {
     if (signal?.aborted) return Promise.reject(abortedError(signal))
     const invalid = (reason: string): Promise<never> =>
       Promise.reject(new BlockError('EINVAL', `cannot ${verb} ${this.describe()}: ${reason}`))
-    if (typeof data !== 'number' && !isBytes(data)) return invalid('the buffer is not a Uint8Array')
-    const length = typeof data === 'number' ? data : data.length
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset > maxOffset) {
-      return invalid(`the offset ${String(offset)} is not a whole number of bytes`)
-    }
-    if (!Number.isSafeInteger(length) || length < 0) {
-      return invalid(`the length ${String(length)} is not a whole number of bytes`)
-    }
-    if (flags >>> 0 !== flags || flags > allFlags) return invalid(`there are no such flags: ${String(flags)}`)
-    const attempt = `cannot ${verb} ${length} bytes at ${offset} of ${this.describe()}`
+    const takesBuffer = verb === 'read' || verb === 'write'
+    if (takesBuffer && !isBytes(data)) return invalid('the buffer is not a Uint8Array')
+    const length = takesBuffer ? (data as Uint8Array).length : (data as number)
+    if (!isByteCount(offset)) return invalid(`the offset ${String(offset)} is not a whole number of bytes`)
+    if (!isByteCount(length)) return invalid(`the length ${String(length)} is not a whole number of bytes`)
+    if (!areFlags(flags)) return invalid(`there are no such flags: ${String(flags)}`)
+    const range = verb === 'flush' ? '' : `${length} bytes at ${offset} of `
+    const attempt = `cannot ${verb} ${range}${this.describe()}`
     if (this.edge.node.isEmpty) return Promise.reject(new BlockError('ENOMEDIUM', `${attempt}: it has no medium`))
     if (length > maxRequest && offset + length <= this.size) {
       return Promise.reject(new BlockError('EINVAL', `${attempt}: a request is at most ${maxRequest} bytes long`))
@@ -386,4 +385,8 @@ export class Root implements GraphRoot {
     if (failure.node === undefined) failure.node = this.node.name
     return failure
   }
+}
+
+function areFlags(flags: number): boolean {
+  return Number.isInteger(flags) && flags >= 0 && flags <= allFlags
 }

@@ -154,7 +154,7 @@ function balance(log: readonly string[]): string[] {
     if (step.endsWith('.drain-begin')) add(step.replace('-begin', ''), 1)
     if (step.endsWith('.drain-end')) add(step.replace('-end', ''), -1)
     if (/\.(abort|commit)$/.test(step)) add(step.replace(/\.(abort|commit)$/, ''), -1)
-    if (/\.(permissions|loosening|reopen)$/.test(step)) add(step, 1)
+    if (/\.(permissions|loosening|keeping|reopen)$/.test(step)) add(step, 1)
   }
   // A preparation that failed itself is neither committed nor aborted: at most one.
   const unbalanced = [...open].filter(([, count]) => count !== 0)

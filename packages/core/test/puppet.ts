@@ -175,13 +175,16 @@ export class Puppets {
     }
   }
 
-  /** `a.permissions` is a step that takes something, `a.loosening` one that only gives back. */
+  /** `a.permissions` is a step that takes something, `a.loosening` one that only gives back,
+   * `a.keeping` neither. */
   #permissions(name: string): PermissionHooks {
     let held = { permissions: 0, shared: Permission.All as number }
     return {
       prepare: (permissions, shared) => {
         const less = (permissions & ~held.permissions) === 0 && (held.shared & ~shared) === 0
-        return this.#prepare(`${name}.${less ? 'loosening' : 'permissions'}`, () => {
+        const same = permissions === held.permissions && shared === held.shared
+        const step = same ? 'keeping' : less ? 'loosening' : 'permissions'
+        return this.#prepare(`${name}.${step}`, () => {
           held = { permissions, shared }
         })
       },
@@ -283,7 +286,9 @@ export class Puppets {
 /** Everything of a graph that a change may change and a failed one must not have. */
 export function stateOf(graph: Graph): unknown {
   return {
-    roots: [...graph.roots].map(({ edge, admitted }) => [edge.node.name, edge.permissions, edge.shared, admitted]),
+    roots: [...graph.roots]
+      .map(({ edge, admitted }) => [edge.node.name, edge.permissions, edge.shared, admitted].join(' '))
+      .sort(),
     nodes: [...graph.nodes]
       .map((node) => ({
         name: node.name,

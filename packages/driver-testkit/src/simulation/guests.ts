@@ -79,6 +79,7 @@ export class Guests {
     const random = this.#random.fork()
     for (let n = 0; this.running && !this.#disk.closed; n++) {
       if (random.chance(0.3)) await pause(random.fraction() * 10)
+      if (this.#disk.closed) return
       const { size } = this.#disk
       const length = sector * Math.min(random.between(1, 24), Math.floor(size / sector))
       const offset = sector * random.below(Math.floor((size - length) / sector) + 1)

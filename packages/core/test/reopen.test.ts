@@ -1,0 +1,241 @@
+import { describe, expect, it } from 'vitest'
+import { type DriverDescriptor, Passthrough, Permission } from '../src/index.ts'
+import { Puppets, stateOf } from './puppet.ts'
+
+const plain: DriverDescriptor = {
+  name: 'plain',
+  kind: 'protocol',
+  description: 'cannot reopen',
+  options: {
+    file: { type: 'child', role: 'data', description: 'child' },
+    mode: { type: 'string', default: '', reopen: true, description: 'anything' },
+    kind: { type: 'string', default: '', description: 'fixed' },
+  },
+  open: async () => ({ size: 512, read: async () => undefined, write: async () => undefined }),
+}
+const sieve: DriverDescriptor = {
+  name: 'sieve',
+  kind: 'filter',
+  description: 'a filter that cannot reopen itself',
+  options: {
+    file: { type: 'child', role: 'filtered', required: true, description: 'child' },
+    mode: { type: 'string', default: '', reopen: true, description: 'anything' },
+  },
+  open: async ({ children }) => new Passthrough(children.require('file')),
+}
+const mute: DriverDescriptor = {
+  ...plain,
+  name: 'mute',
+  open: async () => ({ size: 512, read: async () => undefined }),
+}
+
+async function ground() {
+  const puppets = new Puppets()
+  const graph = puppets.graph([plain, sieve, mute])
+  await graph.addNode({ driver: 'disk', nodeName: 'a' })
+  puppets.log.length = 0
+  return { puppets, graph, node: graph.find('a') as NonNullable<ReturnType<typeof graph.find>> }
+}
+
+describe('reopen', () => {
+  it('changes options of the driver and of every node, tells the image all of them, and tells of it', async () => {
+    const { puppets, graph, node } = await ground()
+    const seen: unknown[] = []
+    const image = {
+      reopen: async (change: unknown) => {
+        seen.push(change)
+        return { commit() {}, abort() {} }
+      },
+    }
+    puppets.extra.set('n', image as never)
+    await graph.addNode({ driver: 'disk', nodeName: 'n', size: 1024 })
+    const told: unknown[] = []
+    graph.onChange((change) => told.push(change))
+    await graph.reopen('n', { mode: 'new', discard: 'unmap', detectZeroes: 'unmap', cache: { direct: true } })
+    expect(seen).toEqual([
+      {
+        options: { size: 1024, mode: 'new' },
+        readOnly: false,
+        cache: { direct: true, noFlush: false },
+        discard: 'unmap',
+      },
+    ])
+    const changed = graph.find('n')
+    expect([changed?.options, changed?.discardMode, changed?.detectZeroes, changed?.cache]).toEqual([
+      { size: 1024, mode: 'new' },
+      'unmap',
+      'unmap',
+      { direct: true, noFlush: false },
+    ])
+    expect(told).toEqual([{ kind: 'reopened', node: 'n' }])
+    await graph.reopen('n', { cache: { noFlush: true } })
+    expect(changed?.cache).toEqual({ direct: true, noFlush: true })
+    expect([changed?.discardMode, changed?.detectZeroes]).toEqual(['unmap', 'unmap'])
+    expect(node.options).toEqual({})
+    await graph.close()
+  })
+
+  it('several at once, or several of one node in a change, lose nothing', async () => {
+    const { puppets, graph, node } = await ground()
+    await Promise.all([
+      graph.reopen('a', { mode: 'new' }),
+      graph.reopen('a', { discard: 'unmap' }),
+      graph.reopen('a', { cache: { noFlush: true } }),
+      graph.reopen('a', { cache: { direct: true } }),
+    ])
+    expect([node.options.mode, node.discardMode, node.cache]).toEqual(['new', 'unmap', { direct: true, noFlush: true }])
+    puppets.log.length = 0
+    await graph.change(async (change) => {
+      await change.reopen('a', { mode: 'once' })
+      await change.reopen('a', { detectZeroes: 'on' })
+      await change.reopen('a', { discard: 'off' })
+    })
+    expect([node.options.mode, node.discardMode, node.detectZeroes]).toEqual(['once', 'ignore', 'on'])
+    expect(puppets.log.filter((step) => step === 'a.reopen')).toHaveLength(1)
+    await graph.close()
+  })
+
+  it('refuses what cannot change, does not exist, or is not valid, and changes nothing', async () => {
+    const { puppets, graph } = await ground()
+    const before = stateOf(graph)
+    for (const [changes, message] of [
+      [{ size: 1 }, "Cannot change the option 'size'"],
+      [{ nodeName: 'x' }, "Cannot change the option 'node-name'"],
+      [{ driver: 'x' }, "Cannot change the option 'driver'"],
+      [{ nonsense: 1 }, "Invalid parameter 'nonsense'"],
+      [{ constructor: 1 }, "Invalid parameter 'constructor'"],
+      [{ discard: 'maybe' }, "Parameter 'discard' expects one of"],
+      [{ cache: { direct: 'x' } }, 'direct'],
+      [
+        { detectZeroes: 'unmap' },
+        'setting detect-zeroes to unmap is not allowed without setting discard operation to unmap',
+      ],
+    ] as const) {
+      await expect(graph.reopen('a', { mode: 'new', ...changes })).rejects.toThrow(message)
+      expect(stateOf(graph)).toEqual(before)
+    }
+    await expect(graph.reopen('none', {})).rejects.toMatchObject({ code: 'ENODEV' })
+    const release = graph.block('a', { reason: 'a job', operations: ['reopen'] })
+    await expect(graph.reopen('a', {})).rejects.toMatchObject({ code: 'EBUSY' })
+    release()
+    expect(puppets.log).not.toContain('a.reopen')
+    await graph.reopen('a', { detectZeroes: 'unmap', discard: 'unmap' })
+    await expect(graph.reopen('a', { discard: 'ignore' })).rejects.toThrow('detect-zeroes')
+    await graph.close()
+  })
+
+  it('to read-only flushes first, and is refused while somebody writes', async () => {
+    const { puppets, graph, node } = await ground()
+    const writer = await graph.attach('a')
+    await expect(graph.reopen('a', { readOnly: true })).rejects.toMatchObject({
+      code: 'EPERM',
+      message: 'Block node is read-only',
+    })
+    expect([node.readOnly, node.simpleWrite]).toEqual([false, true])
+    await writer.write(0, new Uint8Array(1))
+    await writer.close()
+    puppets.fail('a.flush')
+    await expect(graph.reopen('a', { readOnly: true })).rejects.toThrow('a.flush fails')
+    expect(node.readOnly).toBe(false)
+    puppets.log.length = 0
+    await graph.reopen('a', { readOnly: true })
+    expect([node.readOnly, node.simpleWrite]).toEqual([true, false])
+    expect(puppets.log.filter((step) => /flush|reopen/.test(step))).toEqual(['a.flush', 'a.reopen', 'a.reopen.commit'])
+    puppets.log.length = 0
+    await graph.reopen('a', { readOnly: true })
+    expect(puppets.log).not.toContain('a.flush')
+    await expect(graph.attach('a', { permissions: Permission.Write })).rejects.toMatchObject({ code: 'EPERM' })
+    await graph.reopen('a', { readOnly: false })
+    await (await graph.attach('a')).write(0, new Uint8Array(1))
+    await graph.close()
+  })
+
+  it('of a format changes what it needs of its storage', async () => {
+    const { graph } = await ground()
+    const node = await graph.addNode({ driver: 'overlay', nodeName: 'o', file: 'a' })
+    const bits = () => node.children.get('file')?.permissions
+    expect(bits()).toBe(Permission.ConsistentRead | Permission.Write | Permission.Resize)
+    await graph.reopen('o', { readOnly: true })
+    expect(bits()).toBe(Permission.ConsistentRead)
+    await graph.change(async (change) => {
+      await change.reopen('a', { readOnly: true })
+    })
+    await expect(graph.reopen('o', { readOnly: false })).rejects.toMatchObject({ code: 'EPERM' })
+    expect([node.readOnly, bits()]).toEqual([true, Permission.ConsistentRead])
+    await graph.change(async (change) => {
+      await change.reopen('o', { readOnly: false })
+      await change.reopen('a', { readOnly: false })
+    })
+    expect(bits()).toBe(Permission.ConsistentRead | Permission.Write | Permission.Resize)
+    await graph.close()
+  })
+
+  it('needs the driver for its own options, the mode and direct I/O, and not for the others', async () => {
+    const { graph } = await ground()
+    await graph.addNode({ driver: 'plain', nodeName: 'p' })
+    const message = "driver 'plain' does not support reopening with these options"
+    for (const changes of [{ mode: 'x' }, { readOnly: true }, { cache: { direct: true } }]) {
+      await expect(graph.reopen('p', changes)).rejects.toMatchObject({ code: 'ENOTSUP', message, node: 'p' })
+    }
+    await graph.reopen('p', { detectZeroes: 'on', discard: 'unmap', cache: { noFlush: true }, readOnly: false })
+    expect(graph.find('p')?.detectZeroes).toBe('on')
+    expect(graph.find('p')?.simpleWrite).toBe(false)
+    await graph.addNode({ driver: 'sieve', nodeName: 's', file: 'a' })
+    await graph.reopen('s', { mode: 'x', readOnly: true })
+    expect([graph.find('s')?.options, graph.find('s')?.readOnly]).toEqual([{ mode: 'x' }, true])
+    await graph.close()
+  })
+
+  it('does not make a driver write that cannot', async () => {
+    const { graph } = await ground()
+    const node = await graph.addNode({ driver: 'mute', nodeName: 'q' })
+    expect(node.readOnly).toBe(true)
+    await expect(graph.reopen('q', { readOnly: false })).rejects.toMatchObject({
+      code: 'EROFS',
+      message: "driver 'mute' cannot write",
+    })
+    await graph.close()
+  })
+
+  it('takes over new limits and a new size, and users hear of it even when a listener fails', async () => {
+    const { puppets, graph } = await ground()
+    let size = 4096
+    let alignment = 1
+    puppets.extra.set('n', {
+      get limits() {
+        return { alignment }
+      },
+      reopen: async () => ({
+        commit() {
+          size = 8192
+          alignment = 512
+        },
+        abort() {},
+      }),
+    })
+    const original = puppets.disk.open
+    const growing: DriverDescriptor = {
+      ...puppets.disk,
+      name: 'growing',
+      open: async (context) => {
+        const image = await original(context)
+        Object.defineProperty(image, 'size', { get: () => size })
+        Object.defineProperty(image, 'limits', { get: () => ({ alignment }) })
+        return image
+      },
+    }
+    graph.registry.of(growing)
+    const disk = await graph.addUnchecked({ driver: growing, nodeName: 'n' } as never)
+    const told: number[] = []
+    disk.node.resizeListeners.add(() => {
+      throw new Error('listener')
+    })
+    disk.node.resizeListeners.add((next) => told.push(next))
+    disk.onResize((next) => told.push(next))
+    await graph.reopen('n', { mode: 'x' })
+    expect(told).toEqual([8192, 8192])
+    expect([disk.node.limits.alignment, disk.node.simpleWrite, disk.node.options.mode]).toEqual([512, false, 'x'])
+    expect(puppets.warnings.join()).toContain('listener')
+    await graph.close()
+  })
+})
