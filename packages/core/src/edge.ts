@@ -50,9 +50,11 @@ export class Edge implements ChildHandle {
 
   /** Tells the parent that `old` was behind this edge before. */
   movedFrom(old: Node): void {
-    if (isRoot(this.parent)) return this.parent.resized()
-    this.parent.refreshLimits()
-    if (old.size !== this.size) this.parent.tellSize()
+    if (isRoot(this.parent)) this.parent.resized()
+    else {
+      this.parent.refreshLimits()
+      if (old.size !== this.size) this.parent.tellSize()
+    }
   }
 
   get size(): number {
