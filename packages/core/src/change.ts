@@ -131,6 +131,7 @@ export class Change {
     if (!this.graph.users.has(root)) return
     root.leave(true)
     this.#undo.push(() => root.leave(false))
+    await this.#quiesce.relax(root.edge.node)
     await root.idle()
     this.#mustRun()
     this.#unlink(root.edge)

@@ -64,18 +64,20 @@ export class Disk extends Root {
   }
 
   info(): Promise<DriverInfo> {
-    return this.whileCounted(() => this.node.info())
+    return this.request(() => this.node.info())
   }
 
   /** Checks the image's consistency and repairs what `options.repair` says. ENOTSUP where there is nothing to check. */
   async check(options: CheckOptions): Promise<ImageCheck> {
     const { signal } = options
     return this.graph.change(
-      (change) =>
-        change.alone(this, { operation: 'check' }, ({ image }) => {
+      async (change) => {
+        if (options.repair !== 'none') this.#mustWrite('repair')
+        return change.alone(this, { operation: 'check' }, ({ image }) => {
           if (image.check !== undefined) return image.check(options)
           throw new BlockError('ENOTSUP', 'This image format does not support checks', { node: this.nodeName })
-        }),
+        })
+      },
       { signal },
     )
   }
@@ -94,11 +96,16 @@ export class Disk extends Root {
     this.#snapshots()
     const alone = <T>(work: (snapshots: Snapshots) => Promise<T>): Promise<T> =>
       this.graph.change((change) => change.alone(this, { operation: 'snapshot' }, () => work(this.#snapshots())))
+    const change = <T>(work: (snapshots: Snapshots) => Promise<T>): Promise<T> =>
+      alone(async (snapshots) => {
+        this.#mustWrite('change snapshots')
+        return work(snapshots)
+      })
     return {
       list: () => this.#snapshots().list(),
-      create: (snapshot) => alone((snapshots) => snapshots.create(snapshot)),
-      apply: (idOrName) => alone((snapshots) => snapshots.apply(idOrName)),
-      delete: (idOrName) => alone((snapshots) => snapshots.delete(idOrName)),
+      create: (snapshot) => change((snapshots) => snapshots.create(snapshot)),
+      apply: (idOrName) => change((snapshots) => snapshots.apply(idOrName)),
+      delete: (idOrName) => change((snapshots) => snapshots.delete(idOrName)),
       load: (idOrName) => alone((snapshots) => snapshots.load(idOrName)),
     }
   }
@@ -111,6 +118,11 @@ export class Disk extends Root {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** Refuses a change through a disk that was opened for reading. On a read-only node the image itself says why not. */
+  #mustWrite(verb: string): void {
+    if (!this.node.readOnly && (this.edge.permissions & Permission.Write) === 0) throw this.refusal(verb)
   }
 
   #snapshots(): Snapshots {

@@ -108,6 +108,8 @@ export class Node {
   explicit = false
   /** Above 0: kept although nobody uses it yet, by whoever opens or changes it now. */
   pins = 0
+  /** Its driver is opening it now, and is counted as work. */
+  opening = false
   /** Above 0: a drained section holds the node, and roots hold their requests. */
   quiesced = 0
   /** Work under way that no request from above asked for. */
@@ -306,7 +308,8 @@ export class Node {
    * while one runs it waits for its turn.
    */
   async inBackground<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    while (this.quiesced > 0) await this.line.wait(signal)
+    // The section waits for an opening, which may be waiting for this.
+    while (this.quiesced > 0 && !this.opening) await this.line.wait(signal)
     this.activity.enter()
     try {
       return await work()

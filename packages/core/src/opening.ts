@@ -89,12 +89,14 @@ export class Opening {
   #count(): void {
     if (this.#counted || this.#change !== undefined) return
     this.#counted = true
+    this.node.opening = true
     this.node.activity.enter()
   }
 
   #uncount(): void {
     if (!this.#counted) return
     this.#counted = false
+    this.node.opening = false
     this.node.activity.leave()
   }
 }

@@ -32,6 +32,11 @@ export class Quiesce {
     await Promise.all([...this.#held].flatMap(waits))
   }
 
+  /** Lets images at and below `node` let go of what they keep back, without holding anything. */
+  relax(node: Node): Promise<void> {
+    return this.#tell([node])
+  }
+
   /** Tells the images of `fresh` nodes, and of all below, that the section begins. */
   async #tell(fresh: readonly Node[]): Promise<void> {
     for (const node of withDescendants(fresh)) {

@@ -161,19 +161,21 @@ export class Root implements GraphRoot {
     if (!isByteCount(offset) || !isByteCount(length) || length === 0) {
       throw new BlockError('EINVAL', `there is no status of ${String(length)} bytes at ${String(offset)}`)
     }
-    await this.#admission(signal, () => this.#isHeld())
-    this.#activity.enter()
-    try {
+    return this.request(async () => {
       if (offset >= this.size) return undefined
       const extent = await chainStatus(this.edge.node, base, offset, length, signal)
       if (extent.length >= 1) return extent
-      throw new BlockError(
-        'EIO',
-        `a driver told the status of ${extent.length} bytes at ${offset}: at least 1 is due`,
-        {
-          node: extent.node.name,
-        },
-      )
+      const message = `a driver told the status of ${extent.length} bytes at ${offset}: at least 1 is due`
+      throw new BlockError('EIO', message, { node: extent.node.name })
+    }, signal)
+  }
+
+  /** Counts and holds `work` as one request. */
+  protected async request<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    await this.#admission(signal, () => this.#isHeld())
+    this.#activity.enter()
+    try {
+      return await work()
     } catch (error) {
       throw this.#named(error)
     } finally {

@@ -275,6 +275,17 @@ describe('permissions of a root', () => {
     await expect(reader.truncate(1)).rejects.toMatchObject({ code: 'EPERM' })
     await expect(reader.amend({ options: {} })).rejects.toMatchObject({ code: 'EPERM' })
     await expect(reader.write(0, new Uint8Array(1), Flag.Unchanged)).rejects.toMatchObject({ code: 'EPERM' })
+    for (const change of [
+      () => reader.snapshots.create({ name: 's' }),
+      () => reader.snapshots.apply('s'),
+      () => reader.snapshots.delete('s'),
+      () => reader.check({ repair: 'all' }),
+      () => reader.check({ repair: 'leaks' }),
+    ]) {
+      await expect(change()).rejects.toMatchObject({ code: 'EPERM', message: expect.stringContaining('for reading') })
+    }
+    await reader.snapshots.load('s')
+    await reader.check({ repair: 'none' })
     expect(reader.edge.permissions).toBe(Permission.ConsistentRead)
     await graph.close()
   })
