@@ -12,12 +12,13 @@
  *                         │ failure anywhere: abort what is prepared, undo what is staged
  */
 import { type BlockedOperation, refuseBlocked, refuseFrozen } from './blockers.ts'
-import { childSchema, listOf } from './child-options.ts'
+import { childSchema, listOf, nextChildName } from './child-options.ts'
 import type { Prepared } from './contract.ts'
 import { Edge } from './edge.ts'
+import { emptyMedium } from './empty-medium.ts'
 import { BlockError, toBlockError } from './errors.ts'
 import type { Graph } from './graph.ts'
-import { emptyMedium, type Node } from './node.ts'
+import type { Node } from './node.ts'
 import type { Definition } from './opener.ts'
 import { type GraphRoot, isRoot } from './parent.ts'
 import { checkPermissions, type EdgePermissions, PermissionUpdate } from './permissions.ts'
@@ -242,11 +243,9 @@ export class Change {
   /** Adds a child at the end of a list option; returns its name, `children.3`. */
   async addChild(parent: Node | string, list: string, child: Node | string): Promise<string> {
     const above = this.graph.require(parent)
-    const prefix = `${list}.`
-    const indexes = [...above.children.keys()].filter((name) => name.startsWith(prefix))
-    const next = Math.max(-1, ...indexes.map((name) => Number(name.slice(prefix.length)))) + 1
-    await this.setChild(above, prefix + next, child)
-    return prefix + next
+    const name = nextChildName(above.children.keys(), list)
+    await this.setChild(above, name, child)
+    return name
   }
 
   /** Changes options (camelCase) of an open node; those of one commit take effect together. */

@@ -73,3 +73,10 @@ export function withoutChildren(
 export function pick(given: Readonly<Record<string, unknown>>, schemas: OptionSchemas): Record<string, unknown> {
   return Object.fromEntries(Object.entries(given).filter(([name]) => Object.hasOwn(schemas, name)))
 }
+
+/** The name of a new child behind the others of the list `list`: `children.3`. */
+export function nextChildName(names: Iterable<string>, list: string): string {
+  const prefix = `${list}.`
+  const indexes = [...names].filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length)))
+  return prefix + (Math.max(-1, ...indexes) + 1)
+}

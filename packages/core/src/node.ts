@@ -55,33 +55,10 @@ export interface NodeSettings {
   readonly warn?: (message: string) => void
 }
 
-const noImage: OpenImage = {
+/** The image of a node that is closed or has no medium. */
+export const noImage: OpenImage = {
   size: 0,
   read: () => Promise.reject(new BlockError('ENOMEDIUM', 'the node is closed')),
-}
-
-const noDriver: DriverDescriptor = {
-  name: 'empty',
-  kind: 'protocol',
-  description: 'no medium',
-  options: {},
-  open: async () => noImage,
-}
-
-/** A node for a root that has no medium: of no size, and every request fails with ENOMEDIUM. In no graph's table. */
-export function emptyMedium(): Node {
-  return new Node({
-    name: '',
-    driver: noDriver,
-    options: {},
-    filename: '',
-    readOnly: false,
-    cache: { direct: false, noFlush: false },
-    discard: 'ignore',
-    detectZeroes: 'off',
-    forceShare: false,
-    children: new Map(),
-  })
 }
 
 /** A node of the graph. Made by `Graph`; parents reach it through edges, users through a `Disk`. */
