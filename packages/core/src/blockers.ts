@@ -23,6 +23,13 @@ export interface Blocker {
   readonly operations?: readonly BlockedOperation[]
 }
 
+/** What {@link Change.alone} needs on top of what the root may do anyway. */
+export interface AloneSettings {
+  readonly operation: BlockedOperation
+  /** {@link Permission} bits for as long as the work runs. */
+  readonly permissions?: number
+}
+
 /** Throws EBUSY with the reason when `operation` on `node` is blocked. */
 export function refuseBlocked(node: Node, operation: BlockedOperation): void {
   for (const { reason, operations } of node.blockers) {

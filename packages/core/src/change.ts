@@ -11,8 +11,8 @@
  *     lock ─▶ drain ─▶ stage: move · link · reopen ─▶ prepare ─▶ commit ─▶ resume ─▶ close unused ─▶ unlock
  *                         │ failure anywhere: abort what is prepared, undo what is staged
  */
-import { type BlockedOperation, refuseBlocked, refuseFrozen } from './blockers.ts'
-import { childSchema, listOf, nextChildName } from './child-options.ts'
+import { type AloneSettings, refuseBlocked, refuseFrozen } from './blockers.ts'
+import { childSchema, filteredOption, listOf, nextChildName } from './child-options.ts'
 import type { Prepared } from './contract.ts'
 import { Edge } from './edge.ts'
 import { emptyMedium } from './empty-medium.ts'
@@ -26,13 +26,6 @@ import { endPrepared } from './prepared.ts'
 import { Quiesce, refuseLoop, startsBelow } from './quiesce.ts'
 import { StagedReopen } from './reopen.ts'
 import type { GraphChange } from './settings.ts'
-
-/** What {@link Change.alone} needs on top of what the root may do anyway. */
-export interface AloneSettings {
-  readonly operation: BlockedOperation
-  /** {@link Permission} bits for as long as the work runs. */
-  readonly permissions?: number
-}
 
 /** See the top of the file. Valid until the work it was given to has ended. */
 export class Change {
@@ -129,6 +122,7 @@ export class Change {
   /** Takes `root` out, when none of its requests is in flight any more. Its errors of closing are the caller's. */
   async detach(root: GraphRoot): Promise<void> {
     this.#mustRun()
+    if (root?.isRoot !== true) throw new BlockError('EINVAL', 'only a root can be detached')
     if (!this.graph.users.has(root)) return
     root.leave(true)
     this.#undo.push(() => root.leave(false))
@@ -146,6 +140,7 @@ export class Change {
   /** Sets what the user behind `edge` does and shares. */
   setPermissions(edge: Edge, value: EdgePermissions): void {
     this.#mustRun()
+    checkPermissions(value)
     this.#update.setEdge(edge, value)
   }
 
@@ -187,12 +182,13 @@ export class Change {
     this.orphan(old)
   }
 
-  /** Puts a new filter, whose child option `childOption` becomes `node`, between the node and its parents. */
-  async insert(node: Node | string, filter: Readonly<Record<string, unknown>>, childOption = 'file'): Promise<Node> {
+  /** Puts a new filter between a node and its parents. EINVAL for a driver that does not show what is below it. */
+  async insert(node: Node | string, filter: Readonly<Record<string, unknown>>): Promise<Node> {
     const below = this.graph.require(node)
+    const option = filteredOption(await this.graph.registry.of(filter?.driver))
     refuseBlocked(below, 'replace')
     await this.#hold(below)
-    const above = await this.open({ readOnly: below.readOnly, discard: 'unmap', ...filter, [childOption]: below })
+    const above = await this.open({ readOnly: below.readOnly, discard: 'unmap', ...filter, [option]: below })
     await this.replace(below, above)
     return above
   }
@@ -242,8 +238,9 @@ export class Change {
 
   /** Adds a child at the end of a list option; returns its name, `children.3`. */
   async addChild(parent: Node | string, list: string, child: Node | string): Promise<string> {
+    this.#mustRun()
     const above = this.graph.require(parent)
-    const name = nextChildName(above.children.keys(), list)
+    const name = nextChildName(above, list)
     await this.setChild(above, name, child)
     return name
   }

@@ -1,6 +1,7 @@
 /** Options that are children, told apart from plain ones. */
 import type { ChildRole, DriverDescriptor } from './contract.ts'
 import { BlockError } from './errors.ts'
+import type { Node } from './node.ts'
 import type { OptionSchema, OptionSchemas } from './option-schema.ts'
 
 type ChildSchema = Extract<OptionSchema, { readonly type: 'child' | 'children' }>
@@ -74,9 +75,23 @@ export function pick(given: Readonly<Record<string, unknown>>, schemas: OptionSc
   return Object.fromEntries(Object.entries(given).filter(([name]) => Object.hasOwn(schemas, name)))
 }
 
+/** The child option of a filter whose content it shows. EINVAL for a driver that is no filter of one child. */
+export function filteredOption(driver: DriverDescriptor): string {
+  const found = Object.entries(driver.options).find(
+    ([, schema]) => schema.type === 'child' && schema.role === 'filtered',
+  )
+  if (driver.kind === 'filter' && found !== undefined) return found[0]
+  throw new BlockError('EINVAL', `driver '${driver.name}' is no filter that shows the content of one child`)
+}
+
 /** The name of a new child behind the others of the list `list`: `children.3`. */
-export function nextChildName(names: Iterable<string>, list: string): string {
+export function nextChildName({ children, driver }: Node, list: string): string {
+  if (driver.options[list]?.type !== 'children') {
+    throw new BlockError('EINVAL', `driver '${driver.name}' has no list of children '${list}'`)
+  }
   const prefix = `${list}.`
-  const indexes = [...names].filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length)))
+  const indexes = [...children.keys()]
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => Number(name.slice(prefix.length)))
   return prefix + (Math.max(-1, ...indexes) + 1)
 }

@@ -23,6 +23,7 @@ import type {
   ImageCheck,
   Measurement,
   RemovableMedium,
+  Repair,
   Snapshots,
   StoredBitmaps,
   VmState,
@@ -189,7 +190,7 @@ export interface OpenImage {
   invalidateCache?(): Promise<void>
 
   info?(): Promise<DriverInfo>
-  check?(options: CheckOptions): Promise<ImageCheck>
+  check?(options: CheckOptions & { readonly repair: Repair }): Promise<ImageCheck>
   amend?(request: AmendRequest): Promise<void>
   /** Records a new backing reference; undefined filename: none. Does not touch the graph. */
   changeBacking?(filename: string | undefined, format: string | undefined): Promise<void>

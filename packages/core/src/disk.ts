@@ -2,10 +2,11 @@
 
 import type { BlockedOperation } from './blockers.ts'
 import { isByteCount, maxOffset } from './bytes.ts'
-import { Permission, type TruncateOptions } from './contract.ts'
+import { Permission, type Preallocation, type TruncateOptions } from './contract.ts'
+import { validateAmend } from './create.ts'
 import { BlockError } from './errors.ts'
 import type { Graph } from './graph.ts'
-import type { AmendRequest, CheckOptions, DriverInfo, ImageCheck, Snapshots } from './image-operations.ts'
+import type { AmendRequest, CheckOptions, DriverInfo, ImageCheck, Repair, Snapshots } from './image-operations.ts'
 import type { Node } from './node.ts'
 import { Root, type RootSettings } from './root.ts'
 import { type Extent, mergedExtents } from './status.ts'
@@ -60,6 +61,7 @@ export class Disk extends Root {
   /** Sets the size in bytes. ENOTSUP where the format or the storage cannot. */
   async truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void> {
     mustBeBytes('size', size)
+    mustBeOneOf('preallocation', options?.preallocation ?? 'off', preallocations)
     return this.#alone('resize', 'truncate', (node) => node.truncate(size, options, signal), signal)
   }
 
@@ -68,13 +70,14 @@ export class Disk extends Root {
   }
 
   /** Checks the image's consistency and repairs what `options.repair` says. ENOTSUP where there is nothing to check. */
-  async check(options: CheckOptions): Promise<ImageCheck> {
-    const { signal } = options
+  async check(options: CheckOptions = {}): Promise<ImageCheck> {
+    const { repair = 'none', signal } = options
+    mustBeOneOf('repair', repair, repairs)
     return this.graph.change(
       async (change) => {
-        if (options.repair !== 'none') this.#mustWrite('repair')
+        if (repair !== 'none') this.#mustWrite('repair')
         return change.alone(this, { operation: 'check' }, ({ image }) => {
-          if (image.check !== undefined) return image.check(options)
+          if (image.check !== undefined) return image.check({ ...options, repair })
           throw new BlockError('ENOTSUP', 'This image format does not support checks', { node: this.nodeName })
         })
       },
@@ -85,7 +88,10 @@ export class Disk extends Root {
   /** Changes create options of the image in place. ENOTSUP where the format cannot. */
   async amend(request: AmendRequest): Promise<void> {
     const amend = async ({ image, driver }: Node): Promise<void> => {
-      if (image.amend !== undefined) return image.amend(request)
+      if (image.amend !== undefined) {
+        const options = validateAmend(driver.createOptions ?? {}, request.options)
+        return image.amend({ ...request, options })
+      }
       throw new BlockError('ENOTSUP', `Format driver '${driver.name}' does not support option amendment`)
     }
     return this.#alone('amend', 'amend', amend, request.signal)
@@ -103,7 +109,11 @@ export class Disk extends Root {
       })
     return {
       list: () => this.#snapshots().list(),
-      create: (snapshot) => change((snapshots) => snapshots.create(snapshot)),
+      create: async (snapshot) => {
+        if (typeof snapshot?.name !== 'string')
+          throw new BlockError('EINVAL', 'a snapshot needs a name, which is a text')
+        return change((snapshots) => snapshots.create(snapshot))
+      },
       apply: (idOrName) => change((snapshots) => snapshots.apply(idOrName)),
       delete: (idOrName) => change((snapshots) => snapshots.delete(idOrName)),
       load: (idOrName) => alone((snapshots) => snapshots.load(idOrName)),
@@ -147,6 +157,14 @@ export class Disk extends Root {
       { signal },
     )
   }
+}
+
+const repairs: readonly Repair[] = ['none', 'leaks', 'all']
+const preallocations: readonly Preallocation[] = ['off', 'metadata', 'falloc', 'full']
+
+function mustBeOneOf(name: string, value: string, allowed: readonly string[]): void {
+  if (allowed.includes(value)) return
+  throw new BlockError('EINVAL', `the ${name} '${String(value)}' is none of ${allowed.join(', ')}`)
 }
 
 /** Throws EINVAL for what is no number of bytes. */

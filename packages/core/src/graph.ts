@@ -22,7 +22,7 @@ import { type GraphRoot, isNode } from './parent.ts'
 import type { EdgePermissions } from './permissions.ts'
 import { Registry } from './registry.ts'
 import type { RootSettings } from './root.ts'
-import type { GraphChange, GraphSettings, OpenSettings } from './settings.ts'
+import { checkSettings, type GraphChange, type GraphSettings, type OpenSettings } from './settings.ts'
 
 /** See the top of the file. Close it (or `await using` it): open images hold locks and unwritten metadata. */
 export class Graph {
@@ -32,7 +32,7 @@ export class Graph {
   readonly #nodes = new NodeTable(this)
   /** @internal All users; changed by {@link Change} only. */
   readonly users = new Set<GraphRoot>()
-  readonly #lock = new ChangeLock()
+  readonly #lock: ChangeLock
   readonly #openings = new Openings()
   readonly #changes = new Listeners<GraphChange>((message) => this.warn(message))
   readonly clock: Clock
@@ -47,11 +47,13 @@ export class Graph {
   #generated = 0
 
   constructor(settings: GraphSettings) {
+    checkSettings(settings)
     this.registry = new Registry(settings.drivers, settings.resolveDriver)
     this.references = settings.references ?? 'neighbours'
     this.maxDepth = settings.maxDepth ?? 256
     this.clock = settings.clock ?? systemClock
     this.random = settings.random ?? systemRandom
+    this.#lock = new ChangeLock(this.clock, (message) => this.warn(message))
     this.#onWarning = settings.onWarning ?? ((message) => console.warn(message))
     for (const [id, value] of Object.entries(settings.secrets ?? {})) this.addSecret(id, value)
   }
@@ -128,7 +130,8 @@ export class Graph {
 
   /**
    * Changes the graph: the one way to do it. Changes run one after the other, each as a whole or not at all; see
-   * {@link Change}. Inside one, use the change that it is given, not the graph's own methods: those wait for its end.
+   * {@link Change}. Inside one, use the change that it is given: what the graph or a disk offers for changes (`truncate`,
+   * `close`, `add` too) waits for its end, so waiting for that inside waits for ever (a warning tells after 10 s).
    * ECANCELED when `signal` is aborted before its turn.
    */
   change<T>(work: (change: Change) => Promise<T>, settings: { readonly signal?: AbortSignal } = {}): Promise<T> {
@@ -189,9 +192,9 @@ export class Graph {
     return this.change((change) => change.replace(from, to, which))
   }
 
-  /** Opens a filter over `node` (its child option `childOption`) and puts it between the node and its parents. */
-  insertFilter(node: Node | string, filter: Readonly<Record<string, unknown>>, childOption = 'file'): Promise<Node> {
-    return this.change((change) => change.insert(node, filter, childOption))
+  /** Opens a filter over `node` and puts it between the node and its parents. */
+  insertFilter(node: Node | string, filter: Readonly<Record<string, unknown>>): Promise<Node> {
+    return this.change((change) => change.insert(node, filter))
   }
 
   /** Takes a filter out again: its parents use its child from then on. */

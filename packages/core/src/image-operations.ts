@@ -31,7 +31,8 @@ export type Repair = 'none' | 'leaks' | 'all'
 
 /** How `check` runs. */
 export interface CheckOptions {
-  readonly repair: Repair
+  /** Default: none. */
+  readonly repair?: Repair
   readonly signal?: AbortSignal
   /** Receives each finding as one line of text, as it is found. */
   readonly onFinding?: (kind: 'error' | 'leak' | 'repair' | 'info', text: string) => void

@@ -37,8 +37,8 @@ export function describePermissions(permissions: number): string {
 }
 
 /** Throws EINVAL for what is no set of {@link Permission} bits. */
-export function checkPermissions({ permissions, shared }: EdgePermissions): void {
-  for (const bits of [permissions, shared]) {
+export function checkPermissions(value: EdgePermissions): void {
+  for (const bits of [value?.permissions, value?.shared]) {
     if (Number.isInteger(bits) && bits >= 0 && bits <= All) continue
     throw new BlockError('EINVAL', `there are no such permissions: ${String(bits)}`)
   }

@@ -1,8 +1,9 @@
 /** The drivers that a graph knows, by name. */
 import type { DriverDescriptor } from './contract.ts'
 import { BlockError } from './errors.ts'
+import { nearestName } from './names.ts'
 import type { Node } from './node.ts'
-import { refuseForeignFormat } from './signatures.ts'
+import { headFormats, refuseForeignFormat } from './signatures.ts'
 
 /** A driver that is loaded when it is first needed. */
 export interface LazyDriver {
@@ -31,6 +32,11 @@ export class Registry {
   }
 
   #add(driver: Entry): void {
+    if (typeof driver?.name !== 'string' || !('open' in driver || 'load' in driver)) {
+      throw new BlockError('EINVAL', 'a driver in the list is no descriptor', {
+        hint: 'pass what the package exports, not the package: { raw } of @diskgraph/driver-raw',
+      })
+    }
     if (this.#entries.has(driver.name)) {
       throw new BlockError('EINVAL', `driver '${driver.name}' is registered twice`)
     }
@@ -56,8 +62,10 @@ export class Registry {
     if (entry !== undefined) return this.#loaded(entry)
     const found = await this.#resolve?.(name)
     if (found !== undefined) return this.#found(found)
+    const near = nearestName(name, this.names)
     throw new BlockError('ENOTSUP', `Unknown driver '${name}'`, {
       hint:
+        (near === undefined ? '' : `did you mean '${near}'? `) +
         `driver '${name}' is not registered: npm install @diskgraph/driver-${name}, ` +
         'and pass it to new Graph({ drivers: [...] })',
     })
@@ -115,6 +123,7 @@ export class Registry {
 
   /** Whether a format other than raw claims `head`; only drivers that need no loading are asked. */
   looksFormatted(head: Uint8Array, filename: string): boolean {
+    if (headFormats(head).length > 0) return true
     for (const entry of this.#entries.values()) {
       if (entry.kind === 'format' && entry.name !== 'raw' && (entry.probe?.(head, filename) ?? 0) > 1) return true
     }

@@ -1,6 +1,7 @@
 /** What a graph is made with, how it opens, and what it tells. */
 import type { Clock, RandomSource } from './clock.ts'
 import type { DriverDescriptor } from './contract.ts'
+import { BlockError } from './errors.ts'
 import type { ReferencePolicy } from './gate.ts'
 import type { DriverResolver, LazyDriver } from './registry.ts'
 
@@ -53,4 +54,20 @@ export interface OpenSettings {
   readonly permissions?: number
   /** What others may do meanwhile. Default: everything. */
   readonly shared?: number
+}
+
+/** Throws EINVAL for settings that a program without types may give. */
+export function checkSettings({ drivers, references = 'neighbours', maxDepth = 1 }: GraphSettings): void {
+  if (typeof drivers?.[Symbol.iterator] !== 'function') {
+    throw new BlockError('EINVAL', 'new Graph({ drivers: [...] }) needs a list of drivers')
+  }
+  if (typeof references !== 'function' && !['neighbours', 'allow', 'deny'].includes(references)) {
+    throw new BlockError(
+      'EINVAL',
+      `references are 'neighbours', 'allow', 'deny' or a function, not '${String(references)}'`,
+    )
+  }
+  if (!Number.isSafeInteger(maxDepth) || maxDepth < 0) {
+    throw new BlockError('EINVAL', `maxDepth is a number of images, not ${String(maxDepth)}`)
+  }
 }

@@ -17,7 +17,7 @@ export class CheckReport {
   private readonly onFinding: CheckOptions['onFinding']
 
   constructor(options: CheckOptions) {
-    this.repair = options.repair
+    this.repair = options.repair ?? 'none'
     this.onFinding = options.onFinding
   }
 

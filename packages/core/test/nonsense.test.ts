@@ -1,0 +1,192 @@
+/** What programs without types, or with a slip of the fingers, ask for. */
+import { describe, expect, test } from 'vitest'
+import { type DriverDescriptor, Graph, Passthrough, type Root } from '../src/index.ts'
+import { pass, ram, raw, Storage } from './drivers.ts'
+
+const invalid = { code: 'EINVAL' }
+const anything = (value: unknown): never => value as never
+
+function setUp(extra: Parameters<typeof ram>[2] = {}, createOptions?: DriverDescriptor['createOptions']) {
+  const storage = new Storage()
+  storage.disks.set('a', new Uint8Array(4096))
+  const driver = { ...ram(storage, {}, extra), ...(createOptions === undefined ? {} : { createOptions }) }
+  const warnings: string[] = []
+  const graph = new Graph({ drivers: [driver, pass, raw], onWarning: (text) => warnings.push(text) })
+  return { storage, graph, warnings, open: () => graph.addUnchecked({ driver: 'ram', disk: 'a', nodeName: 'n' }) }
+}
+
+describe('a disk refuses', () => {
+  test('a check that repairs something unknown, and repairs nothing when nothing is said', async () => {
+    const asked: unknown[] = []
+    const { open } = setUp({
+      async check(options) {
+        asked.push(options.repair)
+        return { checkErrors: 0, corruptions: 0, leaks: 0, corruptionsFixed: 0, leaksFixed: 0 }
+      },
+    })
+    const disk = await open()
+    for (const repair of ['leak', 'ALL', true, null]) {
+      await expect(disk.check({ repair: anything(repair) }), String(repair)).rejects.toMatchObject(invalid)
+    }
+    await disk.check()
+    await disk.check({})
+    await disk.check({ repair: 'leaks' })
+    expect(asked).toEqual(['none', 'none', 'leaks'])
+    await disk.close()
+  })
+
+  test('to amend an option that does not exist, or may not be amended', async () => {
+    const asked: unknown[] = []
+    const { open } = setUp(
+      {
+        async amend({ options }) {
+          asked.push({ ...options })
+        },
+      },
+      { lazy: { type: 'boolean', amend: true, description: 'lazy' } },
+    )
+    const disk = await open()
+    await expect(disk.amend({ options: { lasy: true } })).rejects.toMatchObject({
+      ...invalid,
+      hint: "did you mean 'lazy'?",
+    })
+    await disk.amend({ options: { lazy: 'on' } })
+    expect(asked).toEqual([{ lazy: true }])
+    await disk.close()
+  })
+
+  test('a preallocation and a snapshot name that are none', async () => {
+    const snapshots = {
+      list: () => [],
+      create: () => expect.unreachable(),
+      apply: async () => {},
+      delete: async () => {},
+      load: async () => {},
+    }
+    const { open } = setUp({ snapshots })
+    const disk = await open()
+    await expect(disk.truncate(8192, { preallocation: anything('ful') })).rejects.toMatchObject(invalid)
+    for (const snapshot of [{}, undefined, { name: { a: 1 } }]) {
+      await expect(disk.snapshots.create(anything(snapshot))).rejects.toMatchObject(invalid)
+    }
+    await disk.close()
+  })
+})
+
+describe('a graph refuses', () => {
+  test('settings that are none', () => {
+    expect(() => new Graph(anything({}))).toThrow(expect.objectContaining(invalid))
+    expect(() => new Graph({ drivers: [], references: anything('alow') })).toThrow(expect.objectContaining(invalid))
+    expect(() => new Graph({ drivers: [], maxDepth: anything('x') })).toThrow(expect.objectContaining(invalid))
+    expect(() => new Graph({ drivers: [anything({ raw })] })).toThrow(
+      expect.objectContaining({ ...invalid, hint: expect.stringContaining('pass what the package exports') }),
+    )
+  })
+
+  test('an unknown driver with the name that is near', async () => {
+    const { graph } = setUp()
+    await expect(graph.addUnchecked({ driver: 'raww' })).rejects.toMatchObject({
+      hint: expect.stringContaining("did you mean 'raw'?"),
+    })
+  })
+
+  test('to insert what is no filter, and changes nothing', async () => {
+    const { graph, open } = setUp()
+    const disk = await open()
+    await expect(graph.insertFilter('n', anything(undefined))).rejects.toMatchObject(invalid)
+    await expect(graph.insertFilter('n', { driver: 'raw', size: 512 })).rejects.toThrow("driver 'raw' is no filter")
+    expect(disk.nodeName).toBe('n')
+    await graph.close()
+  })
+
+  test('a child behind the others of a list that is no list', async () => {
+    const { graph, open } = setUp()
+    await open()
+    await graph.insertFilter('n', { driver: 'pass', nodeName: 'f' })
+    await graph.addNode({ driver: 'ram', disk: 'a', nodeName: 'other' })
+    await expect(graph.addChild('f', 'file', 'other')).rejects.toMatchObject(invalid)
+    expect([...(graph.find('f')?.children.keys() ?? [])]).toEqual(['file'])
+    await graph.close()
+  })
+
+  test('permissions and roots that are none, before anything is changed', async () => {
+    const { graph, open } = setUp()
+    const disk = await open()
+    const change = graph.change(async (one) => {
+      await one.reopen('n', { detectZeroes: 'on' })
+      one.setPermissions(disk.edge, anything(undefined))
+    })
+    await expect(change).rejects.toMatchObject(invalid)
+    expect(disk.node.detectZeroes).toBe('off')
+    await expect(graph.detachRoot(anything('x') as Root)).rejects.toMatchObject(invalid)
+    await graph.close()
+  })
+})
+
+test('a filter finds its own child option', async () => {
+  const image: DriverDescriptor = {
+    ...pass,
+    name: 'shows-image',
+    options: { image: { type: 'child', role: 'filtered', required: true, description: 'filtered node' } },
+    open: async ({ children }) => new Passthrough(children.require('image')),
+  }
+  const { graph, open } = setUp()
+  const disk = await open()
+  await graph.insertFilter('n', { driver: image, nodeName: 'f' })
+  expect(disk.nodeName).toBe('f')
+  expect(graph.find('f')?.children.get('image')?.node.name).toBe('n')
+  await graph.close()
+})
+
+test('a probed raw disk may not take the head of any format that is known, with a driver or without', async () => {
+  const { graph } = setUp()
+  const disk = await graph.open('ram:a')
+  for (const signature of [
+    'KDMV\x01\0\0\0',
+    'QED\0',
+    'conectix',
+    'vhdxfile',
+    'LUKS\xba\xbe\0\x01',
+    'QFI\xfb\0\0\0\x02',
+  ]) {
+    const sector = new Uint8Array(512)
+    sector.set(Uint8Array.from(signature, (letter) => letter.charCodeAt(0)))
+    await expect(disk.write(0, sector), signature).rejects.toMatchObject({ code: 'EPERM' })
+  }
+  await disk.write(0, new Uint8Array(512).fill(1))
+  await graph.close()
+})
+
+test('a change that waits long for another one says so', async () => {
+  const wakes: (() => void)[] = []
+  const clock = {
+    now: () => 0,
+    wallTime: () => 0,
+    turn: async () => {},
+    interval: () => () => {},
+    timeout: (_: number, wake: () => void) => {
+      wakes.push(wake)
+      return () => {
+        wakes.splice(wakes.indexOf(wake), 1)
+      }
+    },
+  }
+  const warnings: string[] = []
+  const graph = new Graph({ drivers: [], clock, onWarning: (text) => warnings.push(text) })
+  let go: () => void = () => {}
+  const first = graph.change(
+    () =>
+      new Promise<void>((resolve) => {
+        go = resolve
+      }),
+  )
+  const second = graph.change(async () => {})
+  expect(wakes).toHaveLength(1)
+  wakes[0]?.()
+  expect(warnings).toEqual([expect.stringContaining('inside of a change use the change')])
+  await Promise.resolve()
+  go()
+  await Promise.all([first, second])
+  await graph.change(async () => {})
+  expect(wakes).toEqual([])
+})
