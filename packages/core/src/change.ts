@@ -27,7 +27,10 @@ import { Quiesce, refuseLoop, startsBelow } from './quiesce.ts'
 import { StagedReopen } from './reopen.ts'
 import type { GraphChange } from './settings.ts'
 
-/** See the top of the file. Valid until the work it was given to has ended. */
+/**
+ * One change of a graph: drains what it touches, stages moves and reopens, and commits all of it or nothing. Made by
+ * `graph.change`, and valid until the work that it was given to has ended.
+ */
 export class Change {
   readonly graph: Graph
   readonly #quiesce = new Quiesce()

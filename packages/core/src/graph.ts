@@ -24,7 +24,10 @@ import { Registry } from './registry.ts'
 import type { RootSettings } from './root.ts'
 import { checkSettings, type GraphChange, type GraphSettings, type OpenSettings } from './settings.ts'
 
-/** See the top of the file. Close it (or `await using` it): open images hold locks and unwritten metadata. */
+/**
+ * The graph of nodes: opens, finds, changes and closes them. Close it (or `await using` it): open images hold locks and
+ * unwritten metadata.
+ */
 export class Graph {
   readonly registry: Registry
   readonly references: ReferencePolicy

@@ -20,7 +20,7 @@ export type DriverResolver = (name: string) => Promise<DriverDescriptor | undefi
 
 type Entry = DriverDescriptor | LazyDriver
 
-/** See the top of the file. */
+/** The drivers of one graph: by name, by prefix of file names, by the first bytes of an image. */
 export class Registry {
   readonly #entries = new Map<string, Entry>()
   readonly #byPrefix = new Map<string, Entry>()

@@ -30,7 +30,7 @@ export type RequestObserver = (kind: RequestKind, bytes: number, begin: number, 
 
 const allFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Compressed | Flag.Unchanged
 
-/** See the top of the file. Offsets and lengths are bytes; buffers belong to the caller again when the promise settles. */
+/** A user of a node from outside, whose requests are counted and held. Offsets and lengths are bytes; buffers belong to the caller again when the promise settles. */
 export class Root implements GraphRoot {
   readonly isRoot = true
   readonly edge: Edge

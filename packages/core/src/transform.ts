@@ -17,7 +17,10 @@ import type { DriverInfo } from './image-operations.ts'
 
 const piece = 2 ** 20
 
-/** See the top of the file. */
+/**
+ * The base class of filters that show other bytes than their child holds (encryption, xor): give `decode` and `encode`.
+ * Zeroes and holes of the child are no zeroes of the node, so it says data of everything and writes zeroes out.
+ */
 export abstract class Transform implements OpenImage {
   readonly file: ChildHandle
   readonly writeFlags: number = Flag.Fua
