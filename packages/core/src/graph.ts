@@ -24,10 +24,7 @@ import { Registry } from './registry.ts'
 import type { RootSettings } from './root.ts'
 import { checkSettings, type GraphChange, type GraphSettings, type OpenSettings } from './settings.ts'
 
-/**
- * The graph of nodes: opens, finds, changes and closes them. Close it (or `await using` it): open images hold locks and
- * unwritten metadata.
- */
+/** The graph of nodes: opens, finds, changes and closes them. Close it, for images hold locks and unwritten metadata. */
 export class Graph {
   readonly registry: Registry
   readonly references: ReferencePolicy
