@@ -52,7 +52,10 @@ export const topBase: ResolvedBase = {
 }
 
 /** Refuses base options that do not go together. */
-export function checkBase({ detectZeroes, discard }: ResolvedBase): void {
+export function checkBase({ detectZeroes, discard, forceShare, readOnly }: ResolvedBase): void {
+  if (forceShare && !readOnly) {
+    throw new BlockError('EINVAL', 'force-share=on can only be used with read-only images')
+  }
   if (detectZeroes !== 'unmap' || discard === 'unmap') return
   throw new BlockError(
     'EINVAL',

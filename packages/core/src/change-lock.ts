@@ -43,22 +43,20 @@ export class ChangeLock {
   }
 
   async #inTurn<T>(turn: Promise<void>, work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (signal !== undefined) await turnOrAbort(turn, signal)
-    else await turn
+    await unlessAborted(turn, signal)
     return work()
   }
 }
 
 function nothing(): void {}
 
-function turnOrAbort(turn: Promise<void>, signal: AbortSignal): Promise<void> {
+/** Waits for `work`, which cannot be stopped; rejects with ECANCELED when `signal` is aborted first. */
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(abortedError(signal))
     if (signal.aborted) return abort()
     signal.addEventListener('abort', abort, { once: true })
-    turn.then(() => {
-      signal.removeEventListener('abort', abort)
-      resolve()
-    })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
   })
 }

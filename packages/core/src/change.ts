@@ -12,13 +12,15 @@
  *                         │ failure anywhere: abort what is prepared, undo what is staged
  */
 import { type AloneSettings, refuseBlocked, refuseFrozen } from './blockers.ts'
+import { unlessAborted } from './change-lock.ts'
 import { childSchema, filteredOption, listOf, nextChildName } from './child-options.ts'
-import type { Prepared } from './contract.ts'
+import { done, type Prepared } from './contract.ts'
 import { Edge } from './edge.ts'
 import { emptyMedium } from './empty-medium.ts'
 import { BlockError, toBlockError } from './errors.ts'
 import type { Graph } from './graph.ts'
 import type { Node } from './node.ts'
+import { closeUnused } from './node-table.ts'
 import type { Definition } from './opener.ts'
 import { type GraphRoot, isRoot } from './parent.ts'
 import { checkPermissions, type EdgePermissions, PermissionUpdate } from './permissions.ts'
@@ -40,14 +42,17 @@ export class Change {
   #update: PermissionUpdate
   #undo: (() => void)[] = []
   #after: (() => void)[] = []
+  readonly #signal: AbortSignal | undefined
+  #adding: Promise<unknown> = done
   #ended = false
   /** @internal Nodes that have more permissions than they need, because an opening in this change must not give up any. */
   readonly kept = new Set<Node>()
 
   /** @internal */
-  constructor(graph: Graph) {
+  constructor(graph: Graph, signal?: AbortSignal) {
     this.graph = graph
-    this.#update = this.#newUpdate()
+    this.#signal = signal
+    this.#update = new PermissionUpdate(this.#warn)
   }
 
   /** @internal Runs `work`, commits, and ends the change. */
@@ -73,7 +78,7 @@ export class Change {
   /** {@link drain}; a step that waited for it goes on only if the change does. */
   async #hold(...nodes: Node[]): Promise<void> {
     this.#mustRun()
-    await this.#quiesce.hold(nodes)
+    await unlessAborted(this.#quiesce.hold(nodes), this.#signal)
     this.#mustRun()
   }
 
@@ -101,7 +106,7 @@ export class Change {
     return () => {
       if (!held) return
       held = false
-      pinned.pins--
+      pinned.pins = Math.max(0, pinned.pins - 1)
       if (!this.#ended) this.orphan(pinned)
       else void this.graph.within(undefined, () => this.graph.closeQuietly(pinned))
     }
@@ -152,6 +157,7 @@ export class Change {
     this.#mustRun()
     const { node: from, parent } = edge
     const target = to === undefined ? emptyMedium() : this.graph.require(to)
+    if (!from.parents.has(edge)) throw new BlockError('EINVAL', `the edge '${edge.name}' is not in the graph`)
     if (from === target) return
     if (to === undefined && !isRoot(parent)) throw new BlockError('EINVAL', `${parent.describe()} needs its child`)
     refuseLoop(edge, target)
@@ -214,7 +220,7 @@ export class Change {
     })
   }
 
-  /** Sets or (with undefined) removes the backing file of `node`, in the graph; the image itself is not changed. */
+  /** Sets or (with undefined) removes the backing file of `node`, in the graph only. */
   setBacking(node: Node | string, backing: Node | string | undefined): Promise<void> {
     return this.setChild(node, 'backing', backing)
   }
@@ -243,9 +249,14 @@ export class Change {
   async addChild(parent: Node | string, list: string, child: Node | string): Promise<string> {
     this.#mustRun()
     const above = this.graph.require(parent)
-    const name = nextChildName(above, list)
-    await this.setChild(above, name, child)
-    return name
+    // One after the other: the next name is known when the child before is there.
+    const adding = this.#adding.then(async () => {
+      const name = nextChildName(above, list)
+      await this.setChild(above, name, child)
+      return name
+    })
+    this.#adding = adding.catch(() => undefined)
+    return adding
   }
 
   /** Changes options (camelCase) of an open node; those of one commit take effect together. */
@@ -271,6 +282,7 @@ export class Change {
     try {
       return await work(edge.node)
     } finally {
+      edge.node.tellSize()
       if (more !== 0) {
         this.setPermissions(edge, { permissions, shared })
         await this.commit()
@@ -284,9 +296,10 @@ export class Change {
     const prepared: Prepared[] = []
     this.#update.review(this.kept)
     try {
-      for (const reopen of this.#reopens.values()) {
-        prepared.push(await reopen.prepare(this.#update))
-      }
+      const reopens = [...this.#reopens.values()]
+      for (const reopen of reopens) prepared.push(await reopen.prepare())
+      // Modes come first, for the last one is committed first.
+      for (const reopen of reopens) prepared.unshift(reopen.setMode(this.#update))
       prepared.push(await this.#update.prepare())
     } catch (error) {
       endPrepared(prepared, 'abort', this.#warn)
@@ -349,7 +362,7 @@ export class Change {
 
   async #rollBack(): Promise<void> {
     for (const undo of this.#undo.reverse()) this.#attempt(undo)
-    this.#update = this.#newUpdate()
+    this.#update = new PermissionUpdate(this.#warn)
     this.#update.review(this.kept)
     await this.#update.apply().catch((error) => this.#warn(toBlockError(error).message))
     this.#forget()
@@ -360,11 +373,7 @@ export class Change {
     this.#undo = []
     this.#after = []
     this.#reopens.clear()
-    this.#update = this.#newUpdate()
-  }
-
-  #newUpdate(): PermissionUpdate {
-    return new PermissionUpdate(this.#warn)
+    this.#update = new PermissionUpdate(this.#warn)
   }
 
   readonly #warn = (message: string): void => this.graph.warn(message)
@@ -382,16 +391,7 @@ export class Change {
     if (this.#ended) return undefined
     this.#ended = true
     this.#quiesce.end()
-    let failure: { readonly error: unknown } | undefined
-    for (const [node, reported] of this.#orphans) {
-      try {
-        await this.graph.closeIfUnused(node)
-      } catch (error) {
-        if (reported) failure ??= { error }
-        else this.#warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`)
-      }
-    }
-    return failure
+    return closeUnused(this.graph, this.#orphans)
   }
 
   #mustRun(): void {

@@ -38,7 +38,7 @@ export function childSchema({ name: driver, options }: DriverDescriptor, name: s
 
 /** The option that the child `name` belongs to. */
 export function listOf(name: string): string {
-  return String(name).replace(/\.\d+$/, '')
+  return String(name).replace(/\.(0|[1-9]\d*)$/, '')
 }
 
 /** Refuses a definition without a child that it must have. */

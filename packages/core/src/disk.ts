@@ -100,13 +100,15 @@ export class Disk extends Root {
   /** Internal snapshots: list, create, apply, delete. */
   get snapshots(): Snapshots {
     this.#snapshots()
-    const alone = <T>(work: (snapshots: Snapshots) => Promise<T>): Promise<T> =>
-      this.graph.change((change) => change.alone(this, { operation: 'snapshot' }, () => work(this.#snapshots())))
-    const change = <T>(work: (snapshots: Snapshots) => Promise<T>): Promise<T> =>
+    const alone = <T>(work: (snapshots: Snapshots) => Promise<T>, permissions = 0): Promise<T> =>
+      this.graph.change((change) =>
+        change.alone(this, { operation: 'snapshot', permissions }, () => work(this.#snapshots())),
+      )
+    const change = <T>(work: (snapshots: Snapshots) => Promise<T>, permissions = 0): Promise<T> =>
       alone(async (snapshots) => {
         this.#mustWrite('change snapshots')
         return work(snapshots)
-      })
+      }, permissions)
     return {
       list: () => this.#snapshots().list(),
       create: async (snapshot) => {
@@ -114,7 +116,7 @@ export class Disk extends Root {
           throw new BlockError('EINVAL', 'a snapshot needs a name, which is a text')
         return change((snapshots) => snapshots.create(snapshot))
       },
-      apply: (idOrName) => change((snapshots) => snapshots.apply(idOrName)),
+      apply: (idOrName) => change((snapshots) => snapshots.apply(idOrName), Permission.Resize),
       delete: (idOrName) => change((snapshots) => snapshots.delete(idOrName)),
       load: (idOrName) => alone((snapshots) => snapshots.load(idOrName)),
     }

@@ -141,7 +141,7 @@ export class Graph {
 
   /** @internal Runs `work` in `change`, which is under way, or in a change of its own, closing or not. */
   within<T>(change: Change | undefined, work: (change: Change) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return change === undefined ? this.#lock.run(() => new Change(this).run(work), signal) : work(change)
+    return change === undefined ? this.#lock.run(() => new Change(this, signal).run(work), signal) : work(change)
   }
 
   /** Opens a handle on a node that is in the graph. EPERM when its other users do not share what it needs. */

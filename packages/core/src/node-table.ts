@@ -98,3 +98,23 @@ export class NodeTable {
     )
   }
 }
+
+/**
+ * Closes those of `nodes` that nothing keeps. The first failure of one that is marked true comes back; others are warned
+ * of. In the change lock.
+ */
+export async function closeUnused(
+  graph: Graph,
+  nodes: ReadonlyMap<Node, boolean>,
+): Promise<{ readonly error: unknown } | undefined> {
+  let failure: { readonly error: unknown } | undefined
+  for (const [node, reported] of nodes) {
+    try {
+      await graph.closeIfUnused(node)
+    } catch (error) {
+      if (reported) failure ??= { error }
+      else graph.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`)
+    }
+  }
+  return failure
+}

@@ -309,10 +309,12 @@ export class Node {
    * requests that are in flight do not know of it.
    */
   addWriteNotifier(notifier: WriteNotifier): () => void {
-    this.writeNotifiers.push(notifier)
+    // A function may be there twice: each of them is an entry of its own.
+    const entry: WriteNotifier = (...change) => notifier(...change)
+    this.writeNotifiers.push(entry)
     this.updatePaths()
     return () => {
-      this.writeNotifiers.splice(this.writeNotifiers.indexOf(notifier), 1)
+      takeOut(this.writeNotifiers, entry)
       this.updatePaths()
     }
   }
@@ -329,7 +331,7 @@ export class Node {
   }
 
   removeDirtyBitmap(bitmap: DirtyBitmap): void {
-    this.dirtyBitmaps.splice(this.dirtyBitmaps.indexOf(bitmap), 1)
+    takeOut(this.dirtyBitmaps, bitmap)
     this.updatePaths()
   }
 
@@ -375,4 +377,10 @@ async function attempt(work: () => Promise<void> | undefined): Promise<void> {
 /** The error of a change of a read-only node. */
 export function readOnlyError(node: Node): BlockError {
   return new BlockError('EPERM', `Block node '${node.name}' is read-only`, { node: node.name })
+}
+
+/** Takes `item` out of `list`, if it is there. */
+function takeOut<T>(list: T[], item: T): void {
+  const index = list.indexOf(item)
+  if (index >= 0) list.splice(index, 1)
 }

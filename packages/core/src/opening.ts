@@ -4,6 +4,7 @@
  * which drained sections wait for, except while it waits for the change lock itself, for then the section it would
  * keep waiting may be the one that holds the lock.
  */
+import { refuseBlocked } from './blockers.ts'
 import type { Change } from './change.ts'
 import type { ChildRole } from './contract.ts'
 import { Edge } from './edge.ts'
@@ -68,6 +69,7 @@ export class Opening {
 
   async #link(children: readonly OpenedChild[]): Promise<void> {
     const { node } = this
+    for (const { node: child } of children) refuseBlocked(child, 'attach')
     const edges = children.map(({ name, role, node: child }) => new Edge(node, name, role, child))
     for (const edge of edges) {
       node.children.set(edge.name, edge)

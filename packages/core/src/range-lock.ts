@@ -31,7 +31,9 @@ export class RangeLock {
   }
 
   release(hold: RangeHold): void {
-    this.#holders.splice(this.#holders.indexOf(hold), 1)
+    const index = this.#holders.indexOf(hold)
+    if (index < 0) return
+    this.#holders.splice(index, 1)
     for (let i = 0; i < this.#holders.length; i++) {
       const waiter = this.#holders[i] as Holder
       if (waiter.granted || this.#blocked(waiter, i)) continue

@@ -6,7 +6,6 @@ import { BlockError } from './errors.ts'
 import { toKebabCase } from './names.ts'
 import type { Node } from './node.ts'
 import type { PermissionUpdate } from './permissions.ts'
-import { endPrepared } from './prepared.ts'
 import { isRecord, optional, validateOptions } from './validate.ts'
 
 /** New options of one node that wait for their commit: all of them take effect, or none. */
@@ -46,19 +45,22 @@ export class StagedReopen {
     this.#own = { ...this.#own, ...Object.fromEntries(own) }
   }
 
-  /** Lets the image make ready, and tells `update` what a new mode means for permissions. The node is drained. */
-  async prepare(update: PermissionUpdate): Promise<Prepared> {
+  /** Lets the image make ready. The node is drained, and still in its old mode: its parents may write to it. */
+  async prepare(): Promise<Prepared> {
+    const node = this.#node
+    checkBase(this.#next)
+    if (!node.readOnly && this.#next.readOnly) await node.flush()
+    const image = await this.#prepareImage(this.#options())
+    return image ?? { commit: () => undefined, abort: () => undefined }
+  }
+
+  /** Sets the mode, when all images are ready, and tells `update` what it means for permissions. */
+  setMode(update: PermissionUpdate): Prepared {
     const node = this.#node
     const next = this.#next
-    checkBase(next)
-    const options = { ...node.options, ...this.#own }
-    if (!node.readOnly && next.readOnly) await node.flush()
-    const image = await this.#prepareImage(options)
-    const prepared = image === undefined ? [] : [image]
     const before = node.readOnly
     const abort = (): void => {
       node.readOnly = before
-      endPrepared(prepared, 'abort', node.warn)
     }
     try {
       node.readOnly = next.readOnly
@@ -72,8 +74,7 @@ export class StagedReopen {
     }
     return {
       commit: () => {
-        endPrepared(prepared, 'commit', node.warn)
-        node.options = options
+        node.options = this.#options()
         node.cache = next.cache
         node.discardMode = next.discard
         node.detectZeroes = next.detectZeroes
@@ -81,6 +82,10 @@ export class StagedReopen {
       },
       abort,
     }
+  }
+
+  #options(): Readonly<Record<string, unknown>> {
+    return { ...this.#node.options, ...this.#own }
   }
 
   async #prepareImage(options: Readonly<Record<string, unknown>>): Promise<Prepared | undefined> {

@@ -143,8 +143,7 @@ export class Qcow2Image implements OpenImage {
     const { state } = this
     const opens = state.readOnly && !change.readOnly
     if (opens) checkWritable(state.header.value, false)
-    const unmap = state.options.passDiscard.request
-    const options = runtimeOptions(change.options, state.geometry, state.size, unmap)
+    const options = runtimeOptions(change.options, state.geometry, state.size, change.discard === 'unmap')
     if (options.l2SliceSize !== state.options.l2SliceSize) {
       throw new BlockError('EINVAL', "the option 'l2-cache-entry-size' cannot be changed")
     }
