@@ -103,6 +103,18 @@ describe('the edges of a small write', () => {
     expect(await content(image, 0, cluster)).toBe('0 x 1000, 7 x 10, 0 x 64526')
   })
 
+  it('are written over the old bytes of a cluster that was free', async () => {
+    const { image, file } = await imageOver(undefined)
+    await image.write(0, filled(2 * cluster, 3), 0)
+    await image.discard(0, cluster)
+    await image.flush()
+    file.bytes.fill(3, 6 * cluster, 7 * cluster)
+    file.log = []
+    await image.write(1000, filled(10, 7), 0)
+    expect(steps(file)).toEqual(['(write_aio)', 'write 0x60000+65536'])
+    expect(await content(image, 0, cluster)).toBe('0 x 1000, 7 x 10, 0 x 64526')
+  })
+
   it('are written, as a new file need not grow by zeroes', async () => {
     const { image, file } = await imageOver(undefined, {}, false)
     await image.write(1000, filled(10, 7), 0)
@@ -111,10 +123,10 @@ describe('the edges of a small write', () => {
 
   it('are not read behind the disk, where VM state is', async () => {
     const backing = fileOf(100 * cluster, 5)
-    const { image, file } = await imageOver(backing, { size: 8 * cluster })
-    await image.vmState.write(1000, filled(10, 7))
+    const { image, file } = await imageOver(backing, { size: 32 * KiB, clusterSize: 512 })
+    await image.vmState.write(100, filled(10, 7))
     expect(backing.take()).toEqual([])
-    expect(file.take().at(-1)).toMatch(/write 0x[0-9a-f]*3e8\+10$/)
+    expect(file.take().at(-1)).toMatch(/write 0x[0-9a-f]*64\+10$/)
   })
 
   it('come from a cluster that a snapshot shares', async () => {
@@ -239,6 +251,13 @@ describe('the edges of a large write', () => {
     }
   })
 
+  it('of the same size on both sides are copied, to a cluster in the middle of the disk', async () => {
+    const size = 512 * KiB
+    const { image } = await imageOver(fileOf(4 * size, 5), { clusterSize: size })
+    await image.write(2 * size + 4096, filled(size - 8192, 7), 0)
+    expect(await content(image, 2 * size, size)).toBe(`5 x 4096, 7 x ${size - 8192}, 5 x 4096`)
+  })
+
   it('that need not be written are not', async () => {
     const size = 1024 * KiB
     const { image, file } = await imageOver(fileOf(1000, 5), { clusterSize: size })
@@ -249,7 +268,7 @@ describe('the edges of a large write', () => {
     ])
     const other = await imageOver(undefined, { clusterSize: size })
     await other.image.write(1000, filled(300 * KiB, 7), 0)
-    expect(other.file.take().filter((call) => call.startsWith('write'))).toHaveLength(1)
+    expect(other.file.take().filter((call) => /^(write|zero)/.test(call))).toHaveLength(1)
   })
 
   it('are waited for, also when the data itself fails', async () => {
