@@ -310,4 +310,61 @@ describe('the allocator', () => {
     expect(file.take()[0]).toMatch(/^write 0x0\+/)
     expect(state.header.unsure).toBe(false)
   })
+
+  it('raises its events also where nobody has tried before', async () => {
+    const { image } = await fresh()
+    image.file.log = []
+    await image.state.allocator.allocate(1)
+    await image.state.allocator.allocate(1)
+    const once = ['(cluster_alloc)', '(refblock_alloc)', '(refblock_load)']
+    expect(image.file.take('events')).toEqual([...once, ...once])
+  })
+
+  it('gives up in memory where an event is held, the header is unsure, or too much is dirty', async () => {
+    const { image, first } = await fresh()
+    const { state, file } = image
+    state.header.unsure = true
+    expect(state.allocator.tryAllocate(1)).toBe(-1)
+    state.header.unsure = false
+    file.debugEvent = () => turns(1)
+    expect(state.allocator.tryAllocate(1)).toBe(-1)
+    file.debugEvent = () => undefined
+    state.store.blocks.capacity = 1
+    expect(state.store.blocks.crowded).toBe(true)
+    expect(state.allocator.tryAllocate(1)).toBe(-1)
+    file.log = []
+    expect(await state.allocator.allocate(1)).toBe((first + 1) * size)
+    expect(file.take().filter((call) => call.startsWith('write'))).toHaveLength(1)
+  })
+
+  it('forgets tables that stood in clusters which became free', async () => {
+    const { image } = await fresh()
+    const { state } = image
+    const start = await take(image, 4)
+    for (let i = 0; i < 4; i++) {
+      state.store.l2.adopt((start + i) * size, new Uint8Array(size))
+      state.store.blocks.adopt((start + i) * size, new Uint8Array(size))
+    }
+    await free(image, start + 1, 2)
+    const known = (cache: typeof state.store.l2) =>
+      [0, 1, 2, 3].map((i) => cache.peek((start + i) * size) !== undefined)
+    expect(known(state.store.l2)).toEqual([true, false, false, true])
+    expect(known(state.store.blocks)).toEqual([true, false, false, true])
+  })
+
+  it('that made a block far away goes on where it was', async () => {
+    const { image, first } = await fresh()
+    await take(image, 2)
+    await image.state.refcounts.update(64 * 9, 3, 1)
+    expect(await take(image, 1)).toBe(first + 3)
+    expect(await take(image, 2)).toBe(first + 4)
+  })
+
+  it('does not make a block far away where metadata stands', async () => {
+    const { image } = await fresh()
+    const { state } = image
+    state.overlap.snapshotTable = { offset: 0, length: 2 ** 30 }
+    await expect(state.refcounts.update(64 * 9, 3, 1)).rejects.toThrow('overlaps with snapshot table')
+    expect(state.refcounts.blockOffset(9)).toBe(0)
+  })
 })
