@@ -4,7 +4,7 @@ import type { Qcow2State } from '../src/state.ts'
 import { FakeFile, type FakeImage } from './fake-file.ts'
 
 /** Bytes of one value. */
-export function filled(length: number, value = 1): Uint8Array {
+export function filled(length: number, value = 1): Uint8Array<ArrayBuffer> {
   return new Uint8Array(length).fill(value)
 }
 
@@ -34,7 +34,7 @@ export function runsOf(bytes: Uint8Array): string {
   return runs.join(', ')
 }
 
-const names = new Map(Object.entries(Kind).map(([name, kind]) => [kind, name]))
+const names = new Map<number, string>(Object.entries(Kind).map(([name, kind]) => [kind, name]))
 
 /** What `count` clusters from guest offset `offset` on are: `normal 5 copied`, with the host cluster. */
 export async function mapping(state: Qcow2State, offset: number, count = 1): Promise<string[]> {

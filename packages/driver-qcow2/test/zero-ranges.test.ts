@@ -221,6 +221,42 @@ describe('zeroes of a version 2 image', () => {
   })
 })
 
+describe('zeroes in the middle of a disk', () => {
+  it('leave in version 2 what is around them, with a backing file and without', async () => {
+    const alone = await imageOf(8, { compat: 'v2' })
+    await alone.image.writeZeroes(cluster, cluster, 0)
+    await alone.image.flush()
+    expect(await mapping(alone.state, 0, 3)).toEqual(['normal 5 copied', 'unallocated', 'normal 7 copied'])
+    expect(await counts(alone.state, 6, 1)).toEqual([0])
+    const above = await imageOf(8, { compat: 'v2' }, fileOf(8 * cluster, 5))
+    await above.image.writeZeroes(5 * cluster, cluster, 0)
+    expect(await content(above.image, 4 * cluster, 3 * cluster)).toBe(`5 x ${cluster}, 0 x ${cluster}, 5 x ${cluster}`)
+  })
+
+  it('make the L2 table that they need', async () => {
+    const made = await fakeImage({ size: 8 * cluster })
+    await made.image.close()
+    const { image } = await fakeImage({}, {}, { file: made.file, backing: fileOf(8 * cluster, 5) })
+    await image.writeZeroes(2 * cluster, cluster, 0)
+    expect(await content(image, cluster, 3 * cluster)).toBe(`5 x ${cluster}, 0 x ${cluster}, 5 x ${cluster}`)
+  })
+
+  it('that are data wait where another write is on its way, and go on before and behind it', async () => {
+    const { image, file } = await imageOf(8, { compat: 'v2' }, fileOf(8 * cluster, 5))
+    const gate = newGate()
+    file.before = (call) => (call.startsWith('write 0x9') ? gate.promise : undefined)
+    const written = image.write(5 * cluster, filled(cluster, 7), 0)
+    await turns()
+    file.log = []
+    const zeroed = image.writeZeroes(4 * cluster, 3 * cluster, 0)
+    await turns()
+    expect(changes(file)).toEqual(['write 0xa0000+65536'])
+    gate.open()
+    await Promise.all([written, zeroed])
+    expect(await content(image, 3 * cluster, 5 * cluster)).toBe(`1 x ${cluster}, 0 x ${3 * cluster}, 5 x ${cluster}`)
+  })
+})
+
 describe('zeroes in place', () => {
   it('are refused far behind the end of the file and on metadata, and wait for a check', async () => {
     const { image, file, state } = await imageOf(8)
