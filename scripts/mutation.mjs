@@ -1,31 +1,46 @@
 /*
- * `npm run mutation -- packages/core [file …]`: deliberate faults in the sources of one package, and whether its own
- * tests notice them. Files are named from the package's `src` (`change.ts`); without any, all are mutated. Results are
- * kept in `.mutation/` (outside git) and taken up by the next run, so only what changed is tried again.
+ * `npm run mutation -- packages/core [--tests a,b] [file …]`: deliberate faults in the sources of one package, and
+ * whether its own tests notice them. Files are named from the package's `src` (`change.ts`); without any, all are
+ * mutated. `--tests` chooses the test files that judge (`cow` is `test/cow.test.ts`), for packages whose tests as a
+ * whole are slow; they have to be fast, and get little time. Results are kept in `.mutation/` (outside git) and taken
+ * up by the next run, so only what changed is tried again.
  *
  * It ends with a table by file, and the mutants that survived are listed in `.mutation/<package>.survivors.txt`.
  * Exit code 1: one file or more is below the bar.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { runInForeground, toolEnvironment, toolScript } from './processes.mjs'
 import { root, sourceFiles } from './workspace.mjs'
 
+const usage = 'usage: npm run mutation -- packages/<name> [--tests name,…] [file …]'
 const bar = 85
 const folder = join(root, '.mutation')
-const [owner, ...chosen] = process.argv.slice(2)
+const { values, positionals } = readArguments()
+const [owner, ...chosen] = positionals
+const tests = values.tests?.split(',') ?? []
 
-if (owner === undefined || !existsSync(join(root, owner, 'src'))) {
-  process.stderr.write('usage: npm run mutation -- packages/<name> [file …]\n')
-  process.exit(2)
-}
+if (owner === undefined || !existsSync(join(root, owner, 'src'))) refuse(usage)
 const files = chosen.length > 0 ? chosen : sourceFiles(join(root, owner, 'src'))
 const missing = files.filter((file) => !existsSync(join(root, owner, 'src', file)))
-if (missing.length > 0) {
-  process.stderr.write(`there is no ${missing.map((file) => `'${owner}/src/${file}'`).join(', ')}\n`)
+if (missing.length > 0) refuse(`there is no ${missing.map((file) => `'${owner}/src/${file}'`).join(', ')}`)
+const missingTests = tests.filter((name) => !existsSync(join(root, owner, 'test', `${name}.test.ts`)))
+if (missingTests.length > 0) refuse(`there is no test file ${missingTests.map((name) => `'${name}'`).join(', ')}`)
+process.exitCode = (await mutate()) || report()
+
+function readArguments() {
+  try {
+    return parseArgs({ allowPositionals: true, options: { tests: { type: 'string' } } })
+  } catch (error) {
+    return refuse(`${error.message}\n${usage}`)
+  }
+}
+
+function refuse(message) {
+  process.stderr.write(`${message}\n`)
   process.exit(2)
 }
-process.exitCode = (await mutate()) || report()
 
 /** Runs Stryker; its exit code. */
 function mutate() {
@@ -44,7 +59,7 @@ function mutate() {
     ignorePatterns: ['.git', '.turbo', 'dist', 'coverage', 'bench', 'apps', '.mutation'],
     ignoreStatic: true,
     concurrency: 2,
-    timeoutMS: 10_000,
+    timeoutMS: tests.length > 0 ? 5_000 : 10_000,
     timeoutFactor: 3,
     disableTypeChecks: false,
     allowEmpty: true,
@@ -52,7 +67,7 @@ function mutate() {
   }
   const config = join(folder, `${name}.config.json`)
   writeFileSync(config, JSON.stringify(settings, null, 2))
-  const env = { ...toolEnvironment(), MUTATION_PACKAGE: owner }
+  const env = { ...toolEnvironment(), MUTATION_PACKAGE: owner, MUTATION_TESTS: tests.join(',') }
   return runInForeground(process.execPath, [toolScript('@stryker-mutator/core', 'stryker'), 'run', config], {
     cwd: root,
     env,

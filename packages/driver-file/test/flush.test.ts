@@ -169,4 +169,55 @@ describe('flush', () => {
     calls[1]?.resolve()
     await second
   })
+
+  it('with direct access lets those who wait for the next sync have it after a failure', async () => {
+    const flusher = flusherOf(true)
+    const first = flusher.flush()
+    flusher.markDirty()
+    const second = flusher.flush()
+    calls[0]?.reject(failure)
+    await expect(first).rejects.toMatchObject({ code: 'EIO' })
+    await turn()
+    expect(calls.length).toBe(2)
+    calls[1]?.resolve()
+    await second
+  })
+
+  it('gives those who ask one after the other their own syncs, each after the one before', async () => {
+    const flusher = flusherOf()
+    for (let i = 0; i < 3; i++) {
+      const running = flusher.flush()
+      flusher.markDirty()
+      const next = flusher.flush()
+      expect(next).not.toBe(running)
+      expect(calls.length).toBe(2 * i + 1)
+      calls[2 * i]?.resolve()
+      await running
+      await turn()
+      expect(calls.length).toBe(2 * i + 2)
+      calls[2 * i + 1]?.resolve()
+      await next
+      flusher.markDirty()
+    }
+  })
+
+  it('that is opened again with direct access keeps no failure, and without it does', async () => {
+    const flusher = flusherOf()
+    flusher.reset(true)
+    for (const [direct, expected] of [
+      [true, 2],
+      [false, 3],
+    ] as const) {
+      flusher.reset(direct)
+      const first = flusher.flush()
+      calls.at(-1)?.reject(failure)
+      await expect(first).rejects.toMatchObject({ code: 'EIO' })
+      const second = flusher.flush()
+      calls.at(-1)?.resolve()
+      if (direct) await second
+      else await expect(second).rejects.toMatchObject({ code: 'EIO' })
+      expect(calls.length).toBe(expected)
+      flusher.markDirty()
+    }
+  })
 })

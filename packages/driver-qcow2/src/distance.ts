@@ -11,6 +11,23 @@ export function isFar(file: ChildHandle, end: number): boolean {
   return end > file.size + farWindow
 }
 
+/**
+ * Undefined when the tables that the header points to are where they can be; else a promise that marks the image, and
+ * rejects. Asked before anything is entered into them.
+ */
+export function guardRoots(state: Qcow2State): Promise<void> | undefined {
+  const { file, store, corruption } = state
+  for (const [name, table] of [
+    ['L1', store.l1],
+    ['Refcount', store.refcountTable],
+  ] as const) {
+    if (table.entries > 0 && isFar(file, table.offset + table.data.byteLength)) {
+      return corruption.report(`${name} table offset ${hex(table.offset)} far behind the end of the file`)
+    }
+  }
+  return undefined
+}
+
 /** Rejects, and marks the image, when a mapping of guest data points too far. */
 export function guardDistance(
   state: Qcow2State,

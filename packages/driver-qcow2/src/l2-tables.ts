@@ -1,7 +1,7 @@
 /** L2 tables that may be changed: made where there is none, copied where a snapshot shares them. Under the mutex. */
 import { BlockError, isAligned } from '@diskgraph/core'
 import { hex } from './bytes.ts'
-import { isFar } from './distance.ts'
+import { guardRoots, isFar } from './distance.ts'
 import type { FreeReason } from './frees.ts'
 import { compressedDescriptor, entrySize, hiCopied, hiTooFar, offsetOf } from './layout.ts'
 import { Kind, kindOf } from './map.ts'
@@ -22,10 +22,9 @@ export async function ensureTable(state: Qcow2State, l1Index: number): Promise<v
 
 /** Rejects, and marks the image, when a table that is about to be changed stands far behind the end of the file. */
 async function guardTable(state: Qcow2State, l1Index: number, table: number): Promise<void> {
-  const { file, store, geometry } = state
-  if (isFar(file, store.l1.offset + (l1Index + 1) * entrySize)) {
-    await state.corruption.report(`L1 table offset ${hex(store.l1.offset)} far behind the end of the file`)
-  }
+  const { file, geometry } = state
+  const refusal = guardRoots(state)
+  if (refusal !== undefined) await refusal
   if (isFar(file, table + geometry.clusterSize)) {
     const place = `(L1 index: ${hex(l1Index)})`
     await state.corruption.report(`L2 table offset ${hex(table)} far behind the end of the file ${place}`)

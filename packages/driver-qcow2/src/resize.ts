@@ -7,12 +7,14 @@
  */
 import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core'
 import { discardRange } from './discard.ts'
+import { guardRoots } from './distance.ts'
 import { announce } from './events.ts'
 import { entrySize, maxL1TableSize } from './layout.ts'
 import { findRun, Kind, newRun } from './map.ts'
 import { Structure } from './overlap.ts'
 import { Pace } from './pace.ts'
 import { preallocate } from './preallocate.ts'
+import { miscounted } from './refcounts.ts'
 import { RootTable } from './root-table.ts'
 import type { Qcow2State } from './state.ts'
 import { zeroPart, zeroRange } from './zeroes.ts'
@@ -83,10 +85,19 @@ export async function cutFile(state: Qcow2State, signal?: AbortSignal): Promise<
   const { file, geometry } = state
   try {
     const end = ((await lastUsedCluster(state, signal)) + 1) * geometry.clusterSize
-    if (end < file.size) await file.truncate(end, { exact: false })
+    if (end >= file.size) return
+    if (end < endOfTables(state)) throw miscounted(end)
+    await file.truncate(end, { exact: false })
   } catch {
     state.host.warn('qcow2: the image is smaller now, but its file could not be cut')
   }
+}
+
+/** Where the last of the tables ends that the header points to: counts that say nothing is there are damaged. */
+function endOfTables({ store, overlap }: Qcow2State): number {
+  const tables = [store.l1, store.refcountTable].map(({ offset, data }) => ({ offset, length: data.byteLength }))
+  const ends = [...tables, overlap.snapshotTable].map(({ offset, length }) => (length === 0 ? 0 : offset + length))
+  return Math.max(...ends)
 }
 
 /** The last cluster of the file with a reference. Takes as long as there are refcount blocks behind it. */
@@ -173,6 +184,8 @@ export async function growL1(state: Qcow2State, entries: number): Promise<void> 
   const { store, allocator, geometry, file, overlap, header } = state
   if (entries <= store.l1.entries) return
   if (entries > maxL1TableSize / entrySize) throw new BlockError('EFBIG', 'the L1 table would exceed its largest size')
+  const misplaced = guardRoots(state)
+  if (misplaced !== undefined) await misplaced
   await announce(file, 'l1_grow.alloc_table')
   const clusters = Math.ceil((entries * entrySize) / geometry.clusterSize)
   const offset = await allocator.allocate(clusters)

@@ -12,6 +12,7 @@
  * The operations run drained, under the mutex.
  */
 import { alignDown, BlockError, type NewSnapshot, type SnapshotInfo, type Snapshots } from '@diskgraph/core'
+import { guardRoots } from './distance.ts'
 import type { Header } from './header.ts'
 import { entrySize, maxL1TableSize, maxSnapshots } from './layout.ts'
 import { type CountChanges, findSingles, type ShadowTable, shadowRefcounts } from './refcount-shadow.ts'
@@ -63,6 +64,8 @@ function change<Result>(state: Qcow2State, work: () => Promise<Result>): Promise
   state.checkUsable()
   if (state.readOnly) throw new BlockError('EROFS', 'the image is read-only: its snapshots cannot be changed')
   return state.exclusively(async () => {
+    const refusal = guardRoots(state)
+    if (refusal !== undefined) await refusal
     await state.makeClean()
     return work()
   })

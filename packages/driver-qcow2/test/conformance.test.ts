@@ -12,10 +12,13 @@ const variants: readonly (readonly [string, Record<string, unknown>, Record<stri
   ['smallest caches, strictest checks', { clusterSize: 1024 }, { cacheSize: 0, overlapCheck: 'all' }],
 ]
 
+/** Every table and every copy of a cluster takes 2 MiB in one variant, so a test of all steps is slow there. */
+const timeout = 240_000
+
 for (const [name, createOptions, options] of variants) {
   describe(name, async () => {
     await conformance({
-      test: { describe, it },
+      test: { describe, it: (title, work) => it(title, work, timeout) },
       driver: qcow2,
       createOptions,
       options: { discard: 'unmap', ...options },

@@ -1,0 +1,146 @@
+import { done } from '@diskgraph/core'
+import { describe, expect, it } from 'vitest'
+import { Fan, forEachLimited, settleAll } from '../src/settle.ts'
+
+/** A promise that the test settles. */
+function deferred(): { readonly promise: Promise<void>; resolve(): void; reject(error: unknown): void } {
+  let resolve = () => {}
+  let reject: (error: unknown) => void = () => {}
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  return { promise, resolve, reject }
+}
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+/** Whether a promise has settled by now. */
+async function settled(promise: Promise<unknown>): Promise<boolean> {
+  let over = false
+  const note = (): void => {
+    over = true
+  }
+  promise.then(note, note)
+  await turn()
+  return over
+}
+
+describe('settleAll', () => {
+  it('waits for all, and rejects with the first error in order', async () => {
+    const [one, two, three] = [deferred(), deferred(), deferred()]
+    const all = settleAll([one.promise, two.promise, three.promise])
+    three.reject('third')
+    two.reject('second')
+    expect(await settled(all)).toBe(false)
+    one.resolve()
+    await expect(all).rejects.toBe('second')
+  })
+
+  it('of one request waits for it, of none for nothing', async () => {
+    const one = deferred()
+    const all = settleAll([one.promise])
+    expect(await settled(all)).toBe(false)
+    one.reject('broken')
+    await expect(all).rejects.toBe('broken')
+    await settleAll([])
+    await settleAll([Promise.resolve(), Promise.resolve()])
+  })
+})
+
+describe('forEachLimited', () => {
+  it('runs on every item in order, with no more than the limit at a time', async () => {
+    const gates = [1, 2, 3, 4, 5].map(() => deferred())
+    const begun: number[] = []
+    const all = forEachLimited([0, 1, 2, 3, 4], 2, (item) => {
+      begun.push(item)
+      return gates[item]!.promise
+    })
+    await turn()
+    expect(begun).toEqual([0, 1])
+    gates[1]!.resolve()
+    await turn()
+    expect(begun).toEqual([0, 1, 2])
+    for (const gate of gates) gate.resolve()
+    await all
+    expect(begun).toEqual([0, 1, 2, 3, 4])
+  })
+
+  it('starts nothing after an error, and waits for what runs', async () => {
+    const gates = [deferred(), deferred()]
+    const begun: number[] = []
+    const all = forEachLimited([0, 1, 2, 3], 2, (item) => {
+      begun.push(item)
+      return gates[item]!.promise
+    })
+    gates[0]!.reject('broken')
+    expect(await settled(all)).toBe(false)
+    gates[1]!.resolve()
+    await expect(all).rejects.toBe('broken')
+    expect(begun).toEqual([0, 1])
+  })
+
+  it('does nothing without items', async () => {
+    await forEachLimited([], 4, () => Promise.reject('never'))
+  })
+})
+
+describe('a fan', () => {
+  it('counts requests that are on their way, and none that are done', async () => {
+    const fan = new Fan()
+    const [one, two] = [deferred(), deferred()]
+    fan.add(done)
+    expect(fan.pending).toBe(0)
+    fan.add(one.promise)
+    fan.add(two.promise)
+    expect(fan.pending).toBe(2)
+    one.resolve()
+    await turn()
+    expect(fan.pending).toBe(1)
+    two.reject('broken')
+    await turn()
+    expect(fan.pending).toBe(0)
+    await expect(fan.finish()).rejects.toBe('broken')
+  })
+
+  it('finishes when all have settled, with the first error there was', async () => {
+    const fan = new Fan()
+    const [one, two, three] = [deferred(), deferred(), deferred()]
+    for (const { promise } of [one, two, three]) fan.add(promise)
+    const finished = fan.finish()
+    expect(fan.broken).toBe(false)
+    two.reject('first')
+    await turn()
+    expect(fan.broken).toBe(true)
+    one.reject('second')
+    expect(await settled(finished)).toBe(false)
+    three.resolve()
+    await expect(finished).rejects.toBe('first')
+  })
+
+  it('without requests finishes at once', async () => {
+    await new Fan().finish()
+  })
+
+  it('keeps an error that happened while requests were started, also an undefined one', async () => {
+    const fan = new Fan()
+    fan.fail(undefined)
+    fan.fail('later')
+    expect(fan.broken).toBe(true)
+    await expect(fan.finish()).rejects.toBe(undefined)
+  })
+
+  it('lets go on who waits for fewer than a limit as soon as there are', async () => {
+    const fan = new Fan()
+    const gates = [deferred(), deferred(), deferred()]
+    for (const { promise } of gates) fan.add(promise)
+    const below = fan.below(2)
+    await fan.below(4)
+    gates[0]!.resolve()
+    expect(await settled(below)).toBe(false)
+    gates[1]!.resolve()
+    expect(await settled(below)).toBe(true)
+    gates[2]!.resolve()
+    await fan.finish()
+  })
+})
