@@ -1,5 +1,5 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
-import { type Disk, fromQapi, Graph, isBlockError, toKebabCase } from '@diskgraph/core'
+import { type Disk, fromQapi, Graph, isBlockError, Permission, parseJsonFilename, toKebabCase } from '@diskgraph/core'
 import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
 import { CommandError, hintOf, messageOf, reportWarning, visible } from './messages.ts'
@@ -113,24 +113,24 @@ function warnOfGuess(graph: Graph, filename: string): void {
 
 function open(graph: Graph, request: OpenRequest): Promise<Disk> {
   const { cache = cacheModes.writeback as CacheMode } = request
+  // What the image's own options say is not taken back by the defaults of the command.
+  const own = ownOptions(request)
   const options = {
-    readOnly: request.writable !== true,
+    readOnly: request.writable !== true || own.readOnly === true || own.readOnly === 'on',
     autoReadOnly: false,
     ...(request.forceShare ? { forceShare: true } : {}),
-    cache: { direct: cache.direct, noFlush: cache.noFlush },
+    cache: { direct: cache.direct, noFlush: cache.noFlush, ...(own.cache as object | undefined) },
     ...request.options,
   }
   const settings = {
+    ...(request.writable ? { permissions: Permission.ConsistentRead | Permission.Write } : {}),
     writethrough: cache.writethrough,
     ...(request.signal === undefined ? {} : { signal: request.signal }),
     ...(request.inspect ? { inspect: true, permissions: 0 } : {}),
     ...(request.withoutBacking ? { withoutBacking: true } : {}),
     ...(request.checking ? { check: true } : {}),
   }
-  if (request.imageOpts) {
-    const given = toObject(parseKeyValues(request.filename, 'file'))
-    return graph.addUnchecked({ ...options, ...fromQapi(given) }, settings)
-  }
+  if (request.imageOpts) return graph.addUnchecked({ ...options, ...own }, settings)
   const { format } = request
   return graph.open(request.filename, { ...options, ...(format === undefined ? {} : { format }) }, settings)
 }
@@ -158,4 +158,10 @@ function inQapiSpelling(message: string): string {
 function withHint(cause: unknown): { cause: unknown; hint?: string } {
   const hint = hintOf(cause)
   return hint === undefined ? { cause } : { cause, hint }
+}
+
+/** The options that an image is named by: those of `--image-opts`, or of a `json:` name. */
+function ownOptions({ filename, imageOpts }: OpenRequest): Readonly<Record<string, unknown>> {
+  if (imageOpts) return fromQapi(toObject(parseKeyValues(filename, 'file')))
+  return filename.startsWith('json:') ? parseJsonFilename(filename) : {}
 }
