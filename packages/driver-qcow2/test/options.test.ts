@@ -131,6 +131,16 @@ describe('discards', () => {
 })
 
 describe('reopening', () => {
+  it('with discards passed on lets them reach the storage, and with discards ignored no longer', async () => {
+    const { image, state } = await fakeImage()
+    const cache = { direct: false, noFlush: false }
+    for (const discard of ['unmap', 'ignore', 'unmap'] as const) {
+      const prepared = await image.reopen({ options: {}, readOnly: false, cache, discard })
+      prepared.commit()
+      expect(state.options.passDiscard.request).toBe(discard === 'unmap')
+    }
+  })
+
   it('read-only writes everything, and read-write clears autoclear bits before the next write', async () => {
     const { image, file, state } = await fakeImage({ lazyRefcounts: true })
     await image.write(0, new Uint8Array(cluster).fill(4), 0)
