@@ -26,15 +26,24 @@ export function withOptions(text, exports) {
   return `${text.slice(0, start)}${begin}\n\n${tablesOf(exports)}\n${text.slice(stop)}`
 }
 
-/** Drivers with the same options share one table. */
+/** Drivers with the same options share one table; where there are several, each says whose it is. */
 function tablesOf(exports) {
-  const parts = new Set()
-  for (const driver of Object.values(exports).filter(isDriver)) {
-    parts.add(table(driver.options))
-    const create = driver.createOptions
-    if (create !== undefined && Object.keys(create).length > 0) parts.add(`Create options:\n\n${table(create)}`)
+  const drivers = Object.values(exports).filter(isDriver)
+  return [...grouped(drivers, 'options', 'Options'), ...grouped(drivers, 'createOptions', 'Create options')].join('\n')
+}
+
+function grouped(drivers, key, title) {
+  const names = new Map()
+  for (const driver of drivers) {
+    if (driver[key] === undefined || Object.keys(driver[key]).length === 0) continue
+    const text = table(driver[key])
+    names.set(text, [...(names.get(text) ?? []), `\`${driver.name}\``])
   }
-  return [...parts].join('\n')
+  const several = names.size > 1
+  return [...names].map(([text, of]) => {
+    const whose = several ? ` of ${of.join(' and ')}` : ''
+    return several || title !== 'Options' ? `${title}${whose}:\n\n${text}` : text
+  })
 }
 
 function isDriver(value) {
@@ -48,8 +57,12 @@ function table(schemas) {
 
 function* rowsOf(schemas, prefix) {
   for (const [name, schema] of Object.entries(schemas)) {
-    const { description, deprecated } = schema
-    const meaning = deprecated === undefined ? description : `${description} (deprecated: ${deprecated})`
+    const { description, deprecated, reopen } = schema
+    const notes = [
+      ...(reopen ? ['may change on reopen'] : []),
+      ...(deprecated === undefined ? [] : [`deprecated: ${deprecated}`]),
+    ]
+    const meaning = description.replace(/\.$/, '') + (notes.length === 0 ? '' : ` (${notes.join('; ')})`)
     yield [`\`${prefix}${name}\``, typeOf(schema), defaultOf(schema), meaning]
     if (schema.type === 'object') yield* rowsOf(schema.properties, `${prefix}${name}.`)
     if (schema.type !== 'union') continue
