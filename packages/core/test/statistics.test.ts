@@ -7,7 +7,10 @@ describe('statistics', () => {
   function counter() {
     let now = 0
     const clock = { ...systemClock, now: () => now }
-    return { counter: new RequestCounter(clock), clock, at: (ms: number) => void (now = ms) }
+    const at = (ms: number): void => {
+      now = ms
+    }
+    return { counter: new RequestCounter(clock), clock, at }
   }
 
   it('count what has ended, what failed, and the time of all', () => {
