@@ -9,7 +9,7 @@ export interface RequestTotals {
   readonly bytes: number
   readonly operations: number
   readonly failed: number
-  /** Time spent in completed requests, in nanoseconds. */
+  /** Time spent in requests, those under way included, in nanoseconds. */
   readonly totalTimeNs: number
 }
 
