@@ -57,6 +57,8 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefin
     const abort = (): void => reject(abortedError(signal))
     if (signal.aborted) return abort()
     signal.addEventListener('abort', abort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    const ended = (): void => signal.removeEventListener('abort', abort)
+    work.then(ended, ended)
+    work.then(resolve, reject)
   })
 }

@@ -4,6 +4,7 @@ import { childSchema, listOf, namedChildren, nextChildName, requireChildren } fr
 import { ChildTable } from '../src/child-table.ts'
 import type { Edge } from '../src/edge.ts'
 import { validateAmend } from '../src/index.ts'
+import type { Node } from '../src/node.ts'
 import { Puppets } from './puppet.ts'
 
 describe('base options', () => {
@@ -86,8 +87,11 @@ describe('options that are children', () => {
       const message = `driver 'many' has no child '${wrong}'`
       expect(() => childSchema(many, wrong)).toThrow(expect.objectContaining({ code: 'EINVAL', message }))
     }
-    expect(nextChildName(['children.2', 'children.10', 'spare', 'childrens.77'], 'children')).toBe('children.11')
-    expect(nextChildName([], 'children')).toBe('children.0')
+    const parent = (...names: string[]) =>
+      ({ driver: many, children: new Map(names.map((name) => [name, {} as Edge])) }) as unknown as Node
+    expect(nextChildName(parent('children.2', 'children.10', 'spare', 'childrens.77'), 'children')).toBe('children.11')
+    expect(nextChildName(parent(), 'children')).toBe('children.0')
+    expect(() => nextChildName(parent(), 'spare')).toThrow("driver 'many' has no list of children 'spare'")
   })
 
   it('are seen as they are now', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Activity, WaitingLine } from '../src/activity.ts'
 import { ChangeLock } from '../src/change-lock.ts'
-import { done } from '../src/index.ts'
+import { done, systemClock } from '../src/index.ts'
 import { isPending, settle } from './puppet.ts'
 
 /** A signal that counts who listens to it. */
@@ -79,7 +79,7 @@ describe('a waiting line', () => {
 
 describe('the change lock', () => {
   it('runs one after the other, whether they fail or not, and gives the results', async () => {
-    const lock = new ChangeLock()
+    const lock = new ChangeLock(systemClock, () => undefined)
     const order: string[] = []
     const step = (name: string, failing = false) =>
       lock.run(async () => {
@@ -96,7 +96,7 @@ describe('the change lock', () => {
   })
 
   it('is not waited for any longer when the signal is aborted, and nobody gets past who holds it', async () => {
-    const lock = new ChangeLock()
+    const lock = new ChangeLock(systemClock, () => undefined)
     let end = (): void => undefined
     const first = lock.run(
       () =>
@@ -120,7 +120,7 @@ describe('the change lock', () => {
   })
 
   it('listens to a signal no longer than until its turn', async () => {
-    const lock = new ChangeLock()
+    const lock = new ChangeLock(systemClock, () => undefined)
     const { controller, signal, listeners } = listening()
     const result = await lock.run(async () => {
       expect(listeners()).toBe(0)
