@@ -117,6 +117,39 @@ describe('a definition', () => {
     await disk.close()
   })
 
+  it('without a driver is a file whose format is found out, and guarded when that is taken for raw', async () => {
+    const { graph } = ground()
+    const guessed = await graph.addUnchecked({ nodeName: 'n', file: file('a') })
+    expect([guessed.node.driver.name, guessed.node.name]).toEqual(['raw', 'n'])
+    expect(guessed.node.probeGuard).toBeDefined()
+    await guessed.close()
+    const given = await graph.addUnchecked({ driver: 'raw', file: file('a') })
+    expect(given.node.probeGuard).toBeUndefined()
+    await given.close()
+  })
+
+  it('of a chain is no deeper than is allowed, each backing file a step', async () => {
+    const { graph } = ground(undefined, { maxDepth: 2 })
+    const chain = (images: number): object => ({
+      driver: 'fmt',
+      file: { driver: 'disk' },
+      ...(images === 0 ? {} : { backing: chain(images - 1) }),
+    })
+    await (await graph.addUnchecked({ ...chain(2) })).close()
+    await expect(graph.addUnchecked({ ...chain(3) })).rejects.toMatchObject({ code: 'ELOOP' })
+    expect([...graph.nodes]).toEqual([])
+  })
+
+  it('that fails names the innermost node that failed', async () => {
+    const { graph, puppets } = ground(() => {
+      throw new Error('no')
+    })
+    const definition = { driver: 'fmt', nodeName: 'n', file: file('a') }
+    await expect(graph.addUnchecked(definition)).rejects.toMatchObject({ node: 'n' })
+    puppets.fail('a.open', new Error('no'))
+    await expect(graph.addUnchecked(definition)).rejects.toMatchObject({ node: 'a' })
+  })
+
   it('gets a name of its own where it has none, and keeps the one it has', async () => {
     const { graph } = ground()
     const names = []
