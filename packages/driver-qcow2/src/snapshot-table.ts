@@ -90,7 +90,6 @@ export async function readSnapshotTable(
     if (next > maxSnapshotTableSize) {
       const overhanging = count - index
       if (faults === undefined) throw tooBig(overhanging)
-      records.length = index
       faults.overhanging = overhanging
       break
     }
