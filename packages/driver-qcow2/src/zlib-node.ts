@@ -1,4 +1,5 @@
 /** Raw deflate by Node's zlib, on the thread pool. It is loaded when the first compressed cluster is met. */
+import { BlockError } from '@diskgraph/core'
 import { compressedWindowBits } from './layout.ts'
 import type { Zlib } from './zlib.ts'
 
@@ -19,7 +20,8 @@ export const nodeZlib: Zlib = {
     return new Promise((resolve, reject) => {
       inflateRaw(data, { ...options, maxOutputLength: size, chunkSize: Math.max(64, size) }, (error, output) => {
         if (error !== null) reject(error)
-        else if (output.byteLength !== size) reject(new Error(`${output.byteLength} bytes instead of ${size}`))
+        else if (output.byteLength !== size)
+          reject(new BlockError('EIO', `${output.byteLength} bytes instead of ${size}`))
         else resolve(output)
       })
     })
@@ -29,7 +31,7 @@ export const nodeZlib: Zlib = {
     if (loaded === undefined) return undefined
     const options = { windowBits: 15, finishFlush: loaded.constants.Z_SYNC_FLUSH, maxOutputLength: size }
     const output = loaded.inflateRawSync(data, { ...options, chunkSize: Math.max(64, size) })
-    if (output.byteLength !== size) throw new Error(`${output.byteLength} bytes instead of ${size}`)
+    if (output.byteLength !== size) throw new BlockError('EIO', `${output.byteLength} bytes instead of ${size}`)
     return output
   },
 
