@@ -25,12 +25,12 @@ export const browserZlib: Zlib = {
     let filled = 0
     const stream = new Inflate({ raw: true, windowBits: 15, chunkSize: size })
     stream.onData = (chunk: Uint8Array) => {
-      if (filled + chunk.byteLength > size) throw new Error(`more than ${size} bytes`)
+      if (filled + chunk.byteLength > size) throw new BlockError('EIO', `more than ${size} bytes`)
       output.set(chunk, filled)
       filled += chunk.byteLength
     }
     stream.push(data, true)
-    if (filled !== size) throw new Error(`${filled} bytes instead of ${size}`)
+    if (filled !== size) throw new BlockError('EIO', `${filled} bytes instead of ${size}`)
     return output
   },
 
