@@ -6,7 +6,7 @@ import { defineConfig } from 'tsup'
  *
  * The entries are read from the package's own `exports`: `./dist/index.js` is built from `src/index.ts`. Packages of
  * the workspace stay imports, in the code and in the types, so that an interface which drivers extend by
- * `declare module '@diskgraph/core'` is one interface for all of them. The types of those packages come from their
+ * `declare module '@diskgraph/core/driver'` is one interface for all of them. The types of those packages come from their
  * built declarations (turbo builds them first), as an installed copy's would.
  */
 const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: unknown }

@@ -6,7 +6,10 @@ const packages = fileURLToPath(new URL('./packages/', import.meta.url))
 /** Tests run against the sources, so that no build is needed before them. */
 export default defineConfig({
   resolve: {
-    alias: [{ find: /^@diskgraph\/([^/]+)$/, replacement: `${packages}$1/src/index.ts` }],
+    alias: [
+      { find: /^@diskgraph\/([^/]+)$/, replacement: `${packages}$1/src/index.ts` },
+      { find: /^@diskgraph\/core\/(\w+)$/, replacement: `${packages}core/src/$1.ts` },
+    ],
   },
   test: {
     include: ['packages/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'scripts/test/**/*.test.mjs'],

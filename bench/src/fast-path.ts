@@ -3,7 +3,8 @@
  * through 0 to 4 filters that change nothing; the slope is the price of one node. Each figure is the least of several
  * rounds, in nanoseconds.
  */
-import { type Disk, type DriverDescriptor, Graph, Passthrough } from '@diskgraph/core'
+import { type Disk, type DriverDescriptor, Graph } from '@diskgraph/core'
+import { Passthrough } from '@diskgraph/core/driver'
 import { nullCo } from '@diskgraph/driver-null'
 
 const pass: DriverDescriptor = {

@@ -6,7 +6,8 @@
  * order, so that the first difference is the one that is reported. Behind the end of the shorter disk the longer one
  * must be zeroes.
  */
-import { chainStatus, type Disk, type Extent } from '@diskgraph/core'
+import type { Disk, Extent } from '@diskgraph/core'
+import { chainStatus } from '@diskgraph/core/internal'
 import { Breath } from './breath.ts'
 
 /** How {@link compareDisks} compares. */

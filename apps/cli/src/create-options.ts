@@ -2,16 +2,9 @@
  * The options of a new image (`-o`), as command lines have them: of the format, and behind them those of the storage
  * that the format does not have itself. Names are written as QEMU writes them: `cluster_size`, `encrypt.key-secret`.
  */
-import {
-  type DriverDescriptor,
-  type Graph,
-  type OptionSchema,
-  type OptionSchemas,
-  parseSize,
-  protocolOf,
-  toKebabCase,
-  toSnakeCase,
-} from '@diskgraph/core'
+import type { DriverDescriptor, Graph } from '@diskgraph/core'
+import { type OptionSchema, type OptionSchemas, parseSize } from '@diskgraph/core/driver'
+import { protocolOf, toKebabCase, toSnakeCase } from '@diskgraph/core/internal'
 import { isUnknownDriver } from './drivers.ts'
 import type { KeyValue } from './key-values.ts'
 import { CommandError } from './messages.ts'

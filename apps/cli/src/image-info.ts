@@ -1,14 +1,6 @@
 /** What there is to tell of an open image: QAPI's ImageInfo. */
-import {
-  type Disk,
-  type DriverInfo,
-  type InfoValue,
-  isBlockError,
-  type Node,
-  resolveReference,
-  type SnapshotInfo,
-  toKebabCase,
-} from '@diskgraph/core'
+import { type Disk, type DriverInfo, type InfoValue, isBlockError, type Node, type SnapshotInfo } from '@diskgraph/core'
+import { resolveReference, toKebabCase } from '@diskgraph/core/internal'
 
 /** Facts about one image. */
 export interface ImageInfo {

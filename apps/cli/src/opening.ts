@@ -1,5 +1,6 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
-import { type Disk, fromQapi, Graph, isBlockError, Permission, parseJsonFilename, toKebabCase } from '@diskgraph/core'
+import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
+import { fromQapi, parseJsonFilename, toKebabCase } from '@diskgraph/core/internal'
 import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
 import { CommandError, hintOf, messageOf, reportWarning, visible } from './messages.ts'

@@ -1,5 +1,5 @@
 /** Sizes as QEMU's tools print and read them. */
-import { parseSize } from '@diskgraph/core'
+import { parseSize } from '@diskgraph/core/driver'
 import { CommandError } from './messages.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -3,7 +3,8 @@
  * whatever their names: image locks would tell as well, but not everywhere, and not where they are not wanted.
  */
 import { statSync } from 'node:fs'
-import { BlockError, type Disk, type Graph, type Node, protocolOf } from '@diskgraph/core'
+import { BlockError, type Disk, type Graph, type Node } from '@diskgraph/core'
+import { protocolOf } from '@diskgraph/core/internal'
 
 /** A node and those below it that hold its own data, from the top down; backing files do not belong to them. */
 export function storageNodes(node: Node): Node[] {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { baseOptions, checkBase, resolveBase, topBase } from '../src/base-options.ts'
-import { childSchema, listOf, namedChildren, nextChildName, requireChildren } from '../src/child-options.ts'
-import { ChildTable } from '../src/child-table.ts'
-import type { Edge } from '../src/edge.ts'
-import { validateAmend } from '../src/index.ts'
-import type { Node } from '../src/node.ts'
+import { ChildTable } from '../src/graph/child-table.ts'
+import type { Edge } from '../src/graph/edge.ts'
+import type { Node } from '../src/graph/node.ts'
+import { validateAmend } from '../src/internal.ts'
+import { baseOptions, checkBase, resolveBase, topBase } from '../src/options/base-options.ts'
+import { childSchema, listOf, namedChildren, nextChildName, requireChildren } from '../src/options/child-options.ts'
 import { Puppets } from './puppet.ts'
 
 describe('base options', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { refuseBlocked } from '../src/blockers.ts'
+import { refuseBlocked } from '../src/graph/blockers.ts'
 import { type BlockedOperation, Graph } from '../src/index.ts'
 import { isPending, Puppets, settle } from './puppet.ts'
 

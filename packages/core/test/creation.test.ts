@@ -1,13 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import {
-  BlockError,
-  type CreateContext,
-  type DriverDescriptor,
-  type OpenImage,
-  Permission,
-  systemClock,
-  systemRandom,
-} from '../src/index.ts'
+import type { CreateContext, OpenImage } from '../src/driver.ts'
+import { BlockError, type DriverDescriptor, Permission, systemClock, systemRandom } from '../src/index.ts'
 import { ram, Storage } from './drivers.ts'
 import { isPending, Puppets } from './puppet.ts'
 

@@ -1,14 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import {
-  type BlockEvent,
-  type DriverDescriptor,
-  type OpenContext,
-  type OpenImage,
-  Passthrough,
-  Permission,
-  systemClock,
-  systemRandom,
-} from '../src/index.ts'
+import { type OpenContext, type OpenImage, Passthrough } from '../src/driver.ts'
+import { type BlockEvent, type DriverDescriptor, Permission, systemClock, systemRandom } from '../src/index.ts'
 import { raw } from './drivers.ts'
 import { Puppets } from './puppet.ts'
 

@@ -1,5 +1,7 @@
 /** Small drivers that the tests of the core use. */
-import { BlockError, type DriverDescriptor, done, Flag, type OpenImage, Passthrough } from '../src/index.ts'
+
+import { done, type OpenImage, Passthrough } from '../src/driver.ts'
+import { BlockError, type DriverDescriptor, Flag } from '../src/index.ts'
 
 /** Content of memory disks by name, so that a test can look at it and reopen it. */
 export class Storage {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import type { Edge } from '../src/edge.ts'
-import { type DriverDescriptor, Flag, type OpenImage, Permission } from '../src/index.ts'
+import type { OpenImage } from '../src/driver.ts'
+import type { Edge } from '../src/graph/edge.ts'
+import { type DriverDescriptor, Flag, Permission } from '../src/index.ts'
 import { Puppets } from './puppet.ts'
 
 /** An edge that may do everything but resize, on an image of 1000 bytes that tells what reaches it. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { resolveReference } from '../src/filenames.ts'
-import { judgeReference } from '../src/gate.ts'
+import { judgeReference } from '../src/opening/gate.ts'
+import { resolveReference } from '../src/options/filenames.ts'
 
 const judge = (image: string, filename: string): boolean =>
   judgeReference('neighbours', image, 'backing', { filename, format: 'raw' }) === true

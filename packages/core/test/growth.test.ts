@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type ChildHandle, type DriverDescriptor, Flag, Graph, Passthrough, Permission } from '../src/index.ts'
+import { type ChildHandle, Passthrough } from '../src/driver.ts'
+import { type DriverDescriptor, Flag, Graph, Permission } from '../src/index.ts'
 import { Puppets } from './puppet.ts'
 
 /** A format whose writes go behind the end of its storage, as a log's do. */

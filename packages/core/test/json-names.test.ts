@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { fromQapi, parseJsonFilename } from '../src/filenames.ts'
-import { Graph } from '../src/graph.ts'
+import { Graph } from '../src/graph/graph.ts'
+import { fromQapi, parseJsonFilename } from '../src/options/filenames.ts'
 import { ram, Storage } from './drivers.ts'
 
 const objects = (depth: number): string => `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { topBase } from '../src/base-options.ts'
-import { describingFailure, nameOfDefinition } from '../src/described.ts'
-import { judgeReference } from '../src/gate.ts'
+import { ObjectTable } from '../src/graph/object-table.ts'
 import { BlockError } from '../src/index.ts'
 import { Listeners } from '../src/listeners.ts'
-import { ObjectTable } from '../src/object-table.ts'
-import { newScope, Openings } from '../src/openings.ts'
+import { judgeReference } from '../src/opening/gate.ts'
+import { newScope, Openings } from '../src/opening/openings.ts'
+import { topBase } from '../src/options/base-options.ts'
+import { describingFailure, nameOfDefinition } from '../src/options/described.ts'
 import { isPending } from './puppet.ts'
 
 describe('the gate', () => {

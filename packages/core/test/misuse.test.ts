@@ -1,6 +1,7 @@
 /** Handles used twice, late, or beside each other: nothing of others may be lost by it. */
 import { expect, test } from 'vitest'
-import { type DriverDescriptor, Graph, RangeLock } from '../src/index.ts'
+import { RangeLock } from '../src/driver.ts'
+import { type DriverDescriptor, Graph } from '../src/index.ts'
 import { pass, ram, raw, Storage } from './drivers.ts'
 
 const list: DriverDescriptor = {

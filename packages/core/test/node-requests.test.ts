@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { topBase } from '../src/base-options.ts'
-import { BlockError, done, Flag, Node, type OpenImage } from '../src/index.ts'
+import { done, type OpenImage } from '../src/driver.ts'
+import { BlockError, Flag, Node } from '../src/index.ts'
+import { topBase } from '../src/options/base-options.ts'
 import { Puppets } from './puppet.ts'
 
 /** A node of a protocol whose image is `image`, in no graph. */

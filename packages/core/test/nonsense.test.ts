@@ -1,6 +1,7 @@
 /** What programs without types, or with a slip of the fingers, ask for. */
 import { describe, expect, test } from 'vitest'
-import { type DriverDescriptor, Graph, Passthrough, type Root } from '../src/index.ts'
+import { Passthrough } from '../src/driver.ts'
+import { type DriverDescriptor, Graph, type Root } from '../src/index.ts'
 import { pass, ram, raw, Storage } from './drivers.ts'
 
 const invalid = { code: 'EINVAL' }

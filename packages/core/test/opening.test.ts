@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { topBase } from '../src/base-options.ts'
+import { Node } from '../src/graph/node.ts'
 import type { Graph } from '../src/index.ts'
-import { Node } from '../src/node.ts'
-import { Opening } from '../src/opening.ts'
+import { Opening } from '../src/opening/opening.ts'
+import { topBase } from '../src/options/base-options.ts'
 import { isPending, Puppets } from './puppet.ts'
 
 /** A graph with disk `a`, and a node of format `overlay` that is in no table yet. */

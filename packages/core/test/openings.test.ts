@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type DriverDescriptor, Passthrough } from '../src/index.ts'
+import { Passthrough } from '../src/driver.ts'
+import type { DriverDescriptor } from '../src/index.ts'
 import { isPending, Puppets, settle, stateOf } from './puppet.ts'
 
 /** A format that reads its first block when it is opened, and tells what it was opened with. */

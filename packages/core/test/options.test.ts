@@ -1,20 +1,16 @@
 import { expect, test } from 'vitest'
+import { jsonFilename, type OptionSchemas, parseSize, validateOptions, withoutCredentials } from '../src/driver.ts'
 import {
   fromQapi,
-  jsonFilename,
   nearestName,
-  type OptionSchemas,
   parseJsonFilename,
-  parseSize,
   protocolOf,
   resolveReference,
   toCamelCase,
   toKebabCase,
   toQapi,
   toSnakeCase,
-  validateOptions,
-  withoutCredentials,
-} from '../src/index.ts'
+} from '../src/internal.ts'
 
 const schemas: OptionSchemas = {
   size: { type: 'integer', size: true, minimum: 0, required: true, description: 'size' },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { type DriverDescriptor, describePermissions, Flag, Passthrough, Permission } from '../src/index.ts'
-import { permissionsForRole } from '../src/permissions.ts'
+import { Passthrough } from '../src/driver.ts'
+import { permissionsForRole } from '../src/graph/permissions.ts'
+import { type DriverDescriptor, describePermissions, Flag, Permission } from '../src/index.ts'
 import { Puppets, stateOf } from './puppet.ts'
 
 const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission

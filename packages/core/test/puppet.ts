@@ -2,18 +2,9 @@
  * Drivers whose every step a test decides. Each step of an image (`a.read`, `a.permissions`, `a.close` …) is logged
  * under the name of its node, may be held until the test lets it go, and may fail.
  */
-import {
-  BlockError,
-  type DriverDescriptor,
-  Flag,
-  Graph,
-  type OpenContext,
-  type OpenImage,
-  Passthrough,
-  Permission,
-  type PermissionHooks,
-  type Prepared,
-} from '../src/index.ts'
+
+import { type OpenContext, type OpenImage, Passthrough, type PermissionHooks, type Prepared } from '../src/driver.ts'
+import { BlockError, type DriverDescriptor, Flag, Graph, Permission } from '../src/index.ts'
 
 /** A step that is held: `arrived` resolves when an image comes to it. */
 export interface Gate {

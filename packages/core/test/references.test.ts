@@ -1,6 +1,7 @@
 /** Images of several files: what an image names, in any role, by the image's own protocol, and through the gate. */
 import { expect, test } from 'vitest'
-import { type ChildHandle, type DriverDescriptor, Graph, type GraphSettings, type OpenImage } from '../src/index.ts'
+import type { ChildHandle, OpenImage } from '../src/driver.ts'
+import { type DriverDescriptor, Graph, type GraphSettings } from '../src/index.ts'
 import { ram, Storage } from './drivers.ts'
 
 /** A protocol whose names are URLs, over the disks of a {@link Storage}: `web://host/folder/name`. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { type DriverDescriptor, emptyMedium, type LazyDriver } from '../src/index.ts'
-import { Registry } from '../src/registry.ts'
+import { emptyMedium } from '../src/driver.ts'
+import type { DriverDescriptor, LazyDriver } from '../src/index.ts'
+import { Registry } from '../src/opening/registry.ts'
 
 const open = async () => ({ size: 0, read: async () => undefined })
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type DriverDescriptor, Passthrough, Permission } from '../src/index.ts'
+import { Passthrough } from '../src/driver.ts'
+import { type DriverDescriptor, Permission } from '../src/index.ts'
 import { Puppets, stateOf } from './puppet.ts'
 
 const plain: DriverDescriptor = {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { topBase } from '../src/base-options.ts'
-import { BlockError, Flag, Node, type OpenImage } from '../src/index.ts'
+import type { OpenImage } from '../src/driver.ts'
+import { BlockError, Flag, Node } from '../src/index.ts'
+import { topBase } from '../src/options/base-options.ts'
 import { Puppets } from './puppet.ts'
 
 /** A node over `size` bytes that all differ from their neighbours, which logs the ranges that reach its image. */

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
-import { BlockError, Flag, type OpenImage } from '../src/index.ts'
+import type { OpenImage } from '../src/driver.ts'
+import { BlockError, Flag } from '../src/index.ts'
 import { isPending, Puppets } from './puppet.ts'
 
 /** A disk of 4096 ones whose image logs what reaches it. */

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { BlockError, DirtyBitmap, Flag, Graph, isZero, type OpenImage, RangeLock } from '../src/index.ts'
+import { isZero, type OpenImage, RangeLock } from '../src/driver.ts'
+import { BlockError, DirtyBitmap, Flag, Graph } from '../src/index.ts'
 import { pass, ram, Storage } from './drivers.ts'
 
 async function open(

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
-import { done, Flag, type OpenImage, Permission, Root } from '../src/index.ts'
+import { done, type OpenImage } from '../src/driver.ts'
+import { Flag, Permission, Root } from '../src/index.ts'
 import { isPending, Puppets } from './puppet.ts'
 
 async function disk(extra: Partial<OpenImage> = {}) {

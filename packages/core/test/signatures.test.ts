@@ -6,7 +6,7 @@ import {
   headFormats,
   refuseForeignFormat,
   type SignatureReader,
-} from '../src/signatures.ts'
+} from '../src/opening/signatures.ts'
 
 /** One byte for each character. */
 const bytes = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0))

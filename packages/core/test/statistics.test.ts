@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { parseSize, systemClock } from '../src/index.ts'
-import { defaultLimits, resolveLimits } from '../src/limits.ts'
-import { RequestCounter, Statistics } from '../src/statistics.ts'
+import { parseSize } from '../src/driver.ts'
+import { systemClock } from '../src/index.ts'
+import { defaultLimits, resolveLimits } from '../src/request/limits.ts'
+import { RequestCounter, Statistics } from '../src/request/statistics.ts'
 
 describe('statistics', () => {
   function counter() {

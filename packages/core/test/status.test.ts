@@ -1,12 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import {
-  type BlockStatus,
-  type ChildHandle,
-  chainStatus,
-  type DriverDescriptor,
-  type Node,
-  type OpenImage,
-} from '../src/index.ts'
+import type { ChildHandle, OpenImage } from '../src/driver.ts'
+import type { BlockStatus, DriverDescriptor, Node } from '../src/index.ts'
+import { chainStatus } from '../src/internal.ts'
 import { Puppets } from './puppet.ts'
 
 type Status = Partial<BlockStatus> & { readonly at?: number }

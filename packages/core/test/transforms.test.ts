@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type DriverDescriptor, delay, Flag, Passthrough, RangeLock, systemClock, Transform } from '../src/index.ts'
+import { delay, Passthrough, RangeLock, Transform } from '../src/driver.ts'
+import { type DriverDescriptor, Flag, systemClock } from '../src/index.ts'
 import { isPending, Puppets } from './puppet.ts'
 
 /** Shows every byte inverted. */

@@ -3,10 +3,11 @@
  * over compiles. The bodies are never run; the one test keeps the file in the suite.
  */
 
-import { type Child, defineDriver, type Graph, type OpenImage, type OptionalChild } from '@diskgraph/core'
+import type { Child, Graph, OptionalChild } from '@diskgraph/core'
+import { defineDriver, type OpenImage } from '@diskgraph/core/driver'
 import { expect, test } from 'vitest'
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     typedLeaf: { open: { filename: string; pace?: number }; create: { filename: string; size: number } }
     typedFilter: { open: { file: Child } }

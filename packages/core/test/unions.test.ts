@@ -1,5 +1,5 @@
 /** Options with variants, null, QAPI's own spellings. */
-import { type OptionSchemas, validateOptions } from '@diskgraph/core'
+import { type OptionSchemas, validateOptions } from '@diskgraph/core/driver'
 import { expect, it } from 'vitest'
 
 const schemas: OptionSchemas = {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type OptionSchema, validateOptions } from '../src/index.ts'
-import { optional, validateValue } from '../src/validate.ts'
+import { type OptionSchema, validateOptions } from '../src/driver.ts'
+import { optional, validateValue } from '../src/options/validate.ts'
 
 const description = ''
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { Activity, WaitingLine } from '../src/activity.ts'
-import { ChangeLock } from '../src/change-lock.ts'
-import { done, systemClock } from '../src/index.ts'
+import { done } from '../src/driver.ts'
+import { ChangeLock } from '../src/graph/change-lock.ts'
+import { systemClock } from '../src/index.ts'
+import { Activity, WaitingLine } from '../src/request/activity.ts'
 import { isPending, settle } from './puppet.ts'
 
 /** A signal that counts who listens to it. */

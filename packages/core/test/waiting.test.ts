@@ -1,6 +1,7 @@
 /** Work that a section waits for, and that must not wait for the section. */
 import { expect, test } from 'vitest'
-import { type DriverDescriptor, Graph, type OpenImage, Passthrough, type Root } from '../src/index.ts'
+import { type OpenImage, Passthrough } from '../src/driver.ts'
+import { type DriverDescriptor, Graph, type Root } from '../src/index.ts'
 import { ram, Storage } from './drivers.ts'
 
 function setUp(drivers: readonly DriverDescriptor[] = []) {

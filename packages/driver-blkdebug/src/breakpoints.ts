@@ -1,4 +1,4 @@
-import { BlockError } from '@diskgraph/core'
+import { BlockError } from '@diskgraph/core/driver'
 import { canonicalEvent } from './events.ts'
 
 interface Suspended {

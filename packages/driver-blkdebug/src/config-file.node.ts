@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises'
-import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core/driver'
 
 const maxLength = 2 ** 20
 

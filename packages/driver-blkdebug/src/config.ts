@@ -1,4 +1,4 @@
-import { BlockError } from '@diskgraph/core'
+import { BlockError } from '@diskgraph/core/driver'
 
 /** One section of a configuration file: its values as text, by name. */
 export type Section = Readonly<Record<string, string>>

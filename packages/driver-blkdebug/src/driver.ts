@@ -5,7 +5,7 @@ import {
   type OpenImage,
   Permission,
   validateOptions,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { parseConfig } from './config.ts'
 import { BlkdebugImage } from './image.ts'
 import {

@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCodes } from '@diskgraph/core'
+import { type ErrorCode, errorCodes } from '@diskgraph/core/driver'
 
 /** The numbers that Linux has for the error codes. */
 const numbers: Readonly<Record<ErrorCode, number>> = {

@@ -9,7 +9,7 @@ import {
   type OpenContext,
   Passthrough,
   type TruncateOptions,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { Breakpoints } from './breakpoints.ts'
 import type { RequestKind, Rules } from './rules.ts'
 

@@ -1,4 +1,4 @@
-import { BlockError, type DriverDescriptor } from '@diskgraph/core'
+import { BlockError, type DriverDescriptor } from '@diskgraph/core/driver'
 import { blkdebugDriver } from './driver.ts'
 
 export { type BlkdebugEvent, blkdebugEvents } from './events.ts'

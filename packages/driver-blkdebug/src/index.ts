@@ -1,4 +1,4 @@
-import type { DriverDescriptor } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { readConfigFile } from './config-file.node.ts'
 import { blkdebugDriver } from './driver.ts'
 

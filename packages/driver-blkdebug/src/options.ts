@@ -7,7 +7,7 @@ import {
   isPowerOfTwo,
   type Limits,
   type OptionSchemas,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { errorCodeOfErrno } from './errno.ts'
 import { type BlkdebugEvent, blkdebugEvents, canonicalEvent, dottedEvents } from './events.ts'
 import { type ErrorRule, type RequestKind, requestKinds, type StateRule } from './rules.ts'
@@ -64,7 +64,7 @@ export interface BlkdebugOptions {
   unshareChildPerms?: PermissionName[]
 }
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     blkdebug: { open: BlkdebugOptions }
   }

@@ -7,7 +7,7 @@
  * armed rule, in the order in which rules were given, whose kind and sector fit. A rule with errno 0 fits too and
  * lets the request through, so it shields those behind it. Of several state changes on one event the first counts.
  */
-import type { ErrorCode } from '@diskgraph/core'
+import type { ErrorCode } from '@diskgraph/core/driver'
 import { canonicalEvent } from './events.ts'
 
 /** Kinds of requests that a rule may be limited to. */

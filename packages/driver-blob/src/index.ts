@@ -1,11 +1,11 @@
-import { abortedError, BlockError, type DriverDescriptor } from '@diskgraph/core'
+import { abortedError, BlockError, type DriverDescriptor } from '@diskgraph/core/driver'
 
 /** Options of a `blob` node: the bytes, as a Blob, or as a File that a person chose. */
 export interface BlobOptions {
   blob: Blob
 }
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     blob: { open: BlobOptions }
   }

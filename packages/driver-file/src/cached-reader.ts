@@ -5,7 +5,7 @@
  * timers, signals and other connections would starve. Therefore every few megabytes one read, though its data is
  * there, settles only after a turn.
  */
-import { done, systemClock } from '@diskgraph/core'
+import { done, systemClock } from '@diskgraph/core/driver'
 import { notCached, type Posix } from '@diskgraph/posix'
 import { isUnsupported } from './errors.ts'
 

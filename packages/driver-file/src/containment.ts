@@ -7,7 +7,7 @@
 import { constants } from 'node:fs'
 import { readlink, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
-import { BlockError } from '@diskgraph/core'
+import { BlockError } from '@diskgraph/core/driver'
 import { close, open, stat } from './calls.ts'
 import { descriptorPath } from './open-flags.ts'
 

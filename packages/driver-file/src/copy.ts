@@ -1,4 +1,4 @@
-import { BlockError, throwIfAborted } from '@diskgraph/core'
+import { BlockError, throwIfAborted } from '@diskgraph/core/driver'
 import type { Posix } from '@diskgraph/posix'
 import { fileError, isUnsupported, systemCode } from './errors.ts'
 import type { Target } from './transfer.ts'

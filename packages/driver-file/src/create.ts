@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { unlink } from 'node:fs/promises'
-import { BlockError, type CreateContext, Permission, type Prepared } from '@diskgraph/core'
+import { BlockError, type CreateContext, Permission, type Prepared } from '@diskgraph/core/driver'
 import { native, type Posix } from '@diskgraph/posix'
 import { close, open, stat, truncate } from './calls.ts'
 import { syncDirectory } from './directory.ts'

@@ -1,4 +1,4 @@
-import { type BlockStatus, Flag } from '@diskgraph/core'
+import { type BlockStatus, Flag } from '@diskgraph/core/driver'
 import { Fallocate, type Posix } from '@diskgraph/posix'
 import { fileError } from './errors.ts'
 import { Attempt, type Ranges, unsupportedRange } from './ranges.ts'

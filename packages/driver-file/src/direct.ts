@@ -8,7 +8,7 @@
  * write of the last block makes the file end with the block.
  */
 import fs from 'node:fs'
-import { throwIfAborted } from '@diskgraph/core'
+import { throwIfAborted } from '@diskgraph/core/driver'
 import { alignedMemory, native, type Posix } from '@diskgraph/posix'
 import { readFully, type Target, type WriteTarget, writeFully } from './transfer.ts'
 

@@ -1,4 +1,4 @@
-import { BlockError, describeErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core'
+import { BlockError, describeErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core/driver'
 
 /** The words of the C library for codes that {@link BlockError} does not carry. */
 const otherWords: { readonly [code: string]: string | undefined } = {

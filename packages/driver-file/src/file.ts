@@ -1,4 +1,4 @@
-import { BlockError, type DriverDescriptor } from '@diskgraph/core'
+import { BlockError, type DriverDescriptor } from '@diskgraph/core/driver'
 import { createFile, removeFile } from './create.ts'
 import { openImage } from './open.ts'
 import { fileCreateSchemas, fileSchemas } from './options.ts'

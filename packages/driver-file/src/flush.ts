@@ -10,7 +10,7 @@
  * lost. Hence the failure is kept, and every later flush reports it, until the file is opened again. With direct
  * access there are no such pages, and each flush stands for itself.
  */
-import { type BlockError, done } from '@diskgraph/core'
+import { type BlockError, done } from '@diskgraph/core/driver'
 import { syncData } from './calls.ts'
 import { fileError } from './errors.ts'
 import type { Target } from './transfer.ts'

@@ -1,4 +1,4 @@
-import type { DriverDescriptor } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { createOnDevice } from './create.ts'
 import { isBlockDevice } from './device-names.ts'
 import { withoutPrefix } from './file.ts'

@@ -18,7 +18,7 @@ import {
   type ReopenChange,
   type TruncateOptions,
   throwIfAborted,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import type { Posix } from '@diskgraph/posix'
 import { CachedReader, cachedReadMax, settleCached } from './cached-reader.ts'
 import { close, stat, syncData } from './calls.ts'

@@ -4,7 +4,7 @@ export { file } from './file.ts'
 export { hostDevice } from './host-device.ts'
 export type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDeviceOptions } from './options.ts'
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     file: { open: FileOptions; create: FileCreateOptions }
     host_device: { open: HostDeviceOptions; create: HostDeviceCreateOptions }

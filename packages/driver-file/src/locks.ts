@@ -8,7 +8,7 @@
  * at least one sees the other. The bytes may lie behind the end of the file. Locks belong to the open file
  * description: our own never stand against us, and all end when the descriptor closes.
  */
-import { BlockError, Permission, type PermissionHooks, type Prepared } from '@diskgraph/core'
+import { BlockError, Permission, type PermissionHooks, type Prepared } from '@diskgraph/core/driver'
 import type { Posix } from '@diskgraph/posix'
 import { fileError } from './errors.ts'
 

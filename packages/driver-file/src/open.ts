@@ -1,4 +1,4 @@
-import { BlockError, type OpenContext } from '@diskgraph/core'
+import { BlockError, type OpenContext } from '@diskgraph/core/driver'
 import { native, nativeUnavailable } from '@diskgraph/posix'
 import { close, open, stat } from './calls.ts'
 import { openContained } from './containment.ts'

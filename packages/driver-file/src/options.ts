@@ -1,4 +1,4 @@
-import type { OptionSchemas } from '@diskgraph/core'
+import type { OptionSchemas } from '@diskgraph/core/driver'
 
 /** Options of the `file` driver. */
 export interface FileOptions {

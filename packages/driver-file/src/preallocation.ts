@@ -1,4 +1,4 @@
-import { BlockError, type Preallocation, throwIfAborted } from '@diskgraph/core'
+import { BlockError, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
 import { Fallocate, native } from '@diskgraph/posix'
 import { sync, truncate } from './calls.ts'
 import { fileError, isUnsupported } from './errors.ts'

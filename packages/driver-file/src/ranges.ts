@@ -1,4 +1,4 @@
-import { BlockError, type BlockStatus } from '@diskgraph/core'
+import { BlockError, type BlockStatus } from '@diskgraph/core/driver'
 import { isUnsupported } from './errors.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { BlockError, type ReopenChange } from '@diskgraph/core'
+import { BlockError, type ReopenChange } from '@diskgraph/core/driver'
 import { close, open, stat } from './calls.ts'
 import { directUnit } from './direct.ts'
 import { fileError, systemCode } from './errors.ts'

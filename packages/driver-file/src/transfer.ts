@@ -1,6 +1,6 @@
 /** Transfers on the thread pool: short ones are continued, what lies past the end of the file is filled with zeroes. */
 import fs from 'node:fs'
-import { BlockError, done } from '@diskgraph/core'
+import { BlockError, done } from '@diskgraph/core/driver'
 import { fileError } from './errors.ts'
 
 /** Where a transfer goes: the descriptor may change on reopen, the name is for messages. */

@@ -1,5 +1,5 @@
 /** URLs of the driver: parsing, and the credentials inside. */
-import { BlockError, withoutCredentials } from '@diskgraph/core'
+import { BlockError, withoutCredentials } from '@diskgraph/core/driver'
 
 /** A URL taken apart. */
 export interface Address {

@@ -2,7 +2,7 @@
  * HTTP by fetch, for browsers. The browser decides about connections, certificates, cookies and redirects; what was
  * asked for and it cannot do is refused when the node is opened, and redirects are judged when they have been followed.
  */
-import { BlockError } from '@diskgraph/core'
+import { BlockError } from '@diskgraph/core/driver'
 import { Interruption } from './interruption.ts'
 import type { Settings } from './options.ts'
 import type { Exchange, Reply, Transport } from './transport.ts'

@@ -8,7 +8,7 @@ import {
   type OpenContext,
   type OpenImage,
   type OptionSchemas,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { checkOptions, formatFilename, type Settings } from './options.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { RemoteFile } from './remote-file.ts'

@@ -1,4 +1,4 @@
-import type { DriverDescriptor } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { fetchTransport } from './fetch-transport.ts'
 import { httpDriver } from './image.ts'
 import { httpOptions, httpsOptions } from './options.ts'

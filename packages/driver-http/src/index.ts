@@ -1,4 +1,4 @@
-import type { DriverDescriptor } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { httpDriver } from './image.ts'
 import { nodeTransport } from './node-transport.ts'
 import { httpOptions, httpsOptions } from './options.ts'

@@ -1,4 +1,4 @@
-import type { BlockError } from '@diskgraph/core'
+import type { BlockError } from '@diskgraph/core/driver'
 
 /** A failure that may not happen again: caught by the driver, which tries once more or throws `error`. */
 export class Interruption extends Error {

@@ -6,7 +6,7 @@ import {
   type OpenContext,
   type OptionSchemas,
   withoutCredentials,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { type Address, parseAddress } from './address.ts'
 
 /** Options of an `http` node. */
@@ -61,7 +61,7 @@ export interface HttpsOptions extends HttpOptions {
  */
 export type RedirectRule = 'safe' | 'any-address' | 'same-origin' | 'none'
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     http: { open: HttpOptions }
     https: { open: HttpsOptions }

@@ -10,7 +10,7 @@
  * counts itself as their reader at once. A transfer that loses its last reader before it has served one is aborted and
  * forgotten in one stretch too, so nobody can join one that is about to fail for another's sake.
  */
-import { done } from '@diskgraph/core'
+import { done } from '@diskgraph/core/driver'
 import type { Settings } from './options.ts'
 import type { Sink } from './remote-file.ts'
 import { Slots } from './slots.ts'

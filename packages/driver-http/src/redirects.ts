@@ -1,5 +1,5 @@
 /** Where a redirect may lead. */
-import { BlockError } from '@diskgraph/core'
+import { BlockError } from '@diskgraph/core/driver'
 import type { RedirectRule } from './options.ts'
 import { isNearer, type Zone } from './zones.ts'
 

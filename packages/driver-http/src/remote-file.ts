@@ -12,7 +12,7 @@
  * Redirects are followed here, not by the platform, because the rules need each step. The place where they end is
  * remembered; if it refuses one day (signed links expire), the next attempt starts from the node's own URL.
  */
-import { BlockError, delay, isBlockError } from '@diskgraph/core'
+import { BlockError, delay, isBlockError } from '@diskgraph/core/driver'
 import { Interruption } from './interruption.ts'
 import type { Settings } from './options.ts'
 import { checkRedirect, redirectTarget } from './redirects.ts'

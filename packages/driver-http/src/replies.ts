@@ -1,5 +1,5 @@
 /** What the answer to a request for a range means. Everything that is not exactly what was asked for is an error. */
-import { BlockError, type ErrorCode } from '@diskgraph/core'
+import { BlockError, type ErrorCode } from '@diskgraph/core/driver'
 import { Interruption } from './interruption.ts'
 import type { Reply } from './transport.ts'
 import { difference, type Version, versionOf } from './version.ts'

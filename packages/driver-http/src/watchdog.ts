@@ -1,5 +1,5 @@
 /** Time limits. A watchdog owns a signal and aborts it when the work it watches takes too long, or is given up. */
-import { abortedError, BlockError, type Clock } from '@diskgraph/core'
+import { abortedError, BlockError, type Clock } from '@diskgraph/core/driver'
 
 /** See the top of the file. Stop it, or its timers keep running. */
 export class Watchdog {

@@ -1,4 +1,5 @@
-import { abortedError, BlockError } from '@diskgraph/core'
+import { BlockError } from '@diskgraph/core'
+import { abortedError } from '@diskgraph/core/driver'
 import { Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 import { ReadAhead, type Source } from '../src/read-ahead.ts'

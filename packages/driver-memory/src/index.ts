@@ -10,7 +10,7 @@ import {
   type OpenImage,
   type TruncateOptions,
   throwIfAborted,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { MemoryStorage } from './storage.ts'
 
 export { MemoryStorage, type StoredRun } from './storage.ts'
@@ -30,7 +30,7 @@ export interface MemoryCreateOptions {
   size?: number
 }
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     memory: { open: MemoryOptions; create: MemoryCreateOptions }
   }

@@ -5,7 +5,7 @@
  * Map access per 4 MiB and one array access per page. Everything is synchronous, so each call is atomic. Bytes
  * past `size` in the last page are always zero, so that growing needs no clearing.
  */
-import { div, mod } from '@diskgraph/core'
+import { div, mod } from '@diskgraph/core/driver'
 
 const pageSize = 4096
 const pagesPerChunk = 1024

@@ -11,7 +11,7 @@ import {
   Flag,
   type OpenImage,
   throwIfAborted,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 
 /** Options of `null-co` and `null-aio`. */
 export interface NullOptions {
@@ -23,7 +23,7 @@ export interface NullOptions {
   readZeroes?: boolean
 }
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     'null-co': { open: NullOptions }
     'null-aio': { open: NullOptions }

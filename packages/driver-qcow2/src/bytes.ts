@@ -1,6 +1,6 @@
 /** Reading and writing the big-endian fields of the format as numbers, and text. */
-import { BlockError, type ErrorCode } from '@diskgraph/core'
-import { highHalf, lowHalf } from './layout.ts'
+import { BlockError, type ErrorCode } from '@diskgraph/core/driver'
+import { highHalf, lowHalf } from './header/layout.ts'
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const encoder = new TextEncoder()

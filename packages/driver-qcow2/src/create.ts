@@ -12,10 +12,12 @@ import {
   type CreateContext,
   isPowerOfTwo,
   type Preallocation,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { viewOf } from './bytes.ts'
-import { type Header, initialExtensions, serializeHeader, withBacking } from './header.ts'
-import { withFeature } from './header-checks.ts'
+import { preallocate } from './data/preallocate.ts'
+import type { Zlib } from './data/zlib.ts'
+import { withFeature } from './header/checks.ts'
+import { type Header, initialExtensions, serializeHeader, withBacking } from './header/header.ts'
 import {
   CompatibleBit,
   CryptMethod,
@@ -28,13 +30,11 @@ import {
   maxClusterBits,
   maxL1TableSize,
   minClusterBits,
-} from './layout.ts'
+} from './header/layout.ts'
 import { runtimeOptions } from './options.ts'
-import { preallocate } from './preallocate.ts'
-import { setRefcountAt } from './refcount-entries.ts'
-import { RootTable } from './root-table.ts'
+import { setRefcountAt } from './refcounts/entries.ts'
 import { Qcow2State } from './state.ts'
-import type { Zlib } from './zlib.ts'
+import { RootTable } from './tables/root-table.ts'
 
 /** Create options, checked against each other. */
 export interface NewImage {

@@ -1,12 +1,12 @@
 /** The descriptor of this driver, for a platform's zlib. */
-import type { DriverDescriptor } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { checkCreateOptions, create } from './create.ts'
-import { hasMagic } from './header.ts'
+import type { Zlib } from './data/zlib.ts'
+import { hasMagic } from './header/header.ts'
 import { InspectedImage, Qcow2Image } from './image.ts'
 import { measureImage } from './measure.ts'
 import { activate, openState, unsupportedFeature } from './open.ts'
 import { createOptions, openOptions } from './options.ts'
-import type { Zlib } from './zlib.ts'
 
 /** Makes the descriptor. */
 export function qcow2Driver(zlib: Zlib): DriverDescriptor {

@@ -1,5 +1,5 @@
 /** Telling a debugging filter below what is about to happen. */
-import type { ChildHandle } from '@diskgraph/core'
+import type { ChildHandle } from '@diskgraph/core/driver'
 
 /** Raises events one after the other. Undefined when nobody holds any of them up; else await the promise. */
 export function announce(file: ChildHandle, ...events: readonly string[]): Promise<void> | undefined {

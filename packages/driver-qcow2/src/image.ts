@@ -13,23 +13,23 @@ import {
   type Prepared,
   type ReopenChange,
   type TruncateOptions,
-} from '@diskgraph/core'
-import { amendImage } from './amend.ts'
-import { checkImage } from './check.ts'
-import { writeCompressed } from './compress.ts'
-import { discardRange } from './discard.ts'
-import { withBacking } from './header.ts'
+} from '@diskgraph/core/driver'
+import { amendImage } from './amend/amend.ts'
+import { makeEmpty, truncate } from './amend/resize.ts'
+import { checkImage } from './check/check.ts'
+import { writeCompressed } from './data/compress.ts'
+import { discardRange } from './data/discard.ts'
+import { readRange } from './data/read.ts'
+import { blockStatus } from './data/status.ts'
+import { Qcow2VmState } from './data/vm-state.ts'
+import { writeRange } from './data/write.ts'
+import { zeroRange } from './data/zeroes.ts'
+import { withBacking } from './header/header.ts'
 import { imageInfo } from './info.ts'
 import { activate, checkWritable, unsupportedFeature } from './open.ts'
 import { runtimeOptions } from './options.ts'
-import { readRange } from './read.ts'
-import { makeEmpty, truncate } from './resize.ts'
-import { Qcow2Snapshots } from './snapshots.ts'
+import { Qcow2Snapshots } from './snapshots/snapshots.ts'
 import type { Qcow2State } from './state.ts'
-import { blockStatus } from './status.ts'
-import { Qcow2VmState } from './vm-state.ts'
-import { writeRange } from './write.ts'
-import { zeroRange } from './zeroes.ts'
 
 /** See the top of this file. */
 export class Qcow2Image implements OpenImage {

@@ -1,7 +1,7 @@
 /** QEMU's copy-on-write image format for browsers. */
-import type { DriverDescriptor } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
+import { browserZlib } from './data/zlib-browser.ts'
 import { qcow2Driver } from './driver.ts'
-import { browserZlib } from './zlib-browser.ts'
 
 export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'
 

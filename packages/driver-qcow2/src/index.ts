@@ -1,7 +1,7 @@
 /** QEMU's copy-on-write image format for Node. */
-import type { DriverDescriptor } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
+import { nodeZlib } from './data/zlib-node.ts'
 import { qcow2Driver } from './driver.ts'
-import { nodeZlib } from './zlib-node.ts'
 
 export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'
 

@@ -6,9 +6,9 @@
  * Metadata is counted for the fully written disk in both figures; `required` then has only the clusters that the
  * content needs, or all of them when they are preallocated.
  */
-import { alignUp, BlockError, isBlockError, type Measurement, type MeasureRequest } from '@diskgraph/core'
+import { alignUp, BlockError, isBlockError, type Measurement, type MeasureRequest } from '@diskgraph/core/driver'
 import { checkCreateOptions, type NewImage } from './create.ts'
-import { entrySize } from './layout.ts'
+import { entrySize } from './header/layout.ts'
 
 /** Measures an image that is not there yet. EINVAL, with QEMU's texts, for options that do not go together. */
 export async function measureImage(request: MeasureRequest): Promise<Measurement> {

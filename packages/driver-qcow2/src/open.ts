@@ -1,16 +1,23 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
-import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@diskgraph/core'
+import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@diskgraph/core/driver'
 import { readU64, refuse, viewOf } from './bytes.ts'
-import { repairDirty } from './check.ts'
-import { type Header, headerRegion, parseHeader } from './header.ts'
-import { hasFeature } from './header-checks.ts'
-import { findExtension } from './header-extensions.ts'
-import { AutoclearBit, CompressionType, CryptMethod, ExtensionType, geometryOf, IncompatibleBit } from './layout.ts'
+import { repairDirty } from './check/check.ts'
+import type { Zlib } from './data/zlib.ts'
+import { hasFeature } from './header/checks.ts'
+import { findExtension } from './header/extensions.ts'
+import { type Header, headerRegion, parseHeader } from './header/header.ts'
+import {
+  AutoclearBit,
+  CompressionType,
+  CryptMethod,
+  ExtensionType,
+  geometryOf,
+  IncompatibleBit,
+} from './header/layout.ts'
 import { type RuntimeOptions, runtimeOptions } from './options.ts'
-import { loadSnapshotTable } from './snapshot-store.ts'
+import { loadSnapshotTable } from './snapshots/store.ts'
 import { Qcow2State } from './state.ts'
-import { readTable } from './tables.ts'
-import type { Zlib } from './zlib.ts'
+import { readTable } from './tables/tables.ts'
 
 /** Most headers end in this many bytes, so that one read is enough. */
 const usualHeader = 4096

@@ -1,8 +1,8 @@
 /** Options of the driver: schemas, types, and what the cache options come to. */
-import { BlockError, type Child, type OptionalChild, type OptionSchemas } from '@diskgraph/core'
-import type { FreeReason } from './frees.ts'
-import type { Geometry } from './layout.ts'
-import { overlapTemplates, Structure } from './overlap.ts'
+import { BlockError, type Child, type OptionalChild, type OptionSchemas } from '@diskgraph/core/driver'
+import type { Geometry } from './header/layout.ts'
+import type { FreeReason } from './refcounts/frees.ts'
+import { overlapTemplates, Structure } from './tables/overlap.ts'
 
 /** Which structures a write is checked against: a template, and single structures that differ from it. */
 export interface OverlapCheckFlags {
@@ -52,7 +52,7 @@ export interface Qcow2CreateOptions {
   preallocation?: 'off' | 'metadata' | 'falloc' | 'full'
 }
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     qcow2: { open: Qcow2Options; create: Qcow2CreateOptions }
   }

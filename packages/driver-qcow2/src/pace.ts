@@ -2,7 +2,7 @@
  * The pace of a long walk through tables in memory: now and then everybody else gets a turn, and whoever wants the
  * walk to end is heard. A walk that is over at once costs a counter. What counts is real time, whatever clock a graph has.
  */
-import { systemClock, throwIfAborted } from '@diskgraph/core'
+import { systemClock, throwIfAborted } from '@diskgraph/core/driver'
 
 /** A walk goes on for so many milliseconds before it gives way. */
 const turn = 12

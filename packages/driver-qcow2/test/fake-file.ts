@@ -1,20 +1,10 @@
-import {
-  BlockError,
-  type BlockStatus,
-  type ChildHandle,
-  type Children,
-  type DriverInfo,
-  done,
-  type Limits,
-  type OpenContext,
-  systemClock,
-  systemRandom,
-} from '@diskgraph/core'
+import { BlockError, type BlockStatus, type DriverInfo, type Limits, systemClock, systemRandom } from '@diskgraph/core'
+import { type ChildHandle, type Children, done, type OpenContext } from '@diskgraph/core/driver'
 import { create } from '../src/create.ts'
+import { nodeZlib } from '../src/data/zlib-node.ts'
 import { Qcow2Image } from '../src/image.ts'
 import { activate, openState } from '../src/open.ts'
 import type { Qcow2State } from '../src/state.ts'
-import { nodeZlib } from '../src/zlib-node.ts'
 
 /** A child over bytes in memory that keeps a log of what is done to it, and can hold or fail calls. */
 export class FakeFile implements ChildHandle {

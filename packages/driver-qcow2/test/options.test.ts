@@ -1,7 +1,7 @@
 import { Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
 import { checkCreateOptions } from '../src/create.ts'
-import { geometryOf } from '../src/layout.ts'
+import { geometryOf } from '../src/header/layout.ts'
 import { runtimeOptions } from '../src/options.ts'
 import { fakeImage } from './fake-file.ts'
 import { create, Folder, newGraph, open } from './images.ts'

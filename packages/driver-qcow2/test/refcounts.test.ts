@@ -1,8 +1,8 @@
 /** Counts of references: how they change, and what happens when they cannot. */
 import { BlockError } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import type { FileRange } from '../src/overlap.ts'
-import { miscounted } from '../src/refcounts.ts'
+import { miscounted } from '../src/refcounts/refcounts.ts'
+import type { FileRange } from '../src/tables/overlap.ts'
 import { type FakeFile, type FakeImage, fakeImage } from './fake-file.ts'
 import { counts, filled, newGate, turns } from './mapping.ts'
 

@@ -1,5 +1,6 @@
 /** A file in memory on a storage with little room, which it takes page by page, as file systems do. */
-import { BlockError, type BlockStatus, type DriverDescriptor, type OpenImage } from '@diskgraph/core'
+import { BlockError, type BlockStatus, type DriverDescriptor } from '@diskgraph/core'
+import type { OpenImage } from '@diskgraph/core/driver'
 
 const pageSize = 4096
 

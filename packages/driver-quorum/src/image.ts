@@ -23,7 +23,7 @@ import {
   type OpenImage,
   RangeLock,
   throwIfAborted,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { firstDifference, twinOf } from './compare.ts'
 import { countVotes, type Version, winnerOf } from './vote.ts'
 

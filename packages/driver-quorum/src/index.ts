@@ -1,4 +1,4 @@
-import { BlockError, type Child, type DriverDescriptor, type OpenContext, Permission } from '@diskgraph/core'
+import { BlockError, type Child, type DriverDescriptor, type OpenContext, Permission } from '@diskgraph/core/driver'
 import { QuorumImage, type QuorumSettings } from './image.ts'
 
 /** Options of a `quorum` node. */
@@ -15,7 +15,7 @@ export interface QuorumOptions {
   readPattern?: 'quorum' | 'fifo'
 }
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     quorum: { open: QuorumOptions }
   }

@@ -18,7 +18,7 @@ import {
   type Prepared,
   type ReopenChange,
   type TruncateOptions,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 
 /** Options of a `raw` node. */
 export interface RawOptions {
@@ -39,7 +39,7 @@ export interface RawCreateOptions {
   preallocation?: Preallocation
 }
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     raw: { open: RawOptions; create: RawCreateOptions }
   }

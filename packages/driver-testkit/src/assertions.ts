@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core'
+import { type ErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core/driver'
 
 /** Throws an error that says `message` unless `condition` holds. */
 export function must(condition: boolean, message: string): asserts condition {

@@ -1,4 +1,4 @@
-import { isBlockError } from '@diskgraph/core'
+import { isBlockError } from '@diskgraph/core/driver'
 
 /**
  * The mistake behind `error`, in words, if there is one: an error that no driver raises on purpose, itself or as the

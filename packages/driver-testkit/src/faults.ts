@@ -5,12 +5,12 @@ import {
   describeErrorCode,
   type ErrorCode,
   type OpenContext,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { turns } from './assertions.ts'
 import { type Call, type CallKind, callKinds, ForwardingImage } from './forward.ts'
 import type { Random } from './random.ts'
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     'testkit-fault': { open: { file: Child } }
   }

@@ -6,7 +6,7 @@ import {
   type Limits,
   type OpenImage,
   type TruncateOptions,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 
 /** The calls that a driver makes to its storage. */
 export type CallKind = 'read' | 'write' | 'writeZeroes' | 'discard' | 'flush' | 'truncate' | 'blockStatus' | 'copyRange'

@@ -1,5 +1,5 @@
 /** What a driver brings to `npm run reliability`: a file `test/reliability.ts` in its package that exports `subject`. */
-import type { DriverDescriptor } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
 import type { GuestKind } from './crash/workload.ts'
 import type { StepKind } from './differential/steps.ts'
 import type { FieldList } from './mutation/mutations.ts'

@@ -11,7 +11,7 @@ import {
   type OpenImage,
   type TruncateOptions,
   throwIfAborted,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import { PagedFile } from './paged-file.ts'
 
 /** Options of a node over a file of a {@link Shelf}. */
@@ -19,7 +19,7 @@ export interface ShelfFileOptions {
   name: string
 }
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     'testkit-file': { open: ShelfFileOptions; create: ShelfFileOptions & { size?: number } }
   }

@@ -6,7 +6,8 @@
  * done what it promises all the same (clusters that stay allocated, say), by a warning. Afterwards the disk works again or fails
  * cleanly, and opened anew it is consistent, and shows what was written before and is acknowledged since.
  */
-import { type Disk, type ErrorCode, errorCodeOf, Flag, Graph, isBlockError } from '@diskgraph/core'
+import { type Disk, Graph } from '@diskgraph/core'
+import { type ErrorCode, errorCodeOf, Flag, isBlockError } from '@diskgraph/core/driver'
 import { bugIn } from './bugs.ts'
 import { imageDefinition, type Workload } from './crash/workload.ts'
 import { Faults } from './faults.ts'

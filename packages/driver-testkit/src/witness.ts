@@ -7,7 +7,7 @@
  * leaves bytes as they were; after the call the copy is poisoned again, so that a driver which keeps a buffer reads
  * nonsense from it, and looked at once more when the image closes, so that one which writes late is found.
  */
-import type { BlockStatus, DriverDescriptor, OpenContext, OpenImage } from '@diskgraph/core'
+import type { BlockStatus, DriverDescriptor, OpenContext, OpenImage } from '@diskgraph/core/driver'
 import { bugIn } from './bugs.ts'
 
 const zone = 64

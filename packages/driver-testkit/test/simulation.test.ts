@@ -1,4 +1,5 @@
-import { type DriverDescriptor, Passthrough } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core'
+import { Passthrough } from '@diskgraph/core/driver'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { quorum } from '@diskgraph/driver-quorum'
 import { raw } from '@diskgraph/driver-raw'

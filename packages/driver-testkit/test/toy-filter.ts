@@ -2,13 +2,8 @@
  * A filter over one file, with switches that make it wrong. With one of them it keeps clusters of 4 KiB in slots of its
  * own choice: a cluster that is written whole goes to a free slot, and its old slot is free at once, whoever reads it.
  */
-import {
-  BlockError,
-  type ChildHandle,
-  type DriverDescriptor,
-  type OpenImage,
-  type TruncateOptions,
-} from '@diskgraph/core'
+import { BlockError, type DriverDescriptor, type TruncateOptions } from '@diskgraph/core'
+import type { ChildHandle, OpenImage } from '@diskgraph/core/driver'
 
 export type FilterMistake =
   | 'none'

@@ -8,15 +8,8 @@
  *
  * Order of an allocation: count, flush, data, map entry. A crash leaves at most counts without a map entry (leaks).
  */
-import {
-  alignUp,
-  BlockError,
-  type CheckOptions,
-  type ChildHandle,
-  type DriverDescriptor,
-  type ImageCheck,
-  type OpenImage,
-} from '@diskgraph/core'
+import { BlockError, type CheckOptions, type DriverDescriptor, type ImageCheck } from '@diskgraph/core'
+import { alignUp, type ChildHandle, type OpenImage } from '@diskgraph/core/driver'
 
 const clusterSize = 4096
 const mapAt = 4096

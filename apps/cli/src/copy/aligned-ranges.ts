@@ -1,5 +1,5 @@
 /** Ranges moved to the units of a target. */
-import { alignDown, alignUp } from '@diskgraph/core'
+import { alignDown, alignUp } from '@diskgraph/core/driver'
 import type { Content, Range } from './source.ts'
 
 /**

@@ -8,18 +8,9 @@
 import { createReadStream, fstatSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import {
-  alignUp,
-  type Disk,
-  Flag,
-  foreignFooter,
-  foreignFormat,
-  type Graph,
-  isBlockError,
-  signatureHeadLength,
-  signatureTailLength,
-  throwIfAborted,
-} from '@diskgraph/core'
+import { type Disk, Flag, type Graph, isBlockError } from '@diskgraph/core'
+import { alignUp, throwIfAborted } from '@diskgraph/core/driver'
+import { foreignFooter, foreignFormat, signatureHeadLength, signatureTailLength } from '@diskgraph/core/internal'
 import { CommandError, errnoText } from '../messages.ts'
 import { openImage } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'

@@ -1,5 +1,6 @@
 /** Writing into an overlay what would be lost when its backing file changes. */
-import { chainStatus, type Disk, type Edge, Flag, type Node } from '@diskgraph/core'
+import { type Disk, type Edge, Flag, type Node } from '@diskgraph/core'
+import { chainStatus } from '@diskgraph/core/internal'
 import { Breath } from '../breath.ts'
 import { chunkLength, TargetError } from './copier.ts'
 import { SourceError } from './source.ts'

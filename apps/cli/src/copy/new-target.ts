@@ -1,6 +1,7 @@
 /** The target of a conversion: made with the options that were asked for, and taken away again when that was in vain. */
 import { existsSync } from 'node:fs'
-import { type Graph, isBlockError, resolveReference } from '@diskgraph/core'
+import { type Graph, isBlockError } from '@diskgraph/core'
+import { resolveReference } from '@diskgraph/core/internal'
 import {
   CreateValues,
   createOptionsOf,

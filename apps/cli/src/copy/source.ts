@@ -1,5 +1,6 @@
 /** One disk, or several behind each other, as the source of a copy. */
-import { chainStatus, type Disk, type Node } from '@diskgraph/core'
+import type { Disk, Node } from '@diskgraph/core'
+import { chainStatus } from '@diskgraph/core/internal'
 import { Breath } from '../breath.ts'
 
 /** What there is to do with a range of a source. */

@@ -1,5 +1,6 @@
 /** `amend`: changes create options of an image in place. */
-import { type Disk, type DriverDescriptor, validateAmend } from '@diskgraph/core'
+import type { Disk, DriverDescriptor } from '@diskgraph/core'
+import { validateAmend } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { CreateValues, createOptionsOf, findFormat, optionHelp } from '../create-options.ts'

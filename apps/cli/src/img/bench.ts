@@ -1,5 +1,6 @@
 /** `bench`: sends requests of one size, so many at a time, and says how long that took. */
-import { type Disk, isBlockError, mod } from '@diskgraph/core'
+import { type Disk, isBlockError } from '@diskgraph/core'
+import { mod } from '@diskgraph/core/driver'
 import { Breath } from '../breath.ts'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'

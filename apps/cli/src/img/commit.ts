@@ -5,7 +5,8 @@
  * need not: what they cover is all that is written, so nobody who reads through them sees a change. The base is
  * therefore used with the permission to write unchanged data only, and it grows, if it must, before the copy.
  */
-import { type Disk, Flag, type Graph, type Node, Permission, resolveReference } from '@diskgraph/core'
+import { type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
+import { resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { type CopyTarget, copyDisks, workOf } from '../copy/copier.ts'

@@ -1,5 +1,6 @@
 /** `create`: makes a new image, empty or on top of a backing file. */
-import { BlockError, type Disk, type Graph, isBlockError, resolveReference } from '@diskgraph/core'
+import { BlockError, type Disk, type Graph, isBlockError } from '@diskgraph/core'
+import { resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import {

@@ -1,5 +1,6 @@
 /** `measure`: how large the file of a new image would be. */
-import { type Disk, type Extent, type Graph, type Measurement, validateOptions } from '@diskgraph/core'
+import type { Disk, Extent, Graph, Measurement } from '@diskgraph/core'
+import { validateOptions } from '@diskgraph/core/driver'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { CreateValues, createOptionsOf, findFormat } from '../create-options.ts'

@@ -5,7 +5,8 @@
  * what differs is written into the image before the reference changes. Layers that both chains share are not
  * compared. With `-u` only the reference changes.
  */
-import { type Disk, type Edge, type Graph, type Node, Permission, resolveReference } from '@diskgraph/core'
+import { type Disk, type Edge, type Graph, type Node, Permission } from '@diskgraph/core'
+import { resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'

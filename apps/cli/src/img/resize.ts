@@ -1,5 +1,6 @@
 /** `resize`: sets a new size, or grows or shrinks by one. */
-import { type Disk, type Preallocation, parseSize } from '@diskgraph/core'
+import type { Disk, Preallocation } from '@diskgraph/core'
+import { parseSize } from '@diskgraph/core/driver'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'

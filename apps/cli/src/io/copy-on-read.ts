@@ -5,7 +5,8 @@
  * what anybody sees and says so. Copies and changes run one after another: a copy puts back what it has read, and a
  * change that came between would be lost.
  */
-import { alignDown, alignUp, type Disk, Flag } from '@diskgraph/core'
+import { type Disk, Flag } from '@diskgraph/core'
+import { alignDown, alignUp } from '@diskgraph/core/driver'
 
 const longest = 2 ** 20
 

@@ -1,5 +1,6 @@
 /** `open`, `close` and `reopen`. */
-import { fromQapi, isBlockError, type Node, Permission, toKebabCase } from '@diskgraph/core'
+import { isBlockError, type Node, Permission } from '@diskgraph/core'
+import { fromQapi, toKebabCase } from '@diskgraph/core/internal'
 import { parseKeyValues, toObject } from '../key-values.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import type { CacheMode } from '../opening.ts'

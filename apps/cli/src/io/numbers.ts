@@ -1,5 +1,5 @@
 /** Numbers in the words of a command. */
-import { isAligned, maxOffset } from '@diskgraph/core'
+import { isAligned, maxOffset } from '@diskgraph/core/driver'
 import { parseInteger } from '../integers.ts'
 import { readSize } from '../sizes.ts'
 import { CommandFailure } from './session.ts'

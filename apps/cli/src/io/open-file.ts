@@ -1,5 +1,5 @@
 /** Opening a file for the commands. */
-import { fromQapi } from '@diskgraph/core'
+import { fromQapi } from '@diskgraph/core/internal'
 import { parseKeyValues, toObject } from '../key-values.ts'
 import { CommandError, hintOf, messageOf, reportWarning } from '../messages.ts'
 import { type CacheMode, cacheMode, openImage, openReason } from '../opening.ts'

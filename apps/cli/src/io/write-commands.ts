@@ -1,6 +1,7 @@
 /** `write` and `writev`. */
 import { readFileSync } from 'node:fs'
-import { Flag, toBlockError } from '@diskgraph/core'
+import { Flag } from '@diskgraph/core'
+import { toBlockError } from '@diskgraph/core/driver'
 import { errnoText } from '../messages.ts'
 import { maxRequest, parseAmount, parsePattern, requireSectors } from './numbers.ts'
 import { report } from './report.ts'

@@ -5,7 +5,8 @@
  * signatures are looked for, then the one format that fits parses the header. With `--untrusted` the exit code is
  * the verdict: 0 for an image that stands alone and is one thing only, 2 for any other.
  */
-import { type Disk, Graph, protocolOf } from '@diskgraph/core'
+import { type Disk, Graph } from '@diskgraph/core'
+import { protocolOf } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { usableDrivers } from '../drivers.ts'

@@ -3,7 +3,7 @@
  * knows whether their drivers are there or not, and those of files that may pass for a disk. Sources: the formats'
  * specifications.
  */
-import { foreignFooter, headFormats, signatureHeadLength, signatureTailLength } from '@diskgraph/core'
+import { foreignFooter, headFormats, signatureHeadLength, signatureTailLength } from '@diskgraph/core/internal'
 
 /** A part of a file: bytes from `offset`. */
 interface Signature {

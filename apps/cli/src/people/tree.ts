@@ -1,5 +1,6 @@
 /** `tree`: an image and everything below it, drawn. */
-import { type Disk, type Edge, type Graph, resolveReference } from '@diskgraph/core'
+import type { Disk, Edge, Graph } from '@diskgraph/core'
+import { resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { imageInfo } from '../image-info.ts'

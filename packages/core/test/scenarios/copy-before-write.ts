@@ -1,11 +1,5 @@
-import {
-  alignDown,
-  type ChildHandle,
-  type DriverDescriptor,
-  Passthrough,
-  Permission,
-  type TruncateOptions,
-} from '@diskgraph/core'
+import { type DriverDescriptor, Permission, type TruncateOptions } from '@diskgraph/core'
+import { alignDown, type ChildHandle, Passthrough } from '@diskgraph/core/driver'
 
 /** The nodes that a filter copies between; set while it is open. */
 export interface Copying {

@@ -1,5 +1,6 @@
 /** The operations on a disk that tests start together or break off, each with what it means. */
-import { type Disk, mod, type OptionSchemas } from '@diskgraph/core'
+import type { Disk } from '@diskgraph/core'
+import { mod, type OptionSchemas } from '@diskgraph/core/driver'
 import type { Random } from '../random.ts'
 import type { DiskState } from './disk-state.ts'
 

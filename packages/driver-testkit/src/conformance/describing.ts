@@ -1,4 +1,4 @@
-import { type OptionSchemas, validateOptions } from '@diskgraph/core'
+import { type OptionSchemas, validateOptions } from '@diskgraph/core/driver'
 import { must, mustReject } from '../assertions.ts'
 import type { Case } from './suite.ts'
 

@@ -3,7 +3,8 @@
  * more, after it has taken what fits. Whatever was acknowledged stays readable, whatever was flushed survives a crash,
  * and the same node goes on when there is space again.
  */
-import { type Disk, errorCodeOf } from '@diskgraph/core'
+import type { Disk } from '@diskgraph/core'
+import { errorCodeOf } from '@diskgraph/core/driver'
 import { must, mustSettle } from '../assertions.ts'
 import { type Action, actionKinds } from './actions.ts'
 import { DiskState } from './disk-state.ts'

@@ -5,7 +5,7 @@
  * until the operation gets through. Each time the disk must be as before or as after the operation, be used on, and be
  * the same when it is opened anew.
  */
-import type { ErrorCode } from '@diskgraph/core'
+import type { ErrorCode } from '@diskgraph/core/driver'
 import { must, mustSettle } from '../assertions.ts'
 import { bugIn } from '../bugs.ts'
 import type { Action, ActionKind } from './actions.ts'

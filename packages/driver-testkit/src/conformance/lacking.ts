@@ -1,5 +1,5 @@
 /** What happens where a driver leaves a capability out, or refuses it: ENOTSUP, the emulation, or nothing. */
-import { Permission } from '@diskgraph/core'
+import { Permission } from '@diskgraph/core/driver'
 import { must, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import type { Case } from './suite.ts'

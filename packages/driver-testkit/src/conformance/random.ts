@@ -1,4 +1,5 @@
-import { type Disk, Flag } from '@diskgraph/core'
+import type { Disk } from '@diskgraph/core'
+import { Flag } from '@diskgraph/core/driver'
 import { must } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import { OperationGenerator } from '../operations.ts'

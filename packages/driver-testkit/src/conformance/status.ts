@@ -1,4 +1,5 @@
-import { type Disk, type Extent, Flag } from '@diskgraph/core'
+import type { Disk, Extent } from '@diskgraph/core'
+import { Flag } from '@diskgraph/core/driver'
 import { must, mustBeAll, mustEqual } from '../assertions.ts'
 import { performBatch } from '../exercise.ts'
 import { OperationGenerator } from '../operations.ts'

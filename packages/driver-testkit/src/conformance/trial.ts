@@ -1,4 +1,5 @@
-import { alignUp, type Disk, type DriverDescriptor, Flag, Graph, type OpenImage } from '@diskgraph/core'
+import { type Disk, Graph } from '@diskgraph/core'
+import { alignUp, type DriverDescriptor, Flag, type OpenImage } from '@diskgraph/core/driver'
 import { must, mustSettle, patience } from '../assertions.ts'
 import { Faults } from '../faults.ts'
 import { Model } from '../model.ts'

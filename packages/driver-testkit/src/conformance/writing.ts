@@ -1,4 +1,4 @@
-import { Flag } from '@diskgraph/core'
+import { Flag } from '@diskgraph/core/driver'
 import { must, mustBeAll, mustEqual, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import { awkwardRanges } from './reading.ts'

@@ -7,10 +7,10 @@
  * does (a write with FUA counts as durable when it has ended). What states a crash may leave behind follows from
  * that alone: see `states.ts`.
  */
-import { type Child, type ChildHandle, type DriverDescriptor, Flag, type OpenContext } from '@diskgraph/core'
+import { type Child, type ChildHandle, type DriverDescriptor, Flag, type OpenContext } from '@diskgraph/core/driver'
 import { type Call, ForwardingImage } from '../forward.ts'
 
-declare module '@diskgraph/core' {
+declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     'testkit-recorder': { open: { file: Child; as: string } }
   }

@@ -1,4 +1,5 @@
-import { type Disk, type DriverDescriptor, errorCodeOf, Flag, Graph } from '@diskgraph/core'
+import { type Disk, Graph } from '@diskgraph/core'
+import { type DriverDescriptor, errorCodeOf, Flag } from '@diskgraph/core/driver'
 import type { Definition } from '../conformance/trial.ts'
 import { Faults } from '../faults.ts'
 import type { PagedFile } from '../paged-file.ts'

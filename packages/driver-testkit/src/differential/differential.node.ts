@@ -5,7 +5,8 @@
  * the end of a sequence both images are closed, and the real qemu-img must find them equal, ours without errors, and
  * the same map for both; and our driver must open the twin and read the same bytes from it.
  */
-import type { Disk, DriverDescriptor } from '@diskgraph/core'
+import type { Disk } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
 import type { Definition } from '../conformance/trial.ts'
 import { Random } from '../random.ts'
 import { loadFile, runTool, storeFile, TempFolder } from '../tools.node.ts'

@@ -1,4 +1,5 @@
-import { type Disk, describeErrorCode, Flag, Graph, isBlockError } from '@diskgraph/core'
+import { type Disk, Graph } from '@diskgraph/core'
+import { describeErrorCode, Flag, isBlockError } from '@diskgraph/core/driver'
 import { Shelf } from '../shelf.ts'
 import { QemuIo, runTool } from '../tools.node.ts'
 import type { DifferentialSettings } from './differential.node.ts'

@@ -1,5 +1,6 @@
 /** What is done to a mutated image: all that a user might, with no trust in what it says. */
-import { type Disk, type DriverDescriptor, Flag, Graph, type OpenSettings } from '@diskgraph/core'
+import { type Disk, Graph, type OpenSettings } from '@diskgraph/core'
+import { type DriverDescriptor, Flag } from '@diskgraph/core/driver'
 import { bugIn } from '../bugs.ts'
 import type { PagedFile } from '../paged-file.ts'
 import type { Random } from '../random.ts'

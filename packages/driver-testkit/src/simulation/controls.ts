@@ -3,7 +3,8 @@
  * actors at once. Each either happens as a whole or fails with an error that may be expected; what it does to the
  * content goes into the history.
  */
-import { BlockError, type Change, type Disk, delay, type Graph, type Node, Permission, Root } from '@diskgraph/core'
+import { type Change, type Disk, type Graph, type Node, Root } from '@diskgraph/core'
+import { BlockError, delay, Permission } from '@diskgraph/core/driver'
 import type { Random } from '../random.ts'
 import type { Guests } from './guests.ts'
 import { SimulatedImage } from './leaf.ts'

@@ -1,5 +1,6 @@
 /** The guests of a simulation: they read, write, zero and flush one disk at the same time, and keep its history. */
-import { type Disk, isBlockError } from '@diskgraph/core'
+import type { Disk } from '@diskgraph/core'
+import { isBlockError } from '@diskgraph/core/driver'
 import type { Random } from '../random.ts'
 import type { History } from './history.ts'
 import type { Trace } from './trace.ts'

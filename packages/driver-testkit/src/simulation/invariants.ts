@@ -1,5 +1,6 @@
 /** What holds in every graph between two changes. */
-import { type Edge, type Graph, type Node, Permission } from '@diskgraph/core'
+import type { Edge, Graph, Node } from '@diskgraph/core'
+import { Permission } from '@diskgraph/core/driver'
 
 /** Throws when links, permissions or counts of `graph` contradict each other. Call it while no change is under way. */
 export function checkInvariants(graph: Graph): void {

@@ -13,7 +13,7 @@ import {
   type OpenContext,
   type OpenImage,
   throwIfAborted,
-} from '@diskgraph/core'
+} from '@diskgraph/core/driver'
 import type { Random } from '../random.ts'
 
 /** How the storage behaves. */

@@ -3,7 +3,8 @@
  * controls at work at the same time. The seed decides everything. It throws when the guests' history cannot be
  * explained, something is stuck, a link or permission is broken, or something is left open in the end.
  */
-import { type Disk, type DriverDescriptor, delay, Graph, isBlockError, Passthrough } from '@diskgraph/core'
+import { type Disk, Graph } from '@diskgraph/core'
+import { type DriverDescriptor, delay, isBlockError, Passthrough } from '@diskgraph/core/driver'
 import { Random } from '../random.ts'
 import { Controls, controlNames, largest } from './controls.ts'
 import { Guests } from './guests.ts'

@@ -2,7 +2,7 @@
  * Virtual time. Nothing waits for real: when every promise that can go on has gone on, the clock jumps to the next
  * moment that somebody waits for. With a seeded source of chance the same program runs the same way every time.
  */
-import type { Clock } from '@diskgraph/core'
+import type { Clock } from '@diskgraph/core/driver'
 
 interface Wake {
   readonly at: number

@@ -1,0 +1,183 @@
+/** The handle of a user on a node. */
+
+import { isByteCount, maxOffset } from '../bytes.ts'
+import { Permission, type Preallocation, type TruncateOptions } from '../contract/contract.ts'
+import type {
+  AmendRequest,
+  CheckOptions,
+  DriverInfo,
+  ImageCheck,
+  Repair,
+  Snapshots,
+} from '../contract/image-operations.ts'
+import { BlockError } from '../errors.ts'
+import { validateAmend } from '../opening/create.ts'
+import { type Extent, mergedExtents } from '../request/status.ts'
+import type { BlockedOperation } from './blockers.ts'
+import type { Graph } from './graph.ts'
+import type { Node } from './node.ts'
+import { Root, type RootSettings } from './root.ts'
+
+/** Which part of a disk {@link Disk.extents} looks at. */
+export interface ExtentOptions {
+  /** Default 0. */
+  readonly offset?: number
+  /** Default: to the end. */
+  readonly length?: number
+  /** Look at the layers above this node only. */
+  readonly base?: Node
+  readonly signal?: AbortSignal
+}
+
+/**
+ * An open disk. Close it (or `await using` it); closing closes the nodes below that nobody else uses.
+ * Operations on the whole image (truncate, check with repair, amend, snapshots) wait for requests in flight.
+ */
+export class Disk extends Root {
+  readonly graph: Graph
+  #closing: Promise<void> | undefined
+
+  constructor(graph: Graph, node: Node, settings: RootSettings) {
+    super(node, settings)
+    this.graph = graph
+  }
+
+  get nodeName(): string {
+    return this.node.name
+  }
+
+  get filename(): string {
+    return this.node.filename
+  }
+
+  get readOnly(): boolean {
+    return this.node.readOnly
+  }
+
+  /** The extents of the disk, from the lowest offset on: what is data, zero, or absent, and in which layer. */
+  extents(options: ExtentOptions = {}): AsyncGenerator<Extent> {
+    const { offset = 0, length = maxOffset - offset, base, signal } = options
+    mustBeBytes('offset', offset)
+    mustBeBytes('length', length)
+    const end = offset + length
+    const next = (at: number): Promise<Extent | undefined> =>
+      at >= end ? Promise.resolve(undefined) : this.status(at, end - at, base, signal)
+    return mergedExtents(offset, next)
+  }
+
+  /** Sets the size in bytes. ENOTSUP where the format or the storage cannot. */
+  async truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void> {
+    mustBeBytes('size', size)
+    mustBeOneOf('preallocation', options?.preallocation ?? 'off', preallocations)
+    return this.#alone('resize', 'truncate', (node) => node.truncate(size, options, signal), signal)
+  }
+
+  info(): Promise<DriverInfo> {
+    return this.request(() => this.node.info())
+  }
+
+  /** Checks the image's consistency and repairs what `options.repair` says. ENOTSUP where there is nothing to check. */
+  async check(options: CheckOptions = {}): Promise<ImageCheck> {
+    const { repair = 'none', signal } = options
+    mustBeOneOf('repair', repair, repairs)
+    return this.graph.change(
+      async (change) => {
+        if (repair !== 'none') this.#mustWrite('repair')
+        return change.alone(this, { operation: 'check' }, ({ image }) => {
+          if (image.check !== undefined) return image.check({ ...options, repair })
+          throw new BlockError('ENOTSUP', 'This image format does not support checks', { node: this.nodeName })
+        })
+      },
+      { signal },
+    )
+  }
+
+  /** Changes create options of the image in place. ENOTSUP where the format cannot. */
+  async amend(request: AmendRequest): Promise<void> {
+    const amend = async ({ image, driver }: Node): Promise<void> => {
+      if (image.amend !== undefined) {
+        const options = validateAmend(driver.createOptions ?? {}, request.options)
+        return image.amend({ ...request, options })
+      }
+      throw new BlockError('ENOTSUP', `Format driver '${driver.name}' does not support option amendment`)
+    }
+    return this.#alone('amend', 'amend', amend, request.signal)
+  }
+
+  /** Internal snapshots: list, create, apply, delete. */
+  get snapshots(): Snapshots {
+    this.#snapshots()
+    const alone = <T>(work: (snapshots: Snapshots) => Promise<T>, permissions = 0): Promise<T> =>
+      this.graph.change((change) =>
+        change.alone(this, { operation: 'snapshot', permissions }, () => work(this.#snapshots())),
+      )
+    const change = <T>(work: (snapshots: Snapshots) => Promise<T>, permissions = 0): Promise<T> =>
+      alone(async (snapshots) => {
+        this.#mustWrite('change snapshots')
+        return work(snapshots)
+      }, permissions)
+    return {
+      list: () => this.#snapshots().list(),
+      create: async (snapshot) => {
+        if (typeof snapshot?.name !== 'string')
+          throw new BlockError('EINVAL', 'a snapshot needs a name, which is a text')
+        return change((snapshots) => snapshots.create(snapshot))
+      },
+      apply: (idOrName) => change((snapshots) => snapshots.apply(idOrName), Permission.Resize),
+      delete: (idOrName) => change((snapshots) => snapshots.delete(idOrName)),
+      load: (idOrName) => alone((snapshots) => snapshots.load(idOrName)),
+    }
+  }
+
+  /** Flushes and lets go of the disk. Errors of delayed writes come out here. Every call waits for the same closing. */
+  close(): Promise<void> {
+    this.#closing ??= this.graph.detachRoot(this)
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Refuses a change through a disk that was opened for reading. On a read-only node the image itself says why not. */
+  #mustWrite(verb: string): void {
+    if (!this.node.readOnly && (this.edge.permissions & Permission.Write) === 0) throw this.refusal(verb)
+  }
+
+  #snapshots(): Snapshots {
+    const { driver, image } = this.node
+    if (image.snapshots !== undefined) return image.snapshots
+    throw new BlockError('ENOTSUP', `driver '${driver.name}' has no internal snapshots`, { node: this.nodeName })
+  }
+
+  /** Runs `work` drained, with the permission to resize. */
+  async #alone(
+    operation: BlockedOperation,
+    verb: string,
+    work: (node: Node) => Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const permissions = Permission.Write | Permission.Resize
+    return this.graph.change(
+      async (change) => {
+        if ((this.edge.permissions & Permission.Write) === 0) throw this.refusal(verb)
+        await change.alone(this, { operation, permissions }, work)
+      },
+      { signal },
+    )
+  }
+}
+
+const repairs: readonly Repair[] = ['none', 'leaks', 'all']
+const preallocations: readonly Preallocation[] = ['off', 'metadata', 'falloc', 'full']
+
+function mustBeOneOf(name: string, value: string, allowed: readonly string[]): void {
+  if (allowed.includes(value)) return
+  throw new BlockError('EINVAL', `the ${name} '${String(value)}' is none of ${allowed.join(', ')}`)
+}
+
+/** Throws EINVAL for what is no number of bytes. */
+function mustBeBytes(name: string, value: number): void {
+  if (isByteCount(value)) return
+  throw new BlockError('EINVAL', `the ${name} ${String(value)} is not a whole number of bytes`)
+}

@@ -1,0 +1,69 @@
+import type { ChildRole, DriverDescriptor } from '../contract/contract.ts'
+import { jsonFilename, withoutCredentials } from '../options/filenames.ts'
+import type { Node } from './node.ts'
+
+interface NamedNode {
+  readonly name: string
+  readonly role: ChildRole
+  readonly node: Node
+}
+
+/**
+ * The name by which a node can be opened again: what its protocol makes of its options, the name of the file below a
+ * format, or a `json:` name where options that change the content would be lost.
+ */
+export function nodeFilename(
+  driver: DriverDescriptor,
+  options: Readonly<Record<string, unknown>>,
+  children: readonly NamedNode[],
+): string {
+  const filenames = Object.fromEntries(children.map(({ name, node }) => [name, node.filename]))
+  const short = driver.formatFilename?.(options, filenames)
+  if (short !== undefined) return short
+  const strong = Object.entries(options).filter(([name]) => driver.options[name]?.strong === true)
+  const file = filenames.file
+  if (driver.kind === 'format' && strong.length === 0 && file !== undefined) {
+    return file.startsWith('json:') ? jsonFilename(definitionOf(driver, options, children)) : file
+  }
+  return jsonFilename(definitionOf(driver, options, children))
+}
+
+/** Driver, content-changing options and children, nested: what `json:` names hold. */
+function definitionOf(
+  driver: DriverDescriptor,
+  options: Readonly<Record<string, unknown>>,
+  children: readonly NamedNode[],
+): Record<string, unknown> {
+  const definition: Record<string, unknown> = { driver: driver.name }
+  for (const [name, value] of Object.entries(options)) {
+    const schema = driver.options[name]
+    if (schema === undefined || schema.confidential || schema.type === 'value') continue
+    if (!schema.strong && driver.kind !== 'protocol') continue
+    definition[name] = typeof value === 'string' ? withoutCredentials(value) : value
+  }
+  for (const { name, role, node } of children) {
+    if (role === 'cow') continue
+    definition[name] = definitionOf(
+      node.driver,
+      node.options,
+      [...node.children.values()].map((edge) => ({ name: edge.name, role: edge.role, node: edge.node })),
+    )
+  }
+  return nestLists(definition)
+}
+
+/** `{ 'children.0': a }` as `{ children: [a] }`. */
+function nestLists(definition: Record<string, unknown>): Record<string, unknown> {
+  const result: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(definition)) {
+    const match = /^(.+)\.\d+$/.exec(key)
+    if (match === null) result[key] = value
+    else {
+      const name = match[1] as string
+      const list = (result[name] ?? []) as unknown[]
+      list.push(value)
+      result[name] = list
+    }
+  }
+  return result
+}

@@ -1,0 +1,26 @@
+import { BlockError } from '../errors.ts'
+
+/** Objects of a graph that options of drivers name by their id: secrets, throttle groups, credentials. */
+export class ObjectTable {
+  readonly #objects = new Map<string, { readonly type: string; readonly value: unknown }>()
+
+  /** Adds an object (`throttle-group`, `tls-creds`), or replaces one of the same type. EINVAL if another has the id. */
+  add(type: string, id: string, value: unknown): void {
+    const present = this.#objects.get(id)
+    if (present !== undefined && present.type !== type) {
+      throw new BlockError('EINVAL', `attempt to add duplicate property '${id}' to object (type 'container')`)
+    }
+    this.#objects.set(id, { type, value })
+  }
+
+  /** EINVAL if there is none of that type. */
+  get(type: string, id: string): unknown {
+    const found = this.#objects.get(id)
+    if (found?.type === type) return found.value
+    throw new BlockError('EINVAL', `No ${type} with id '${id}'`)
+  }
+
+  delete(id: string): void {
+    this.#objects.delete(id)
+  }
+}

@@ -1,0 +1,112 @@
+/** Changing options of open nodes. */
+
+import type { Prepared } from '../contract/contract.ts'
+import { BlockError } from '../errors.ts'
+import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
+import { withoutChildSchemas } from '../options/child-options.ts'
+import { toKebabCase } from '../options/names.ts'
+import { isRecord, optional, validateOptions } from '../options/validate.ts'
+import type { Node } from './node.ts'
+import type { PermissionUpdate } from './permissions.ts'
+
+/** New options of one node that wait for their commit: all of them take effect, or none. */
+export class StagedReopen {
+  readonly #node: Node
+  #own: Readonly<Record<string, unknown>> = {}
+  #next: ResolvedBase
+
+  constructor(node: Node) {
+    this.#node = node
+    this.#next = {
+      readOnly: node.readOnly,
+      autoReadOnly: false,
+      forceShare: node.forceShare,
+      discard: node.discardMode,
+      detectZeroes: node.detectZeroes,
+      cache: node.cache,
+    }
+  }
+
+  /** Adds `changes` (camelCase) to those that wait. EINVAL for options that cannot change. */
+  add(changes: Readonly<Record<string, unknown>>): void {
+    const node = this.#node
+    if (!isRecord(changes))
+      throw new BlockError('EINVAL', 'the changes of a node are options by name', { node: node.name })
+    const schemas = { ...withoutChildSchemas(node.driver.options), ...baseOptions }
+    for (const name of Object.keys(changes)) {
+      const schema = Object.hasOwn(schemas, name) ? schemas[name] : undefined
+      if (schema === undefined) throw new BlockError('EINVAL', `Invalid parameter '${name}'`, { node: node.name })
+      if (!schema.reopen)
+        throw new BlockError('EINVAL', `Cannot change the option '${toKebabCase(name)}'`, { node: node.name })
+    }
+    const given = validateOptions(optional(schemas), changes, { withoutDefaults: true })
+    const detectZeroes = given.detectZeroes ?? this.#next.detectZeroes
+    this.#next = { ...resolveBase(given, this.#next), detectZeroes } as ResolvedBase
+    const own = Object.entries(given).filter(([name]) => !(name in baseOptions))
+    this.#own = { ...this.#own, ...Object.fromEntries(own) }
+  }
+
+  /** Lets the image make ready. The node is drained, and still in its old mode: its parents may write to it. */
+  async prepare(): Promise<Prepared> {
+    const node = this.#node
+    checkBase(this.#next)
+    if (!node.readOnly && this.#next.readOnly) await node.flush()
+    const image = await this.#prepareImage(this.#options())
+    return image ?? { commit: () => undefined, abort: () => undefined }
+  }
+
+  /** Sets the mode, when all images are ready, and tells `update` what it means for permissions. */
+  setMode(update: PermissionUpdate): Prepared {
+    const node = this.#node
+    const next = this.#next
+    const before = node.readOnly
+    const abort = (): void => {
+      node.readOnly = before
+    }
+    try {
+      node.readOnly = next.readOnly
+      if (before !== next.readOnly) {
+        update.touch(node)
+        update.touchChildren(node)
+      }
+    } catch (error) {
+      abort()
+      throw error
+    }
+    return {
+      commit: () => {
+        node.options = this.#options()
+        node.cache = next.cache
+        node.discardMode = next.discard
+        node.detectZeroes = next.detectZeroes
+        node.reopened()
+      },
+      abort,
+    }
+  }
+
+  #options(): Readonly<Record<string, unknown>> {
+    return { ...this.#node.options, ...this.#own }
+  }
+
+  async #prepareImage(options: Readonly<Record<string, unknown>>): Promise<Prepared | undefined> {
+    const { image, driver, name } = this.#node
+    const next = this.#next
+    if (!next.readOnly && image.write === undefined) {
+      throw new BlockError('EROFS', `driver '${driver.name}' cannot write`, { node: name })
+    }
+    if (image.reopen !== undefined) {
+      const complete = validateOptions(withoutChildSchemas(driver.options), options)
+      const { readOnly, cache, discard } = next
+      return image.reopen({ options: complete, readOnly, cache, discard })
+    }
+    const needsDriver =
+      Object.keys(this.#own).length > 0 ||
+      next.readOnly !== this.#node.readOnly ||
+      next.cache.direct !== this.#node.cache.direct
+    if (!needsDriver || driver.kind === 'filter') return undefined
+    throw new BlockError('ENOTSUP', `driver '${driver.name}' does not support reopening with these options`, {
+      node: name,
+    })
+  }
+}

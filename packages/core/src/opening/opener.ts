@@ -1,0 +1,368 @@
+/**
+ * Opening: from a definition (options with children inside) to a node with an open image.
+ *
+ * Children that the definition names are opened first; then the driver parses its image and may ask for what the
+ * image refers to (`reference`), which passes the graph's gate. A node joins the graph's table only when all of it
+ * is open; on any failure everything that was opened on the way is closed again. A {@link Scope} travels down the
+ * chain: how deep it is, and the identity of every storage above, by which a loop is found before it turns.
+ */
+
+import type { ImageReference, OpenContext } from '../contract/contexts.ts'
+import type { ChildHandle, ChildRole, DriverDescriptor } from '../contract/contract.ts'
+import type { OptionSchemas } from '../contract/option-schema.ts'
+import { BlockError, throwIfAborted, toBlockError } from '../errors.ts'
+import type { Change } from '../graph/change.ts'
+import { ChildTable } from '../graph/child-table.ts'
+import type { Edge } from '../graph/edge.ts'
+import type { Graph } from '../graph/graph.ts'
+import { Node } from '../graph/node.ts'
+import { nodeFilename } from '../graph/node-filename.ts'
+import { isNode } from '../graph/parent.ts'
+import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
+import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
+import { directoryOf, parseJsonFilename, protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
+import { isOverride, refuseUnusedOverrides } from '../options/overrides.ts'
+import { isRecord, validateOptions } from '../options/validate.ts'
+import { checkLoop, inChain, tooDeep } from './chain.ts'
+import { judgeReference } from './gate.ts'
+import { type OpenedChild, Opening } from './opening.ts'
+
+/** What one opening knows of the chain above it. */
+export interface Scope {
+  readonly depth: number
+  /** Storage identities on the way from the top of the chain to here, with the names they were opened by. */
+  readonly chain: Map<string, string>
+  readonly inspect: boolean
+  /** The top node is opened to be checked. */
+  readonly check: boolean
+  /** References inside images are not followed. */
+  readonly withoutBacking: boolean
+  readonly base: ResolvedBase
+  /** Only files in this directory may be opened. */
+  readonly contain: string | undefined
+  readonly signal: AbortSignal | undefined
+  /** The change in which this happens; without one, every link of the graph is a change of its own. */
+  readonly change: Change | undefined
+}
+
+/** A definition of a node: options by name, or a node that is open already. */
+export type Definition = Readonly<Record<string, unknown>> | Node
+
+/** Opens definitions for one graph. */
+export class Opener {
+  readonly #graph: Graph
+
+  constructor(graph: Graph) {
+    this.#graph = graph
+  }
+
+  /** Opens a definition and all below it. The node is pinned: release it when it has a user, or none is to come. */
+  async open(definition: Definition, scope: Scope): Promise<Node> {
+    if (isNode(definition)) return pinned(this.#graph.require(definition))
+    throwIfAborted(scope.signal)
+    if (!isRecord(definition)) throw new BlockError('EINVAL', 'a node is defined by options by name')
+    if (scope.depth > this.#graph.maxDepth) throw tooDeep(this.#graph.maxDepth, scope.chain)
+    const complete = await this.#withoutFilename(definition)
+    if (complete.driver === undefined && complete.file !== undefined) return this.openProbed(complete, scope)
+    const driver = await this.#graph.registry.of(complete.driver)
+    requireChildren(driver.options, complete)
+    const unknown = (option: string): string => unsupportedOption(driver, option)
+    const named = { ...complete, driver: driver.name }
+    const given = validateOptions({ ...driver.options, ...baseOptions }, named, { withoutDefaults: true, unknown })
+    const name = (given.nodeName as string | undefined) ?? this.#graph.generateName()
+    const base = resolveBase(given, scope.base)
+    const guess = Object.hasOwn(complete, probed)
+    return this.#graph.reserving(name, () => this.#openNamed({ name, driver, given, base, guess }, scope))
+  }
+
+  /** `definition`; one that has a file name instead of a driver becomes what the name stands for. */
+  async #withoutFilename(definition: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
+    let at = definition
+    for (let names = 0; at.driver === undefined && typeof at.filename === 'string'; names++) {
+      if (names === 8) throw new BlockError('EINVAL', 'file names inside file names are nested too deeply')
+      const { filename, ...rest } = at
+      at = { ...(await this.optionsFromFilename(filename as string)), ...rest }
+    }
+    return at
+  }
+
+  /** Opens `definition`, whose `file` child is opened first and asked for its format. */
+  async openProbed(definition: Readonly<Record<string, unknown>>, scope: Scope): Promise<Node> {
+    const { file, ...rest } = definition
+    // What is said of the format holds for its storage, too, as it does where the format is given.
+    const base = storageBase(
+      resolveBase(validateOptions(baseOptions, { ...pick(rest, baseOptions), driver: '' }), scope.base),
+    )
+    const storage = await this.#openChild(file as Definition | string, 'file', { ...scope, check: false, base })
+    try {
+      const format = await this.#graph.registry.probeNode(storage)
+      const guess = format === 'raw' ? { [probed]: true } : {}
+      return await this.open({ ...rest, driver: format, file: storage, ...guess }, scope)
+    } finally {
+      await this.#graph.release(storage, scope.change)
+    }
+  }
+
+  /** Options for a plain name, a name with a protocol, or a `json:` name. Without `driver` when it must be probed. */
+  async optionsFromFilename(filename: string): Promise<Record<string, unknown>> {
+    if (filename.startsWith('json:')) return parseJsonFilename(filename)
+    const protocol = protocolOf(filename)
+    if (protocol === undefined) return { driver: await this.#graph.registry.forPath(filename), filename }
+    const driver = await this.#graph.registry.forPrefix(protocol)
+    if (driver?.parseFilename !== undefined) return { driver: driver.name, ...driver.parseFilename(filename) }
+    if (protocol === 'file') return { driver: 'file', filename: filename.slice('file:'.length) }
+    throw new BlockError('EINVAL', `Unknown protocol '${protocol}'`)
+  }
+
+  async #openNamed({ name, driver, given, base, guess }: Plan, scope: Scope): Promise<Node> {
+    checkBase(base)
+    const opened = await this.#openChildren(driver.options, given, base, scope)
+    const options = withoutChildren(driver.options, given)
+    const node = new Node({
+      name,
+      driver,
+      options,
+      filename: nodeFilename(driver, options, opened),
+      readOnly: base.readOnly || (base.autoReadOnly && opened.some((child) => isStorage(child) && child.node.readOnly)),
+      cache: base.cache,
+      discard: base.discard,
+      detectZeroes: base.detectZeroes,
+      forceShare: base.forceShare,
+      children: new Map<string, Edge>(),
+      clock: this.#graph.clock,
+      warn: (message) => this.#graph.warn(message),
+    })
+    node.pins++
+    const opening = new Opening(this.#graph, node, scope.change)
+    try {
+      await opening.link(opened)
+      const context = this.#context(opening, given, base, scope)
+      node.attachImage(await driver.open(context))
+      if (!scope.withoutBacking && !scope.inspect) await refuseUnusedOverrides(this.#graph.registry, node, given)
+      if (node.image.write === undefined && !node.readOnly)
+        context.becomeReadOnly(`driver '${driver.name}' cannot write`)
+      if (guess) node.probeGuard = (head) => this.#graph.registry.looksFormatted(head, node.filename)
+      node.updatePaths()
+      checkLoop(node, scope.chain)
+      opening.end()
+      return node
+    } catch (error) {
+      opening.end()
+      await this.#graph.within(scope.change, async () => {
+        await this.#graph.discard(node, scope.change).catch((second) => this.#graph.warn(toBlockError(second).message))
+        for (const { node: child } of opened) await this.#graph.closeQuietly(child, scope.change)
+      })
+      const failure = toBlockError(error)
+      failure.node ??= name
+      throw failure
+    }
+  }
+
+  async #openChildren(
+    schemas: OptionSchemas,
+    given: Readonly<Record<string, unknown>>,
+    base: ResolvedBase,
+    scope: Scope,
+  ): Promise<OpenedChild[]> {
+    const opened: OpenedChild[] = []
+    try {
+      for (const { name, role, value } of namedChildren(schemas, given)) {
+        if (role === 'cow' && (await isOverride(this.#graph.registry, value))) continue
+        const below = { ...storageBase(base), readOnly: role === 'cow' || base.readOnly }
+        // A child beside or below the storage is a step down; the storage itself is the same image.
+        const depth = role === 'cow' ? scope.depth + 1 : scope.depth
+        const chain = role === 'replica' ? new Map(scope.chain) : scope.chain
+        const child = await this.#openChild(value as Definition | string, name, {
+          ...scope,
+          check: false,
+          base: below,
+          depth,
+          chain,
+        })
+        opened.push({ name, role, node: child })
+      }
+    } catch (error) {
+      for (const { node } of opened) await this.#graph.release(node, scope.change)
+      throw error
+    }
+    return opened
+  }
+
+  async #openChild(value: Definition | string, name: string, scope: Scope): Promise<Node> {
+    if (typeof value === 'string') return pinned(this.#graph.require(value))
+    if (!isNode(value) && !isRecord(value)) {
+      throw new BlockError('EINVAL', `Parameter '${name}' expects a node name or a definition of a node`)
+    }
+    return this.open(value, scope)
+  }
+
+  #context(opening: Opening, given: Readonly<Record<string, unknown>>, base: ResolvedBase, scope: Scope): OpenContext {
+    const { node } = opening
+    return {
+      options: validateOptions(withoutChildSchemas(node.driver.options), node.options),
+      nodeName: node.name,
+      get readOnly() {
+        return node.readOnly
+      },
+      autoReadOnly: base.autoReadOnly,
+      cache: node.cache,
+      discard: node.discardMode,
+      inspect: scope.inspect,
+      check: scope.check,
+      children: new ChildTable(node.children),
+      contain: scope.contain,
+      signal: scope.signal,
+      clock: this.#graph.clock,
+      random: this.#graph.random,
+      reference: (name, reference) => this.#reference(opening, { name, reference, given, base }, scope),
+      inBackground: (work, signal) => node.inBackground(work, signal),
+      becomeReadOnly: (reason) => {
+        if (!base.autoReadOnly && !node.readOnly) throw new BlockError('EROFS', reason, { node: node.name })
+        node.readOnly = true
+      },
+      secret: (id) => this.#graph.secret(id),
+      object: (type, id) => this.#graph.objects.get(type, id),
+      emit: (event, data) => this.#graph.emit({ event, nodeName: node.name, data }),
+      warn: (message) => this.#graph.warn(message),
+    }
+  }
+
+  async #reference(
+    opening: Opening,
+    { name, reference, given, base }: Reference,
+    scope: Scope,
+  ): Promise<ChildHandle | undefined> {
+    const { node } = opening
+    const present = node.children.get(name)
+    if (present !== undefined) return present
+    const own = given[name]
+    const overrides =
+      own !== undefined && (await isOverride(this.#graph.registry, own))
+        ? (own as Readonly<Record<string, unknown>>)
+        : {}
+    if ((name in given && overrides !== own) || scope.withoutBacking || scope.inspect) return undefined
+    const role = roleOf(node.driver, name)
+    const what = role === 'cow' ? 'backing file' : `'${name}' file`
+    const verdict = judgeReference(this.#graph.references, node.filename, name, reference)
+    if (verdict !== true) {
+      throw new BlockError(verdict.code, `refusing to open the ${what} '${reference.filename}': ${verdict.reason}`, {
+        hint: `pass references: 'allow' to new Graph(…), or give '${name}' as an option of the node`,
+      })
+    }
+    const below = { ...storageBase(base), readOnly: role === 'cow' || node.readOnly, autoReadOnly: true }
+    const contain = this.#graph.references === 'neighbours' ? containingDirectory(node.filename) : scope.contain
+    const nested = { ...scope, check: false, depth: scope.depth + 1, base: below, contain }
+    try {
+      await opening.suspended(async () => {
+        const open = () => this.#openReferenced(node, role, reference, { ...nested, overrides })
+        await opening.link([{ name, role, node: await inChain(node, scope.chain, open) }])
+      })
+      return node.children.get(name)
+    } catch (error) {
+      const failure = toBlockError(error)
+      throw new BlockError(failure.code, `Could not open ${what}: ${failure.message}`, {
+        cause: error,
+        hint: failure.hint,
+        node: failure.node,
+      })
+    }
+  }
+
+  /** Backing files may have any name; other references are literal file names. */
+  async #openReferenced(
+    node: Node,
+    role: ChildRole,
+    { filename, format }: ImageReference,
+    { overrides, ...scope }: Scope & { readonly overrides: Readonly<Record<string, unknown>> },
+  ): Promise<Node> {
+    if (role === 'cow') {
+      const { driver, ...rest } = overrides
+      const given = driver === undefined ? format : String(driver)
+      return this.openFilename(resolveReference(node.filename, filename), given, scope, rest)
+    }
+    // Through the parent's own protocol: the extents of an image on a server lie on that server.
+    const name = resolveLiteral(node.filename, filename)
+    const protocol = node.children.get('file')?.node.driver.name ?? 'file'
+    const isPath = protocolOf(node.filename) === undefined
+    return this.open(isPath ? { driver: protocol, filename: name } : await this.optionsFromFilename(name), scope)
+  }
+
+  /** Opens a file name with a known format, or probes it. Options of the file itself may stand in `options.file`. */
+  async openFilename(
+    filename: string,
+    format: string | undefined,
+    scope: Scope,
+    options: Readonly<Record<string, unknown>> = {},
+  ): Promise<Node> {
+    const named = await this.optionsFromFilename(filename)
+    if (filename.startsWith('json:')) {
+      return this.open({ ...named, ...(format === undefined ? {} : { driver: format }), ...options }, scope)
+    }
+    const { file: more, ...rest } = options
+    if (format !== undefined) {
+      const driver = await this.#graph.registry.get(format)
+      if (driver.kind === 'protocol') return this.open({ ...named, driver: format, ...options }, scope)
+    }
+    if (more !== undefined && (isNode(more) || !isRecord(more))) {
+      throw new BlockError('EINVAL', `Parameter 'file' says what '${filename}' says: give one of the two`)
+    }
+    const twice = Object.keys(more ?? {}).find((name) => name !== 'driver' && name in named)
+    if (twice !== undefined) {
+      throw new BlockError('EINVAL', `Can't specify 'file' and '${twice}' options at the same time`)
+    }
+    const file = { ...named, ...more }
+    if (format === undefined) return this.openProbed({ ...rest, file }, scope)
+    return this.open({ driver: format, file, ...rest }, scope)
+  }
+}
+
+/** Marks a definition whose format, raw, was guessed. */
+const probed: unique symbol = Symbol('probed')
+
+/** One node about to be opened: its validated options, and whether its format was guessed to be raw. */
+interface Plan {
+  readonly name: string
+  readonly driver: DriverDescriptor
+  readonly given: Readonly<Record<string, unknown>>
+  readonly base: ResolvedBase
+  readonly guess: boolean
+}
+
+/** What an image refers to, and what its definition says of that child. */
+interface Reference {
+  readonly name: string
+  readonly reference: ImageReference
+  readonly given: Readonly<Record<string, unknown>>
+  readonly base: ResolvedBase
+}
+
+function pinned(node: Node): Node {
+  node.pins++
+  return node
+}
+
+/** What the storage of a node takes from it. */
+function storageBase(base: ResolvedBase): ResolvedBase {
+  return { ...base, discard: 'unmap', detectZeroes: 'off' }
+}
+
+/** The role of the child that an image refers to; one of a list is named `extents.3`. */
+function roleOf(driver: DriverDescriptor, name: string): ChildRole {
+  const schema = driver.options[name.replace(/\.\d+$/, '')]
+  return schema?.type === 'child' || schema?.type === 'children' ? schema.role : 'cow'
+}
+
+function isStorage(child: OpenedChild): boolean {
+  return child.role !== 'cow'
+}
+
+function unsupportedOption(driver: DriverDescriptor, option: string): string {
+  return driver.kind === 'protocol'
+    ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
+    : `Block format '${driver.name}' does not support the option '${option}'`
+}
+
+function containingDirectory(filename: string): string {
+  const directory = directoryOf(filename)
+  return directory === '' ? '.' : directory
+}

@@ -1,0 +1,140 @@
+/** The drivers that a graph knows, by name. */
+import type { DriverDescriptor } from '../contract/contract.ts'
+import { BlockError } from '../errors.ts'
+import type { Node } from '../graph/node.ts'
+import { nearestName } from '../options/names.ts'
+import { headFormats, refuseForeignFormat } from './signatures.ts'
+
+/** A driver that is loaded when it is first needed. */
+export interface LazyDriver {
+  readonly name: string
+  readonly kind: DriverDescriptor['kind']
+  readonly prefixes?: readonly string[]
+  readonly probe?: DriverDescriptor['probe']
+  readonly claimsPath?: DriverDescriptor['claimsPath']
+  load(): Promise<DriverDescriptor>
+}
+
+/** Finds a driver that was not registered, by its name; undefined if there is none. */
+export type DriverResolver = (name: string) => Promise<DriverDescriptor | undefined>
+
+type Entry = DriverDescriptor | LazyDriver
+
+/** The drivers of one graph: by name, by prefix of file names, by the first bytes of an image. */
+export class Registry {
+  readonly #entries = new Map<string, Entry>()
+  readonly #byPrefix = new Map<string, Entry>()
+  readonly #resolve: DriverResolver | undefined
+
+  constructor(drivers: Iterable<Entry>, resolve?: DriverResolver) {
+    for (const driver of drivers) this.#add(driver)
+    this.#resolve = resolve
+  }
+
+  #add(driver: Entry): void {
+    if (typeof driver?.name !== 'string' || !('open' in driver || 'load' in driver)) {
+      throw new BlockError('EINVAL', 'a driver in the list is no descriptor', {
+        hint: 'pass what the package exports, not the package: { raw } of @diskgraph/driver-raw',
+      })
+    }
+    if (this.#entries.has(driver.name)) {
+      throw new BlockError('EINVAL', `driver '${driver.name}' is registered twice`)
+    }
+    this.#entries.set(driver.name, driver)
+    for (const prefix of driver.prefixes ?? []) this.#byPrefix.set(prefix, driver)
+  }
+
+  /** Names of the registered drivers, sorted. */
+  get names(): string[] {
+    return [...this.#entries.keys()].sort()
+  }
+
+  /** A driver by name, or given as it is: a filter that a program makes itself need not be registered. */
+  async of(driver: unknown): Promise<DriverDescriptor> {
+    if (typeof driver === 'object' && driver !== null && 'open' in driver) return driver as DriverDescriptor
+    if (driver === undefined) throw new BlockError('EINVAL', "A value is required for option 'driver'")
+    return this.get(String(driver))
+  }
+
+  /** The driver called `name`, loaded. ENOTSUP with the way to install it if there is none. */
+  async get(name: string): Promise<DriverDescriptor> {
+    const entry = this.#entries.get(name)
+    if (entry !== undefined) return this.#loaded(entry)
+    const found = await this.#resolve?.(name)
+    if (found !== undefined) return this.#found(found)
+    const near = nearestName(name, this.names)
+    throw new BlockError('ENOTSUP', `Unknown driver '${name}'`, {
+      hint:
+        (near === undefined ? '' : `did you mean '${near}'? `) +
+        `driver '${name}' is not registered: npm install @diskgraph/driver-${name}, ` +
+        'and pass it to new Graph({ drivers: [...] })',
+    })
+  }
+
+  /** The driver whose file names begin with `prefix` and a colon. */
+  async forPrefix(prefix: string): Promise<DriverDescriptor | undefined> {
+    const entry = this.#byPrefix.get(prefix)
+    if (entry !== undefined) return this.#loaded(entry)
+    const found = await this.#resolve?.(prefix)
+    if (found?.prefixes?.includes(prefix)) {
+      return this.#found(found)
+    }
+    return undefined
+  }
+
+  /** A driver that the resolver found; several may ask for it at once, and by other names than its own. */
+  #found(driver: DriverDescriptor): DriverDescriptor {
+    if (!this.#entries.has(driver.name)) this.#add(driver)
+    return driver
+  }
+
+  /** The protocol that a plain path belongs to: `file`, unless another one claims it. */
+  async forPath(path: string): Promise<string> {
+    for (const { name, claimsPath } of this.#entries.values()) {
+      if (claimsPath !== undefined && (await claimsPath(path))) return name
+    }
+    return 'file'
+  }
+
+  /** The name of the format that claims `head` most surely; `raw` when none does. */
+  async probe(head: Uint8Array, filename: string): Promise<string> {
+    let best = 'raw'
+    let bestScore = 0
+    for (const entry of this.#entries.values()) {
+      if (entry.kind !== 'format') continue
+      const probing = entry.probe === undefined && 'load' in entry ? await this.#loaded(entry) : entry
+      const score = probing.probe?.(head, filename) ?? 0
+      if (score > bestScore) {
+        best = entry.name
+        bestScore = score
+      }
+    }
+    return best
+  }
+
+  /** The name of the format in `node`, by its first bytes. ENOTSUP for an image of a format that has no driver here. */
+  async probeNode(node: Node): Promise<string> {
+    const head = new Uint8Array(Math.min(2048, node.size))
+    await node.read(0, head, 0)
+    const format = await this.probe(head, node.filename)
+    if (format === 'raw') await refuseForeignFormat(node, node.filename, this.names)
+    return format
+  }
+
+  /** Whether a format other than raw claims `head`; only drivers that need no loading are asked. */
+  looksFormatted(head: Uint8Array, filename: string): boolean {
+    if (headFormats(head).length > 0) return true
+    for (const entry of this.#entries.values()) {
+      if (entry.kind === 'format' && entry.name !== 'raw' && (entry.probe?.(head, filename) ?? 0) > 1) return true
+    }
+    return false
+  }
+
+  async #loaded(entry: Entry): Promise<DriverDescriptor> {
+    if (!('load' in entry)) return entry
+    const driver = await entry.load()
+    this.#entries.set(entry.name, driver)
+    for (const prefix of entry.prefixes ?? []) this.#byPrefix.set(prefix, driver)
+    return driver
+  }
+}

@@ -1,0 +1,73 @@
+/** What a graph is made with, how it opens, and what it tells. */
+import type { Clock, RandomSource } from '../clock.ts'
+import type { DriverDescriptor } from '../contract/contract.ts'
+import { BlockError } from '../errors.ts'
+import type { ReferencePolicy } from '../opening/gate.ts'
+import type { DriverResolver, LazyDriver } from '../opening/registry.ts'
+
+/** Settings of a {@link Graph}. */
+export interface GraphSettings {
+  /** The drivers that the graph may use; nothing else is loaded. */
+  readonly drivers: Iterable<DriverDescriptor | LazyDriver>
+  /** Finds a driver by name that is not in `drivers`. */
+  readonly resolveDriver?: DriverResolver
+  /** What to do with references inside images. Default: only neighbours with a recorded format. */
+  readonly references?: ReferencePolicy
+  /** Longest backing chain. Default 256. */
+  readonly maxDepth?: number
+  /** Secret objects by id, for drivers whose options name one. */
+  readonly secrets?: Readonly<Record<string, Uint8Array | string>>
+  /** Hears each warning once. Default: `console.warn` where there is a console. */
+  readonly onWarning?: (message: string) => void
+  /** Where the graph and its drivers get the time from. Default: the system. */
+  readonly clock?: Clock
+  /** Where they get chance from. Default: the system. */
+  readonly random?: RandomSource
+}
+
+/** What {@link Graph.onChange} tells, after it has happened. */
+export interface GraphChange {
+  readonly kind:
+    | 'node-added'
+    | 'node-removed'
+    | 'root-attached'
+    | 'root-detached'
+    /** The child `child` of `node` was added, swapped or removed; for a root: `node` is what it uses now. */
+    | 'child-changed'
+    | 'reopened'
+  readonly node: string
+  readonly child?: string
+}
+
+/** How {@link Graph.open} and {@link Graph.add} open. */
+export interface OpenSettings {
+  readonly signal?: AbortSignal
+  /** Look at this image only: follow no reference, write nothing. */
+  readonly inspect?: boolean
+  /** Open to check: damage that a check can repair does not fail the open. Holds for the top node only. */
+  readonly check?: boolean
+  /** Open without the backing file. */
+  readonly withoutBacking?: boolean
+  /** Every write is on stable storage before it completes. */
+  readonly writethrough?: boolean
+  /** Use the node without any permission: for `info`-like callers. */
+  readonly permissions?: number
+  /** What others may do meanwhile. Default: everything. */
+  readonly shared?: number
+}
+
+/** Throws EINVAL for settings that a program without types may give. */
+export function checkSettings({ drivers, references = 'neighbours', maxDepth = 1 }: GraphSettings): void {
+  if (typeof drivers?.[Symbol.iterator] !== 'function') {
+    throw new BlockError('EINVAL', 'new Graph({ drivers: [...] }) needs a list of drivers')
+  }
+  if (typeof references !== 'function' && !['neighbours', 'allow', 'deny'].includes(references)) {
+    throw new BlockError(
+      'EINVAL',
+      `references are 'neighbours', 'allow', 'deny' or a function, not '${String(references)}'`,
+    )
+  }
+  if (!Number.isSafeInteger(maxDepth) || maxDepth < 0) {
+    throw new BlockError('EINVAL', `maxDepth is a number of images, not ${String(maxDepth)}`)
+  }
+}

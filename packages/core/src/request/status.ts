@@ -1,0 +1,144 @@
+/** Block status: of one layer, of a chain, and as merged extents. */
+import { alignDown, alignUp } from '../bytes.ts'
+import type { BlockStatus } from '../contract/contract.ts'
+import type { Edge } from '../graph/edge.ts'
+import type { Node } from '../graph/node.ts'
+
+/** A run of a disk with one status, seen from the top of its backing chain. */
+export interface Extent {
+  readonly offset: number
+  readonly length: number
+  /** Reading takes stored data. */
+  readonly data: boolean
+  /** Reads as zeroes. */
+  readonly zero: boolean
+  /** Some layer of the chain decides the content; else nothing does, and it reads as zeroes. */
+  readonly present: boolean
+  /** 0 for the top layer, 1 for its backing file, and so on. */
+  readonly depth: number
+  /** The layer that decides. */
+  readonly node: Node
+  /** Where the data stands, unencoded, in the file of that layer. */
+  readonly hostOffset?: number
+  readonly file?: Edge
+  readonly compressed: boolean
+}
+
+/** Status of `node`'s own layer. */
+export async function ownStatus(
+  node: Node,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<BlockStatus> {
+  const { image, limits } = node
+  const size = image.size
+  if (offset >= size) return { length, data: false, zero: true, allocated: false }
+  const limited = Math.min(length, size - offset)
+  if (image.blockStatus === undefined) return { length: limited, data: true, zero: false, allocated: true }
+  const { alignment } = limits
+  const start = alignDown(offset, alignment)
+  const status = await image.blockStatus(start, alignUp(offset + limited, alignment) - start, signal)
+  const skipped = offset - start
+  const own: BlockStatus = {
+    ...status,
+    length: Math.min(status.length - skipped, limited),
+    ...(status.offset === undefined ? {} : { offset: status.offset + skipped }),
+  }
+  return own.recurse !== undefined && own.data && !own.zero ? withStorage(own, signal) : own
+}
+
+/** What the file below knows: a preallocated or raw range may be a hole there. */
+async function withStorage(own: BlockStatus, signal?: AbortSignal): Promise<BlockStatus> {
+  const { file, offset } = own
+  if (file === undefined || offset === undefined) return own
+  const below = await file.blockStatus(offset, own.length, signal)
+  return {
+    ...own,
+    length: Math.min(own.length, below.length),
+    data: own.recurse === 'all' ? below.data : own.data,
+    zero: below.zero,
+  }
+}
+
+/** Status at `offset` of the chain from `top` down to, and without, `base`. */
+export async function chainStatus(
+  top: Node,
+  base: Node | undefined,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<Extent> {
+  let node = top
+  let depth = 0
+  let limit = Math.min(length, top.size - offset)
+  for (;;) {
+    const status = await node.blockStatus(offset, limit, signal)
+    limit = Math.min(limit, status.length)
+    const { filtered } = node
+    const below = filtered ?? node.backing
+    const last = below === undefined || below.node === base || node === base
+    if (status.allocated && !looksThrough(status, filtered, offset)) return decided(node, depth, offset, limit, status)
+    if (last) {
+      if (status.allocated) return decided(node, depth, offset, limit, status)
+      return { offset, length: limit, data: false, zero: true, present: false, depth, node, compressed: false }
+    }
+    if (offset >= below.size) {
+      // The layer above reads as zeroes where its backing file has ended.
+      return { offset, length: limit, data: false, zero: true, present: true, depth, node, compressed: false }
+    }
+    limit = Math.min(limit, below.size - offset)
+    if (filtered === undefined) depth++
+    node = below.node
+  }
+}
+
+/** Whether a filter says of its own range that its child holds the same bytes at the same place. */
+function looksThrough(status: BlockStatus, filtered: Edge | undefined, offset: number): boolean {
+  return filtered !== undefined && status.recurse === 'all' && status.file === filtered && status.offset === offset
+}
+
+function decided(node: Node, depth: number, offset: number, length: number, status: BlockStatus): Extent {
+  return {
+    offset,
+    length,
+    data: status.data,
+    zero: status.zero,
+    present: true,
+    depth,
+    node,
+    ...(status.offset === undefined ? {} : { hostOffset: status.offset, file: status.file as Edge | undefined }),
+    compressed: status.compressed === true,
+  }
+}
+
+/** Merges neighbours of equal status; `next` tells the extent at an offset, undefined at the end. */
+export async function* mergedExtents(
+  offset: number,
+  next: (offset: number) => Promise<Extent | undefined>,
+): AsyncGenerator<Extent> {
+  let run: Extent | undefined
+  for (let at = offset; ; ) {
+    const extent = await next(at)
+    if (extent === undefined) break
+    at += extent.length
+    if (run !== undefined && continues(run, extent)) run = { ...run, length: run.length + extent.length }
+    else {
+      if (run !== undefined) yield run
+      run = extent
+    }
+  }
+  if (run !== undefined) yield run
+}
+
+function continues(run: Extent, next: Extent): boolean {
+  return (
+    run.data === next.data &&
+    run.zero === next.zero &&
+    run.present === next.present &&
+    run.node === next.node &&
+    run.compressed === next.compressed &&
+    run.file === next.file &&
+    (run.hostOffset === undefined ? next.hostOffset === undefined : next.hostOffset === run.hostOffset + run.length)
+  )
+}

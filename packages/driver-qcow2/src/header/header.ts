@@ -1,0 +1,258 @@
+/**
+ * The image header: parsing with every check that needs nothing but the header, and writing it back.
+ *
+ * The message texts are those that clients of QEMU's tools match. Nothing is allocated from a length in the image
+ * before that length has been checked; a 64-bit field above 2^53 - 1 is refused here and nowhere later.
+ */
+import { alignUp, BlockError } from '@diskgraph/core/driver'
+import { decodeText, encodeText, readU64, refuse, viewOf, writeU64 } from '../bytes.ts'
+import { checkFeatures, checkTables } from './checks.ts'
+import {
+  featureNames,
+  findExtension,
+  type HeaderExtension,
+  parseExtensions,
+  serializeExtensions,
+  serializeFeatureNames,
+  withExtension,
+} from './extensions.ts'
+import {
+  ExtensionType,
+  HeaderField,
+  headerLengthV2,
+  headerLengthV3,
+  magic,
+  maxBackingFileSize,
+  maxClusterBits,
+  maxRefcountOrder,
+  minClusterBits,
+  minHeaderLengthV3,
+  refcountOrderV2,
+} from './layout.ts'
+
+/** The header of an image, as numbers. Version 2 images have the version 3 fields with their implied values. */
+export interface Header {
+  readonly version: 2 | 3
+  readonly clusterBits: number
+  readonly size: number
+  readonly cryptMethod: number
+  /** Entries of the active L1 table. */
+  readonly l1Size: number
+  readonly l1TableOffset: number
+  readonly refcountTableOffset: number
+  readonly refcountTableClusters: number
+  readonly nbSnapshots: number
+  readonly snapshotsOffset: number
+  readonly incompatibleFeatures: bigint
+  readonly compatibleFeatures: bigint
+  readonly autoclearFeatures: bigint
+  readonly refcountOrder: number
+  readonly headerLength: number
+  readonly compressionType: number
+  /** Bytes of the header behind compression_type that no version known here defines; preserved. */
+  readonly extraFields: Uint8Array
+  /** Backing file name as it is written; undefined: none. */
+  readonly backingFile: string | undefined
+  /** The bytes of the name, which need not be UTF-8; written back as they are. */
+  readonly backingFileBytes: Uint8Array | undefined
+  readonly backingFormat: string | undefined
+  /** All header extensions in order, known and unknown. */
+  readonly extensions: readonly HeaderExtension[]
+}
+
+/**
+ * How many bytes of the file are needed to parse the header: `head` is enough if header, extensions and backing file
+ * name end inside it; else the whole first cluster.
+ */
+export function headerRegion(head: Uint8Array): number {
+  const view = viewOf(head)
+  const clusterBits = view.getUint32(HeaderField.clusterBits)
+  if (clusterBits < minClusterBits || clusterBits > maxClusterBits) return head.byteLength
+  const cluster = 2 ** clusterBits
+  const version = view.getUint32(HeaderField.version)
+  const headerLength = version === 2 ? headerLengthV2 : view.getUint32(HeaderField.headerLength)
+  const backing = readU64(view, HeaderField.backingFileOffset)
+  const name = backing + view.getUint32(HeaderField.backingFileSize)
+  if (backing > 0 && backing <= cluster && name > head.byteLength) return Math.max(cluster, head.byteLength)
+  const end = Math.min(head.byteLength, backing > 0 ? backing : cluster)
+  return extensionsEnd(view, headerLength, end) === undefined ? Math.max(cluster, head.byteLength) : head.byteLength
+}
+
+/** Where the extension area ends before `end`; undefined when it goes further. */
+function extensionsEnd(view: DataView, start: number, end: number): number | undefined {
+  let position = start
+  while (position + 8 <= end) {
+    if (view.getUint32(position) === ExtensionType.end) return position
+    position += 8 + alignUp(view.getUint32(position + 4), 8)
+  }
+  return end < view.byteLength ? end : undefined
+}
+
+/** Whether `head` starts like a qcow2 image of version 2 or 3. */
+export function hasMagic(head: Uint8Array): boolean {
+  if (head.byteLength < 8) return false
+  const view = viewOf(head)
+  return view.getUint32(HeaderField.magic) === magic && view.getUint32(HeaderField.version) >= 2
+}
+
+/**
+ * Parses and checks the header at the start of a file, `region`, which has the bytes that {@link headerRegion} asks
+ * for and is padded with zeroes where the file is shorter. EINVAL or ENOTSUP with the reason.
+ */
+export function parseHeader(region: Uint8Array, fileSize: number): Header {
+  const view = viewOf(region)
+  if (fileSize < headerLengthV2) refuse('EINVAL', fileSize < 4 || view.getUint32(0) !== magic ? notQcow2 : tooShort)
+  if (view.getUint32(HeaderField.magic) !== magic) refuse('EINVAL', notQcow2)
+  const version = view.getUint32(HeaderField.version)
+  if (version !== 2 && version !== 3) refuse('ENOTSUP', `Unsupported qcow2 version ${version}`)
+  const clusterBits = view.getUint32(HeaderField.clusterBits)
+  if (clusterBits < minClusterBits || clusterBits > maxClusterBits) {
+    refuse('EINVAL', `Unsupported cluster size: 2^${clusterBits}`)
+  }
+  const headerLength = version === 2 ? headerLengthV2 : view.getUint32(HeaderField.headerLength)
+  if (version === 3 && (headerLength < minHeaderLengthV3 || fileSize < minHeaderLengthV3)) refuse('EINVAL', tooShort)
+  if (headerLength > 2 ** clusterBits) refuse('EINVAL', 'qcow2 header exceeds cluster size')
+  const backingFileOffset = readU64(view, HeaderField.backingFileOffset)
+  if (backingFileOffset > 2 ** clusterBits) refuse('EINVAL', 'Invalid backing file offset')
+  const areaEnd = backingFileOffset === 0 ? 2 ** clusterBits : backingFileOffset
+  const areaStart = Math.min(headerLength, areaEnd)
+  const fields = parseFields(view, version, headerLength)
+  const area = region.subarray(areaStart, areaEnd)
+  const extensions = parseExtensions(area, areaEnd - areaStart, fields.cryptMethod)
+  checkFeatures(fields, extensions)
+  if (fields.refcountOrder > maxRefcountOrder) {
+    refuse('EINVAL', 'Reference count entry width too large; may not exceed 64 bits')
+  }
+  checkTables(fields)
+  const backingFileBytes = parseBackingFile(region, view, backingFileOffset, 2 ** clusterBits)
+  const format = findExtension(extensions, ExtensionType.backingFormat)
+  return {
+    ...fields,
+    version,
+    headerLength,
+    extraFields: region.slice(Math.min(headerLength, HeaderField.compressionType + 1), headerLength),
+    backingFileBytes,
+    backingFile: backingFileBytes && decodeText(backingFileBytes),
+    backingFormat: format && decodeText(format.data),
+    extensions,
+  }
+}
+
+const notQcow2 = 'Image is not in qcow2 format'
+const tooShort = 'qcow2 header too short'
+
+/** The fields of a header that are plain numbers. */
+export type HeaderFields = Omit<
+  Header,
+  'headerLength' | 'extraFields' | 'backingFile' | 'backingFileBytes' | 'backingFormat' | 'extensions'
+>
+
+function parseFields(view: DataView, version: 2 | 3, headerLength: number): HeaderFields {
+  const three = version === 3
+  return {
+    version,
+    clusterBits: view.getUint32(HeaderField.clusterBits),
+    size: readU64(view, HeaderField.size),
+    cryptMethod: view.getUint32(HeaderField.cryptMethod),
+    l1Size: view.getUint32(HeaderField.l1Size),
+    l1TableOffset: readU64(view, HeaderField.l1TableOffset),
+    refcountTableOffset: readU64(view, HeaderField.refcountTableOffset),
+    refcountTableClusters: view.getUint32(HeaderField.refcountTableClusters),
+    nbSnapshots: view.getUint32(HeaderField.nbSnapshots),
+    snapshotsOffset: readU64(view, HeaderField.snapshotsOffset),
+    incompatibleFeatures: three ? view.getBigUint64(HeaderField.incompatibleFeatures) : 0n,
+    compatibleFeatures: three ? view.getBigUint64(HeaderField.compatibleFeatures) : 0n,
+    autoclearFeatures: three ? view.getBigUint64(HeaderField.autoclearFeatures) : 0n,
+    refcountOrder: three ? view.getUint32(HeaderField.refcountOrder) : refcountOrderV2,
+    compressionType: headerLength > HeaderField.compressionType ? view.getUint8(HeaderField.compressionType) : 0,
+  }
+}
+
+function parseBackingFile(
+  region: Uint8Array,
+  view: DataView,
+  offset: number,
+  clusterSize: number,
+): Uint8Array | undefined {
+  if (offset === 0) return undefined
+  const length = view.getUint32(HeaderField.backingFileSize)
+  if (length > Math.min(maxBackingFileSize, clusterSize - offset)) refuse('EINVAL', 'Backing file name too long')
+  return length === 0 ? undefined : region.slice(offset, offset + length)
+}
+
+/**
+ * The bytes of the header with extensions and backing file name, to be written at offset 0 in one write.
+ * ENOSPC when they do not fit into one cluster.
+ */
+export function serializeHeader(header: Header): Uint8Array {
+  const clusterSize = 2 ** header.clusterBits
+  const length = serializedLength(header)
+  const extensions = serializeExtensions(header.extensions)
+  const backing = header.backingFileBytes
+  const total = length + extensions.byteLength + (backing?.byteLength ?? 0)
+  if (total > clusterSize) {
+    throw new BlockError(
+      'ENOSPC',
+      `cannot write the qcow2 header: it needs ${total} bytes, a cluster has ${clusterSize}`,
+    )
+  }
+  const bytes = new Uint8Array(alignUp(total, 8) > clusterSize ? total : alignUp(total, 8))
+  writeFields(bytes, header, length)
+  bytes.set(extensions, length)
+  if (backing !== undefined) {
+    const at = length + extensions.byteLength
+    bytes.set(backing, at)
+    const view = viewOf(bytes)
+    writeU64(view, HeaderField.backingFileOffset, at)
+    view.setUint32(HeaderField.backingFileSize, backing.byteLength)
+  }
+  return bytes
+}
+
+function serializedLength(header: Header): number {
+  if (header.version === 2) return headerLengthV2
+  return Math.max(headerLengthV3, header.headerLength)
+}
+
+function writeFields(bytes: Uint8Array, header: Header, length: number): void {
+  const view = viewOf(bytes)
+  view.setUint32(HeaderField.magic, magic)
+  view.setUint32(HeaderField.version, header.version)
+  view.setUint32(HeaderField.clusterBits, header.clusterBits)
+  writeU64(view, HeaderField.size, header.size)
+  view.setUint32(HeaderField.cryptMethod, header.cryptMethod)
+  view.setUint32(HeaderField.l1Size, header.l1Size)
+  writeU64(view, HeaderField.l1TableOffset, header.l1TableOffset)
+  writeU64(view, HeaderField.refcountTableOffset, header.refcountTableOffset)
+  view.setUint32(HeaderField.refcountTableClusters, header.refcountTableClusters)
+  view.setUint32(HeaderField.nbSnapshots, header.nbSnapshots)
+  writeU64(view, HeaderField.snapshotsOffset, header.snapshotsOffset)
+  if (header.version === 2) return
+  view.setBigUint64(HeaderField.incompatibleFeatures, header.incompatibleFeatures)
+  view.setBigUint64(HeaderField.compatibleFeatures, header.compatibleFeatures)
+  view.setBigUint64(HeaderField.autoclearFeatures, header.autoclearFeatures)
+  view.setUint32(HeaderField.refcountOrder, header.refcountOrder)
+  view.setUint32(HeaderField.headerLength, length)
+  view.setUint8(HeaderField.compressionType, header.compressionType)
+  bytes.set(header.extraFields, HeaderField.compressionType + 1)
+}
+
+/** The header with another backing reference; undefined: none. EINVAL when the name or format is too long. */
+export function withBacking(header: Header, name: string | undefined, format: string | undefined): Header {
+  const bytes = name === undefined || name === '' ? undefined : encodeText(name)
+  if (bytes !== undefined && bytes.byteLength > maxBackingFileSize) refuse('EINVAL', 'Backing file name too long')
+  const data = format === undefined || bytes === undefined ? undefined : encodeText(format)
+  return {
+    ...header,
+    backingFile: bytes && name,
+    backingFileBytes: bytes,
+    backingFormat: data && format,
+    extensions: withExtension(header.extensions, ExtensionType.backingFormat, data),
+  }
+}
+
+/** The extensions of a new image: the feature name table, where the cluster has room for it. */
+export function initialExtensions(version: 2 | 3, clusterBits: number): HeaderExtension[] {
+  if (version === 2 || clusterBits < 12) return []
+  return [{ type: ExtensionType.featureNames, data: serializeFeatureNames(featureNames) }]
+}

@@ -1,0 +1,159 @@
+/**
+ * The header of an open image: what it says, and its changes on disk. A change is one write, never a part of the
+ * fields that belong together, and is flushed before it counts.
+ *
+ * When the write or the flush fails, nobody knows what a crash would leave: the old header or the new one. Both are
+ * good as long as nothing else changes. So the header in memory stays what it was and is `unsure`; whoever is about
+ * to write or to allocate metadata calls {@link HeaderStore.restore} first, which writes the old header again.
+ */
+import type { ChildHandle } from '@diskgraph/core/driver'
+import { viewOf, writeU64 } from '../bytes.ts'
+import { Mutex } from '../mutex.ts'
+import { hasFeature, withFeature } from './checks.ts'
+import { type Header, serializeHeader } from './header.ts'
+import { HeaderField, headerLengthV2, IncompatibleBit } from './layout.ts'
+
+/** What storage writes as a whole or not at all. */
+const sector = 512
+
+/** A change: what to write where, and the fields that it sets. */
+interface HeaderChange {
+  readonly offset: number
+  readonly bytes: Uint8Array
+  readonly changes: Partial<Header>
+}
+
+/** See the top of this file. */
+export class HeaderStore {
+  private readonly file: ChildHandle
+  private current: Header
+  /** Changes come from operations that hold the image's mutex, and from others: damage is noted at any time. */
+  private readonly mutex = new Mutex()
+  /** What stands on disk may differ from {@link value}, because a change has failed. */
+  unsure = false
+  /** A guard against writing over foreign structures; set when the image is put together. */
+  guard: (offset: number, length: number) => Promise<void> | undefined = () => undefined
+
+  constructor(file: ChildHandle, header: Header) {
+    this.file = file
+    this.current = header
+  }
+
+  /** What the header says now. */
+  get value(): Header {
+    return this.current
+  }
+
+  get dirty(): boolean {
+    return hasFeature(this.current.incompatibleFeatures, IncompatibleBit.dirty)
+  }
+
+  get corrupt(): boolean {
+    return hasFeature(this.current.incompatibleFeatures, IncompatibleBit.corrupt)
+  }
+
+  /** Writes the header again after a change has failed, and makes it safe. */
+  restore(): Promise<void> {
+    return this.change((header) => {
+      return this.unsure ? { offset: 0, bytes: serializeHeader(header), changes: {} } : undefined
+    })
+  }
+
+  /** Writes the whole header with some fields changed: extensions and backing file name as well. */
+  async update(changes: Partial<Header>): Promise<void> {
+    const refusal = this.guard(0, serializeHeader({ ...this.current, ...changes }).byteLength)
+    if (refusal !== undefined) await refusal
+    return this.change((header) => ({ offset: 0, bytes: serializeHeader({ ...header, ...changes }), changes }))
+  }
+
+  /** Points the header at another active L1 table: one write of its 12 bytes. */
+  setL1(offset: number, entries: number): Promise<void> {
+    const bytes = new Uint8Array(12)
+    const view = viewOf(bytes)
+    view.setUint32(0, entries)
+    writeU64(view, 4, offset)
+    return this.setFields(HeaderField.l1Size, bytes, { l1TableOffset: offset, l1Size: entries })
+  }
+
+  /** Points the header at another refcount table: one write of its 12 bytes. */
+  setRefcountTable(offset: number, clusters: number): Promise<void> {
+    const bytes = new Uint8Array(12)
+    const view = viewOf(bytes)
+    writeU64(view, 0, offset)
+    view.setUint32(8, clusters)
+    const changes = { refcountTableOffset: offset, refcountTableClusters: clusters }
+    return this.setFields(HeaderField.refcountTableOffset, bytes, changes)
+  }
+
+  /** Points the header at another snapshot table: one write of its 12 bytes. */
+  setSnapshotTable(offset: number, snapshots: number): Promise<void> {
+    const bytes = new Uint8Array(12)
+    const view = viewOf(bytes)
+    view.setUint32(0, snapshots)
+    writeU64(view, 4, offset)
+    return this.setFields(HeaderField.nbSnapshots, bytes, { snapshotsOffset: offset, nbSnapshots: snapshots })
+  }
+
+  /**
+   * Puts other tables in charge, all at once: one write, within the first sector, of everything that the header says
+   * about tables, sizes and widths.
+   */
+  setTables(changes: Partial<Header>): Promise<void> {
+    return this.change((current) => {
+      const header = { ...current, ...changes }
+      const end = header.version === 2 ? headerLengthV2 : HeaderField.headerLength
+      return { offset: HeaderField.size, bytes: serializeHeader(header).subarray(HeaderField.size, end), changes }
+    })
+  }
+
+  /** Writes another virtual disk size. */
+  setSize(size: number): Promise<void> {
+    const bytes = new Uint8Array(8)
+    writeU64(viewOf(bytes), 0, size)
+    return this.setFields(HeaderField.size, bytes, { size })
+  }
+
+  /** Sets or clears an incompatible feature bit. Version 2 images have none. */
+  setIncompatible(bit: number, set: boolean): Promise<void> {
+    return this.change((header) => {
+      if (header.version < 3) return undefined
+      const incompatibleFeatures = withFeature(header.incompatibleFeatures, bit, set)
+      const bytes = new Uint8Array(8)
+      viewOf(bytes).setBigUint64(0, incompatibleFeatures)
+      return { offset: HeaderField.incompatibleFeatures, bytes, changes: { incompatibleFeatures } }
+    })
+  }
+
+  private setFields(offset: number, bytes: Uint8Array, changes: Partial<Header>): Promise<void> {
+    return this.change(() => ({ offset, bytes, changes }))
+  }
+
+  /** Makes one change after the other: `plan` says what to write, given the header that stands there by then. */
+  private async change(plan: (header: Header) => HeaderChange | undefined): Promise<void> {
+    const wait = this.mutex.lock()
+    if (wait !== undefined) await wait
+    try {
+      const next = plan(this.current)
+      if (next === undefined) return
+      if (this.unsure && next.offset !== 0) await this.store(0, serializeHeader(this.current))
+      this.unsure = true
+      await this.store(next.offset, next.bytes)
+      this.current = { ...this.current, ...next.changes }
+      this.unsure = false
+    } finally {
+      this.mutex.unlock()
+    }
+  }
+
+  private async store(offset: number, bytes: Uint8Array): Promise<void> {
+    let first = bytes
+    if (offset === 0 && bytes.byteLength > sector) {
+      // The fields go last, in a write that cannot be torn.
+      await this.file.write(sector, bytes.subarray(sector))
+      await this.file.flush()
+      first = bytes.subarray(0, sector)
+    }
+    await this.file.write(offset, first)
+    await this.file.flush()
+  }
+}

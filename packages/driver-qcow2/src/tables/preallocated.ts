@@ -1,0 +1,66 @@
+/**
+ * Whether only the metadata of an image was preallocated, so that many of its clusters are holes in the file: then
+ * the file is asked about zeroes, which would cost too much otherwise. Found out once, from the refcounts.
+ */
+import { errorCodeOf } from '@diskgraph/core/driver'
+import { Pace } from '../pace.ts'
+import { refcountAt } from '../refcounts/entries.ts'
+import type { Qcow2State } from '../state.ts'
+
+/** Whether clearly more clusters are allocated than the file has blocks for. */
+export async function isPreallocated(state: Qcow2State, signal?: AbortSignal): Promise<boolean> {
+  for (;;) {
+    state.preallocated ??= begin(state, signal)
+    try {
+      return await state.preallocated
+    } catch (error) {
+      // It is found out once for all who ask: where another one has given up, this one goes on.
+      if (errorCodeOf(error) !== 'ECANCELED' || signal?.aborted === true) throw error
+    }
+  }
+}
+
+function begin(state: Qcow2State, signal: AbortSignal | undefined): Promise<boolean> {
+  return detect(state, signal).catch((error) => {
+    const code = errorCodeOf(error)
+    if (code !== 'ENOTSUP') state.preallocated = undefined
+    if (code === 'ECANCELED') throw error
+    return false
+  })
+}
+
+/** Takes as long as there are refcount blocks, however long the file is. */
+async function detect(state: Qcow2State, signal: AbortSignal | undefined): Promise<boolean> {
+  const { file, geometry, refcounts, store } = state
+  const { allocatedSize } = await file.info()
+  if (allocatedSize === undefined) return false
+  const blocks = Math.floor(allocatedSize / geometry.clusterSize)
+  const threshold = Math.max(Math.floor((blocks * 10) / 9), blocks + 2)
+  const clusters = Math.ceil(file.size / geometry.clusterSize)
+  if (clusters < threshold) return false
+  await store.loadRefcountTable()
+  const { refcountBlockEntries: entries } = geometry
+  const pace = new Pace(signal)
+  let allocated = 0
+  for (let index = 0; index < refcounts.tableEntries && index * entries < clusters; index++) {
+    const turn = pace.step()
+    if (turn !== undefined) await turn
+    if (refcounts.blockOffset(index) === 0) continue
+    const first = index * entries
+    await refcounts.get(first)
+    allocated += countUsed(state, index, Math.min(entries, clusters - first))
+    if (allocated >= threshold) return true
+    const counted = pace.step(entries)
+    if (counted !== undefined) await counted
+  }
+  return false
+}
+
+/** How many of the first `limit` clusters of a refcount block, which was just read, are in use. */
+function countUsed(state: Qcow2State, index: number, limit: number): number {
+  const block = state.store.blocks.peek(state.refcounts.blockOffset(index))
+  if (block === undefined) return 0
+  let used = 0
+  for (let i = 0; i < limit; i++) if (refcountAt(block, state.geometry.refcountOrder, i) !== 0) used++
+  return used
+}

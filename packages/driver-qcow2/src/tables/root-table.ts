@@ -1,0 +1,89 @@
+/**
+ * A table that is in memory as a whole: the L1 table or the refcount table. The changed 512-byte blocks of it are
+ * written by `MetadataStore` when what the new entries point to is safe on disk.
+ */
+import type { ChildHandle } from '@diskgraph/core/driver'
+import { viewOf } from '../bytes.ts'
+import { entrySize, highHalf, lowHalf, offsetOf } from '../header/layout.ts'
+import { isZero, provideRoom } from '../refcounts/room.ts'
+
+const blockSize = 512
+
+/** See the top of this file. */
+export class RootTable {
+  /** Where it stands in the file. */
+  readonly offset: number
+  /** Number of entries. */
+  readonly entries: number
+  readonly data: Uint8Array
+  readonly view: DataView
+  private readonly changed = new Set<number>()
+
+  /** Over `data`, the bytes of the table as they stand on disk; the table owns them from now on. */
+  constructor(offset: number, data: Uint8Array) {
+    this.offset = offset
+    this.data = data
+    this.view = viewOf(data)
+    this.entries = data.byteLength / entrySize
+  }
+
+  get dirty(): boolean {
+    return this.changed.size > 0
+  }
+
+  /** Upper half of an entry. */
+  high(index: number): number {
+    return this.view.getUint32(index * entrySize)
+  }
+
+  /** Lower half of an entry. */
+  low(index: number): number {
+    return this.view.getUint32(index * entrySize + 4)
+  }
+
+  /** The host offset in an L1 entry (bits 9-55), or 0. */
+  offsetAt(index: number): number {
+    const at = index * entrySize
+    return offsetOf(this.view.getUint32(at), this.view.getUint32(at + 4))
+  }
+
+  /** Makes sure that the file has room for an entry, before it is set. */
+  async provideRoom(
+    file: ChildHandle,
+    index: number,
+    guard: (offset: number, length: number) => Promise<void> | undefined,
+  ): Promise<void> {
+    const from = Math.floor((index * entrySize) / blockSize) * blockSize
+    const to = Math.min(from + blockSize, this.data.byteLength)
+    if (isZero(this.data, from, to)) await provideRoom(file, this.offset + from, this.data.subarray(from, to), guard)
+  }
+
+  /** Sets an entry to `offset`, with `flags` or-ed into its upper half. Written later. */
+  set(index: number, offset: number, flags: number): void {
+    const at = index * entrySize
+    this.view.setUint32(at, (highHalf(offset) | flags) >>> 0)
+    this.view.setUint32(at + 4, lowHalf(offset))
+    this.changed.add(Math.floor(at / blockSize))
+  }
+
+  /** Writes the changed blocks to the file; they stay changed if that fails. */
+  async write(
+    file: ChildHandle,
+    event: string,
+    guard: (offset: number, length: number) => Promise<void> | undefined,
+  ): Promise<void> {
+    const blocks = [...this.changed].sort((a, b) => a - b)
+    for (let i = 0; i < blocks.length; ) {
+      let end = i + 1
+      while (end < blocks.length && blocks[end] === blocks[end - 1]! + 1) end++
+      const from = blocks[i]! * blockSize
+      const to = Math.min((blocks[end - 1]! + 1) * blockSize, this.data.byteLength)
+      const refusal = guard(this.offset + from, to - from)
+      if (refusal !== undefined) await refusal
+      const held = file.debugEvent(event)
+      if (held !== undefined) await held
+      await file.write(this.offset + from, this.data.subarray(from, to))
+      for (; i < end; i++) this.changed.delete(blocks[i]!)
+    }
+  }
+}
