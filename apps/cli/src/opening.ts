@@ -153,7 +153,7 @@ export function openReason(error: unknown): string {
 
 /** Names of options as they are written on command lines. */
 function inQapiSpelling(message: string): string {
-  return message.replace(/\b(?<=[Pp]arameter '|option ')[\w.]+(?=')/g, toKebabCase)
+  return message.replace(/\b(?<=[Pp]arameter '|(?<!support the )option ')[\w.]+(?=')/g, toKebabCase)
 }
 
 function withHint(cause: unknown): { cause: unknown; hint?: string } {

@@ -256,9 +256,6 @@ export const groups: readonly Group[] = [
       'qemu-img create -q d/base.img 1M',
       'qemu-img create -q -f qcow2 b.qcow2 4M',
     ],
-    deliberate: {
-      "info 'json:{'": 'the reason is worded by JavaScript',
-    },
     lines: [
       'create -f qcow2 a.qcow2 64M',
       'create -q -f qcow2 a1.qcow2 64M',

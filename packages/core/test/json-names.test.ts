@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Graph } from '../src/graph/graph.ts'
-import { fromQapi, parseJsonFilename } from '../src/options/filenames.ts'
+import { fromQapi, parseJsonFilename, toQapi } from '../src/options/filenames.ts'
 import { ram, Storage } from './drivers.ts'
 
 const objects = (depth: number): string => `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`
@@ -14,6 +14,31 @@ describe('a json: name', () => {
       expect(() => parseJsonFilename(`json:{"a":${'['.repeat(depth)}`)).toThrow(tooDeep)
       expect(() => parseJsonFilename(`json:{"a":${'[{"b":'.repeat(depth)}`)).toThrow(tooDeep)
     }
+  })
+
+  test('has strings in quotes of both kinds, no key twice and one value, as in QEMU', () => {
+    expect(parseJsonFilename(`json:{'a': "it's", "b": 'x\\u0041\\'"', 'c': [-1.5e3, true, null]}`)).toEqual({
+      a: "it's",
+      b: 'xA\'"',
+      c: [-1500, true, null],
+    })
+    expect(() => parseJsonFilename('json:{\'a\': 1, "a": 2}')).toThrow('JSON parse error, duplicate key')
+    expect(() => parseJsonFilename("json:{'a': 1} 2")).toThrow('Expecting at most one JSON value')
+    expect(() => parseJsonFilename("json:{'a': 01}")).toThrow("JSON parse error, stray '01'")
+    expect(() => parseJsonFilename('json:[1]')).toThrow('Invalid JSON object given')
+  })
+
+  test('has names in the spelling of QAPI alone, and they are found again in that spelling', () => {
+    const options = { 'cache-size': 1, new_state: 2, readZeroes: 3, Locking: 4, 'file.read-only': 5 }
+    const read = parseJsonFilename(`json:${JSON.stringify(options)}`)
+    expect(read).toMatchObject({ cacheSize: 1, new_state: 2, file: { readOnly: 5 } })
+    expect(read).not.toHaveProperty('readZeroes')
+    expect(toQapi(read)).toMatchObject({ 'cache-size': 1, new_state: 2, readZeroes: 3, Locking: 4 })
+  })
+
+  test('may be long', () => {
+    const text = 'x'.repeat(1e6)
+    expect(parseJsonFilename(`json:{"a":"${text}\\n"}`)).toEqual({ a: `${text}\n` })
   })
 
   test('is not taken for deep because of brackets in its texts', () => {

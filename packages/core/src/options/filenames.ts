@@ -1,6 +1,7 @@
 /** File names: protocols, `json:` names, and names relative to an image. */
 import { BlockError } from '../errors.ts'
-import { toCamelCase, toKebabCase } from './names.ts'
+import { deepestOptions, parseJson } from './json.ts'
+import { fromQapiName, toKebabCase } from './names.ts'
 import { isRecord } from './validate.ts'
 
 /** The protocol of `http://host/x` or `blkdebug:conf:x`; undefined for a path (`./a:b`, `C:\x` are paths). */
@@ -9,37 +10,11 @@ export function protocolOf(filename: string): string | undefined {
   return match === null ? undefined : (match[1] as string)
 }
 
-/** How deep options may nest; QEMU's limit for JSON. */
-const deepestOptions = 1024
-
 /** The options of a `json:{…}` name, camelCase, dotted keys expanded. EINVAL if it is not a JSON object. */
 export function parseJsonFilename(filename: string): Record<string, unknown> {
-  let value: unknown
-  if (jsonDepth(filename) > deepestOptions) {
-    throw new BlockError('EINVAL', 'Could not parse the JSON options: JSON nesting depth limit exceeded')
-  }
-  try {
-    value = JSON.parse(filename.slice('json:'.length))
-  } catch (cause) {
-    throw new BlockError('EINVAL', `Could not parse the JSON options: ${(cause as Error).message}`, { cause })
-  }
+  const value = parseJson(filename.slice('json:'.length))
   if (!isRecord(value)) throw new BlockError('EINVAL', 'Invalid JSON object given')
   return fromQapi(value)
-}
-
-/** How deep brackets nest in a text of JSON. */
-function jsonDepth(text: string): number {
-  let depth = 0
-  let deepest = 0
-  let quoted = false
-  for (let i = 0; i < text.length; i++) {
-    const char = text[i]
-    if (char === '"') quoted = !quoted
-    else if (quoted) i += char === '\\' ? 1 : 0
-    else if (char === '{' || char === '[') deepest = Math.max(deepest, ++depth)
-    else if (char === '}' || char === ']') depth--
-  }
-  return deepest
 }
 
 /** Options as QAPI and `json:` names spell them, in camelCase and nested: `{ 'file.filename': 'x' }` too. */
@@ -55,7 +30,7 @@ function expand(options: Readonly<Record<string, unknown>>, depth: number): Reco
     if (depth + path.length > deepestOptions) {
       throw new BlockError('EINVAL', `option '${key.slice(0, 40)}…' nests too deep`)
     }
-    place(result, path.map(toCamelCase), convert(value, depth + path.length), key)
+    place(result, path.map(fromQapiName), convert(value, depth + path.length), key)
   }
   return result
 }

@@ -5,9 +5,17 @@ export function toCamelCase(name: string): string {
   return name.replace(/[-_]([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
 }
 
+/**
+ * `cache-size` as `cacheSize`. QAPI knows no other spelling of it: `cacheSize` becomes `cache-Size`, which is no name of
+ * an option here, and which {@link toKebabCase} turns back.
+ */
+export function fromQapiName(name: string): string {
+  return name.replace(/-[a-z]|[A-Z]/g, (part) => (part.length > 1 ? (part[1] as string).toUpperCase() : `-${part}`))
+}
+
 /** `cacheSize` as `cache-size`, the spelling of QAPI. */
 export function toKebabCase(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+  return name.replace(/-?[A-Z]/g, (part) => (part.length > 1 ? (part[1] as string) : `-${part.toLowerCase()}`))
 }
 
 /** `cacheSize` as `cache_size`, the spelling of create options on command lines. */
