@@ -14,8 +14,7 @@ import {
   type Preallocation,
 } from '@diskgraph/core/driver'
 import { viewOf } from './bytes.ts'
-import { preallocate } from './data/preallocate.ts'
-import type { Zlib } from './data/zlib.ts'
+import type { Zlib } from './compressed/zlib.ts'
 import { withFeature } from './header/checks.ts'
 import { type Header, initialExtensions, serializeHeader, withBacking } from './header/header.ts'
 import {
@@ -31,6 +30,7 @@ import {
   maxL1TableSize,
   minClusterBits,
 } from './header/layout.ts'
+import { preallocate } from './mapping/preallocate.ts'
 import { runtimeOptions } from './options.ts'
 import { setRefcountAt } from './refcounts/entries.ts'
 import { Qcow2State } from './state.ts'

@@ -17,7 +17,7 @@ import {
 import { amendImage } from './amend/amend.ts'
 import { makeEmpty, truncate } from './amend/resize.ts'
 import { checkImage } from './check/check.ts'
-import { writeCompressed } from './data/compress.ts'
+import { writeCompressed } from './compressed/write.ts'
 import { discardRange } from './data/discard.ts'
 import { readRange } from './data/read.ts'
 import { blockStatus } from './data/status.ts'

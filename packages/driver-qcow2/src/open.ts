@@ -2,7 +2,7 @@
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@diskgraph/core/driver'
 import { readU64, refuse, viewOf } from './bytes.ts'
 import { repairDirty } from './check/check.ts'
-import type { Zlib } from './data/zlib.ts'
+import type { Zlib } from './compressed/zlib.ts'
 import { hasFeature } from './header/checks.ts'
 import { findExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'

@@ -10,14 +10,15 @@
  *   {@link Qcow2State.commitMetadata} or flush.
  */
 import { alignDown, BlockError, type ChildHandle, type Clock } from '@diskgraph/core/driver'
+import type { Zlib } from './compressed/zlib.ts'
 import { CompressedCache } from './data/compressed-cache.ts'
 import { InFlight } from './data/in-flight.ts'
-import type { Zlib } from './data/zlib.ts'
 import { hasFeature } from './header/checks.ts'
 import { Corruption, type CorruptionHost } from './header/corruption.ts'
 import type { Header } from './header/header.ts'
 import { CompatibleBit, type Geometry, geometryOf, IncompatibleBit } from './header/layout.ts'
 import { HeaderStore } from './header/store.ts'
+import { newRun, type Run } from './mapping/map.ts'
 import { Mutex } from './mutex.ts'
 import type { RuntimeOptions } from './options.ts'
 import { Pace } from './pace.ts'
@@ -25,13 +26,12 @@ import { Allocator } from './refcounts/allocator.ts'
 import { Discards } from './refcounts/discards.ts'
 import { PendingFrees } from './refcounts/frees.ts'
 import { Refcounts } from './refcounts/refcounts.ts'
-import type { SnapshotRecord } from './snapshots/table.ts'
 import { TableCache } from './tables/cache.ts'
 import { loadInactiveL2 } from './tables/inactive-tables.ts'
-import { newRun, type Run } from './tables/map.ts'
 import { MetadataStore } from './tables/metadata.ts'
 import { OverlapGuard, Structure } from './tables/overlap.ts'
 import type { RootTable } from './tables/root-table.ts'
+import type { SnapshotRecord } from './tables/snapshot-table.ts'
 
 /** What an image has of the node that it is behind. */
 export interface ImageHost extends CorruptionHost {

@@ -1,7 +1,7 @@
 /** L2 tables that come into being, are copied, or turn out to be damaged. */
 import { BlockError, Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { ensureTable, entriesPerSlice, freeEntry, l1IndexOf, nextTable } from '../src/tables/l2-tables.ts'
+import { ensureTable, entriesPerSlice, freeEntry, l1IndexOf, nextTable } from '../src/mapping/l2-tables.ts'
 import { type FakeFile, fakeImage } from './fake-file.ts'
 import { content, counts, filled, newGate, turns } from './mapping.ts'
 

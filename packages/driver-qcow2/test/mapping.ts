@@ -1,7 +1,7 @@
 /** What tests over a fake file ask of an image: its bytes, and where they stand. */
 
+import { findRun, Kind, newRun } from '../src/mapping/map.ts'
 import type { Qcow2State } from '../src/state.ts'
-import { findRun, Kind, newRun } from '../src/tables/map.ts'
 import { FakeFile, type FakeImage } from './fake-file.ts'
 
 /** Bytes of one value. */

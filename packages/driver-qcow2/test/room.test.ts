@@ -1,6 +1,6 @@
 import type { BlockStatus } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { isZero, provideRoom } from '../src/refcounts/room.ts'
+import { isZero, provideRoom } from '../src/tables/holes.ts'
 import { FakeFile } from './fake-file.ts'
 
 const page = 4096

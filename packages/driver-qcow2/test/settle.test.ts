@@ -1,6 +1,6 @@
 import { done } from '@diskgraph/core/driver'
 import { describe, expect, it } from 'vitest'
-import { Fan, forEachLimited, settleAll } from '../src/refcounts/settle.ts'
+import { Fan, forEachLimited, settleAll } from '../src/concurrency.ts'
 
 /** A promise that the test settles. */
 function deferred(): { readonly promise: Promise<void>; resolve(): void; reject(error: unknown): void } {

@@ -7,7 +7,7 @@ import { withFeature } from '../header/checks.ts'
 import { withBacking } from '../header/header.ts'
 import { CompatibleBit, refcountOrderV2 } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
-import { changeRefcountWidth, orderOf } from './refcounts.ts'
+import { changeRefcountWidth, orderOf } from './refcount-width.ts'
 import { truncate } from './resize.ts'
 import { checkDowngrade, downgrade, upgrade } from './version.ts'
 

@@ -7,15 +7,15 @@
  */
 import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core/driver'
 import { discardRange } from '../data/discard.ts'
-import { preallocate } from '../data/preallocate.ts'
 import { zeroPart, zeroRange } from '../data/zeroes.ts'
 import { announce } from '../events.ts'
 import { entrySize, maxL1TableSize } from '../header/layout.ts'
+import { findRun, Kind, newRun } from '../mapping/map.ts'
+import { preallocate } from '../mapping/preallocate.ts'
 import { Pace } from '../pace.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import type { Qcow2State } from '../state.ts'
 import { guardRoots } from '../tables/distance.ts'
-import { findRun, Kind, newRun } from '../tables/map.ts'
 import { Structure } from '../tables/overlap.ts'
 import { RootTable } from '../tables/root-table.ts'
 

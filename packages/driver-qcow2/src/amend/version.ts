@@ -28,16 +28,16 @@ import {
   loZero,
   offsetOf,
 } from '../header/layout.ts'
+import { listTables } from '../mapping/tree.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import { ReferenceCounts } from '../refcounts/reference-counts.ts'
-import { checkSnapshotL1 } from '../snapshots/table.ts'
 import type { Qcow2State } from '../state.ts'
 import { Structure } from '../tables/overlap.ts'
 import type { RootTable } from '../tables/root-table.ts'
+import { checkSnapshotL1 } from '../tables/snapshot-table.ts'
 import { forEachTable } from '../tables/stream.ts'
 import { readTable } from '../tables/tables.ts'
-import { listTables } from '../tables/tree.ts'
-import type { Progress } from './refcounts.ts'
+import type { Progress } from './refcount-width.ts'
 
 /** Makes a version 2 image one of version 3. Under the mutex. */
 export async function upgrade(state: Qcow2State): Promise<void> {

@@ -18,8 +18,8 @@ import {
   maxL1TableSize,
   offsetOf,
 } from '../header/layout.ts'
-import type { SnapshotRecord } from '../snapshots/table.ts'
 import type { RootTable } from '../tables/root-table.ts'
+import type { SnapshotRecord } from '../tables/snapshot-table.ts'
 import { forEachTable } from '../tables/stream.ts'
 import { readTable } from '../tables/tables.ts'
 import { countBitmaps } from './bitmaps.ts'

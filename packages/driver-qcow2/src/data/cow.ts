@@ -6,10 +6,11 @@
  *     first cluster                          last cluster
  *     │ head      │ request …        … request │ tail     │
  */
+
+import { Fan } from '../concurrency.ts'
 import { announce } from '../events.ts'
-import { Fan } from '../refcounts/settle.ts'
+import { findRun, Kind, newRun } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
-import { findRun, Kind, newRun } from '../tables/map.ts'
 import { readRange } from './read.ts'
 import type { NewClusters } from './write.ts'
 

@@ -4,11 +4,11 @@
  */
 import { alignDown, alignUp, BlockError } from '@diskgraph/core/driver'
 import { loZero } from '../header/layout.ts'
+import { changeEntries } from '../mapping/entries.ts'
+import { freeEntry } from '../mapping/l2-tables.ts'
+import { Kind, kindOf } from '../mapping/map.ts'
 import type { FreeReason } from '../refcounts/frees.ts'
 import type { Qcow2State } from '../state.ts'
-import { freeEntry } from '../tables/l2-tables.ts'
-import { Kind, kindOf } from '../tables/map.ts'
-import { changeEntries } from './change-entries.ts'
 
 /** How a range is discarded. */
 export interface DiscardSettings {

@@ -3,10 +3,10 @@
  * into runs that are read at the same time.
  */
 import { done, throwIfAborted } from '@diskgraph/core/driver'
-import { Fan } from '../refcounts/settle.ts'
+import { readCompressed } from '../compressed/read.ts'
+import { Fan } from '../concurrency.ts'
+import { findRun, Kind, newRun, peekRun, type Run } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
-import { findRun, Kind, newRun, peekRun, type Run } from '../tables/map.ts'
-import { readCompressed } from './compressed.ts'
 
 /** So many reads of one request are on their way at a time. */
 const readsAtOnce = 32

@@ -1,9 +1,9 @@
 /** What is allocated where, in runs as long as they are. */
 import { type BlockStatus, throwIfAborted } from '@diskgraph/core/driver'
+import { nextTable } from '../mapping/l2-tables.ts'
+import { findRun, Kind, newRun, type Run } from '../mapping/map.ts'
+import { isPreallocated } from '../refcounts/preallocated.ts'
 import type { Qcow2State } from '../state.ts'
-import { nextTable } from '../tables/l2-tables.ts'
-import { findRun, Kind, newRun, type Run } from '../tables/map.ts'
-import { isPreallocated } from '../tables/preallocated.ts'
 
 /** L2 tables that one answer looks at, at most. */
 const maxSteps = 1024

@@ -13,12 +13,12 @@
  * or the new one, and leaked clusters at worst: see metadata.ts for the order on disk.
  */
 import { throwIfAborted } from '@diskgraph/core/driver'
+import { Fan } from '../concurrency.ts'
 import { entrySize, hiCopied, highHalf, lowHalf } from '../header/layout.ts'
-import { Fan } from '../refcounts/settle.ts'
+import { ensureTable, freeEntry, l1IndexOf } from '../mapping/l2-tables.ts'
+import { entryPlace, findRun, Kind, kindOf, newRun, peekRun } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
 import { guardInPlace } from '../tables/distance.ts'
-import { ensureTable, freeEntry, l1IndexOf } from '../tables/l2-tables.ts'
-import { entryPlace, findRun, Kind, kindOf, newRun, peekRun } from '../tables/map.ts'
 import { writeNewClusters } from './cow.ts'
 import type { Allocation } from './in-flight.ts'
 

@@ -6,11 +6,11 @@
  */
 import { alignDown, alignUp, BlockError, Flag, throwIfAborted } from '@diskgraph/core/driver'
 import { loZero } from '../header/layout.ts'
+import { changeEntries } from '../mapping/entries.ts'
+import { freeEntry } from '../mapping/l2-tables.ts'
+import { findRun, Kind, kindOf, newRun } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
 import { guardInPlace } from '../tables/distance.ts'
-import { freeEntry } from '../tables/l2-tables.ts'
-import { findRun, Kind, kindOf, newRun } from '../tables/map.ts'
-import { changeEntries } from './change-entries.ts'
 import { discardRange } from './discard.ts'
 import { writeRange } from './write.ts'
 

@@ -18,8 +18,8 @@
  */
 import { type ChildHandle, done } from '@diskgraph/core/driver'
 import { viewOf } from '../bytes.ts'
-import { provideRoom } from '../refcounts/room.ts'
-import { forEachLimited } from '../refcounts/settle.ts'
+import { forEachLimited } from '../concurrency.ts'
+import { provideRoom } from './holes.ts'
 
 /** A piece of a table in memory. Valid until the next `await`. */
 export interface Slice {

@@ -5,7 +5,7 @@
 import type { ChildHandle } from '@diskgraph/core/driver'
 import { viewOf } from '../bytes.ts'
 import { entrySize, highHalf, lowHalf, offsetOf } from '../header/layout.ts'
-import { isZero, provideRoom } from '../refcounts/room.ts'
+import { isZero, provideRoom } from './holes.ts'
 
 const blockSize = 512
 

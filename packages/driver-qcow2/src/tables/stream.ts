@@ -4,8 +4,8 @@
  */
 import { type ChildHandle, throwIfAborted } from '@diskgraph/core/driver'
 import { viewOf } from '../bytes.ts'
+import { forEachLimited } from '../concurrency.ts'
 import { Pace } from '../pace.ts'
-import { forEachLimited } from '../refcounts/settle.ts'
 
 const batchBytes = 1024 * 1024
 const readsAtOnce = 16

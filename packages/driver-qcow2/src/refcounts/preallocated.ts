@@ -4,8 +4,8 @@
  */
 import { errorCodeOf } from '@diskgraph/core/driver'
 import { Pace } from '../pace.ts'
-import { refcountAt } from '../refcounts/entries.ts'
 import type { Qcow2State } from '../state.ts'
+import { refcountAt } from './entries.ts'
 
 /** Whether clearly more clusters are allocated than the file has blocks for. */
 export async function isPreallocated(state: Qcow2State, signal?: AbortSignal): Promise<boolean> {

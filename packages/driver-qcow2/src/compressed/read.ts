@@ -6,10 +6,10 @@
  *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
  */
 import { BlockError } from '@diskgraph/core/driver'
+import { Fan } from '../concurrency.ts'
 import { compressedDescriptor, entrySize } from '../header/layout.ts'
-import { Fan } from '../refcounts/settle.ts'
+import { entryPlace, Kind, kindOf } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
-import { entryPlace, Kind, kindOf } from '../tables/map.ts'
 
 /** Most bytes of compressed data that are read at once, and most clusters. */
 const maxRead = 2 * 1024 * 1024

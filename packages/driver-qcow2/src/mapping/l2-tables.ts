@@ -4,9 +4,9 @@ import { hex } from '../bytes.ts'
 import { compressedDescriptor, entrySize, hiCopied, hiTooFar, offsetOf } from '../header/layout.ts'
 import type { FreeReason } from '../refcounts/frees.ts'
 import type { Qcow2State } from '../state.ts'
-import { guardRoots, isFar } from './distance.ts'
+import { guardRoots, isFar } from '../tables/distance.ts'
+import { Structure } from '../tables/overlap.ts'
 import { Kind, kindOf } from './map.ts'
-import { Structure } from './overlap.ts'
 
 /** Makes sure that the L2 table of `l1Index` exists and belongs to the active disk alone. */
 export async function ensureTable(state: Qcow2State, l1Index: number): Promise<void> {

@@ -4,13 +4,13 @@
  * What does not compress is written as it is.
  */
 import { alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
+import { Fan } from '../concurrency.ts'
+import type { Allocation } from '../data/in-flight.ts'
+import { writeRange } from '../data/write.ts'
 import { compressedEntryHigh, entrySize, lowHalf } from '../header/layout.ts'
-import { Fan } from '../refcounts/settle.ts'
+import { ensureTable, freeEntry, l1IndexOf } from '../mapping/l2-tables.ts'
+import { entryPlace, findRun, Kind, newRun } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
-import { ensureTable, freeEntry, l1IndexOf } from '../tables/l2-tables.ts'
-import { entryPlace, findRun, Kind, newRun } from '../tables/map.ts'
-import type { Allocation } from './in-flight.ts'
-import { writeRange } from './write.ts'
 
 /** So many clusters are deflated, and so many bytes wait to be written, at a time. */
 const deflatesAtOnce = 16

@@ -3,8 +3,8 @@ import { throwIfAborted } from '@diskgraph/core/driver'
 import { entrySize } from '../header/layout.ts'
 import { Pace } from '../pace.ts'
 import type { Qcow2State } from '../state.ts'
-import { ensureTable, l1IndexOf, nextTable } from '../tables/l2-tables.ts'
-import { entryPlace } from '../tables/map.ts'
+import { ensureTable, l1IndexOf, nextTable } from './l2-tables.ts'
+import { entryPlace } from './map.ts'
 
 const unitsPerSlice = 50
 

@@ -6,10 +6,10 @@
 import { BlockError, throwIfAborted } from '@diskgraph/core/driver'
 import { type Geometry, geometryOf, maxRefcountOrder } from '../header/layout.ts'
 import { Pace } from '../pace.ts'
+import { Claims, switchHeader } from '../refcounts/claims.ts'
 import { setRefcountAt } from '../refcounts/entries.ts'
 import { planStructure, type StructurePlan, structureClusters, writeStructure } from '../refcounts/structure.ts'
 import type { Qcow2State } from '../state.ts'
-import { Claims, switchHeader } from '../tables/switch.ts'
 
 /** Whose progress is told, and what may end it. */
 export interface Progress {

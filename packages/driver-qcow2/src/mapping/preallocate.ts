@@ -3,11 +3,11 @@
  * does by itself, space inside it is zeroed.
  */
 import { alignDown, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
+import { readBacking } from '../data/read.ts'
 import { entrySize, hiCopied, highHalf, lowHalf } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
-import { ensureTable, l1IndexOf } from '../tables/l2-tables.ts'
-import { entryPlace, Kind, kindOf } from '../tables/map.ts'
-import { readBacking } from './read.ts'
+import { ensureTable, l1IndexOf } from './l2-tables.ts'
+import { entryPlace, Kind, kindOf } from './map.ts'
 
 const zeroesSize = 1024 * 1024
 

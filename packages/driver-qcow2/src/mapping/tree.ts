@@ -8,13 +8,13 @@ import { BlockError, isAligned } from '@diskgraph/core/driver'
 import { hex } from '../bytes.ts'
 import { addEntryReferences, clearCopiedFlags, reportEntry } from '../check/entry-references.ts'
 import { entrySize, hiCompressed, hiCopied, offsetOf } from '../header/layout.ts'
+import type { Claims } from '../refcounts/claims.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import type { ReferenceCounts } from '../refcounts/reference-counts.ts'
 import type { Qcow2State } from '../state.ts'
-import { Structure } from './overlap.ts'
-import { RootTable } from './root-table.ts'
-import { forEachTable } from './stream.ts'
-import type { Claims } from './switch.ts'
+import { Structure } from '../tables/overlap.ts'
+import { RootTable } from '../tables/root-table.ts'
+import { forEachTable } from '../tables/stream.ts'
 
 /** The L2 tables of an L1 table. */
 interface Tables {
