@@ -15,8 +15,8 @@ import {
 } from '@diskgraph/core/driver'
 import { viewOf } from './bytes.ts'
 import type { Zlib } from './compressed/zlib.ts'
-import { withFeature } from './header/checks.ts'
-import { type Header, initialExtensions, serializeHeader, withBacking } from './header/header.ts'
+import { initialExtensions } from './header/extensions.ts'
+import { type Header, serializeHeader, withBacking } from './header/header.ts'
 import {
   CompatibleBit,
   CryptMethod,
@@ -29,6 +29,7 @@ import {
   maxClusterBits,
   maxL1TableSize,
   minClusterBits,
+  withFeature,
 } from './header/layout.ts'
 import { preallocate } from './mapping/preallocate.ts'
 import { runtimeOptions } from './options.ts'

@@ -1,8 +1,7 @@
 /** What `info` shows of an image. */
 import type { DriverInfo, InfoValue } from '@diskgraph/core/driver'
 import { vmStateOffset } from './data/vm-state.ts'
-import { hasFeature } from './header/checks.ts'
-import { CompatibleBit, CompressionType, CryptMethod, IncompatibleBit } from './header/layout.ts'
+import { CompatibleBit, CompressionType, CryptMethod, hasFeature, IncompatibleBit } from './header/layout.ts'
 import type { Qcow2State } from './state.ts'
 
 /** The general part, and the format-specific part with the keys of QAPI's ImageInfoSpecificQCow2. */

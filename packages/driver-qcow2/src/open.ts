@@ -3,7 +3,6 @@ import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@di
 import { readU64, refuse, viewOf } from './bytes.ts'
 import { repairDirty } from './check/check.ts'
 import type { Zlib } from './compressed/zlib.ts'
-import { hasFeature } from './header/checks.ts'
 import { findExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
 import {
@@ -12,6 +11,7 @@ import {
   CryptMethod,
   ExtensionType,
   geometryOf,
+  hasFeature,
   IncompatibleBit,
 } from './header/layout.ts'
 import { type RuntimeOptions, runtimeOptions } from './options.ts'

@@ -11,17 +11,15 @@
  */
 import { alignDown, BlockError, type ChildHandle, type Clock } from '@diskgraph/core/driver'
 import type { Zlib } from './compressed/zlib.ts'
+import { Mutex, Yielder } from './concurrency.ts'
 import { CompressedCache } from './data/compressed-cache.ts'
 import { InFlight } from './data/in-flight.ts'
-import { hasFeature } from './header/checks.ts'
 import { Corruption, type CorruptionHost } from './header/corruption.ts'
 import type { Header } from './header/header.ts'
-import { CompatibleBit, type Geometry, geometryOf, IncompatibleBit } from './header/layout.ts'
+import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
 import { HeaderStore } from './header/store.ts'
 import { newRun, type Run } from './mapping/map.ts'
-import { Mutex } from './mutex.ts'
 import type { RuntimeOptions } from './options.ts'
-import { Pace } from './pace.ts'
 import { Allocator } from './refcounts/allocator.ts'
 import { Discards } from './refcounts/discards.ts'
 import { PendingFrees } from './refcounts/frees.ts'
@@ -83,7 +81,7 @@ export class Qcow2State {
   /** See preallocated.ts. */
   preallocated: Promise<boolean> | undefined
   /** Of questions for the status, many of which follow each other when a disk is mapped. */
-  readonly questions = new Pace()
+  readonly questions = new Yielder()
   /** For lookups that are used before the next `await`. */
   readonly run: Run = newRun()
 

@@ -6,13 +6,13 @@
  * goes down, and the file is cut after its last cluster in use.
  */
 import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core/driver'
+import { Yielder } from '../concurrency.ts'
 import { discardRange } from '../data/discard.ts'
 import { zeroPart, zeroRange } from '../data/zeroes.ts'
 import { announce } from '../events.ts'
 import { entrySize, maxL1TableSize } from '../header/layout.ts'
 import { findRun, Kind, newRun } from '../mapping/map.ts'
 import { preallocate } from '../mapping/preallocate.ts'
-import { Pace } from '../pace.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import type { Qcow2State } from '../state.ts'
 import { guardRoots } from '../tables/distance.ts'
@@ -104,7 +104,7 @@ function endOfTables({ store, overlap }: Qcow2State): number {
 async function lastUsedCluster(state: Qcow2State, signal: AbortSignal | undefined): Promise<number> {
   const { file, geometry, refcounts } = state
   const { refcountBlockEntries: entries, clusterSize } = geometry
-  const pace = new Pace(signal)
+  const yielder = new Yielder(signal)
   let last = Math.min(Math.ceil(file.size / clusterSize), refcounts.reach) - 1
   while (last > 0) {
     const index = Math.floor(last / entries)
@@ -114,7 +114,7 @@ async function lastUsedCluster(state: Qcow2State, signal: AbortSignal | undefine
       if (last >= index * entries) return last
     }
     last = index * entries - 1
-    const turn = pace.step(entries)
+    const turn = yielder.step(entries)
     if (turn !== undefined) await turn
   }
   return 0

@@ -8,23 +8,20 @@
  * as it is.
  */
 import { BlockError, isAligned, throwIfAborted } from '@diskgraph/core/driver'
-import { hex } from '../bytes.ts'
+import { hex, highHalf, lowHalf } from '../bytes.ts'
 import { reportEntry } from '../check/entry-references.ts'
-import { hasFeature } from '../header/checks.ts'
-import { findExtension } from '../header/extensions.ts'
-import { initialExtensions } from '../header/header.ts'
+import { findExtension, initialExtensions } from '../header/extensions.ts'
 import {
   ExtensionType,
   entrySize,
+  hasFeature,
   headerLengthV2,
   headerLengthV3,
   hiCompressed,
   hiCopied,
-  highHalf,
   hiL2Reserved,
   IncompatibleBit,
   loL2Reserved,
-  lowHalf,
   loZero,
   offsetOf,
 } from '../header/layout.ts'

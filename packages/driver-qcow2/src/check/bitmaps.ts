@@ -6,7 +6,6 @@
  */
 import { alignUp, isAligned } from '@diskgraph/core/driver'
 import { readU64, viewOf } from '../bytes.ts'
-import { hasFeature } from '../header/checks.ts'
 import { findExtension } from '../header/extensions.ts'
 import {
   AutoclearBit,
@@ -15,6 +14,7 @@ import {
   bitmapDirectoryEntrySize,
   ExtensionType,
   entrySize,
+  hasFeature,
   maxBitmapDirectorySize,
   maxBitmapTableSize,
   offsetOf,

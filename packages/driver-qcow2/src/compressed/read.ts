@@ -6,7 +6,7 @@
  *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
  */
 import { BlockError } from '@diskgraph/core/driver'
-import { Fan } from '../concurrency.ts'
+import { TaskPool } from '../concurrency.ts'
 import { compressedDescriptor, entrySize } from '../header/layout.ts'
 import { entryPlace, Kind, kindOf } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
@@ -30,13 +30,13 @@ interface Piece {
 
 /**
  * Starts reading the compressed clusters from guest offset `offset` on into the start of `buf`, as requests of
- * `fan`; returns how many bytes they cover. The slice of the L2 table is in memory.
+ * `pool`; returns how many bytes they cover. The slice of the L2 table is in memory.
  */
 export function readCompressed(
   state: Qcow2State,
   offset: number,
   buf: Uint8Array,
-  fan: Fan,
+  pool: TaskPool,
   signal: AbortSignal | undefined,
 ): number {
   const { clusterSize } = state.geometry
@@ -56,7 +56,7 @@ export function readCompressed(
     covered += length
     skip = 0
   }
-  fan.add(readTogether(state, pieces, signal))
+  pool.add(readTogether(state, pieces, signal))
   return covered
 }
 
@@ -75,19 +75,19 @@ async function readTogether(state: Qcow2State, pieces: readonly Piece[], signal?
     const from = piece.offset - first.offset
     return data.subarray(from, from + piece.length)
   }
-  const fan = new Fan()
+  const pool = new TaskPool()
   pieces.forEach((piece, i) => {
-    if (i % shareOfPool !== 0) fan.add(inflate(state, partOf(piece)).then((cluster) => copyOut(cluster, piece)))
+    if (i % shareOfPool !== 0) pool.add(inflate(state, partOf(piece)).then((cluster) => copyOut(cluster, piece)))
   })
-  for (let i = 0; i < pieces.length && !fan.broken; i += shareOfPool) {
+  for (let i = 0; i < pieces.length && !pool.failed; i += shareOfPool) {
     const piece = pieces[i]!
     try {
       copyOut(inflateHere(state, partOf(piece)) ?? (await inflate(state, partOf(piece))), piece)
     } catch (error) {
-      fan.fail(error)
+      pool.fail(error)
     }
   }
-  return fan.finish()
+  return pool.finish()
 }
 
 function cachedCluster(state: Qcow2State, piece: Piece, signal?: AbortSignal): Promise<Uint8Array> {

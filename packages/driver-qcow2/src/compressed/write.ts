@@ -4,10 +4,11 @@
  * What does not compress is written as it is.
  */
 import { alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
-import { Fan } from '../concurrency.ts'
+import { lowHalf } from '../bytes.ts'
+import { TaskPool } from '../concurrency.ts'
 import type { Allocation } from '../data/in-flight.ts'
 import { writeRange } from '../data/write.ts'
-import { compressedEntryHigh, entrySize, lowHalf } from '../header/layout.ts'
+import { compressedEntryHigh, entrySize } from '../header/layout.ts'
 import { ensureTable, freeEntry, l1IndexOf } from '../mapping/l2-tables.ts'
 import { entryPlace, findRun, Kind, newRun } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
@@ -48,13 +49,13 @@ export async function writeCompressed(
 async function writeBatch(state: Qcow2State, offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
   await checkUnwritten(state, offset, buf.length)
   const { clusterSize } = state.geometry
-  const fan = new Fan()
+  const pool = new TaskPool()
   const packed: Packed[] = []
   for (let at = 0; at < buf.length; at += clusterSize) {
     const data = buf.subarray(at, Math.min(buf.length, at + clusterSize))
-    fan.add(deflateOne(state, offset + at, data, packed, signal))
+    pool.add(deflateOne(state, offset + at, data, packed, signal))
   }
-  await fan.finish()
+  await pool.finish()
   if (packed.length === 0) return
   packed.sort((a, b) => a.guest - b.guest)
   for (let at = 0; at < packed.length; ) at = await storeRun(state, packed, at, signal)
@@ -146,15 +147,15 @@ async function claim(state: Qcow2State, start: number, end: number): Promise<All
 
 /** Writes deflated clusters, those that stand behind each other together. */
 async function writeRuns(state: Qcow2State, run: readonly Packed[], signal?: AbortSignal): Promise<void> {
-  const fan = new Fan()
+  const pool = new TaskPool()
   for (let i = 0; i < run.length; ) {
     let end = i + 1
     let length = run[i]!.data.byteLength
     while (end < run.length && run[end]!.offset === run[i]!.offset + length) length += run[end++]!.data.byteLength
-    fan.add(writeTogether(state, run.slice(i, end), length, signal))
+    pool.add(writeTogether(state, run.slice(i, end), length, signal))
     i = end
   }
-  return fan.finish()
+  return pool.finish()
 }
 
 async function writeTogether(

@@ -7,7 +7,7 @@
  *     │ head      │ request …        … request │ tail     │
  */
 
-import { Fan } from '../concurrency.ts'
+import { TaskPool } from '../concurrency.ts'
 import { announce } from '../events.ts'
 import { findRun, Kind, newRun } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
@@ -91,7 +91,7 @@ async function readEdges(
   merged: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
-  const fan = new Fan()
+  const pool = new TaskPool()
   const wanted = [
     { edge: head, target: merged.subarray(0, head.length) },
     { edge: tail, target: merged.subarray(merged.length - tail.length) },
@@ -99,8 +99,8 @@ async function readEdges(
   if (wanted.length === 0) return false
   const held = state.file.debugEvent('cow_read')
   if (held !== undefined) await held
-  for (const { edge, target } of wanted) fan.add(readRange(state, edge.offset, target, signal))
-  await fan.finish()
+  for (const { edge, target } of wanted) pool.add(readRange(state, edge.offset, target, signal))
+  await pool.finish()
   return true
 }
 
@@ -112,10 +112,10 @@ async function writeApart(
   data: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const fan = new Fan()
-  fan.add(state.file.write(start, data, 0, signal))
-  for (const edge of edges) if (!edge.skip) fan.add(copyEdge(state, edge, signal))
-  return fan.finish()
+  const pool = new TaskPool()
+  pool.add(state.file.write(start, data, 0, signal))
+  for (const edge of edges) if (!edge.skip) pool.add(copyEdge(state, edge, signal))
+  return pool.finish()
 }
 
 async function copyEdge(state: Qcow2State, edge: Edge, signal: AbortSignal | undefined): Promise<void> {

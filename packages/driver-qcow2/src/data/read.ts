@@ -4,7 +4,7 @@
  */
 import { done, throwIfAborted } from '@diskgraph/core/driver'
 import { readCompressed } from '../compressed/read.ts'
-import { Fan } from '../concurrency.ts'
+import { TaskPool } from '../concurrency.ts'
 import { findRun, Kind, newRun, peekRun, type Run } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
 
@@ -64,10 +64,10 @@ async function readPieces(
   buf: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const fan = new Fan()
+  const pool = new TaskPool()
   const run = newRun()
   try {
-    for (let position = 0; position < buf.length && !fan.broken; ) {
+    for (let position = 0; position < buf.length && !pool.failed; ) {
       throwIfAborted(signal)
       const at = offset + position
       peekRun(state, at, buf.length - position, run)
@@ -76,15 +76,15 @@ async function readPieces(
         continue
       }
       if (run.kind === Kind.compressed) {
-        position += readCompressed(state, at, buf.subarray(position), fan, signal)
+        position += readCompressed(state, at, buf.subarray(position), pool, signal)
       } else {
-        fan.add(readRun(state, run, at, buf.subarray(position, position + run.length), signal))
+        pool.add(readRun(state, run, at, buf.subarray(position, position + run.length), signal))
         position += run.length
       }
-      if (fan.pending >= readsAtOnce) await fan.below(readsAtOnce)
+      if (pool.pending >= readsAtOnce) await pool.below(readsAtOnce)
     }
   } catch (error) {
-    fan.fail(error)
+    pool.fail(error)
   }
-  return fan.finish()
+  return pool.finish()
 }

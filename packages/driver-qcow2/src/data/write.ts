@@ -13,8 +13,9 @@
  * or the new one, and leaked clusters at worst: see metadata.ts for the order on disk.
  */
 import { throwIfAborted } from '@diskgraph/core/driver'
-import { Fan } from '../concurrency.ts'
-import { entrySize, hiCopied, highHalf, lowHalf } from '../header/layout.ts'
+import { highHalf, lowHalf } from '../bytes.ts'
+import { TaskPool } from '../concurrency.ts'
+import { entrySize, hiCopied } from '../header/layout.ts'
 import { ensureTable, freeEntry, l1IndexOf } from '../mapping/l2-tables.ts'
 import { entryPlace, findRun, Kind, kindOf, newRun, peekRun } from '../mapping/map.ts'
 import type { Qcow2State } from '../state.ts'
@@ -82,11 +83,11 @@ async function writePieces(
   buf: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const fan = new Fan()
+  const pool = new TaskPool()
   const run = newRun()
   const end = offset + buf.length
   try {
-    for (let at = offset; at < end && !fan.broken; ) {
+    for (let at = offset; at < end && !pool.failed; ) {
       throwIfAborted(signal)
       const blocker = state.inFlight.firstOverlap(at, end)
       if (blocker !== undefined && blocker.start <= at) {
@@ -100,20 +101,20 @@ async function writePieces(
         continue
       }
       if (run.kind === Kind.normal && run.copied) {
-        fan.add(writeInPlace(state, at, run.host, buf.subarray(at - offset, at - offset + run.length), signal))
+        pool.add(writeInPlace(state, at, run.host, buf.subarray(at - offset, at - offset + run.length), signal))
         at += run.length
       } else {
         const taken = await beginAllocation(state, at, limit - at)
         if (taken === undefined) continue
-        fan.add(finishAllocation(state, taken, buf.subarray(at - offset, at - offset + taken.length), signal))
+        pool.add(finishAllocation(state, taken, buf.subarray(at - offset, at - offset + taken.length), signal))
         at += taken.length
       }
-      if (fan.pending >= writesAtOnce) await fan.below(writesAtOnce)
+      if (pool.pending >= writesAtOnce) await pool.below(writesAtOnce)
     }
   } catch (error) {
-    fan.fail(error)
+    pool.fail(error)
   }
-  return fan.finish()
+  return pool.finish()
 }
 
 /** Step 1. Undefined when the situation has changed while waiting for the mutex: look again. */

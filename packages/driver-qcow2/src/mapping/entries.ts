@@ -1,7 +1,7 @@
 /** Walks L2 entries that are to be changed without new data: zeroing and discarding. */
 import { throwIfAborted } from '@diskgraph/core/driver'
+import { Yielder } from '../concurrency.ts'
 import { entrySize } from '../header/layout.ts'
-import { Pace } from '../pace.ts'
 import type { Qcow2State } from '../state.ts'
 import { ensureTable, l1IndexOf, nextTable } from './l2-tables.ts'
 import { entryPlace } from './map.ts'
@@ -28,12 +28,12 @@ export async function changeEntries(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { mutex } = state
-  let pace: Pace | undefined
+  let yielder: Yielder | undefined
   for (let at = start; at < end; ) {
     throwIfAborted(signal)
     if (at > start) {
-      pace ??= new Pace(signal)
-      const turn = pace.step(unitsPerSlice)
+      yielder ??= new Yielder(signal)
+      const turn = yielder.step(unitsPerSlice)
       if (turn !== undefined) await turn
     }
     const blocker = state.inFlight.firstOverlap(at, end)

@@ -3,8 +3,9 @@
  * does by itself, space inside it is zeroed.
  */
 import { alignDown, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
+import { highHalf, lowHalf } from '../bytes.ts'
 import { readBacking } from '../data/read.ts'
-import { entrySize, hiCopied, highHalf, lowHalf } from '../header/layout.ts'
+import { entrySize, hiCopied } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
 import { ensureTable, l1IndexOf } from './l2-tables.ts'
 import { entryPlace, Kind, kindOf } from './map.ts'

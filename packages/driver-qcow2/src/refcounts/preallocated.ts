@@ -3,7 +3,7 @@
  * the file is asked about zeroes, which would cost too much otherwise. Found out once, from the refcounts.
  */
 import { errorCodeOf } from '@diskgraph/core/driver'
-import { Pace } from '../pace.ts'
+import { Yielder } from '../concurrency.ts'
 import type { Qcow2State } from '../state.ts'
 import { refcountAt } from './entries.ts'
 
@@ -40,17 +40,17 @@ async function detect(state: Qcow2State, signal: AbortSignal | undefined): Promi
   if (clusters < threshold) return false
   await store.loadRefcountTable()
   const { refcountBlockEntries: entries } = geometry
-  const pace = new Pace(signal)
+  const yielder = new Yielder(signal)
   let allocated = 0
   for (let index = 0; index < refcounts.tableEntries && index * entries < clusters; index++) {
-    const turn = pace.step()
+    const turn = yielder.step()
     if (turn !== undefined) await turn
     if (refcounts.blockOffset(index) === 0) continue
     const first = index * entries
     await refcounts.get(first)
     allocated += countUsed(state, index, Math.min(entries, clusters - first))
     if (allocated >= threshold) return true
-    const counted = pace.step(entries)
+    const counted = yielder.step(entries)
     if (counted !== undefined) await counted
   }
   return false

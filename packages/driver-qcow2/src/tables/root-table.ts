@@ -3,8 +3,8 @@
  * written by `MetadataStore` when what the new entries point to is safe on disk.
  */
 import type { ChildHandle } from '@diskgraph/core/driver'
-import { viewOf } from '../bytes.ts'
-import { entrySize, highHalf, lowHalf, offsetOf } from '../header/layout.ts'
+import { highHalf, lowHalf, viewOf } from '../bytes.ts'
+import { entrySize, offsetOf } from '../header/layout.ts'
 import { isZero, provideRoom } from './holes.ts'
 
 const blockSize = 512
