@@ -14,7 +14,7 @@ import {
   type Preallocation,
 } from '@diskgraph/core/driver'
 import { viewOf } from './bytes.ts'
-import type { Zlib } from './compressed/zlib.ts'
+import type { Zlib } from './compressed/read.ts'
 import { initialExtensions } from './header/extensions.ts'
 import { type Header, serializeHeader, withBacking } from './header/header.ts'
 import {

@@ -6,7 +6,7 @@
 import { BlockError, throwIfAborted } from '@diskgraph/core/driver'
 import { Yielder } from '../concurrency.ts'
 import { type Geometry, geometryOf, maxRefcountOrder } from '../header/layout.ts'
-import { Claims, switchHeader } from '../refcounts/claims.ts'
+import { Claims } from '../refcounts/claims.ts'
 import { setRefcountAt } from '../refcounts/entries.ts'
 import { planStructure, type StructurePlan, structureClusters, writeStructure } from '../refcounts/structure.ts'
 import type { Qcow2State } from '../state.ts'
@@ -45,7 +45,7 @@ export async function changeRefcountWidth(state: Qcow2State, order: number, prog
       return counts.fill(index, block)
     }
     const table = await writeStructure(state.file, plan, fill, progress.signal)
-    await switchHeader(state, {
+    await state.store.switchTables({
       refcountTableOffset: table.offset,
       refcountTableClusters: plan.tableClusters,
       refcountOrder: order,

@@ -19,7 +19,7 @@ import {
   maxBitmapTableSize,
   offsetOf,
 } from '../header/layout.ts'
-import { readTable } from '../tables/tables.ts'
+import { readTable } from '../tables/root-table.ts'
 import { countRange } from './references.ts'
 import type { CheckState } from './state.ts'
 

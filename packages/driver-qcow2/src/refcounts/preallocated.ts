@@ -2,36 +2,56 @@
  * Whether only the metadata of an image was preallocated, so that many of its clusters are holes in the file: then
  * the file is asked about zeroes, which would cost too much otherwise. Found out once, from the refcounts.
  */
-import { errorCodeOf } from '@diskgraph/core/driver'
+import { type ChildHandle, errorCodeOf } from '@diskgraph/core/driver'
 import { Yielder } from '../concurrency.ts'
-import type { Qcow2State } from '../state.ts'
+import type { Geometry } from '../header/layout.ts'
+import type { MetadataStore } from '../tables/metadata.ts'
 import { refcountAt } from './entries.ts'
+import type { Refcounts } from './refcounts.ts'
 
-/** Whether clearly more clusters are allocated than the file has blocks for. */
-export async function isPreallocated(state: Qcow2State, signal?: AbortSignal): Promise<boolean> {
-  for (;;) {
-    state.preallocated ??= begin(state, signal)
-    try {
-      return await state.preallocated
-    } catch (error) {
-      // It is found out once for all who ask: where another one has given up, this one goes on.
-      if (errorCodeOf(error) !== 'ECANCELED' || signal?.aborted === true) throw error
+/** What the answer is found in. */
+interface CountedImage {
+  readonly file: ChildHandle
+  readonly geometry: Geometry
+  readonly store: MetadataStore
+  readonly refcounts: Refcounts
+}
+
+/** See the top of this file. */
+export class Preallocation {
+  private readonly image: CountedImage
+  private answer: Promise<boolean> | undefined
+
+  constructor(image: CountedImage) {
+    this.image = image
+  }
+
+  /** Whether clearly more clusters are allocated than the file has blocks for. */
+  async detect(signal: AbortSignal | undefined): Promise<boolean> {
+    for (;;) {
+      this.answer ??= this.begin(signal)
+      try {
+        return await this.answer
+      } catch (error) {
+        // It is found out once for all who ask: where another one has given up, this one goes on.
+        if (errorCodeOf(error) !== 'ECANCELED' || signal?.aborted === true) throw error
+      }
     }
+  }
+
+  private begin(signal: AbortSignal | undefined): Promise<boolean> {
+    return hasFewBlocks(this.image, signal).catch((error) => {
+      const code = errorCodeOf(error)
+      if (code !== 'ENOTSUP') this.answer = undefined
+      if (code === 'ECANCELED') throw error
+      return false
+    })
   }
 }
 
-function begin(state: Qcow2State, signal: AbortSignal | undefined): Promise<boolean> {
-  return detect(state, signal).catch((error) => {
-    const code = errorCodeOf(error)
-    if (code !== 'ENOTSUP') state.preallocated = undefined
-    if (code === 'ECANCELED') throw error
-    return false
-  })
-}
-
 /** Takes as long as there are refcount blocks, however long the file is. */
-async function detect(state: Qcow2State, signal: AbortSignal | undefined): Promise<boolean> {
-  const { file, geometry, refcounts, store } = state
+async function hasFewBlocks(image: CountedImage, signal: AbortSignal | undefined): Promise<boolean> {
+  const { file, geometry, refcounts, store } = image
   const { allocatedSize } = await file.info()
   if (allocatedSize === undefined) return false
   const blocks = Math.floor(allocatedSize / geometry.clusterSize)
@@ -48,7 +68,7 @@ async function detect(state: Qcow2State, signal: AbortSignal | undefined): Promi
     if (refcounts.blockOffset(index) === 0) continue
     const first = index * entries
     await refcounts.get(first)
-    allocated += countUsed(state, index, Math.min(entries, clusters - first))
+    allocated += countUsed(image, index, Math.min(entries, clusters - first))
     if (allocated >= threshold) return true
     const counted = yielder.step(entries)
     if (counted !== undefined) await counted
@@ -57,10 +77,10 @@ async function detect(state: Qcow2State, signal: AbortSignal | undefined): Promi
 }
 
 /** How many of the first `limit` clusters of a refcount block, which was just read, are in use. */
-function countUsed(state: Qcow2State, index: number, limit: number): number {
-  const block = state.store.blocks.peek(state.refcounts.blockOffset(index))
+function countUsed(image: CountedImage, index: number, limit: number): number {
+  const block = image.store.blocks.peek(image.refcounts.blockOffset(index))
   if (block === undefined) return 0
   let used = 0
-  for (let i = 0; i < limit; i++) if (refcountAt(block, state.geometry.refcountOrder, i) !== 0) used++
+  for (let i = 0; i < limit; i++) if (refcountAt(block, image.geometry.refcountOrder, i) !== 0) used++
   return used
 }

@@ -1,15 +1,15 @@
 /**
- * Room for metadata. A file may have holes, which take no storage until they are written: a table that stands in one
- * cannot be written any more when the storage is full. Before it is changed for the first time it is therefore
- * written as it is, so that what is acknowledged afterwards can always be stored.
+ * Holes under metadata. They take no storage until they are written: a table that stands in one cannot be written any
+ * more when the storage is full. Before it is changed for the first time it is therefore written as it is, so that
+ * what is acknowledged afterwards can always be stored.
  */
-import type { ChildHandle } from '@diskgraph/core/driver'
+import { type ChildHandle, isZero } from '@diskgraph/core/driver'
 
-/** File systems give room in units of this size, or smaller ones. */
+/** File systems allocate in units of this size, or smaller ones. */
 const pageSize = 4096
 
-/** Makes sure that the file has room for `data`, which stands at `offset` and does not change meanwhile. */
-export async function provideRoom(
+/** Allocates the holes under `data`, which stands at `offset` and does not change meanwhile. */
+export async function allocateHoles(
   file: ChildHandle,
   offset: number,
   data: Uint8Array,
@@ -17,18 +17,12 @@ export async function provideRoom(
 ): Promise<void> {
   for (let at = 0; at < data.byteLength; at += pageSize) {
     const end = Math.min(at + pageSize, data.byteLength)
-    if (!isZero(data, at, end) || !(await hasHole(file, offset + at, end - at))) continue
+    if (!isZero(data.subarray(at, end)) || !(await hasHole(file, offset + at, end - at))) continue
     const refusal = guard(offset, data.byteLength)
     if (refusal !== undefined) await refusal
     // A copy: the buffer may get another use while this is on its way.
     return file.write(offset, data.slice())
   }
-}
-
-/** Whether all bytes from `from` to `to` are 0. */
-export function isZero(data: Uint8Array, from: number, to: number): boolean {
-  for (let at = from; at < to; at++) if (data[at] !== 0) return false
-  return true
 }
 
 async function hasHole(file: ChildHandle, offset: number, length: number): Promise<boolean> {
