@@ -1,6 +1,5 @@
 /** Reading and writing the big-endian fields of the format as numbers, and text. */
 import { BlockError, type ErrorCode } from '@diskgraph/core/driver'
-import { highHalf, lowHalf } from './header/layout.ts'
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const encoder = new TextEncoder()
@@ -14,6 +13,16 @@ export function viewOf(buf: Uint8Array): DataView {
 export function readU64(view: DataView, position: number): number {
   const value = view.getUint32(position) * 0x1_0000_0000 + view.getUint32(position + 4)
   return Number.isSafeInteger(value) ? value : Number.POSITIVE_INFINITY
+}
+
+/** The upper half of the 64-bit field that holds `n`. */
+export function highHalf(n: number): number {
+  return Math.floor(n / 0x1_0000_0000)
+}
+
+/** The lower half of the 64-bit field that holds `n`. */
+export function lowHalf(n: number): number {
+  return n >>> 0
 }
 
 /** Writes a safe integer as a 64-bit field. */

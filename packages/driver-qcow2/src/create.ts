@@ -14,10 +14,9 @@ import {
   type Preallocation,
 } from '@diskgraph/core/driver'
 import { viewOf } from './bytes.ts'
-import { preallocate } from './data/preallocate.ts'
-import type { Zlib } from './data/zlib.ts'
-import { withFeature } from './header/checks.ts'
-import { type Header, initialExtensions, serializeHeader, withBacking } from './header/header.ts'
+import type { Zlib } from './compressed/read.ts'
+import { initialExtensions } from './header/extensions.ts'
+import { type Header, serializeHeader, withBacking } from './header/header.ts'
 import {
   CompatibleBit,
   CryptMethod,
@@ -30,7 +29,9 @@ import {
   maxClusterBits,
   maxL1TableSize,
   minClusterBits,
+  withFeature,
 } from './header/layout.ts'
+import { preallocate } from './mapping/preallocate.ts'
 import { runtimeOptions } from './options.ts'
 import { setRefcountAt } from './refcounts/entries.ts'
 import { Qcow2State } from './state.ts'

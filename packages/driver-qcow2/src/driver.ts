@@ -1,7 +1,7 @@
 /** The descriptor of this driver, for a platform's zlib. */
 import type { DriverDescriptor } from '@diskgraph/core/driver'
+import type { Zlib } from './compressed/read.ts'
 import { checkCreateOptions, create } from './create.ts'
-import type { Zlib } from './data/zlib.ts'
 import { hasMagic } from './header/header.ts'
 import { InspectedImage, Qcow2Image } from './image.ts'
 import { measureImage } from './measure.ts'

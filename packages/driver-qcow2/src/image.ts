@@ -8,24 +8,26 @@ import {
   done,
   Flag,
   type ImageCheck,
+  type InfoValue,
   type Limits,
   type OpenImage,
   type Prepared,
   type ReopenChange,
   type TruncateOptions,
+  type VmState,
 } from '@diskgraph/core/driver'
 import { amendImage } from './amend/amend.ts'
 import { makeEmpty, truncate } from './amend/resize.ts'
 import { checkImage } from './check/check.ts'
-import { writeCompressed } from './data/compress.ts'
-import { discardRange } from './data/discard.ts'
+import { writeCompressed } from './compressed/write.ts'
 import { readRange } from './data/read.ts'
 import { blockStatus } from './data/status.ts'
-import { Qcow2VmState } from './data/vm-state.ts'
 import { writeRange } from './data/write.ts'
 import { zeroRange } from './data/zeroes.ts'
 import { withBacking } from './header/header.ts'
-import { imageInfo } from './info.ts'
+import { CompatibleBit, CompressionType, CryptMethod, hasFeature, IncompatibleBit } from './header/layout.ts'
+import { growL1 } from './mapping/active-tables.ts'
+import { discardRange } from './mapping/changes.ts'
 import { activate, checkWritable, unsupportedFeature } from './open.ts'
 import { runtimeOptions } from './options.ts'
 import { Qcow2Snapshots } from './snapshots/snapshots.ts'
@@ -37,7 +39,7 @@ export class Qcow2Image implements OpenImage {
   readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
   readonly limits: Partial<Limits>
   readonly snapshots: Qcow2Snapshots
-  readonly vmState: Qcow2VmState
+  readonly vmState: VmState
   private readonly state: Qcow2State
   /** The image was reopened for writing: what has to happen before the first write has not happened yet. */
   private inactive = false
@@ -202,5 +204,67 @@ export class InspectedImage implements OpenImage {
 
   info(): Promise<DriverInfo> {
     return imageInfo(this.state)
+  }
+}
+
+/** The state of a virtual machine, kept behind the disk: from the first guest offset that no L2 table of the disk maps. */
+class Qcow2VmState implements VmState {
+  private readonly state: Qcow2State
+  /** What has to be done before the image is first written. */
+  private readonly prepare: () => Promise<void>
+
+  constructor(state: Qcow2State, prepare: () => Promise<void>) {
+    this.state = state
+    this.prepare = prepare
+  }
+
+  async read(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const held = this.state.file.debugEvent('vmstate_load')
+    if (held !== undefined) await held
+    return readRange(this.state, vmStateOffset(this.state) + offset, buf, signal)
+  }
+
+  async write(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
+    await this.prepare()
+    const { state } = this
+    const held = state.file.debugEvent('vmstate_save')
+    if (held !== undefined) await held
+    const start = vmStateOffset(state) + offset
+    const entries = Math.ceil((start + buf.byteLength) / state.geometry.l2Span)
+    if (entries > state.store.l1.entries) await state.exclusively(() => growL1(state, entries))
+    return writeRange(state, start, buf, signal)
+  }
+}
+
+/** The guest offset at which the VM state begins. */
+function vmStateOffset(state: Qcow2State): number {
+  const { l2Span } = state.geometry
+  return Math.ceil(state.size / l2Span) * l2Span
+}
+
+/** The general part, and the format-specific part with the keys of QAPI's ImageInfoSpecificQCow2. */
+async function imageInfo(state: Qcow2State): Promise<DriverInfo> {
+  const header = state.header.value
+  const data: Record<string, InfoValue | undefined> = {
+    compat: header.version === 2 ? '0.10' : '1.1',
+    compressionType: header.compressionType === CompressionType.zstd ? 'zstd' : 'zlib',
+  }
+  if (header.version >= 3) {
+    data.lazyRefcounts = hasFeature(header.compatibleFeatures, CompatibleBit.lazyRefcounts)
+    data.refcountBits = state.geometry.refcountBits
+    data.corrupt = state.header.corrupt
+    data.extendedL2 = hasFeature(header.incompatibleFeatures, IncompatibleBit.extendedL2)
+  } else {
+    data.refcountBits = state.geometry.refcountBits
+  }
+  return {
+    clusterSize: state.geometry.clusterSize,
+    dirty: state.header.dirty,
+    corrupt: state.header.corrupt,
+    vmStateOffset: vmStateOffset(state),
+    ...(header.cryptMethod === CryptMethod.none ? {} : { encrypted: true }),
+    ...(header.backingFile === undefined ? {} : { backingFilename: header.backingFile }),
+    ...(header.backingFormat === undefined ? {} : { backingFormat: header.backingFormat }),
+    specific: { type: 'qcow2', data },
   }
 }

@@ -1,6 +1,6 @@
 /** QEMU's copy-on-write image format for browsers. */
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { browserZlib } from './data/zlib-browser.ts'
+import { browserZlib } from './compressed/zlib-browser.ts'
 import { qcow2Driver } from './driver.ts'
 
 export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'

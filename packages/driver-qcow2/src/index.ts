@@ -1,6 +1,6 @@
 /** QEMU's copy-on-write image format for Node. */
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { nodeZlib } from './data/zlib-node.ts'
+import { nodeZlib } from './compressed/zlib-node.ts'
 import { qcow2Driver } from './driver.ts'
 
 export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'

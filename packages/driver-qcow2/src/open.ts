@@ -2,8 +2,7 @@
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@diskgraph/core/driver'
 import { readU64, refuse, viewOf } from './bytes.ts'
 import { repairDirty } from './check/check.ts'
-import type { Zlib } from './data/zlib.ts'
-import { hasFeature } from './header/checks.ts'
+import type { Zlib } from './compressed/read.ts'
 import { findExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
 import {
@@ -12,12 +11,13 @@ import {
   CryptMethod,
   ExtensionType,
   geometryOf,
+  hasFeature,
   IncompatibleBit,
 } from './header/layout.ts'
 import { type RuntimeOptions, runtimeOptions } from './options.ts'
 import { loadSnapshotTable } from './snapshots/store.ts'
 import { Qcow2State } from './state.ts'
-import { readTable } from './tables/tables.ts'
+import { readTable } from './tables/root-table.ts'
 
 /** Most headers end in this many bytes, so that one read is enough. */
 const usualHeader = 4096

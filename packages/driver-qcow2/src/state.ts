@@ -1,6 +1,7 @@
 /**
- * What one open image consists of, put together. The operations (read, write, zeroes, discard, check, snapshots …)
- * are functions over this state in files of their own.
+ * What one open image consists of, put together. Operations are functions in files of their own: those that move data
+ * or change the mapping take the interface that they need of an image (data/image.ts, mapping/active-tables.ts), those
+ * that work on the image as a whole (snapshots, check, amend) take this state.
  *
  * Rules that all of them keep:
  * - Everything that changes metadata holds `mutex`. It is never held while guest data is read or written.
@@ -9,29 +10,31 @@
  * - Clusters that are no longer referenced are handed to `frees`; their counts go down after the next
  *   {@link Qcow2State.commitMetadata} or flush.
  */
-import { alignDown, BlockError, type ChildHandle, type Clock } from '@diskgraph/core/driver'
-import { CompressedCache } from './data/compressed-cache.ts'
+import { alignDown, type ChildHandle, type Clock } from '@diskgraph/core/driver'
+import { hex } from './bytes.ts'
+import { CompressedClusters, type Zlib } from './compressed/read.ts'
+import type { CompressingImage } from './compressed/write.ts'
+import { Mutex, Yielder } from './concurrency.ts'
+import { newRun, type Run } from './data/image.ts'
 import { InFlight } from './data/in-flight.ts'
-import type { Zlib } from './data/zlib.ts'
-import { hasFeature } from './header/checks.ts'
-import { Corruption, type CorruptionHost } from './header/corruption.ts'
+import { Corruption, type CorruptionHost, farWindow } from './header/corruption.ts'
 import type { Header } from './header/header.ts'
-import { CompatibleBit, type Geometry, geometryOf, IncompatibleBit } from './header/layout.ts'
+import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
 import { HeaderStore } from './header/store.ts'
-import { Mutex } from './mutex.ts'
+import { ClusterAllocator } from './mapping/allocation.ts'
+import { EntryChanges } from './mapping/changes.ts'
+import { L2Map } from './mapping/map.ts'
 import type { RuntimeOptions } from './options.ts'
-import { Pace } from './pace.ts'
 import { Allocator } from './refcounts/allocator.ts'
-import { Discards } from './refcounts/discards.ts'
-import { PendingFrees } from './refcounts/frees.ts'
+import { Discards, PendingFrees } from './refcounts/frees.ts'
+import { Preallocation } from './refcounts/preallocated.ts'
+import { Reclaimer } from './refcounts/reclaimer.ts'
 import { Refcounts } from './refcounts/refcounts.ts'
-import type { SnapshotRecord } from './snapshots/table.ts'
 import { TableCache } from './tables/cache.ts'
-import { loadInactiveL2 } from './tables/inactive-tables.ts'
-import { newRun, type Run } from './tables/map.ts'
 import { MetadataStore } from './tables/metadata.ts'
 import { OverlapGuard, Structure } from './tables/overlap.ts'
 import type { RootTable } from './tables/root-table.ts'
+import type { SnapshotRecord } from './tables/snapshot-table.ts'
 
 /** What an image has of the node that it is behind. */
 export interface ImageHost extends CorruptionHost {
@@ -54,7 +57,7 @@ export interface StateParts {
 }
 
 /** See the top of this file. */
-export class Qcow2State {
+export class Qcow2State implements CompressingImage {
   readonly file: ChildHandle
   readonly geometry: Geometry
   readonly header: HeaderStore
@@ -65,6 +68,10 @@ export class Qcow2State {
   readonly corruption: Corruption
   readonly frees: PendingFrees
   readonly discards: Discards
+  readonly map: L2Map
+  readonly allocations: ClusterAllocator
+  readonly changes: EntryChanges
+  readonly compressed: CompressedClusters
   readonly inFlight = new InFlight()
   readonly mutex = new Mutex()
   readonly zlib: Zlib
@@ -76,16 +83,12 @@ export class Qcow2State {
   size: number
   /** Internal snapshots, in the order of their table. */
   snapshots: readonly SnapshotRecord[] = []
-  /** Inflated clusters. */
-  readonly compressed: CompressedCache
-  /** Writes in place up to this host offset are known not to be too far behind the end of the file. */
-  farLimit = 0
-  /** See preallocated.ts. */
-  preallocated: Promise<boolean> | undefined
-  /** Of questions for the status, many of which follow each other when a disk is mapped. */
-  readonly questions = new Pace()
-  /** For lookups that are used before the next `await`. */
   readonly run: Run = newRun()
+  readonly statusYielder = new Yielder()
+  private readonly reclaimer: Reclaimer
+  private readonly preallocation: Preallocation
+  /** Writes in place up to this host offset are known not to be too far behind the end of the file. */
+  private farLimit = 0
 
   constructor(parts: StateParts) {
     const { file, header, options, host } = parts
@@ -98,18 +101,12 @@ export class Qcow2State {
     this.size = alignDown(header.size, 512)
     const geometry = geometryOf(header.clusterBits, header.refcountOrder)
     this.geometry = geometry
-    this.compressed = new CompressedCache(geometry.clusterSize)
     this.header = new HeaderStore(file, header)
     this.corruption = new Corruption(host, file, () => this.header.setIncompatible(IncompatibleBit.corrupt, true))
     this.frees = new PendingFrees(geometry.clusterSize)
     this.discards = new Discards(file, geometry.clusterSize)
-    this.overlap = new OverlapGuard(
-      geometry,
-      parts.readOnly ? 0 : options.overlapChecks,
-      this.corruption,
-      () => this.store,
-      (tables, found) => loadInactiveL2(file, geometry, tables, found),
-    )
+    const checked = parts.readOnly ? 0 : options.overlapChecks
+    this.overlap = new OverlapGuard(file, geometry, checked, this.corruption, () => this.store)
     this.header.guard = (offset, length) => this.overlap.check(Structure.mainHeader, offset, length)
     const l2 = new TableCache(file, options.l2SliceSize, options.l2Slices, {
       loadEvent: 'l2_load',
@@ -140,6 +137,22 @@ export class Qcow2State {
       forgetData: () => this.compressed.clear(),
     })
     this.refcounts.connect(this.allocator)
+    const { store, refcounts, allocator, frees, discards } = this
+    this.reclaimer = new Reclaimer({
+      file,
+      store,
+      refcounts,
+      allocator,
+      frees,
+      discards,
+      discarded: (reason) => this.options.passDiscard[reason],
+      warn: (message) => host.warn(message),
+    })
+    this.preallocation = new Preallocation(this)
+    this.map = new L2Map(geometry, this.header, store, this.corruption)
+    this.allocations = new ClusterAllocator(this)
+    this.changes = new EntryChanges(this)
+    this.compressed = new CompressedClusters(this)
   }
 
   /** Takes over changed options. Nothing is in flight. */
@@ -162,14 +175,31 @@ export class Qcow2State {
     }
   }
 
-  /** Rejects every request on an image that was found corrupt. */
   checkUsable(): void {
     if (this.corruption.broken) throw this.corruption.unusable()
   }
 
-  /** Undefined when data may be written to this range of the file; else a promise that rejects with EIO. */
   guardWrite(offset: number, length: number): Promise<void> | undefined {
     return this.overlap.check(Structure.none, offset, length)
+  }
+
+  guardInPlace(offset: number, host: number, length: number): Promise<void> | undefined {
+    const end = host + length
+    if (end > this.farLimit && !this.options.allowFarOffsets) {
+      this.farLimit = this.file.size + farWindow
+      const place = `(guest offset: ${hex(offset)})`
+      const message = `Data cluster offset ${hex(host)} far behind the end of the file ${place}`
+      if (end > this.farLimit) return this.corruption.report(message, host, length)
+    }
+    return this.guardWrite(host, length)
+  }
+
+  get namesBacking(): boolean {
+    return this.header.value.backingFile !== undefined
+  }
+
+  isPreallocated(signal: AbortSignal | undefined): Promise<boolean> {
+    return this.preallocation.detect(signal)
   }
 
   /** Whether refcount updates are postponed and the dirty bit stands for them. */
@@ -189,12 +219,12 @@ export class Qcow2State {
   }
 
   /**
-   * Writes all metadata in order, and settles clusters that were freed. What it wrote is not flushed when it
-   * resolves: the core flushes the file after the image. Under the mutex.
+   * Writes all metadata in order, and takes away the references of clusters that were freed. What it wrote is not
+   * flushed when it resolves: the core flushes the file after the image. Under the mutex.
    */
   async commitMetadata(): Promise<void> {
     await this.store.writeMapping()
-    await this.settleFrees()
+    await this.reclaimer.reclaim()
     if (!this.store.lazy) await this.store.writeRefcounts()
   }
 
@@ -203,7 +233,7 @@ export class Qcow2State {
     try {
       await this.exclusively(async () => {
         await this.store.writeMapping()
-        await this.startSettling()
+        await this.reclaimer.begin()
         if (!this.store.lazy) await this.store.writeRefcounts()
       })
     } finally {
@@ -211,81 +241,28 @@ export class Qcow2State {
     }
   }
 
-  /** Like {@link settleFrees}, in the way of {@link flushMetadata}. */
+  /** Takes away the references of freed clusters in the same way. */
   async flushFrees(): Promise<void> {
-    await this.exclusively(() => this.startSettling())
+    await this.exclusively(() => this.reclaimer.begin())
     if (this.discards.pending) await this.finishDiscards()
   }
 
   private async finishDiscards(): Promise<void> {
     await this.discards.settled()
     await this.exclusively(async () => {
-      await this.releaseDiscarded()
+      await this.reclaimer.end()
       if (!this.store.lazy) await this.store.writeRefcounts()
     })
   }
 
-  /**
-   * Takes away the references of freed clusters, after making the mapping without them safe. Under the mutex, and
-   * where nobody else has anything to do: it waits for discards.
-   */
-  async settleFrees(): Promise<void> {
-    await this.startSettling()
-    if (!this.discards.pending) return
-    await this.discards.settled()
-    await this.releaseDiscarded()
-  }
-
-  /** Takes away references; clusters that the storage has to drop first are handed to `discards`. Under the mutex. */
-  private async startSettling(): Promise<void> {
-    if (this.frees.empty) return
-    await this.store.writeMapping()
-    await this.store.flushFile()
-    for (const { start, count, reason } of this.frees.takeSettled()) {
-      if (this.options.passDiscard[reason]) {
-        await this.startDiscards(start, count).catch((error: unknown) => this.warnKept(error))
-      } else await this.release(start, count)
-    }
-  }
-
-  private async startDiscards(start: number, count: number): Promise<void> {
-    for (let at = start; at < start + count; ) {
-      const last = await this.isLastReference(at)
-      let end = at + 1
-      while (end < start + count && (await this.isLastReference(end)) === last) end++
-      if (last) {
-        this.allocator.leaveTail(at, end - at)
-        this.discards.start({ start: at, count: end - at })
-      } else {
-        await this.release(at, end - at)
-      }
-      at = end
-    }
-  }
-
-  private async isLastReference(cluster: number): Promise<boolean> {
-    const count = this.refcounts.peek(cluster)
-    return (count < 0 ? await this.refcounts.get(cluster) : count) === 1
-  }
-
-  private async releaseDiscarded(): Promise<void> {
-    for (const { start, count } of this.discards.take()) await this.release(start, count)
+  /** Takes away the references of freed clusters, and waits for discards. Under the mutex. */
+  reclaim(): Promise<void> {
+    return this.reclaimer.reclaim()
   }
 
   /** Lowers the counts of a run of clusters by one, now. Under the mutex. */
-  async release(start: number, count: number): Promise<void> {
-    const held = this.file.debugEvent('cluster_free')
-    if (held !== undefined) await held
-    try {
-      await this.refcounts.update(start, count, -1)
-    } catch (error) {
-      this.warnKept(error)
-    }
-  }
-
-  private warnKept(error: unknown): void {
-    const text = error instanceof BlockError ? error.message : String(error)
-    this.host.warn(`qcow2: cannot free clusters: ${text}`)
+  release(start: number, count: number): Promise<void> {
+    return this.reclaimer.release(start, count)
   }
 
   /** Writes and flushes everything, and clears the dirty bit that lazy refcounts set. Under the mutex. */

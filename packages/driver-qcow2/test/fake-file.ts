@@ -1,7 +1,7 @@
 import { BlockError, type BlockStatus, type DriverInfo, type Limits, systemClock, systemRandom } from '@diskgraph/core'
 import { type ChildHandle, type Children, done, type OpenContext } from '@diskgraph/core/driver'
+import { nodeZlib } from '../src/compressed/zlib-node.ts'
 import { create } from '../src/create.ts'
-import { nodeZlib } from '../src/data/zlib-node.ts'
 import { Qcow2Image } from '../src/image.ts'
 import { activate, openState } from '../src/open.ts'
 import type { Qcow2State } from '../src/state.ts'

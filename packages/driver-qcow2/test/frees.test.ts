@@ -32,7 +32,7 @@ describe('clusters that wait to be freed', () => {
     frees.add(2 * cluster, cluster + 1, 'request')
     frees.add(6 * cluster - 1, 2, 'snapshot')
     frees.add(9 * cluster + 100, 200, 'never')
-    expect(told(frees.takeSettled())).toEqual(['0+1 other', '2+2 request', '5+2 snapshot', '9+1 never'])
+    expect(told(frees.takeUntouched())).toEqual(['0+1 other', '2+2 request', '5+2 snapshot', '9+1 never'])
   })
 
   it('are joined where they follow each other for the same reason, and only there', () => {
@@ -45,7 +45,13 @@ describe('clusters that wait to be freed', () => {
     add(9, 'request')
     add(9, 'request')
     add(8, 'request')
-    expect(told(frees.takeSettled())).toEqual(['3+4 other', '7+1 request', '9+1 request', '9+1 request', '8+1 request'])
+    expect(told(frees.takeUntouched())).toEqual([
+      '3+4 other',
+      '7+1 request',
+      '9+1 request',
+      '9+1 request',
+      '8+1 request',
+    ])
   })
 
   it('are taken once', () => {
@@ -53,19 +59,19 @@ describe('clusters that wait to be freed', () => {
     expect(frees.empty).toBe(true)
     frees.add(0, cluster, 'other')
     expect(frees.empty).toBe(false)
-    expect(told(frees.takeSettled())).toEqual(['0+1 other'])
+    expect(told(frees.takeUntouched())).toEqual(['0+1 other'])
     expect(frees.empty).toBe(true)
-    expect(frees.takeSettled()).toEqual([])
+    expect(frees.takeUntouched()).toEqual([])
   })
 
   it('wait for requests that had started before, and for no others', async () => {
     const frees = new PendingFrees(cluster)
     const early = request(frees)
     frees.add(0, cluster, 'other')
-    expect(frees.takeSettled()).toEqual([])
+    expect(frees.takeUntouched()).toEqual([])
     const late = request(frees)
     await early.end()
-    expect(told(frees.takeSettled())).toEqual(['0+1 other'])
+    expect(told(frees.takeUntouched())).toEqual(['0+1 other'])
     await late.end()
     expect(frees.empty).toBe(true)
   })
@@ -74,24 +80,24 @@ describe('clusters that wait to be freed', () => {
     const frees = new PendingFrees(cluster)
     const early = request(frees)
     frees.add(0, cluster, 'other')
-    frees.takeSettled()
+    frees.takeUntouched()
     const late = request(frees)
     frees.add(1 * cluster, cluster, 'other')
     await early.end()
-    expect(told(frees.takeSettled())).toEqual(['0+1 other'])
+    expect(told(frees.takeUntouched())).toEqual(['0+1 other'])
     expect(frees.empty).toBe(false)
     await late.end()
-    expect(told(frees.takeSettled())).toEqual(['1+1 other'])
+    expect(told(frees.takeUntouched())).toEqual(['1+1 other'])
   })
 
   it('are not joined with those of an earlier settling', async () => {
     const frees = new PendingFrees(cluster)
     const early = request(frees)
     frees.add(0, cluster, 'other')
-    frees.takeSettled()
+    frees.takeUntouched()
     frees.add(cluster, cluster, 'other')
     await early.end()
-    expect(told(frees.takeSettled())).toEqual(['0+1 other', '1+1 other'])
+    expect(told(frees.takeUntouched())).toEqual(['0+1 other', '1+1 other'])
   })
 
   it('wait for the last of several requests, also when one fails', async () => {
@@ -99,28 +105,19 @@ describe('clusters that wait to be freed', () => {
     const requests = [request(frees), request(frees), request(frees)]
     frees.add(0, cluster, 'other')
     await requests[1]!.end()
-    expect(frees.takeSettled()).toEqual([])
+    expect(frees.takeUntouched()).toEqual([])
     await requests[0]!.end(new Error('broken'))
     await expect(requests[0]!.tracked).rejects.toThrow('broken')
-    expect(frees.takeSettled()).toEqual([])
+    expect(frees.takeUntouched()).toEqual([])
     await requests[2]!.end()
-    expect(told(frees.takeSettled())).toEqual(['0+1 other'])
+    expect(told(frees.takeUntouched())).toEqual(['0+1 other'])
   })
 
   it('do not wait for a request that is done', () => {
     const frees = new PendingFrees(cluster)
     expect(frees.track(done)).toBe(done)
     frees.add(0, cluster, 'other')
-    expect(frees.takeSettled()).toHaveLength(1)
-  })
-
-  it('come first again when they are put back', () => {
-    const frees = new PendingFrees(cluster)
-    frees.add(0, cluster, 'other')
-    const taken = frees.takeSettled()
-    frees.add(9 * cluster, cluster, 'other')
-    frees.putBack(taken)
-    expect(told(frees.takeSettled())).toEqual(['0+1 other', '9+1 other'])
+    expect(frees.takeUntouched()).toHaveLength(1)
   })
 })
 
@@ -131,7 +128,7 @@ describe('clusters that wait are too many', () => {
     expect(frees.crowded).toBe(false)
     frees.add(4096 * 1024, 512, 'other')
     expect(frees.crowded).toBe(true)
-    frees.takeSettled()
+    frees.takeUntouched()
     expect(frees.crowded).toBe(false)
   })
 
@@ -140,20 +137,18 @@ describe('clusters that wait are too many', () => {
     const frees = new PendingFrees(MiB)
     const early = request(frees)
     frees.add(0, 60 * MiB, 'other')
-    frees.takeSettled()
+    frees.takeUntouched()
     const late = request(frees)
     frees.add(60 * MiB, 4 * MiB, 'other')
     expect(frees.crowded).toBe(false)
     frees.add(64 * MiB, 1, 'other')
     expect(frees.crowded).toBe(true)
     await early.end()
-    const settled = frees.takeSettled()
+    const settled = frees.takeUntouched()
     expect(told(settled)).toEqual(['0+60 other'])
     expect(frees.crowded).toBe(false)
-    frees.putBack(settled)
-    expect(frees.crowded).toBe(true)
     await late.end()
-    expect(frees.takeSettled()).toHaveLength(2)
+    expect(frees.takeUntouched()).toHaveLength(1)
     expect(frees.crowded).toBe(false)
     frees.add(0, 64 * MiB, 'other')
     expect(frees.crowded).toBe(false)

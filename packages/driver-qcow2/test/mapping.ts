@@ -1,7 +1,7 @@
 /** What tests over a fake file ask of an image: its bytes, and where they stand. */
 
+import { Kind, newRun } from '../src/data/image.ts'
 import type { Qcow2State } from '../src/state.ts'
-import { findRun, Kind, newRun } from '../src/tables/map.ts'
 import { FakeFile, type FakeImage } from './fake-file.ts'
 
 /** Bytes of one value. */
@@ -43,7 +43,7 @@ export async function mapping(state: Qcow2State, offset: number, count = 1): Pro
   const found: string[] = []
   for (let i = 0; i < count; i++) {
     const run = newRun()
-    await findRun(state, offset + i * clusterSize, 1, run)
+    await state.map.find(offset + i * clusterSize, 1, run)
     const placed = run.kind === Kind.normal || run.kind === Kind.zeroAllocated
     const host = placed ? ` ${run.host / clusterSize}` : ''
     found.push(`${names.get(run.kind)}${host}${run.copied ? ' copied' : ''}`)

@@ -186,10 +186,10 @@ describe('new tables', () => {
     await state.store.writeNewTable(9 * cluster, data)
     const { sliceSize } = state.store.l2
     for (let at = 0; at < cluster; at += sliceSize) {
-      expect(state.store.l2.peekRoom(9 * cluster + at)!.data).toEqual(filled(sliceSize, 7))
+      expect(state.store.l2.peekWritable(9 * cluster + at)!.data).toEqual(filled(sliceSize, 7))
     }
     await state.store.writeNewBlock(10 * cluster, data)
-    expect(state.store.blocks.peekRoom(10 * cluster)!.data).toEqual(data)
+    expect(state.store.blocks.peekWritable(10 * cluster)!.data).toEqual(data)
     expect(file.take()).toEqual(['write 0x90000+65536', 'write 0xa0000+65536'])
   })
 
@@ -226,17 +226,17 @@ describe('new tables', () => {
   it('get room for their entry before it is set', async () => {
     const { image, state, file } = await settled({ size: 4 * span })
     file.blockStatus = async (_, length) => ({ length, data: false, zero: true, allocated: true })
-    await state.store.provideTableRoom(64)
+    await state.store.allocateRefcountTableEntry(64)
     expect(file.take()).toEqual(['write 0x10200+512'])
-    await state.store.provideL1Room(0)
+    await state.store.allocateL1Entry(0)
     expect(file.take()).toEqual([])
     state.store.setL1Entry(0, 0, 0)
-    await state.store.provideL1Room(0)
+    await state.store.allocateL1Entry(0)
     expect(file.take()).toEqual(['write 0x30000+32'])
     state.overlap.snapshotTable = { offset: 3 * cluster, length: 8 }
-    await expect(state.store.provideL1Room(1)).rejects.toThrow('overlaps with snapshot table')
+    await expect(state.store.allocateL1Entry(1)).rejects.toThrow('overlaps with snapshot table')
     state.overlap.snapshotTable = { offset: cluster, length: cluster }
-    await expect(state.store.provideTableRoom(128)).rejects.toMatchObject({ code: 'EIO' })
+    await expect(state.store.allocateRefcountTableEntry(128)).rejects.toMatchObject({ code: 'EIO' })
     expect(image.size).toBe(4 * span)
   })
 })

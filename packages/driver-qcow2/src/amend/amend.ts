@@ -3,11 +3,10 @@
  * is checked before anything is changed; an upgrade comes first and a downgrade last, as the rest may need version 3.
  */
 import { type AmendRequest, BlockError } from '@diskgraph/core/driver'
-import { withFeature } from '../header/checks.ts'
 import { withBacking } from '../header/header.ts'
-import { CompatibleBit, refcountOrderV2 } from '../header/layout.ts'
+import { CompatibleBit, refcountOrderV2, withFeature } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
-import { changeRefcountWidth, orderOf } from './refcounts.ts'
+import { changeRefcountWidth, orderOf } from './refcount-width.ts'
 import { truncate } from './resize.ts'
 import { checkDowngrade, downgrade, upgrade } from './version.ts'
 

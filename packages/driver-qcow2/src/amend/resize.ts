@@ -1,23 +1,19 @@
 /**
  * Changing the size of the disk. All of it runs drained, under the mutex.
  *
- * Growing moves the L1 table when it is full: the larger copy is written and flushed, then one write of 12 bytes
- * switches the header over. Shrinking gives up the clusters behind the new end first; then the size in the header
+ * Growing moves the L1 table when it is full. Shrinking gives up the clusters behind the new end first; then the size in the header
  * goes down, and the file is cut after its last cluster in use.
  */
 import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core/driver'
-import { discardRange } from '../data/discard.ts'
-import { preallocate } from '../data/preallocate.ts'
+import { Yielder } from '../concurrency.ts'
+import { Kind, newRun } from '../data/image.ts'
 import { zeroPart, zeroRange } from '../data/zeroes.ts'
-import { announce } from '../events.ts'
 import { entrySize, maxL1TableSize } from '../header/layout.ts'
-import { Pace } from '../pace.ts'
+import { growL1 } from '../mapping/active-tables.ts'
+import { discardRange } from '../mapping/changes.ts'
+import { preallocate } from '../mapping/preallocate.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import type { Qcow2State } from '../state.ts'
-import { guardRoots } from '../tables/distance.ts'
-import { findRun, Kind, newRun } from '../tables/map.ts'
-import { Structure } from '../tables/overlap.ts'
-import { RootTable } from '../tables/root-table.ts'
 
 /** Sets the virtual disk size. */
 export async function truncate(
@@ -104,7 +100,7 @@ function endOfTables({ store, overlap }: Qcow2State): number {
 async function lastUsedCluster(state: Qcow2State, signal: AbortSignal | undefined): Promise<number> {
   const { file, geometry, refcounts } = state
   const { refcountBlockEntries: entries, clusterSize } = geometry
-  const pace = new Pace(signal)
+  const yielder = new Yielder(signal)
   let last = Math.min(Math.ceil(file.size / clusterSize), refcounts.reach) - 1
   while (last > 0) {
     const index = Math.floor(last / entries)
@@ -114,7 +110,7 @@ async function lastUsedCluster(state: Qcow2State, signal: AbortSignal | undefine
       if (last >= index * entries) return last
     }
     last = index * entries - 1
-    const turn = pace.step(entries)
+    const turn = yielder.step(entries)
     if (turn !== undefined) await turn
   }
   return 0
@@ -174,39 +170,9 @@ async function hideOldContent(
 /** Zeroes the rest of the last cluster, as far as it shows anything. */
 async function zeroTail(state: Qcow2State, old: number, end: number, signal: AbortSignal | undefined): Promise<void> {
   const run = newRun()
-  await findRun(state, old, end - old, run)
+  await state.map.find(old, end - old, run)
   const shown = run.kind === Kind.unallocated ? Math.min(end, state.backing()?.size ?? 0) : end
   if (shown > old) await zeroPart(state, old, shown - old, 0, signal)
-}
-
-/** Makes the active L1 table hold at least `entries` entries. Under the mutex; leaves the file flushed. */
-export async function growL1(state: Qcow2State, entries: number): Promise<void> {
-  const { store, allocator, geometry, file, overlap, header } = state
-  if (entries <= store.l1.entries) return
-  if (entries > maxL1TableSize / entrySize) throw new BlockError('EFBIG', 'the L1 table would exceed its largest size')
-  const misplaced = guardRoots(state)
-  if (misplaced !== undefined) await misplaced
-  await announce(file, 'l1_grow.alloc_table')
-  const clusters = Math.ceil((entries * entrySize) / geometry.clusterSize)
-  const offset = await allocator.allocate(clusters)
-  const old = store.l1
-  try {
-    const refusal = overlap.check(Structure.none, offset, clusters * geometry.clusterSize)
-    if (refusal !== undefined) await refusal
-    await state.commitMetadata()
-    const data = new Uint8Array(entries * entrySize)
-    data.set(old.data)
-    await announce(file, 'l1_grow.write_table')
-    await file.write(offset, data)
-    await store.flushFile()
-    await announce(file, 'l1_grow.activate_table')
-    await header.setL1(offset, entries)
-    store.replaceL1(new RootTable(offset, data))
-  } catch (error) {
-    await state.release(offset / geometry.clusterSize, clusters)
-    throw error
-  }
-  if (old.entries > 0) state.frees.add(old.offset, old.entries * entrySize, 'other')
 }
 
 /** Makes the whole disk unallocated, and gives up all its clusters and L2 tables. Runs drained. */

@@ -8,36 +8,31 @@
  * as it is.
  */
 import { BlockError, isAligned, throwIfAborted } from '@diskgraph/core/driver'
-import { hex } from '../bytes.ts'
-import { reportEntry } from '../check/entry-references.ts'
-import { hasFeature } from '../header/checks.ts'
-import { findExtension } from '../header/extensions.ts'
-import { initialExtensions } from '../header/header.ts'
+import { hex, highHalf, lowHalf } from '../bytes.ts'
+import { findExtension, initialExtensions } from '../header/extensions.ts'
 import {
   ExtensionType,
   entrySize,
+  hasFeature,
   headerLengthV2,
   headerLengthV3,
   hiCompressed,
   hiCopied,
-  highHalf,
   hiL2Reserved,
   IncompatibleBit,
   loL2Reserved,
-  lowHalf,
   loZero,
   offsetOf,
 } from '../header/layout.ts'
+import { listTables, reportEntry } from '../mapping/tree.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import { ReferenceCounts } from '../refcounts/reference-counts.ts'
-import { checkSnapshotL1 } from '../snapshots/table.ts'
 import type { Qcow2State } from '../state.ts'
 import { Structure } from '../tables/overlap.ts'
-import type { RootTable } from '../tables/root-table.ts'
+import { type RootTable, readTable } from '../tables/root-table.ts'
+import { checkSnapshotL1 } from '../tables/snapshot-table.ts'
 import { forEachTable } from '../tables/stream.ts'
-import { readTable } from '../tables/tables.ts'
-import { listTables } from '../tables/tree.ts'
-import type { Progress } from './refcounts.ts'
+import type { Progress } from './refcount-width.ts'
 
 /** Makes a version 2 image one of version 3. Under the mutex. */
 export async function upgrade(state: Qcow2State): Promise<void> {
@@ -209,7 +204,7 @@ async function expandTable(
   }
   await state.file.write(offset, new Uint8Array(table.buffer, table.byteOffset, table.byteLength))
   for (const old of freed) for (let i = 0; i < uses; i++) state.frees.add(old, clusterSize, 'other')
-  if (state.frees.crowded) await state.settleFrees()
+  if (state.frees.crowded) await state.reclaim()
 }
 
 /** A cluster of zeroes with `uses` references; `taken` lists it as soon as it has them. */

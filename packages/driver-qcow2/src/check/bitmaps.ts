@@ -6,7 +6,6 @@
  */
 import { alignUp, isAligned } from '@diskgraph/core/driver'
 import { readU64, viewOf } from '../bytes.ts'
-import { hasFeature } from '../header/checks.ts'
 import { findExtension } from '../header/extensions.ts'
 import {
   AutoclearBit,
@@ -15,11 +14,12 @@ import {
   bitmapDirectoryEntrySize,
   ExtensionType,
   entrySize,
+  hasFeature,
   maxBitmapDirectorySize,
   maxBitmapTableSize,
   offsetOf,
 } from '../header/layout.ts'
-import { readTable } from '../tables/tables.ts'
+import { readTable } from '../tables/root-table.ts'
 import { countRange } from './references.ts'
 import type { CheckState } from './state.ts'
 

@@ -18,10 +18,9 @@ import {
   maxL1TableSize,
   offsetOf,
 } from '../header/layout.ts'
-import type { SnapshotRecord } from '../snapshots/table.ts'
-import type { RootTable } from '../tables/root-table.ts'
+import { type RootTable, readTable } from '../tables/root-table.ts'
+import type { SnapshotRecord } from '../tables/snapshot-table.ts'
 import { forEachTable } from '../tables/stream.ts'
-import { readTable } from '../tables/tables.ts'
 import { countBitmaps } from './bitmaps.ts'
 import { hexField } from './report.ts'
 import type { CheckState } from './state.ts'

@@ -4,7 +4,12 @@
 import { BlockError, isAligned } from '@diskgraph/core/driver'
 import { maxSnapshots } from '../header/layout.ts'
 import { claimTable, setSnapshots } from '../snapshots/store.ts'
-import { readSnapshotTable, type SnapshotRecord, type SnapshotTable, type TableFaults } from '../snapshots/table.ts'
+import {
+  readSnapshotTable,
+  type SnapshotRecord,
+  type SnapshotTable,
+  type TableFaults,
+} from '../tables/snapshot-table.ts'
 import type { CheckState } from './state.ts'
 
 /**

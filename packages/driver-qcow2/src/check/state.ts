@@ -1,8 +1,8 @@
 /** What the steps of one check share. */
 import type { CheckOptions } from '@diskgraph/core/driver'
 import { ReferenceCounts } from '../refcounts/reference-counts.ts'
-import type { SnapshotRecord } from '../snapshots/table.ts'
 import type { Qcow2State } from '../state.ts'
+import type { SnapshotRecord } from '../tables/snapshot-table.ts'
 import { maxRepairs, type Repairs } from './repairs.ts'
 import type { CheckReport } from './report.ts'
 

@@ -38,18 +38,21 @@ export class Allocation {
 export class InFlight {
   private readonly allocations: Allocation[] = []
 
-  get size(): number {
-    return this.allocations.length
+  /** Whether nothing in [start, end) is being allocated. */
+  isClear(start: number, end: number): boolean {
+    return this.allocations.length === 0 || this.firstOverlap(start, end) === undefined
   }
 
-  /** The allocation that touches [start, end) first in the order of the disk. */
-  firstOverlap(start: number, end: number): Allocation | undefined {
-    let first: Allocation | undefined
-    for (const allocation of this.allocations) {
-      if (allocation.start >= end || allocation.end <= start) continue
-      if (first === undefined || allocation.start < first.start) first = allocation
-    }
-    return first
+  /** How far from `start` on, up to `end`, nothing is being allocated: `start` itself when it is; then {@link wait}. */
+  clearUntil(start: number, end: number): number {
+    if (this.allocations.length === 0) return end
+    const first = this.firstOverlap(start, end)
+    return first === undefined ? end : Math.max(start, first.start)
+  }
+
+  /** Resolves when the first allocation in [start, end) has ended; there may be another one then. */
+  wait(start: number, end = start + 1): Promise<void> {
+    return this.firstOverlap(start, end)?.settled ?? done
   }
 
   /** Starts an allocation; nothing may overlap it. */
@@ -65,5 +68,15 @@ export class InFlight {
     const last = this.allocations.pop()!
     if (last !== allocation) this.allocations[index] = last
     allocation.settle()
+  }
+
+  /** The allocation that touches [start, end) first in the order of the disk. */
+  private firstOverlap(start: number, end: number): Allocation | undefined {
+    let first: Allocation | undefined
+    for (const allocation of this.allocations) {
+      if (allocation.start >= end || allocation.end <= start) continue
+      if (first === undefined || allocation.start < first.start) first = allocation
+    }
+    return first
   }
 }

@@ -5,6 +5,9 @@
  */
 import { BlockError, type ChildHandle } from '@diskgraph/core/driver'
 
+/** Clusters may be allocated and not written yet, so references may go this far behind the end of the file. */
+export const farWindow = 64 * 1024 * 1024
+
 /** What {@link Corruption} needs of the node. */
 export interface CorruptionHost {
   readonly nodeName: string
@@ -30,6 +33,11 @@ export class Corruption {
   /** The error of every request after {@link broken} is set. */
   unusable(): BlockError {
     return new BlockError('ENOMEDIUM', 'the image is marked as corrupt and cannot be used until it is repaired')
+  }
+
+  /** Whether a reference to what ends at `end` must be damaged: writing there would blow up the file. */
+  isFar(end: number): boolean {
+    return end > this.file.size + farWindow
   }
 
   /**

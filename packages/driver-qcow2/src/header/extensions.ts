@@ -31,7 +31,7 @@ export interface FeatureName {
 }
 
 /** The names that are written into new images. */
-export const featureNames: readonly FeatureName[] = [
+const featureNames: readonly FeatureName[] = [
   { kind: 0, bit: IncompatibleBit.dirty, name: 'dirty bit' },
   { kind: 0, bit: IncompatibleBit.corrupt, name: 'corrupt bit' },
   { kind: 0, bit: IncompatibleBit.externalDataFile, name: 'external data file' },
@@ -118,7 +118,7 @@ export function parseFeatureNames(data: Uint8Array): FeatureName[] {
 }
 
 /** The bytes of a feature name table. */
-export function serializeFeatureNames(names: readonly FeatureName[]): Uint8Array {
+function serializeFeatureNames(names: readonly FeatureName[]): Uint8Array {
   const data = new Uint8Array(names.length * featureNameEntrySize)
   names.forEach(({ kind, bit, name }, index) => {
     const at = index * featureNameEntrySize
@@ -127,4 +127,10 @@ export function serializeFeatureNames(names: readonly FeatureName[]): Uint8Array
     data.set(encodeText(name).subarray(0, featureNameSize), at + 2)
   })
   return data
+}
+
+/** The extensions of a new image: the feature name table, where the cluster has room for it. */
+export function initialExtensions(version: 2 | 3, clusterBits: number): HeaderExtension[] {
+  if (version === 2 || clusterBits < 12) return []
+  return [{ type: ExtensionType.featureNames, data: serializeFeatureNames(featureNames) }]
 }

@@ -4,30 +4,38 @@
  * The message texts are those that clients of QEMU's tools match. Nothing is allocated from a length in the image
  * before that length has been checked; a 64-bit field above 2^53 - 1 is refused here and nowhere later.
  */
-import { alignUp, BlockError } from '@diskgraph/core/driver'
-import { decodeText, encodeText, readU64, refuse, viewOf, writeU64 } from '../bytes.ts'
-import { checkFeatures, checkTables } from './checks.ts'
+import { alignUp, BlockError, isAligned } from '@diskgraph/core/driver'
+import { decodeText, encodeText, printable, readU64, refuse, viewOf, writeU64 } from '../bytes.ts'
 import {
-  featureNames,
+  type FeatureName,
   findExtension,
   type HeaderExtension,
   parseExtensions,
+  parseFeatureNames,
   serializeExtensions,
-  serializeFeatureNames,
   withExtension,
 } from './extensions.ts'
 import {
+  CompressionType,
+  CryptMethod,
   ExtensionType,
+  entrySize,
+  geometryOf,
   HeaderField,
+  hasFeature,
   headerLengthV2,
   headerLengthV3,
+  IncompatibleBit,
   magic,
   maxBackingFileSize,
   maxClusterBits,
+  maxL1TableSize,
   maxRefcountOrder,
+  maxRefcountTableSize,
   minClusterBits,
   minHeaderLengthV3,
   refcountOrderV2,
+  withFeature,
 } from './layout.ts'
 
 /** The header of an image, as numbers. Version 2 images have the version 3 fields with their implied values. */
@@ -142,7 +150,7 @@ const notQcow2 = 'Image is not in qcow2 format'
 const tooShort = 'qcow2 header too short'
 
 /** The fields of a header that are plain numbers. */
-export type HeaderFields = Omit<
+type HeaderFields = Omit<
   Header,
   'headerLength' | 'extraFields' | 'backingFile' | 'backingFileBytes' | 'backingFormat' | 'extensions'
 >
@@ -180,6 +188,63 @@ function parseBackingFile(
   return length === 0 ? undefined : region.slice(offset, offset + length)
 }
 
+/** All incompatible features that an image may have without being refused as unknown. */
+const knownIncompatible = Object.values(IncompatibleBit).reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n)
+
+/** Refuses unknown incompatible features by their names, and contradictions between features and fields. */
+function checkFeatures(fields: HeaderFields, extensions: readonly HeaderExtension[]): void {
+  const unknown = fields.incompatibleFeatures & ~knownIncompatible
+  if (unknown !== 0n) {
+    const table = findExtension(extensions, ExtensionType.featureNames)
+    const names = table === undefined ? [] : parseFeatureNames(table.data)
+    refuse('ENOTSUP', `Unsupported qcow2 feature(s): ${describeUnknown(unknown, names)}`)
+  }
+  const flagged = hasFeature(fields.incompatibleFeatures, IncompatibleBit.compressionType)
+  const { compressionType } = fields
+  if (compressionType !== CompressionType.zlib && compressionType !== CompressionType.zstd) {
+    refuse('ENOTSUP', `qcow2: unknown compression type: ${compressionType}`)
+  }
+  if (flagged && compressionType === CompressionType.zlib) {
+    refuse('EINVAL', 'qcow2: Compression type incompatible feature bit must not be set')
+  }
+  if (!flagged && compressionType !== CompressionType.zlib) {
+    refuse('EINVAL', 'qcow2: Compression type incompatible feature bit must be set')
+  }
+}
+
+function describeUnknown(unknown: bigint, names: readonly FeatureName[]): string {
+  const known: string[] = []
+  let rest = unknown
+  for (const { kind, bit, name } of names) {
+    if (kind !== 0 || bit > 63 || !hasFeature(rest, bit)) continue
+    known.push(printable(name))
+    rest = withFeature(rest, bit, false)
+  }
+  if (rest !== 0n) known.push(`Unknown incompatible feature: ${rest.toString(16)}`)
+  return known.join(', ')
+}
+
+/** Checks sizes and offsets of all tables against the caps of the format. */
+function checkTables(fields: HeaderFields): void {
+  const { clusterSize, l2Span } = geometryOf(fields.clusterBits, fields.refcountOrder)
+  if (fields.cryptMethod > CryptMethod.luks) refuse('EINVAL', `Unsupported encryption method ${fields.cryptMethod}`)
+  if (fields.refcountTableClusters === 0) refuse('EINVAL', 'Image does not contain a reference count table')
+  const refcountTableSize = fields.refcountTableClusters * clusterSize
+  if (refcountTableSize > maxRefcountTableSize) refuse('EFBIG', 'Reference count table too large')
+  checkOffset('Reference count table', fields.refcountTableOffset, refcountTableSize, clusterSize)
+  if (fields.l1Size > maxL1TableSize / entrySize) refuse('EFBIG', 'Active L1 table too large')
+  checkOffset('Active L1 table', fields.l1TableOffset, fields.l1Size * entrySize, clusterSize)
+  const needed = Math.ceil(fields.size / l2Span)
+  if (!Number.isSafeInteger(fields.size) || needed > 0x7fffffff) refuse('EFBIG', 'Image is too big')
+  if (needed > fields.l1Size) refuse('EINVAL', 'L1 table is too small')
+}
+
+function checkOffset(what: string, offset: number, length: number, clusterSize: number): void {
+  if (!Number.isSafeInteger(offset + length) || !isAligned(offset, clusterSize)) {
+    refuse('EINVAL', `${what} offset invalid`)
+  }
+}
+
 /**
  * The bytes of the header with extensions and backing file name, to be written at offset 0 in one write.
  * ENOSPC when they do not fit into one cluster.
@@ -197,7 +262,7 @@ export function serializeHeader(header: Header): Uint8Array {
     )
   }
   const bytes = new Uint8Array(alignUp(total, 8) > clusterSize ? total : alignUp(total, 8))
-  writeFields(bytes, header, length)
+  bytes.set(serializeFields(header))
   bytes.set(extensions, length)
   if (backing !== undefined) {
     const at = length + extensions.byteLength
@@ -214,7 +279,10 @@ function serializedLength(header: Header): number {
   return Math.max(headerLengthV3, header.headerLength)
 }
 
-function writeFields(bytes: Uint8Array, header: Header, length: number): void {
+/** The bytes of the fields alone; they say nothing of a backing file name. */
+export function serializeFields(header: Header): Uint8Array {
+  const length = serializedLength(header)
+  const bytes = new Uint8Array(length)
   const view = viewOf(bytes)
   view.setUint32(HeaderField.magic, magic)
   view.setUint32(HeaderField.version, header.version)
@@ -227,7 +295,7 @@ function writeFields(bytes: Uint8Array, header: Header, length: number): void {
   view.setUint32(HeaderField.refcountTableClusters, header.refcountTableClusters)
   view.setUint32(HeaderField.nbSnapshots, header.nbSnapshots)
   writeU64(view, HeaderField.snapshotsOffset, header.snapshotsOffset)
-  if (header.version === 2) return
+  if (header.version === 2) return bytes
   view.setBigUint64(HeaderField.incompatibleFeatures, header.incompatibleFeatures)
   view.setBigUint64(HeaderField.compatibleFeatures, header.compatibleFeatures)
   view.setBigUint64(HeaderField.autoclearFeatures, header.autoclearFeatures)
@@ -235,6 +303,7 @@ function writeFields(bytes: Uint8Array, header: Header, length: number): void {
   view.setUint32(HeaderField.headerLength, length)
   view.setUint8(HeaderField.compressionType, header.compressionType)
   bytes.set(header.extraFields, HeaderField.compressionType + 1)
+  return bytes
 }
 
 /** The header with another backing reference; undefined: none. EINVAL when the name or format is too long. */
@@ -249,10 +318,4 @@ export function withBacking(header: Header, name: string | undefined, format: st
     backingFormat: data && format,
     extensions: withExtension(header.extensions, ExtensionType.backingFormat, data),
   }
-}
-
-/** The extensions of a new image: the feature name table, where the cluster has room for it. */
-export function initialExtensions(version: 2 | 3, clusterBits: number): HeaderExtension[] {
-  if (version === 2 || clusterBits < 12) return []
-  return [{ type: ExtensionType.featureNames, data: serializeFeatureNames(featureNames) }]
 }

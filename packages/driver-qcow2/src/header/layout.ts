@@ -10,6 +10,8 @@
  *
  * Entries are read as two 32-bit halves; the masks below belong to one half each.
  */
+import { mod } from '@diskgraph/core/driver'
+import { highHalf } from '../bytes.ts'
 
 /** Section "Header": byte offsets of the fields. */
 export const HeaderField = {
@@ -33,8 +35,6 @@ export const HeaderField = {
   headerLength: 100,
   compressionType: 104,
 } as const
-
-import { mod } from '@diskgraph/core/driver'
 
 /** `QFI\xfb`. */
 export const magic = 0x514649fb
@@ -66,6 +66,17 @@ export const IncompatibleBit = {
 export const CompatibleBit = { lazyRefcounts: 0 } as const
 /** Section "Header", autoclear_features. */
 export const AutoclearBit = { bitmaps: 0, rawExternalData: 1 } as const
+
+/** Whether `bit` is set in a feature word. */
+export function hasFeature(features: bigint, bit: number): boolean {
+  return (features & (1n << BigInt(bit))) !== 0n
+}
+
+/** The feature word with `bit` set or cleared. */
+export function withFeature(features: bigint, bit: number, set: boolean): bigint {
+  const mask = 1n << BigInt(bit)
+  return set ? features | mask : features & ~mask
+}
 
 /** Section "Header extensions": types. */
 export const ExtensionType = {
@@ -188,16 +199,6 @@ export function geometryOf(clusterBits: number, refcountOrder: number): Geometry
 /** The host offset in the two halves of an L1 entry or of the L2 entry of a standard cluster (bits 9-55). */
 export function offsetOf(hi: number, lo: number): number {
   return (hi & hiOffset) * 0x1_0000_0000 + ((lo & loOffset) >>> 0)
-}
-
-/** The upper half of the 64-bit field that holds `offset`. */
-export function highHalf(offset: number): number {
-  return Math.floor(offset / 0x1_0000_0000)
-}
-
-/** The lower half of the 64-bit field that holds `offset`. */
-export function lowHalf(offset: number): number {
-  return offset >>> 0
 }
 
 /** A compressed cluster descriptor, taken apart. */

@@ -7,11 +7,9 @@
  * to write or to allocate metadata calls {@link HeaderStore.restore} first, which writes the old header again.
  */
 import type { ChildHandle } from '@diskgraph/core/driver'
-import { viewOf, writeU64 } from '../bytes.ts'
-import { Mutex } from '../mutex.ts'
-import { hasFeature, withFeature } from './checks.ts'
-import { type Header, serializeHeader } from './header.ts'
-import { HeaderField, headerLengthV2, IncompatibleBit } from './layout.ts'
+import { Mutex } from '../concurrency.ts'
+import { type Header, serializeFields, serializeHeader } from './header.ts'
+import { HeaderField, hasFeature, headerLengthV2, IncompatibleBit, withFeature } from './layout.ts'
 
 /** What storage writes as a whole or not at all. */
 const sector = 512
@@ -67,31 +65,19 @@ export class HeaderStore {
   }
 
   /** Points the header at another active L1 table: one write of its 12 bytes. */
-  setL1(offset: number, entries: number): Promise<void> {
-    const bytes = new Uint8Array(12)
-    const view = viewOf(bytes)
-    view.setUint32(0, entries)
-    writeU64(view, 4, offset)
-    return this.setFields(HeaderField.l1Size, bytes, { l1TableOffset: offset, l1Size: entries })
+  setL1(l1TableOffset: number, l1Size: number): Promise<void> {
+    return this.setFields(HeaderField.l1Size, HeaderField.refcountTableOffset, { l1TableOffset, l1Size })
   }
 
   /** Points the header at another refcount table: one write of its 12 bytes. */
-  setRefcountTable(offset: number, clusters: number): Promise<void> {
-    const bytes = new Uint8Array(12)
-    const view = viewOf(bytes)
-    writeU64(view, 0, offset)
-    view.setUint32(8, clusters)
-    const changes = { refcountTableOffset: offset, refcountTableClusters: clusters }
-    return this.setFields(HeaderField.refcountTableOffset, bytes, changes)
+  setRefcountTable(refcountTableOffset: number, refcountTableClusters: number): Promise<void> {
+    const changes = { refcountTableOffset, refcountTableClusters }
+    return this.setFields(HeaderField.refcountTableOffset, HeaderField.nbSnapshots, changes)
   }
 
   /** Points the header at another snapshot table: one write of its 12 bytes. */
-  setSnapshotTable(offset: number, snapshots: number): Promise<void> {
-    const bytes = new Uint8Array(12)
-    const view = viewOf(bytes)
-    view.setUint32(0, snapshots)
-    writeU64(view, 4, offset)
-    return this.setFields(HeaderField.nbSnapshots, bytes, { snapshotsOffset: offset, nbSnapshots: snapshots })
+  setSnapshotTable(snapshotsOffset: number, nbSnapshots: number): Promise<void> {
+    return this.setFields(HeaderField.nbSnapshots, headerLengthV2, { snapshotsOffset, nbSnapshots })
   }
 
   /**
@@ -99,18 +85,13 @@ export class HeaderStore {
    * about tables, sizes and widths.
    */
   setTables(changes: Partial<Header>): Promise<void> {
-    return this.change((current) => {
-      const header = { ...current, ...changes }
-      const end = header.version === 2 ? headerLengthV2 : HeaderField.headerLength
-      return { offset: HeaderField.size, bytes: serializeHeader(header).subarray(HeaderField.size, end), changes }
-    })
+    const { version } = { ...this.current, ...changes }
+    return this.setFields(HeaderField.size, version === 2 ? headerLengthV2 : HeaderField.headerLength, changes)
   }
 
   /** Writes another virtual disk size. */
   setSize(size: number): Promise<void> {
-    const bytes = new Uint8Array(8)
-    writeU64(viewOf(bytes), 0, size)
-    return this.setFields(HeaderField.size, bytes, { size })
+    return this.setFields(HeaderField.size, HeaderField.cryptMethod, { size })
   }
 
   /** Sets or clears an incompatible feature bit. Version 2 images have none. */
@@ -118,14 +99,14 @@ export class HeaderStore {
     return this.change((header) => {
       if (header.version < 3) return undefined
       const incompatibleFeatures = withFeature(header.incompatibleFeatures, bit, set)
-      const bytes = new Uint8Array(8)
-      viewOf(bytes).setBigUint64(0, incompatibleFeatures)
-      return { offset: HeaderField.incompatibleFeatures, bytes, changes: { incompatibleFeatures } }
+      return fieldChange(HeaderField.incompatibleFeatures, HeaderField.compatibleFeatures, header, {
+        incompatibleFeatures,
+      })
     })
   }
 
-  private setFields(offset: number, bytes: Uint8Array, changes: Partial<Header>): Promise<void> {
-    return this.change(() => ({ offset, bytes, changes }))
+  private setFields(from: number, end: number, changes: Partial<Header>): Promise<void> {
+    return this.change((header) => fieldChange(from, end, header, changes))
   }
 
   /** Makes one change after the other: `plan` says what to write, given the header that stands there by then. */
@@ -156,4 +137,10 @@ export class HeaderStore {
     await this.file.write(offset, first)
     await this.file.flush()
   }
+}
+
+/** Writes the bytes between two fields as they are with `changes`, which concern nothing else. */
+function fieldChange(from: number, end: number, header: Header, changes: Partial<Header>): HeaderChange {
+  const bytes = serializeFields({ ...header, ...changes })
+  return { offset: from, bytes: bytes.subarray(from, end), changes }
 }

@@ -8,29 +8,19 @@
  *
  * `tryAllocate` does all of it in memory, without a promise; it gives up where a block must be read or made.
  */
-import { alignUp, BlockError, type ChildHandle } from '@diskgraph/core/driver'
+import { alignUp, BlockError } from '@diskgraph/core/driver'
 import { viewOf } from '../bytes.ts'
 import { announce } from '../events.ts'
 import type { Corruption } from '../header/corruption.ts'
-import type { Geometry } from '../header/layout.ts'
-import type { HeaderStore } from '../header/store.ts'
-import type { MetadataStore } from '../tables/metadata.ts'
-import { type OverlapGuard, Structure } from '../tables/overlap.ts'
+import { Structure } from '../tables/overlap.ts'
 import { firstFree, firstUsed, setRefcountAt } from './entries.ts'
-import { growRefcountTable } from './growth.ts'
 import type { BlockMaker, Refcounts } from './refcounts.ts'
+import { type GrowthParts, growRefcountTable } from './structure.ts'
 
 /** What the allocator works with. */
-export interface AllocatorParts {
-  readonly file: ChildHandle
-  readonly geometry: Geometry
-  readonly store: MetadataStore
+interface AllocatorParts extends GrowthParts {
   readonly refcounts: Refcounts
-  readonly overlap: OverlapGuard
-  readonly header: HeaderStore
   readonly corruption: Corruption
-  /** The clusters of an old table lose their reference when that is safe. */
-  freeLater(offset: number, length: number): void
   /** Clusters that may have held guest data are free now. */
   forgetData(): void
 }
@@ -45,7 +35,7 @@ export class Allocator implements BlockMaker {
   /** The block at which the last search stopped, and the start of the free run that leads up to it. */
   private stoppedAtBlock = 0
   private stoppedAtRun = 0
-  /** Next free byte in a cluster that holds compressed data and has room; 0: none. */
+  /** Next free byte in a cluster that holds compressed data and is not full; 0: none. */
   private byteTail = 0
   /** `tryAllocate` has raised the event of the allocation that `allocate` is to finish. */
   private announced = false
@@ -197,7 +187,7 @@ export class Allocator implements BlockMaker {
     for (;;) {
       const blockIndex = Math.floor(cluster / entries)
       const offset = refcounts.blockOffset(blockIndex)
-      const block = offset === 0 ? undefined : store.blocks.peekRoom(offset)
+      const block = offset === 0 ? undefined : store.blocks.peekWritable(offset)
       if (block === undefined) return this.stop(blockIndex, cluster, count, runStart)
       const base = blockIndex * entries
       let index = cluster - base
@@ -275,7 +265,7 @@ export class Allocator implements BlockMaker {
   private async writeBlock(blockIndex: number, offset: number, data: Uint8Array): Promise<void> {
     const { store, geometry, refcounts } = this.parts
     try {
-      await store.provideTableRoom(blockIndex)
+      await store.allocateRefcountTableEntry(blockIndex)
       await store.writeNewBlock(offset, data)
     } catch (error) {
       const cluster = offset / geometry.clusterSize

@@ -9,7 +9,7 @@
  *
  * Requests that finish at once need no bookkeeping: nothing is freed in between.
  */
-import { done } from '@diskgraph/core/driver'
+import { type ChildHandle, done } from '@diskgraph/core/driver'
 
 /** Why clusters are freed; the `passDiscard…` options go by it. */
 export type FreeReason = 'request' | 'snapshot' | 'other' | 'never'
@@ -19,11 +19,11 @@ export interface FreedRange {
   readonly start: number
   count: number
   readonly reason: FreeReason
-  /** Counts the settlings before it was freed. */
+  /** How often ranges had been taken before it was freed. */
   readonly generation: number
 }
 
-/** So many ranges or clusters may wait before they are to be settled. */
+/** So many ranges or clusters may wait before they are to be taken. */
 const crowdedRanges = 4096
 const crowdedBytes = 64 * 1024 * 1024
 
@@ -44,7 +44,7 @@ export class PendingFrees {
     return this.ranges.length === 0
   }
 
-  /** Whether it is time to settle, though nobody asked for a flush. */
+  /** Whether it is time to take them, though nobody asked for a flush. */
   get crowded(): boolean {
     return this.ranges.length > crowdedRanges || this.clusters * this.clusterSize > crowdedBytes
   }
@@ -68,7 +68,7 @@ export class PendingFrees {
   }
 
   /** Takes the ranges that no request can still touch. Call it when the mapping is safe on disk. */
-  takeSettled(): FreedRange[] {
+  takeUntouched(): FreedRange[] {
     let oldest = Number.POSITIVE_INFINITY
     for (const generation of this.active.keys()) oldest = Math.min(oldest, generation)
     this.generation++
@@ -78,16 +78,10 @@ export class PendingFrees {
       this.clusters = 0
       return all
     }
-    const settled = this.ranges.filter((range) => range.generation < oldest)
+    const untouched = this.ranges.filter((range) => range.generation < oldest)
     this.ranges = this.ranges.filter((range) => range.generation >= oldest)
-    for (const range of settled) this.clusters -= range.count
-    return settled
-  }
-
-  /** Puts back what could not be settled. */
-  putBack(ranges: readonly FreedRange[]): void {
-    for (const range of ranges) this.clusters += range.count
-    this.ranges = [...ranges, ...this.ranges]
+    for (const range of untouched) this.clusters -= range.count
+    return untouched
   }
 
   /** Follows a request for data until it is finished. */
@@ -105,5 +99,59 @@ export class PendingFrees {
       if (count === 0) active.delete(generation)
       else active.set(generation, count)
     }
+  }
+}
+
+/** A run of clusters. */
+export interface ClusterRun {
+  readonly start: number
+  readonly count: number
+}
+
+/**
+ * Clusters that lose their last reference, while the storage drops their data. Their counts go down afterwards, or
+ * the discard would hit what is written there next. Nobody holds the mutex while it waits for that.
+ */
+export class Discards {
+  private readonly file: ChildHandle
+  private readonly clusterSize: number
+  private last: Promise<void> | undefined
+  private dropped: ClusterRun[] = []
+
+  constructor(file: ChildHandle, clusterSize: number) {
+    this.file = file
+    this.clusterSize = clusterSize
+  }
+
+  /** Whether there are runs that {@link take} has not given out. */
+  get pending(): boolean {
+    return this.last !== undefined || this.dropped.length > 0
+  }
+
+  /** Discards a run, after those before it. */
+  start(run: ClusterRun): void {
+    const discarded = (this.last ?? Promise.resolve()).then(() => this.discard(run))
+    this.last = discarded
+    void discarded.then(() => {
+      if (this.last === discarded) this.last = undefined
+    })
+  }
+
+  /** Resolves when all runs that were started have been discarded. */
+  async settled(): Promise<void> {
+    await this.last
+  }
+
+  /** Takes the runs whose counts may go down. */
+  take(): ClusterRun[] {
+    const { dropped } = this
+    this.dropped = []
+    return dropped
+  }
+
+  private async discard(run: ClusterRun): Promise<void> {
+    // A storage that cannot discard keeps the data, which is no harm.
+    await this.file.discard(run.start * this.clusterSize, run.count * this.clusterSize).catch(() => {})
+    this.dropped.push(run)
   }
 }

@@ -9,7 +9,6 @@ import { announce } from '../events.ts'
 import type { Corruption } from '../header/corruption.ts'
 import { entrySize, type Geometry } from '../header/layout.ts'
 import type { Slice } from '../tables/cache.ts'
-import { isFar } from '../tables/distance.ts'
 import type { MetadataStore } from '../tables/metadata.ts'
 import type { FileRange } from '../tables/overlap.ts'
 import { refcountAt, setRefcountAt } from './entries.ts'
@@ -68,7 +67,7 @@ export class Refcounts {
     return blockIndex < refcountTable.entries ? refcountTable.offsetAt(blockIndex) : 0
   }
 
-  /** Reads an existing block into the cache, or makes sure that it has room. Rejects, and marks the image, when the pointer to it is damaged. */
+  /** Reads an existing block into the cache, or makes it writable. Rejects, and marks the image, when the pointer to it is damaged. */
   async loadBlock(blockIndex: number): Promise<void> {
     const offset = this.blockOffset(blockIndex)
     const { clusterSize } = this.geometry
@@ -80,11 +79,11 @@ export class Refcounts {
       const raw = refcountTable.high(blockIndex) * 0x1_0000_0000 + refcountTable.low(blockIndex)
       await this.corruption.report(`Refblock offset ${hex(raw)} unaligned (reftable index: ${hex(blockIndex)})`)
     }
-    if (isFar(this.store.file, offset + clusterSize)) {
+    if (this.corruption.isFar(offset + clusterSize)) {
       const place = `(reftable index: ${hex(blockIndex)})`
       await this.corruption.report(`Refblock offset ${hex(offset)} far behind the end of the file ${place}`)
     }
-    await this.store.blocks.provide(offset)
+    await this.store.blocks.loadWritable(offset)
   }
 
   /**
@@ -120,7 +119,7 @@ export class Refcounts {
   /** A block that may be changed, if it is in memory. */
   private peekBlock(blockIndex: number): Slice | undefined {
     const offset = this.blockOffset(blockIndex)
-    return offset === 0 ? undefined : this.store.blocks.peekRoom(offset)
+    return offset === 0 ? undefined : this.store.blocks.peekWritable(offset)
   }
 
   /** Reads a block or, for counts that go up, makes it. */

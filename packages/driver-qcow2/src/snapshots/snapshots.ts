@@ -12,18 +12,17 @@
  * The operations run drained, under the mutex.
  */
 import { alignDown, BlockError, type NewSnapshot, type SnapshotInfo, type Snapshots } from '@diskgraph/core/driver'
-import { type CountChanges, findSingles, type ShadowTable, shadowRefcounts } from '../check/refcount-shadow.ts'
 import type { Header } from '../header/header.ts'
 import { entrySize, maxL1TableSize, maxSnapshots } from '../header/layout.ts'
+import { guardRoots } from '../mapping/active-tables.ts'
+import { addRange, addTree, copyTree, setCopiedFlags, writeTable } from '../mapping/tree.ts'
+import { Claims } from '../refcounts/claims.ts'
 import { ReferenceCounts } from '../refcounts/reference-counts.ts'
 import type { Qcow2State } from '../state.ts'
-import { guardRoots } from '../tables/distance.ts'
-import { RootTable } from '../tables/root-table.ts'
-import { Claims, switchHeader } from '../tables/switch.ts'
-import { readTable } from '../tables/tables.ts'
-import { addRange, addTree, copyTree, setCopiedFlags, writeTable } from '../tables/tree.ts'
+import { RootTable, readTable } from '../tables/root-table.ts'
+import { checkSnapshotL1, describeSnapshot, makeRecord, type SnapshotRecord } from '../tables/snapshot-table.ts'
+import { type CountChanges, findSingles, type ShadowTable, shadowRefcounts } from './shadow-refcounts.ts'
 import { claimTable, setSnapshots } from './store.ts'
-import { checkSnapshotL1, describeSnapshot, makeRecord, type SnapshotRecord } from './table.ts'
 
 /** The internal snapshots of an image, for the core. */
 export class Qcow2Snapshots implements Snapshots {
@@ -213,7 +212,7 @@ async function switchTables(
   const shadow = await shadowRefcounts(state, changes, claims)
   fields.refcountTableOffset = shadow.table.offset
   fields.refcountTableClusters = shadow.table.data.byteLength / clusterSize
-  await switchHeader(state, fields)
+  await state.store.switchTables(fields)
   return () => {
     if (size !== undefined) state.size = size
     if (l1 !== undefined) state.store.replaceL1(new RootTable(offset, l1))

@@ -3,7 +3,12 @@ import { BlockError, isAligned } from '@diskgraph/core/driver'
 import { entrySize } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
 import { type FileRange, Structure } from '../tables/overlap.ts'
-import { isSnapshotL1, readSnapshotTable, type SnapshotRecord, serializeSnapshotTable } from './table.ts'
+import {
+  isSnapshotL1,
+  readSnapshotTable,
+  type SnapshotRecord,
+  serializeSnapshotTable,
+} from '../tables/snapshot-table.ts'
 
 /**
  * Reads the snapshot table into `state.snapshots`, and tells the overlap guard where it and the snapshots' L1 tables

@@ -13,18 +13,18 @@
  *
  * Only the holder of the image's mutex changes slices, so nothing changes while `writeDirty` writes them.
  *
- * A slice is changed only when it `hasRoom`, so that writing it later cannot fail for want of storage: it was written
- * by this cache, or {@link TableCache.provide} has found that it does not stand in a hole of the file.
+ * A slice is changed only when it is `writable`, so that writing it later cannot fail for want of storage: it was written
+ * by this cache, or {@link TableCache.loadWritable} has found that it does not stand in a hole of the file.
  */
 import { type ChildHandle, done } from '@diskgraph/core/driver'
 import { viewOf } from '../bytes.ts'
-import { provideRoom } from '../refcounts/room.ts'
-import { forEachLimited } from '../refcounts/settle.ts'
+import { forEachLimited } from '../concurrency.ts'
+import { allocateHoles } from './holes.ts'
 
 /** A piece of a table in memory. Valid until the next `await`. */
 export interface Slice {
-  /** Known to have room in the file: it may be changed. */
-  hasRoom: boolean
+  /** Not in a hole of the file: it may be changed. */
+  writable: boolean
   readonly offset: number
   readonly data: Uint8Array
   readonly view: DataView
@@ -63,7 +63,7 @@ const nothing: Slice = {
   used: false,
   fresh: false,
   place: -1,
-  hasRoom: false,
+  writable: false,
 }
 
 /** See the top of this file. */
@@ -126,25 +126,25 @@ export class TableCache {
   }
 
   /** The slice at `offset`, if it is in memory and may be changed. */
-  peekRoom(offset: number): Slice | undefined {
+  peekWritable(offset: number): Slice | undefined {
     const slice = this.peek(offset)
-    return slice?.hasRoom === true ? slice : undefined
+    return slice?.writable === true ? slice : undefined
   }
 
-  /** Reads the slice at `offset`, or makes sure that it has room; loop until it is there and has. Under the mutex. */
-  async provide(offset: number): Promise<void> {
+  /** Reads the slice at `offset`, or allocates the hole that it stands in; loop until it is there and writable. Under the mutex. */
+  async loadWritable(offset: number): Promise<void> {
     const slice = this.slices.get(offset)
     if (slice === undefined) return this.load(offset)
-    if (slice.hasRoom) return
+    if (slice.writable) return
     // What is dirty must not be written before its time.
-    if (!slice.dirty) await provideRoom(this.file, offset, slice.data, this.hooks.guard)
-    slice.hasRoom = true
+    if (!slice.dirty) await allocateHoles(this.file, offset, slice.data, this.hooks.guard)
+    slice.writable = true
   }
 
   /** A clean slice that stands in the file with these bytes, which the cache owns from now on. */
   adopt(offset: number, data: Uint8Array): void {
     this.drop(offset)
-    this.insert(offset, data, false).hasRoom = true
+    this.insert(offset, data, false).writable = true
   }
 
   /** A slice of zeroes, dirty, in place of whatever stands at `offset`. */
@@ -197,7 +197,7 @@ export class TableCache {
     const held = this.file.debugEvent(this.hooks.updateEvent)
     if (held !== undefined) await held
     await this.file.write(slice.offset, slice.data)
-    slice.hasRoom = true
+    slice.writable = true
     slice.dirty = false
     this.dirtySlices--
   }
@@ -224,7 +224,7 @@ export class TableCache {
       this.remove(victim)
     }
     const place = this.clock.length
-    const slice: Slice = { offset, data, view: viewOf(data), dirty, used: true, fresh: !dirty, place, hasRoom: dirty }
+    const slice: Slice = { offset, data, view: viewOf(data), dirty, used: true, fresh: !dirty, place, writable: dirty }
     this.clock.push(slice)
     this.slices.set(offset, slice)
     if (dirty) this.dirtySlices++

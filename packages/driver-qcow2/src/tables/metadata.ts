@@ -15,18 +15,18 @@
  *
  * Nothing of this may fail for want of storage once a guest's write was acknowledged: new L2 tables and refcount
  * blocks are written where they are made, before anything points to them, and tables that stand in holes of the file
- * before they are changed (room.ts).
+ * before they are changed (holes.ts).
  *
  * After a crash there can be refcounts that are too high (leaks), never too low. All methods that write run under
  * the image's mutex.
  */
 import { BlockError, type ChildHandle, done, errorCodeOf } from '@diskgraph/core/driver'
+import type { Header } from '../header/header.ts'
 import { entrySize } from '../header/layout.ts'
 import type { HeaderStore } from '../header/store.ts'
 import type { TableCache } from './cache.ts'
 import { type OverlapGuard, Structure } from './overlap.ts'
-import { RootTable } from './root-table.ts'
-import { readTable } from './tables.ts'
+import { RootTable, readTable } from './root-table.ts'
 
 /** See the top of this file. */
 export class MetadataStore {
@@ -152,14 +152,14 @@ export class MetadataStore {
     this.blocks.adopt(offset, data)
   }
 
-  /** Makes sure that the file has room for an entry of the active L1 table, which is about to be set. */
-  provideL1Room(index: number): Promise<void> {
-    return this.l1.provideRoom(this.file, index, this.guardL1)
+  /** Makes sure that no hole of the file is where an entry of the active L1 table stands, which is about to be set. */
+  allocateL1Entry(index: number): Promise<void> {
+    return this.l1.allocateEntry(this.file, index, this.guardL1)
   }
 
-  /** Makes sure that the file has room for an entry of the refcount table, which is about to be set. */
-  provideTableRoom(index: number): Promise<void> {
-    return this.refcountTable.provideRoom(this.file, index, this.guardTable)
+  /** The same for an entry of the refcount table. */
+  allocateRefcountTableEntry(index: number): Promise<void> {
+    return this.refcountTable.allocateEntry(this.file, index, this.guardTable)
   }
 
   /** Writes L2 slices and L1 entries, after what they rely on. They are not flushed when this resolves. */
@@ -175,6 +175,22 @@ export class MetadataStore {
     if (this.l1.dirty) {
       if (this.slicesUnsafe || this.unsafe) await this.flushFile()
       await this.l1.write(this.file, 'l1_update', this.guardL1)
+    }
+  }
+
+  /**
+   * Replaces several tables at once. The new ones stand in clusters that nothing points to: makes them safe, then puts
+   * them in charge by one write of the header, with `changes`. A crash leaves either all old or all new tables in
+   * charge; what the others take is leaked at worst. When the write fails, the old header is put back, now or before
+   * the next change of metadata.
+   */
+  async switchTables(changes: Partial<Header>): Promise<void> {
+    await this.flushFile()
+    try {
+      await this.header.setTables(changes)
+    } catch (error) {
+      await this.header.restore().catch(() => undefined)
+      throw error
     }
   }
 

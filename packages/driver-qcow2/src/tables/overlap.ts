@@ -3,11 +3,11 @@
  * Fixed tables are kept as ranges, L2 tables and refcount blocks as bitmaps of clusters, so that a check costs the
  * same however large the image is.
  */
-
+import { alignUp, type ChildHandle } from '@diskgraph/core/driver'
 import type { Corruption } from '../header/corruption.ts'
 import { entrySize, type Geometry } from '../header/layout.ts'
 import { ClusterSet } from './cluster-set.ts'
-import type { RootTable } from './root-table.ts'
+import { RootTable } from './root-table.ts'
 
 /** Kinds of metadata, as bits. */
 export const Structure = {
@@ -65,6 +65,7 @@ export class OverlapGuard {
   checked: number
   snapshotTable: FileRange = noRange
   bitmapDirectory: FileRange = noRange
+  private readonly file: ChildHandle
   private readonly geometry: Geometry
   private readonly corruption: Corruption
   private readonly tables: () => { readonly l1: RootTable; readonly refcountTable: RootTable }
@@ -72,20 +73,19 @@ export class OverlapGuard {
   private refcountBlocks: ClusterSet | undefined
   private inactiveL1: readonly FileRange[] = []
   private inactiveL2: ClusterSet | undefined
-  private readonly loadInactiveL2: (tables: readonly FileRange[], found: ClusterSet) => Promise<void>
 
   constructor(
+    file: ChildHandle,
     geometry: Geometry,
     checked: number,
     corruption: Corruption,
     tables: () => { readonly l1: RootTable; readonly refcountTable: RootTable },
-    loadInactiveL2: (tables: readonly FileRange[], found: ClusterSet) => Promise<void>,
   ) {
+    this.file = file
     this.geometry = geometry
     this.checked = checked
     this.corruption = corruption
     this.tables = tables
-    this.loadInactiveL2 = loadInactiveL2
   }
 
   /** Tells where the L1 tables of the internal snapshots are. */
@@ -163,10 +163,23 @@ export class OverlapGuard {
   }
 
   private async checkInactiveL2(offset: number, length: number): Promise<void> {
-    const found = new ClusterSet()
-    await this.loadInactiveL2(this.inactiveL1, found)
+    const found = await this.findInactiveL2()
     this.inactiveL2 = found
     if (this.touches(found, offset, length)) await this.reject(Structure.inactiveL2, offset, length)
+  }
+
+  /** The clusters of all L2 tables that the L1 tables of snapshots point to; only what lies in the file is read. */
+  private async findInactiveL2(): Promise<ClusterSet> {
+    const { file } = this
+    const found = new ClusterSet()
+    for (const { offset, length } of this.inactiveL1) {
+      const inside = Math.min(alignUp(length, 8), Math.max(0, file.size - offset))
+      const data = new Uint8Array(inside - (inside % 8))
+      if (data.byteLength === 0) continue
+      await file.read(offset, data)
+      addClustersOf(found, new RootTable(offset, data), this.geometry.clusterSize)
+    }
+    return found
   }
 
   private reject(hit: number, offset: number, length: number): Promise<never> {
@@ -180,14 +193,14 @@ function overlaps(range: FileRange, offset: number, end: number): boolean {
 }
 
 /** The clusters that the entries of a table point to. */
-export function clustersOf(table: RootTable, clusterSize: number): ClusterSet {
+function clustersOf(table: RootTable, clusterSize: number): ClusterSet {
   const clusters = new ClusterSet()
   addClustersOf(clusters, table, clusterSize)
   return clusters
 }
 
 /** Adds the clusters that the entries of a table point to. */
-export function addClustersOf(clusters: ClusterSet, table: RootTable, clusterSize: number): void {
+function addClustersOf(clusters: ClusterSet, table: RootTable, clusterSize: number): void {
   for (let index = 0; index < table.entries; index++) {
     const offset = table.offsetAt(index)
     if (offset !== 0) clusters.add(Math.floor(offset / clusterSize))

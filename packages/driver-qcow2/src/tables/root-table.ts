@@ -2,10 +2,10 @@
  * A table that is in memory as a whole: the L1 table or the refcount table. The changed 512-byte blocks of it are
  * written by `MetadataStore` when what the new entries point to is safe on disk.
  */
-import type { ChildHandle } from '@diskgraph/core/driver'
-import { viewOf } from '../bytes.ts'
-import { entrySize, highHalf, lowHalf, offsetOf } from '../header/layout.ts'
-import { isZero, provideRoom } from '../refcounts/room.ts'
+import { alignDown, type ChildHandle, isZero } from '@diskgraph/core/driver'
+import { highHalf, lowHalf, viewOf } from '../bytes.ts'
+import { entrySize, offsetOf } from '../header/layout.ts'
+import { allocateHoles } from './holes.ts'
 
 const blockSize = 512
 
@@ -47,15 +47,15 @@ export class RootTable {
     return offsetOf(this.view.getUint32(at), this.view.getUint32(at + 4))
   }
 
-  /** Makes sure that the file has room for an entry, before it is set. */
-  async provideRoom(
+  /** Makes sure that no hole of the file is where an entry stands, before it is set. */
+  async allocateEntry(
     file: ChildHandle,
     index: number,
     guard: (offset: number, length: number) => Promise<void> | undefined,
   ): Promise<void> {
     const from = Math.floor((index * entrySize) / blockSize) * blockSize
-    const to = Math.min(from + blockSize, this.data.byteLength)
-    if (isZero(this.data, from, to)) await provideRoom(file, this.offset + from, this.data.subarray(from, to), guard)
+    const block = this.data.subarray(from, Math.min(from + blockSize, this.data.byteLength))
+    if (isZero(block)) await allocateHoles(file, this.offset + from, block, guard)
   }
 
   /** Sets an entry to `offset`, with `flags` or-ed into its upper half. Written later. */
@@ -86,4 +86,12 @@ export class RootTable {
       for (; i < end; i++) this.changed.delete(blocks[i]!)
     }
   }
+}
+
+/** Reads a table of `entries` entries at `offset`; entries past the end of the file are 0. */
+export async function readTable(file: ChildHandle, offset: number, entries: number): Promise<RootTable> {
+  const data = new Uint8Array(entries * entrySize)
+  const inside = alignDown(Math.max(0, Math.min(data.byteLength, file.size - offset)), 1)
+  if (inside > 0) await file.read(offset, data.subarray(0, inside))
+  return new RootTable(offset, data)
 }

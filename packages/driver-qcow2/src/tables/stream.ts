@@ -4,8 +4,7 @@
  */
 import { type ChildHandle, throwIfAborted } from '@diskgraph/core/driver'
 import { viewOf } from '../bytes.ts'
-import { Pace } from '../pace.ts'
-import { forEachLimited } from '../refcounts/settle.ts'
+import { forEachLimited, Yielder } from '../concurrency.ts'
 
 const batchBytes = 1024 * 1024
 const readsAtOnce = 16
@@ -42,7 +41,7 @@ export async function forEachTable(list: TableList, visit: TableVisitor): Promis
   const perBatch = Math.max(1, Math.floor(batchBytes / tableSize))
   const size = Math.min(perBatch, offsets.length) * tableSize
   const buffers = [new Uint8Array(size), new Uint8Array(offsets.length > perBatch ? size : 0)]
-  const pace = new Pace(signal)
+  const yielder = new Yielder(signal)
   let next: Batch | undefined = startBatch(list, 0, perBatch, buffers[0]!)
   for (let turn = 1; next !== undefined; turn++) {
     const batch: Batch = next
@@ -54,7 +53,7 @@ export async function forEachTable(list: TableList, visit: TableVisitor): Promis
       for (let i = 0; i < batch.count; i++) {
         const held = visit(batch.first + i, batch.view, i * tableSize)
         if (held !== undefined) await held
-        const turn = pace.step(tableSize / unitSize)
+        const turn = yielder.step(tableSize / unitSize)
         if (turn !== undefined) await turn
       }
     } catch (error) {

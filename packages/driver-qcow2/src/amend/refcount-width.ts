@@ -4,12 +4,12 @@
  * new one; a crash leaves either of them in charge, and what the other takes leaked.
  */
 import { BlockError, throwIfAborted } from '@diskgraph/core/driver'
+import { Yielder } from '../concurrency.ts'
 import { type Geometry, geometryOf, maxRefcountOrder } from '../header/layout.ts'
-import { Pace } from '../pace.ts'
+import { Claims } from '../refcounts/claims.ts'
 import { setRefcountAt } from '../refcounts/entries.ts'
 import { planStructure, type StructurePlan, structureClusters, writeStructure } from '../refcounts/structure.ts'
 import type { Qcow2State } from '../state.ts'
-import { Claims, switchHeader } from '../tables/switch.ts'
 
 /** Whose progress is told, and what may end it. */
 export interface Progress {
@@ -36,16 +36,16 @@ export async function changeRefcountWidth(state: Qcow2State, order: number, prog
     const counts = new CarriedCounts(state, plan, claimedEnd)
     const { blocks } = plan
     let done = 0
-    const pace = new Pace(progress.signal)
+    const yielder = new Yielder(progress.signal)
     const fill = async (index: number, block: Parameters<CarriedCounts['fill']>[1]): Promise<void> => {
       throwIfAborted(progress.signal)
-      const turn = pace.step(geometry.refcountBlockEntries)
+      const turn = yielder.step(geometry.refcountBlockEntries)
       if (turn !== undefined) await turn
       progress.onProgress?.(done++, blocks.length)
       return counts.fill(index, block)
     }
     const table = await writeStructure(state.file, plan, fill, progress.signal)
-    await switchHeader(state, {
+    await state.store.switchTables({
       refcountTableOffset: table.offset,
       refcountTableClusters: plan.tableClusters,
       refcountOrder: order,
@@ -92,9 +92,9 @@ async function usedBlocks(state: Qcow2State, geometry: Geometry, signal?: AbortS
   const { refcounts } = state
   const { refcountBlockEntries: entries } = state.geometry
   const blocks = new Set<number>()
-  const pace = new Pace(signal)
+  const yielder = new Yielder(signal)
   for (let index = 0; index < refcounts.tableEntries; index++) {
-    const turn = pace.step(refcounts.blockOffset(index) === 0 ? 1 : entries / 4)
+    const turn = yielder.step(refcounts.blockOffset(index) === 0 ? 1 : entries / 4)
     if (turn !== undefined) await turn
     if (refcounts.blockOffset(index) === 0) continue
     for (let cluster = index * entries; cluster < (index + 1) * entries; ) {

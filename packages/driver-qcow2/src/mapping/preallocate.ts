@@ -3,11 +3,12 @@
  * does by itself, space inside it is zeroed.
  */
 import { alignDown, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
-import { entrySize, hiCopied, highHalf, lowHalf } from '../header/layout.ts'
-import type { Qcow2State } from '../state.ts'
-import { ensureTable, l1IndexOf } from '../tables/l2-tables.ts'
-import { entryPlace, Kind, kindOf } from '../tables/map.ts'
-import { readBacking } from './read.ts'
+import { Kind } from '../data/image.ts'
+import { readBacking } from '../data/read.ts'
+import { entrySize } from '../header/layout.ts'
+import { ensureTable, type MappedImage } from './active-tables.ts'
+import { linkClusters } from './allocation.ts'
+import { kindOf } from './map.ts'
 
 const zeroesSize = 1024 * 1024
 
@@ -20,24 +21,24 @@ export interface PreallocatedRange {
 }
 
 /** Allocates all unallocated clusters of a guest range. Runs drained. */
-export async function preallocate(state: Qcow2State, range: PreallocatedRange, signal?: AbortSignal): Promise<void> {
-  const { clusterSize } = state.geometry
+export async function preallocate(image: MappedImage, range: PreallocatedRange, signal?: AbortSignal): Promise<void> {
+  const { clusterSize } = image.geometry
   const { start, end, mode } = range
-  const fileEnd = state.file.size
+  const fileEnd = image.file.size
   for (let at = alignDown(start, clusterSize); at < end; ) {
     throwIfAborted(signal)
-    at = await state.exclusively(async () => {
-      const run = await takeRun(state, at, end)
+    at = await image.exclusively(async () => {
+      const run = await takeRun(image, at, end)
       const length = run.count * clusterSize
       if (run.host === 0) return at + length
       try {
-        await prepareData(state, run.host, length, mode, fileEnd)
-        if (at < start) await copyHead(state, at, start, run.host)
+        await prepareData(image, run.host, length, mode, fileEnd)
+        if (at < start) await copyHead(image, at, start, run.host)
         // Nothing may be mapped behind the end of the file.
-        if (run.host + length > state.file.size) await state.file.truncate(run.host + length, { exact: false })
-        await linkRun(state, at, run)
+        if (run.host + length > image.file.size) await image.file.truncate(run.host + length, { exact: false })
+        await linkClusters(image, at, run.host, run.count, true)
       } catch (error) {
-        await state.release(run.host / clusterSize, run.count)
+        await image.release(run.host / clusterSize, run.count)
         throw error
       }
       return at + length
@@ -46,11 +47,11 @@ export async function preallocate(state: Qcow2State, range: PreallocatedRange, s
 }
 
 /** Copies what the disk shows between `at` and `start` out of the backing file. */
-async function copyHead(state: Qcow2State, at: number, start: number, host: number): Promise<void> {
-  if (state.backing() === undefined) return
+async function copyHead(image: MappedImage, at: number, start: number, host: number): Promise<void> {
+  if (image.backing() === undefined) return
   const head = new Uint8Array(start - at)
-  await readBacking(state, at, head, undefined)
-  if (!isZero(head)) await state.file.write(host, head)
+  await readBacking(image, at, head, undefined)
+  if (!isZero(head)) await image.file.write(host, head)
 }
 
 interface PreallocatedRun {
@@ -60,12 +61,13 @@ interface PreallocatedRun {
 }
 
 /** Takes host clusters for the unallocated entries at `at`, as far as one slice goes; or skips allocated ones. */
-async function takeRun(state: Qcow2State, at: number, end: number): Promise<PreallocatedRun> {
-  const { geometry, store, allocator } = state
+async function takeRun(image: MappedImage, at: number, end: number): Promise<PreallocatedRun> {
+  const { geometry, map, store, allocator } = image
   if (store.l2.crowded) await store.writeMapping()
-  await ensureTable(state, l1IndexOf(state, at))
-  const place = entryPlace(state, at)
-  const { view } = await loadedSlice(state, place.slice)
+  await ensureTable(image, map.l1Index(at))
+  const place = map.place(at)
+  while (store.l2.peekWritable(place.slice) === undefined) await store.l2.loadWritable(place.slice)
+  const { view } = store.l2.peek(place.slice)!
   const limit = Math.min(place.rest, Math.ceil((end - at) / geometry.clusterSize))
   const wanted = isUnallocated(view, place.at)
   let count = 1
@@ -77,26 +79,16 @@ function isUnallocated(view: DataView, at: number): boolean {
   return kindOf(view.getUint32(at), view.getUint32(at + 4)) === Kind.unallocated
 }
 
-async function loadedSlice(state: Qcow2State, offset: number): Promise<{ view: DataView }> {
-  const { l2 } = state.store
-  let slice = l2.peek(offset)
-  while (slice === undefined) {
-    await l2.load(offset)
-    slice = l2.peek(offset)
-  }
-  return slice
-}
-
 /** Makes a host range read as zeroes, and allocates it in the file as `mode` asks. */
 async function prepareData(
-  state: Qcow2State,
+  image: MappedImage,
   host: number,
   length: number,
   mode: Preallocation,
   fileEnd: number,
 ): Promise<void> {
-  const { file } = state
-  const refusal = state.guardWrite(host, length)
+  const { file } = image
+  const refusal = image.guardWrite(host, length)
   if (refusal !== undefined) await refusal
   if (mode === 'full') {
     const zeroes = new Uint8Array(Math.min(length, zeroesSize))
@@ -108,18 +100,4 @@ async function prepareData(
   } else if (host < fileEnd || !file.zeroInit) {
     await file.writeZeroes(host, Math.min(length, file.zeroInit ? fileEnd - host : length))
   }
-}
-
-async function linkRun(state: Qcow2State, at: number, run: PreallocatedRun): Promise<void> {
-  const { store, geometry } = state
-  await state.prepareLinking()
-  const place = entryPlace(state, at)
-  const { view } = await loadedSlice(state, place.slice)
-  for (let i = 0; i < run.count; i++) {
-    const offset = run.host + i * geometry.clusterSize
-    view.setUint32(place.at + i * entrySize, (highHalf(offset) | hiCopied) >>> 0)
-    view.setUint32(place.at + i * entrySize + 4, lowHalf(offset))
-  }
-  store.l2.markDirty(store.l2.peek(place.slice)!)
-  store.noteData()
 }

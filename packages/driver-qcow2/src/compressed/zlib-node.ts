@@ -1,7 +1,7 @@
 /** Raw deflate by Node's zlib, on the thread pool. It is loaded when the first compressed cluster is met. */
 import { BlockError } from '@diskgraph/core/driver'
 import { compressedWindowBits } from '../header/layout.ts'
-import type { Zlib } from './zlib.ts'
+import type { Zlib } from './read.ts'
 
 type NodeZlib = typeof import('node:zlib')
 

@@ -1,7 +1,7 @@
 /** L2 tables that come into being, are copied, or turn out to be damaged. */
 import { BlockError, Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { ensureTable, entriesPerSlice, freeEntry, l1IndexOf, nextTable } from '../src/tables/l2-tables.ts'
+import { ensureTable, freeEntry } from '../src/mapping/active-tables.ts'
 import { type FakeFile, fakeImage } from './fake-file.ts'
 import { content, counts, filled, newGate, turns } from './mapping.ts'
 
@@ -160,18 +160,17 @@ describe('an L2 table', () => {
 describe('the places of L2 tables', () => {
   it('follow from the guest offset', async () => {
     const { state } = await fakeImage({ size: 4 * span })
-    expect([0, span - 1, span, 2 * span + 5].map((offset) => l1IndexOf(state, offset))).toEqual([0, 0, 1, 2])
-    expect(entriesPerSlice(state)).toBe(state.store.l2.sliceSize / 8)
+    expect([0, span - 1, span, 2 * span + 5].map((offset) => state.map.l1Index(offset))).toEqual([0, 0, 1, 2])
   })
 
   it('that exist are found from any offset on', async () => {
     const { image, state } = await fakeImage({ size: 4 * span })
     await image.write(2 * span, filled(512), 0)
-    expect(nextTable(state, 0)).toBe(2 * span)
-    expect(nextTable(state, 2 * span)).toBe(2 * span)
-    expect(nextTable(state, 2 * span + 512)).toBe(2 * span + 512)
-    expect(nextTable(state, 3 * span)).toBe(Number.POSITIVE_INFINITY)
-    expect(nextTable(state, 9 * span)).toBe(Number.POSITIVE_INFINITY)
+    expect(state.map.next(0)).toBe(2 * span)
+    expect(state.map.next(2 * span)).toBe(2 * span)
+    expect(state.map.next(2 * span + 512)).toBe(2 * span + 512)
+    expect(state.map.next(3 * span)).toBe(Number.POSITIVE_INFINITY)
+    expect(state.map.next(9 * span)).toBe(Number.POSITIVE_INFINITY)
   })
 })
 
@@ -183,7 +182,7 @@ describe('what an L2 entry pointed to', () => {
     freeEntry(state, 0x40000000 + 2 * 2 ** 22, 9 * cluster - 512, 'other')
     freeEntry(state, 0, 0, 'other')
     freeEntry(state, 0, 1, 'other')
-    expect(state.frees.takeSettled().map(({ start, count, reason }) => [start, count, reason])).toEqual([
+    expect(state.frees.takeUntouched().map(({ start, count, reason }) => [start, count, reason])).toEqual([
       [5, 1, 'request'],
       [7, 1, 'request'],
       [8, 2, 'other'],

@@ -7,6 +7,7 @@
  */
 import { BlockError } from '@diskgraph/core/driver'
 import { hex } from '../bytes.ts'
+import type { Claims } from '../refcounts/claims.ts'
 import { refcountAt, setRefcountAt } from '../refcounts/entries.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import type { ReferenceCounts } from '../refcounts/reference-counts.ts'
@@ -14,7 +15,6 @@ import type { Qcow2State } from '../state.ts'
 import { ClusterSet } from '../tables/cluster-set.ts'
 import { type FileRange, Structure } from '../tables/overlap.ts'
 import { RootTable } from '../tables/root-table.ts'
-import type { Claims } from '../tables/switch.ts'
 
 /** References to be added and taken away. */
 export interface CountChanges {

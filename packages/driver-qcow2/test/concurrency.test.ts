@@ -1,6 +1,6 @@
 import { done } from '@diskgraph/core/driver'
 import { describe, expect, it } from 'vitest'
-import { Fan, forEachLimited, settleAll } from '../src/refcounts/settle.ts'
+import { forEachLimited, TaskPool } from '../src/concurrency.ts'
 
 /** A promise that the test settles. */
 function deferred(): { readonly promise: Promise<void>; resolve(): void; reject(error: unknown): void } {
@@ -25,28 +25,6 @@ async function settled(promise: Promise<unknown>): Promise<boolean> {
   await turn()
   return over
 }
-
-describe('settleAll', () => {
-  it('waits for all, and rejects with the first error in order', async () => {
-    const [one, two, three] = [deferred(), deferred(), deferred()]
-    const all = settleAll([one.promise, two.promise, three.promise])
-    three.reject('third')
-    two.reject('second')
-    expect(await settled(all)).toBe(false)
-    one.resolve()
-    await expect(all).rejects.toBe('second')
-  })
-
-  it('of one request waits for it, of none for nothing', async () => {
-    const one = deferred()
-    const all = settleAll([one.promise])
-    expect(await settled(all)).toBe(false)
-    one.reject('broken')
-    await expect(all).rejects.toBe('broken')
-    await settleAll([])
-    await settleAll([Promise.resolve(), Promise.resolve()])
-  })
-})
 
 describe('forEachLimited', () => {
   it('runs on every item in order, with no more than the limit at a time', async () => {
@@ -85,33 +63,33 @@ describe('forEachLimited', () => {
   })
 })
 
-describe('a fan', () => {
+describe('a pool of tasks', () => {
   it('counts requests that are on their way, and none that are done', async () => {
-    const fan = new Fan()
+    const pool = new TaskPool()
     const [one, two] = [deferred(), deferred()]
-    fan.add(done)
-    expect(fan.pending).toBe(0)
-    fan.add(one.promise)
-    fan.add(two.promise)
-    expect(fan.pending).toBe(2)
+    pool.add(done)
+    expect(pool.pending).toBe(0)
+    pool.add(one.promise)
+    pool.add(two.promise)
+    expect(pool.pending).toBe(2)
     one.resolve()
     await turn()
-    expect(fan.pending).toBe(1)
+    expect(pool.pending).toBe(1)
     two.reject('broken')
     await turn()
-    expect(fan.pending).toBe(0)
-    await expect(fan.finish()).rejects.toBe('broken')
+    expect(pool.pending).toBe(0)
+    await expect(pool.finish()).rejects.toBe('broken')
   })
 
   it('finishes when all have settled, with the first error there was', async () => {
-    const fan = new Fan()
+    const pool = new TaskPool()
     const [one, two, three] = [deferred(), deferred(), deferred()]
-    for (const { promise } of [one, two, three]) fan.add(promise)
-    const finished = fan.finish()
-    expect(fan.broken).toBe(false)
+    for (const { promise } of [one, two, three]) pool.add(promise)
+    const finished = pool.finish()
+    expect(pool.failed).toBe(false)
     two.reject('first')
     await turn()
-    expect(fan.broken).toBe(true)
+    expect(pool.failed).toBe(true)
     one.reject('second')
     expect(await settled(finished)).toBe(false)
     three.resolve()
@@ -119,28 +97,28 @@ describe('a fan', () => {
   })
 
   it('without requests finishes at once', async () => {
-    await new Fan().finish()
+    await new TaskPool().finish()
   })
 
   it('keeps an error that happened while requests were started, also an undefined one', async () => {
-    const fan = new Fan()
-    fan.fail(undefined)
-    fan.fail('later')
-    expect(fan.broken).toBe(true)
-    await expect(fan.finish()).rejects.toBe(undefined)
+    const pool = new TaskPool()
+    pool.fail(undefined)
+    pool.fail('later')
+    expect(pool.failed).toBe(true)
+    await expect(pool.finish()).rejects.toBe(undefined)
   })
 
   it('lets go on who waits for fewer than a limit as soon as there are', async () => {
-    const fan = new Fan()
+    const pool = new TaskPool()
     const gates = [deferred(), deferred(), deferred()]
-    for (const { promise } of gates) fan.add(promise)
-    const below = fan.below(2)
-    await fan.below(4)
+    for (const { promise } of gates) pool.add(promise)
+    const below = pool.below(2)
+    await pool.below(4)
     gates[0]!.resolve()
     expect(await settled(below)).toBe(false)
     gates[1]!.resolve()
     expect(await settled(below)).toBe(true)
     gates[2]!.resolve()
-    await fan.finish()
+    await pool.finish()
   })
 })

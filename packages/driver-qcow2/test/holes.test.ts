@@ -1,6 +1,6 @@
 import type { BlockStatus } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { isZero, provideRoom } from '../src/refcounts/room.ts'
+import { allocateHoles } from '../src/tables/holes.ts'
 import { FakeFile } from './fake-file.ts'
 
 const page = 4096
@@ -24,10 +24,10 @@ function fileWith(pages: number, holes: readonly number[], step = page): FakeFil
 
 const free = () => undefined
 
-describe('room for a table', () => {
+describe('storage for a table', () => {
   it('is there where the file has data', async () => {
     const file = fileWith(4, [])
-    await provideRoom(file, page, new Uint8Array(2 * page), free)
+    await allocateHoles(file, page, new Uint8Array(2 * page), free)
     expect(file.take()).toEqual(['status 1+4096', 'status 2+4096'])
   })
 
@@ -35,7 +35,7 @@ describe('room for a table', () => {
     for (const hole of [1, 2]) {
       const file = fileWith(4, [hole])
       const data = new Uint8Array(2 * page)
-      await provideRoom(file, page, data, free)
+      await allocateHoles(file, page, data, free)
       expect(file.take().at(-1)).toBe('write 0x1000+8192')
     }
   })
@@ -45,7 +45,7 @@ describe('room for a table', () => {
     const data = new Uint8Array(2 * page)
     data[0] = 1
     data[2 * page - 1] = 1
-    await provideRoom(file, page, data, free)
+    await allocateHoles(file, page, data, free)
     expect(file.take()).toEqual([])
   })
 
@@ -53,20 +53,20 @@ describe('room for a table', () => {
     const file = fileWith(4, [2])
     const data = new Uint8Array(2 * page)
     data[page - 1] = 7
-    await provideRoom(file, page, data, free)
+    await allocateHoles(file, page, data, free)
     expect(file.take()).toEqual(['status 2+4096', 'write 0x1000+8192'])
     expect(file.bytes[2 * page - 1]).toBe(7)
   })
 
   it('is missing behind the end of the file, of which nobody asks', async () => {
     const file = fileWith(1, [])
-    await provideRoom(file, page, new Uint8Array(512), free)
+    await allocateHoles(file, page, new Uint8Array(512), free)
     expect(file.take()).toEqual(['write 0x1000+512'])
   })
 
   it('is looked for up to the last byte, however short the answers are', async () => {
     const file = fileWith(2, [], 1000)
-    await provideRoom(file, 0, new Uint8Array(page), free)
+    await allocateHoles(file, 0, new Uint8Array(page), free)
     expect(file.take()).toEqual([
       'status 0+4096',
       'status 0.244140625+3096',
@@ -75,13 +75,13 @@ describe('room for a table', () => {
       'status 0.9765625+96',
     ])
     file.bytes = new Uint8Array(page - 1)
-    await provideRoom(file, 0, new Uint8Array(page), free)
+    await allocateHoles(file, 0, new Uint8Array(page), free)
     expect(file.take().at(-1)).toBe('write 0x0+4096')
   })
 
   it('of a table that ends within a page is asked about for its bytes alone', async () => {
     const file = fileWith(2, [])
-    await provideRoom(file, 0, new Uint8Array(page + 512), free)
+    await allocateHoles(file, 0, new Uint8Array(page + 512), free)
     expect(file.take()).toEqual(['status 0+4096', 'status 1+512'])
   })
 
@@ -91,7 +91,7 @@ describe('room for a table', () => {
     let release = () => {}
     file.before = (call) => (call.startsWith('write') ? new Promise<void>((resolve) => (release = resolve)) : undefined)
     const asked: number[][] = []
-    const written = provideRoom(file, 0, data, (...range) => void asked.push(range))
+    const written = allocateHoles(file, 0, data, (...range) => void asked.push(range))
     await new Promise<void>((resolve) => setImmediate(resolve))
     data.fill(9)
     release()
@@ -102,19 +102,11 @@ describe('room for a table', () => {
 
   it('is not written where the guard refuses', async () => {
     const file = fileWith(2, [0])
-    await expect(provideRoom(file, 0, new Uint8Array(page), () => Promise.reject('metadata'))).rejects.toBe('metadata')
+    await expect(allocateHoles(file, 0, new Uint8Array(page), () => Promise.reject('metadata'))).rejects.toBe(
+      'metadata',
+    )
     expect(file.take()).toEqual(['status 0+4096'])
-    await provideRoom(file, 0, new Uint8Array(page), () => Promise.resolve())
+    await allocateHoles(file, 0, new Uint8Array(page), () => Promise.resolve())
     expect(file.take().at(-1)).toBe('write 0x0+4096')
-  })
-})
-
-describe('a range of bytes', () => {
-  it('is zero when all between its ends are', () => {
-    const data = Uint8Array.of(1, 0, 0, 2)
-    expect(isZero(data, 1, 3)).toBe(true)
-    expect(isZero(data, 0, 3)).toBe(false)
-    expect(isZero(data, 1, 4)).toBe(false)
-    expect(isZero(data, 2, 2)).toBe(true)
   })
 })

@@ -4,16 +4,22 @@
  * What does not compress is written as it is.
  */
 import { alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
-import { compressedEntryHigh, entrySize, lowHalf } from '../header/layout.ts'
-import { Fan } from '../refcounts/settle.ts'
-import type { Qcow2State } from '../state.ts'
-import { ensureTable, freeEntry, l1IndexOf } from '../tables/l2-tables.ts'
-import { entryPlace, findRun, Kind, newRun } from '../tables/map.ts'
-import type { Allocation } from './in-flight.ts'
-import { writeRange } from './write.ts'
+import { lowHalf } from '../bytes.ts'
+import { TaskPool } from '../concurrency.ts'
+import { Kind, newRun } from '../data/image.ts'
+import type { Allocation } from '../data/in-flight.ts'
+import { writeRange } from '../data/write.ts'
+import { compressedEntryHigh, entrySize } from '../header/layout.ts'
+import { ensureTable, freeEntry, type MappedImage } from '../mapping/active-tables.ts'
+import type { Zlib } from './read.ts'
 
 /** So many clusters are deflated, and so many bytes wait to be written, at a time. */
 const deflatesAtOnce = 16
+
+/** What writing compressed clusters needs of an image. */
+export interface CompressingImage extends MappedImage {
+  readonly zlib: Zlib
+}
 
 /** A deflated cluster on its way to the disk. */
 interface Packed {
@@ -27,63 +33,68 @@ interface Packed {
  * stands uncompressed already.
  */
 export async function writeCompressed(
-  state: Qcow2State,
+  image: CompressingImage,
   offset: number,
   buf: Uint8Array,
   signal?: AbortSignal,
 ): Promise<void> {
-  state.checkUsable()
-  const { clusterSize } = state.geometry
+  image.checkUsable()
+  const { clusterSize } = image.geometry
   const end = offset + buf.length
-  if (alignUp(offset, clusterSize) !== offset || (alignUp(end, clusterSize) !== end && end !== state.size)) {
+  if (alignUp(offset, clusterSize) !== offset || (alignUp(end, clusterSize) !== end && end !== image.size)) {
     throw new BlockError('EINVAL', `compressed writes need whole clusters of ${clusterSize} bytes`)
   }
   const step = deflatesAtOnce * clusterSize
   for (let at = 0; at < buf.length; at += step) {
     throwIfAborted(signal)
-    await writeBatch(state, offset + at, buf.subarray(at, Math.min(buf.length, at + step)), signal)
+    await writeBatch(image, offset + at, buf.subarray(at, Math.min(buf.length, at + step)), signal)
   }
 }
 
-async function writeBatch(state: Qcow2State, offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
-  await checkUnwritten(state, offset, buf.length)
-  const { clusterSize } = state.geometry
-  const fan = new Fan()
+async function writeBatch(
+  image: CompressingImage,
+  offset: number,
+  buf: Uint8Array,
+  signal?: AbortSignal,
+): Promise<void> {
+  await checkUnwritten(image, offset, buf.length)
+  const { clusterSize } = image.geometry
+  const pool = new TaskPool()
   const packed: Packed[] = []
   for (let at = 0; at < buf.length; at += clusterSize) {
     const data = buf.subarray(at, Math.min(buf.length, at + clusterSize))
-    fan.add(deflateOne(state, offset + at, data, packed, signal))
+    pool.add(deflateOne(image, offset + at, data, packed, signal))
   }
-  await fan.finish()
+  await pool.finish()
   if (packed.length === 0) return
   packed.sort((a, b) => a.guest - b.guest)
-  for (let at = 0; at < packed.length; ) at = await storeRun(state, packed, at, signal)
+  for (let at = 0; at < packed.length; ) at = await storeRun(image, packed, at, signal)
 }
 
 /** Deflates a cluster into `packed`; writes it plainly if that does not make it shorter. */
 async function deflateOne(
-  state: Qcow2State,
+  image: CompressingImage,
   guest: number,
   data: Uint8Array,
   packed: Packed[],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { clusterSize } = state.geometry
+  const { clusterSize } = image.geometry
   let whole = data
   if (data.length < clusterSize) {
     whole = new Uint8Array(clusterSize)
     whole.set(data)
   }
-  const deflated = await state.zlib.deflate(whole, clusterSize)
-  if (deflated === undefined) await writeRange(state, guest, data, signal)
+  const deflated = await image.zlib.deflate(whole, clusterSize)
+  if (deflated === undefined) await writeRange(image, guest, data, signal)
   else packed.push({ guest, data: deflated, offset: 0 })
 }
 
 /** Compressed data never replaces other data. */
-async function checkUnwritten(state: Qcow2State, offset: number, length: number): Promise<void> {
+async function checkUnwritten(image: CompressingImage, offset: number, length: number): Promise<void> {
   const run = newRun()
   for (let at = offset; at < offset + length; at += run.length) {
-    await findRun(state, at, offset + length - at, run)
+    await image.map.find(at, offset + length - at, run)
     if (run.kind === Kind.normal || run.kind === Kind.zeroAllocated || run.kind === Kind.compressed) {
       throw new BlockError('EIO', 'a compressed write cannot replace a cluster that has been written')
     }
@@ -91,27 +102,32 @@ async function checkUnwritten(state: Qcow2State, offset: number, length: number)
 }
 
 /** Stores deflated clusters from `from` on, as far as one L2 slice goes; returns the index behind them. */
-async function storeRun(state: Qcow2State, packed: Packed[], from: number, signal?: AbortSignal): Promise<number> {
-  const { inFlight, geometry } = state
+async function storeRun(
+  image: CompressingImage,
+  packed: Packed[],
+  from: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  const { inFlight, geometry } = image
   const first = packed[from]!.guest
-  const { rest } = await exclusivePlace(state, first)
+  const { rest } = await exclusivePlace(image, first)
   let to = from
   while (to < packed.length && packed[to]!.guest < first + rest * geometry.clusterSize) to++
   const end = packed[to - 1]!.guest + geometry.clusterSize
-  const allocation = await claim(state, first, end)
+  const allocation = await claim(image, first, end)
   const run = packed.slice(from, to)
   let stored = 0
   try {
-    await state.exclusively(async () => {
+    await image.exclusively(async () => {
       for (const piece of run) {
-        piece.offset = await state.allocator.allocateBytes(piece.data.byteLength)
+        piece.offset = await image.allocator.allocateBytes(piece.data.byteLength)
         stored++
       }
     })
-    await writeRuns(state, run, signal)
-    await state.exclusively(() => linkCompressed(state, run))
+    await writeRuns(image, run, signal)
+    await image.exclusively(() => linkCompressed(image, run))
   } catch (error) {
-    await state.exclusively(() => giveBackBytes(state, run.slice(0, stored)))
+    await image.exclusively(() => giveBackBytes(image, run.slice(0, stored)))
     throw error
   } finally {
     inFlight.end(allocation)
@@ -119,82 +135,77 @@ async function storeRun(state: Qcow2State, packed: Packed[], from: number, signa
   return to
 }
 
-async function exclusivePlace(state: Qcow2State, guest: number): Promise<{ rest: number }> {
-  if (state.frees.crowded) await state.flushFrees()
-  return state.exclusively(async () => {
-    state.checkUsable()
-    await ensureTable(state, l1IndexOf(state, guest))
-    const place = entryPlace(state, guest)
-    while (state.store.l2.peekRoom(place.slice) === undefined) await state.store.l2.provide(place.slice)
+async function exclusivePlace(image: CompressingImage, guest: number): Promise<{ rest: number }> {
+  if (image.frees.crowded) await image.flushFrees()
+  return image.exclusively(async () => {
+    image.checkUsable()
+    await ensureTable(image, image.map.l1Index(guest))
+    const place = image.map.place(guest)
+    while (image.store.l2.peekWritable(place.slice) === undefined) await image.store.l2.loadWritable(place.slice)
     return place
   })
 }
 
 /** Enters a guest range in `inFlight` when nobody else is in it. */
-async function claim(state: Qcow2State, start: number, end: number): Promise<Allocation> {
+async function claim(image: CompressingImage, start: number, end: number): Promise<Allocation> {
+  const { inFlight } = image
   for (;;) {
-    let claimed: Allocation | undefined
-    const blocker = await state.exclusively(async () => {
-      const overlap = state.inFlight.firstOverlap(start, end)
-      if (overlap === undefined) claimed = state.inFlight.begin(start, end)
-      return overlap
+    const allocation = await image.exclusively(async () => {
+      return inFlight.isClear(start, end) ? inFlight.begin(start, end) : undefined
     })
-    if (claimed !== undefined) return claimed
-    await blocker?.settled
+    if (allocation !== undefined) return allocation
+    await inFlight.wait(start, end)
   }
 }
 
 /** Writes deflated clusters, those that stand behind each other together. */
-async function writeRuns(state: Qcow2State, run: readonly Packed[], signal?: AbortSignal): Promise<void> {
-  const fan = new Fan()
+async function writeRuns(image: CompressingImage, run: readonly Packed[], signal?: AbortSignal): Promise<void> {
+  const pool = new TaskPool()
   for (let i = 0; i < run.length; ) {
     let end = i + 1
     let length = run[i]!.data.byteLength
     while (end < run.length && run[end]!.offset === run[i]!.offset + length) length += run[end++]!.data.byteLength
-    fan.add(writeTogether(state, run.slice(i, end), length, signal))
+    pool.add(writeTogether(image, run.slice(i, end), length, signal))
     i = end
   }
-  return fan.finish()
+  return pool.finish()
 }
 
 async function writeTogether(
-  state: Qcow2State,
+  image: CompressingImage,
   pieces: readonly Packed[],
   length: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { offset } = pieces[0]!
-  const refusal = state.guardWrite(offset, length)
+  const refusal = image.guardWrite(offset, length)
   if (refusal !== undefined) await refusal
-  const held = state.file.debugEvent('write_compressed')
+  const held = image.file.debugEvent('write_compressed')
   if (held !== undefined) await held
   let data = pieces[0]!.data
   if (pieces.length > 1) {
     data = new Uint8Array(length)
     for (const piece of pieces) data.set(piece.data, piece.offset - offset)
   }
-  await state.file.write(offset, data, 0, signal)
+  await image.file.write(offset, data, 0, signal)
 }
 
 /** Points the L2 entries at the stored data. Under the mutex; all or nothing. */
-async function linkCompressed(state: Qcow2State, run: readonly Packed[]): Promise<void> {
-  const { store, geometry } = state
-  state.checkUsable()
-  await state.prepareLinking()
+async function linkCompressed(image: CompressingImage, run: readonly Packed[]): Promise<void> {
+  const { store, geometry } = image
+  image.checkUsable()
+  await image.prepareLinking()
   if (store.l2.crowded) await store.writeMapping()
-  const held = state.file.debugEvent('l2_update_compressed')
+  const held = image.file.debugEvent('l2_update_compressed')
   if (held !== undefined) await held
-  const place = entryPlace(state, run[0]!.guest)
-  let slice = store.l2.peek(place.slice)
-  while (slice === undefined) {
-    await store.l2.load(place.slice)
-    slice = store.l2.peek(place.slice)
-  }
+  const place = image.map.place(run[0]!.guest)
+  while (store.l2.peek(place.slice) === undefined) await store.l2.load(place.slice)
+  const slice = store.l2.peek(place.slice)!
   for (const { guest, data, offset } of run) {
     const at = place.at + ((guest - run[0]!.guest) / geometry.clusterSize) * entrySize
     const hi = slice.view.getUint32(at)
     const lo = slice.view.getUint32(at + 4)
-    if (hi !== 0 || lo !== 0) freeEntry(state, hi, lo, 'other')
+    if (hi !== 0 || lo !== 0) freeEntry(image, hi, lo, 'other')
     slice.view.setUint32(at, compressedEntryHigh(geometry, offset, data.byteLength))
     slice.view.setUint32(at + 4, lowHalf(offset))
   }
@@ -203,11 +214,11 @@ async function linkCompressed(state: Qcow2State, run: readonly Packed[]): Promis
 }
 
 /** Gives back the references that deflated clusters hold on their host clusters. */
-async function giveBackBytes(state: Qcow2State, run: readonly Packed[]): Promise<void> {
-  const { clusterSize } = state.geometry
+async function giveBackBytes(image: CompressingImage, run: readonly Packed[]): Promise<void> {
+  const { clusterSize } = image.geometry
   for (const { offset, data } of run) {
     const first = Math.floor(offset / clusterSize)
     const last = Math.floor((offset + data.byteLength - 1) / clusterSize)
-    await state.release(first, last - first + 1)
+    await image.release(first, last - first + 1)
   }
 }

@@ -1,0 +1,182 @@
+/**
+ * Reading compressed clusters. Neighbours whose data stands behind each other in the file, as writers pack it, are
+ * read with one request and inflated at the same time.
+ *
+ *     ├ sector ┼ sector ┼ sector ┼ sector ┤
+ *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
+ */
+import { BlockError } from '@diskgraph/core/driver'
+import { TaskPool } from '../concurrency.ts'
+import { type CompressedData, Kind } from '../data/image.ts'
+import { compressedDescriptor, entrySize } from '../header/layout.ts'
+import type { MappedImage } from '../mapping/active-tables.ts'
+import { kindOf } from '../mapping/map.ts'
+
+/** Raw deflate, as the platform has it. Readers accept any window, writers use the window that old readers expect. */
+export interface Zlib {
+  /** Inflates the start of `data` into exactly `size` bytes; rejects when the stream is damaged or shorter. */
+  inflate(data: Uint8Array, size: number): Promise<Uint8Array>
+  /**
+   * The same on the caller's thread, for small clusters, where the platform has that once it is loaded: the caller
+   * then does some of the work that other threads are busy with.
+   */
+  inflateHere?(data: Uint8Array, size: number): Uint8Array | undefined
+  /** Compresses with a 4 KiB window; undefined when the result would not be shorter than `limit` bytes. */
+  deflate(data: Uint8Array, limit: number): Promise<Uint8Array | undefined>
+}
+
+/** Most bytes of compressed data that are read at once, and most clusters. */
+const maxRead = 2 * 1024 * 1024
+const maxClusters = 64
+/** Of the clusters of a request one in so many is inflated here, while the thread pool has the others. */
+const shareOfPool = 3
+/** Larger clusters would hold up everything else for too long. */
+const largestHere = 65536
+
+/** Inflated clusters that are kept, so that small reads of a cluster inflate it once. */
+const cachedBytes = 1024 * 1024
+
+interface Piece {
+  /** Place of the data in the file. */
+  readonly offset: number
+  readonly length: number
+  /** Where the wanted bytes start in the cluster, and where they go. */
+  readonly skip: number
+  readonly target: Uint8Array
+}
+
+/** What compressed clusters need of an image. */
+interface CompressedImage extends Pick<MappedImage, 'file' | 'geometry' | 'map' | 'store' | 'frees'> {
+  readonly zlib: Zlib
+}
+
+/** See the top of this file. */
+export class CompressedClusters implements CompressedData {
+  private readonly image: CompressedImage
+  /** The clusters that were inflated last, by the offset of their data. */
+  private readonly inflated = new Map<number, Promise<Uint8Array>>()
+  private readonly limit: number
+
+  constructor(image: CompressedImage) {
+    this.image = image
+    this.limit = Math.max(1, Math.floor(cachedBytes / image.geometry.clusterSize))
+  }
+
+  read(offset: number, buf: Uint8Array, pool: TaskPool, signal: AbortSignal | undefined): number {
+    const { geometry, map, store } = this.image
+    const { clusterSize } = geometry
+    const place = map.place(offset)
+    const { view } = store.l2.peek(place.slice)!
+    const pieces: Piece[] = []
+    let skip = offset - Math.floor(offset / clusterSize) * clusterSize
+    let covered = 0
+    for (let i = 0; i < Math.min(place.rest, maxClusters) && covered < buf.length; i++) {
+      const hi = view.getUint32(place.at + i * entrySize)
+      const lo = view.getUint32(place.at + i * entrySize + 4)
+      if (kindOf(hi, lo) !== Kind.compressed) break
+      const data = compressedDescriptor(geometry, hi, lo)
+      if (pieces.length > 0 && !follows(pieces, data.offset, data.length)) break
+      const length = Math.min(clusterSize - skip, buf.length - covered)
+      pieces.push({ ...data, skip, target: buf.subarray(covered, covered + length) })
+      covered += length
+      skip = 0
+    }
+    pool.add(this.readTogether(pieces, signal))
+    return covered
+  }
+
+  /** Forgets what was inflated: clusters were freed and may hold other data soon. */
+  clear(): void {
+    this.inflated.clear()
+  }
+
+  private async readTogether(pieces: readonly Piece[], signal: AbortSignal | undefined): Promise<void> {
+    const first = pieces[0]!
+    const last = pieces.at(-1)!
+    if (first === last) return copyOut(await this.cached(first, signal), first)
+    const data = await this.readData(first.offset, last.offset + last.length - first.offset, signal)
+    const partOf = (piece: Piece): Uint8Array => {
+      const from = piece.offset - first.offset
+      return data.subarray(from, from + piece.length)
+    }
+    const pool = new TaskPool()
+    pieces.forEach((piece, i) => {
+      if (i % shareOfPool !== 0) pool.add(this.inflate(partOf(piece)).then((cluster) => copyOut(cluster, piece)))
+    })
+    for (let i = 0; i < pieces.length && !pool.failed; i += shareOfPool) {
+      const piece = pieces[i]!
+      try {
+        copyOut(this.inflateHere(partOf(piece)) ?? (await this.inflate(partOf(piece))), piece)
+      } catch (error) {
+        pool.fail(error)
+      }
+    }
+    return pool.finish()
+  }
+
+  /** A whole cluster, inflated unless it is at hand. */
+  private cached({ offset, length }: Piece, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const { inflated } = this
+    const known = inflated.get(offset)
+    if (known !== undefined) {
+      inflated.delete(offset)
+      inflated.set(offset, known)
+      return known
+    }
+    const cluster = this.readData(offset, length, signal).then((data) => this.inflateHere(data) ?? this.inflate(data))
+    inflated.set(offset, cluster)
+    cluster.catch(() => {
+      if (inflated.get(offset) === cluster) inflated.delete(offset)
+    })
+    if (inflated.size > this.limit) {
+      const [oldest] = inflated.keys()
+      inflated.delete(oldest!)
+    }
+    return cluster
+  }
+
+  private async readData(offset: number, length: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    if (!Number.isSafeInteger(offset + length)) {
+      throw new BlockError('EIO', 'a compressed cluster points beyond the largest possible offset')
+    }
+    const { file, frees } = this.image
+    const data = new Uint8Array(length)
+    const held = file.debugEvent('read_compressed')
+    if (held === undefined) await frees.track(file.read(offset, data, 0, signal))
+    else await frees.track(held.then(() => file.read(offset, data, 0, signal)))
+    return data
+  }
+
+  private async inflate(data: Uint8Array): Promise<Uint8Array> {
+    try {
+      return await this.image.zlib.inflate(data, this.image.geometry.clusterSize)
+    } catch (error) {
+      throw damaged(error)
+    }
+  }
+
+  /** Inflates a small cluster at once; undefined when it is to be done elsewhere. */
+  private inflateHere(data: Uint8Array): Uint8Array | undefined {
+    const { zlib, geometry } = this.image
+    if (geometry.clusterSize > largestHere) return undefined
+    try {
+      return zlib.inflateHere?.(data, geometry.clusterSize)
+    } catch (error) {
+      throw damaged(error)
+    }
+  }
+}
+
+function follows(pieces: readonly Piece[], offset: number, length: number): boolean {
+  const first = pieces[0]!
+  const last = pieces.at(-1)!
+  return offset > last.offset && offset <= last.offset + last.length && offset + length - first.offset <= maxRead
+}
+
+function copyOut(cluster: Uint8Array, piece: Piece): void {
+  piece.target.set(cluster.subarray(piece.skip, piece.skip + piece.target.length))
+}
+
+function damaged(cause: unknown): BlockError {
+  return new BlockError('EIO', 'a compressed cluster cannot be decompressed', { cause })
+}
