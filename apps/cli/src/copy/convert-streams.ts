@@ -11,15 +11,13 @@ import { join } from 'node:path'
 import { type Disk, Flag, type Graph, isBlockError } from '@diskgraph/core'
 import { alignUp, throwIfAborted } from '@diskgraph/core/driver'
 import { foreignFooter, foreignFormat, signatureHeadLength, signatureTailLength } from '@diskgraph/core/internal'
+import { chunkLength, copyDisks, findRuns, Source, TargetError } from '@diskgraph/jobs'
 import { CommandError, errnoText } from '../messages.ts'
 import { openImage } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'
 import { type ConvertRequest, targetOf } from './convert-request.ts'
-import { chunkLength, copyDisks, TargetError } from './copier.ts'
 import { copyFailure } from './copy-failure.ts'
 import { planTarget } from './new-target.ts'
-import { Source } from './source.ts'
-import { findRuns } from './zero-scan.ts'
 
 /** A name for what stands behind standard input when it is a regular file; undefined for a pipe. */
 export function standardInputFile(): string | undefined {

@@ -1,5 +1,6 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
 import { type Disk, Flag, type Graph, isBlockError, Permission } from '@diskgraph/core'
+import { type CopySettings, copyDisks, Source, TargetError, workOf } from '@diskgraph/jobs'
 import { Breath } from '../breath.ts'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
 import { asksForHelp } from '../key-values.ts'
@@ -10,10 +11,8 @@ import { loadSnapshot } from '../snapshot-source.ts'
 import { refuseSharedStorage, unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 import { type ConvertRequest, checkConvert, targetOf } from './convert-request.ts'
-import { type CopySettings, copyDisks, TargetError, workOf } from './copier.ts'
 import { copyFailure } from './copy-failure.ts'
 import { type NewTarget, planTarget } from './new-target.ts'
-import { Source } from './source.ts'
 
 /** The name that stands for standard input and standard output. */
 const streamName = '-'

@@ -1,6 +1,5 @@
+import { SourceError, TargetError } from '@diskgraph/jobs'
 import { CommandError, errnoText } from '../messages.ts'
-import { TargetError } from './copier.ts'
-import { SourceError } from './source.ts'
 
 /** The error of a copy as it is told; other errors, and those of a copy that was interrupted, stay as they are. */
 export function copyFailure(error: unknown, signal: AbortSignal): unknown {

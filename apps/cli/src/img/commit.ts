@@ -7,11 +7,10 @@
  */
 import { type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
+import { type CopyTarget, copyDisks, Source, workOf } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { type CopyTarget, copyDisks, workOf } from '../copy/copier.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
-import { Source } from '../copy/source.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'

@@ -1,8 +1,8 @@
 /** `compare`: whether two images have the same content, or in strict mode the same allocation, too. */
 import type { Disk } from '@diskgraph/core'
+import { type Comparison, compareDisks } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { type Comparison, compareDisks } from '../comparison.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, errnoText, showFailure, UsageError } from '../messages.ts'
 import { cacheMode, type OpenRequest, openImage, withGraph } from '../opening.ts'

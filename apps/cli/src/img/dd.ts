@@ -1,11 +1,10 @@
 /** `dd`: copies part of an image into a new one, block by block; zeroes are written, too. */
 import type { Disk, Graph } from '@diskgraph/core'
+import { copyDisks, Source } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { copyDisks } from '../copy/copier.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
 import { planTarget } from '../copy/new-target.ts'
-import { Source } from '../copy/source.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, reportError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'

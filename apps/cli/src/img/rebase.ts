@@ -7,10 +7,10 @@
  */
 import { type Disk, type Edge, type Graph, type Node, Permission } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
+import { copyDifferences } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
-import { copyDifferences } from '../copy/differences.ts'
 import { isUnknownDriver } from '../drivers.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'

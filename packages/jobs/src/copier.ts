@@ -10,8 +10,8 @@
  * The first error stops all lanes after what they have begun; it is thrown when all of them have ended.
  */
 import { type Disk, Flag, isBlockError } from '@diskgraph/core'
-import { Breath } from '../breath.ts'
 import { alignedRanges } from './aligned-ranges.ts'
+import { Breath } from './breath.ts'
 import type { Range, Source } from './source.ts'
 import { findRuns } from './zero-scan.ts'
 
