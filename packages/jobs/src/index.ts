@@ -1,6 +1,9 @@
-/** Work on whole disks. */
-export { type Comparison, type ComparisonOptions, compareDisks, firstDifference } from './compare.ts'
-export { type CopySettings, type CopyTarget, chunkLength, copyDisks, TargetError, workOf } from './copier.ts'
-export { copyDifferences, type Differences } from './rebase.ts'
-export { type Content, type Range, Source, SourceError, type SourceOptions } from './source.ts'
-export { findRuns, isZeroRange, type Run } from './zero-scan.ts'
+/** Work on whole disks: for applications, and for live block jobs to stand on. */
+
+export { setReadOnly, storageNodes, unfiltered } from './chain.ts'
+export { type CommitOptions, commit } from './commit.ts'
+export { type CompareOptions, compare, type Difference } from './compare.ts'
+export { type CopyOptions, type CopyTarget, copy } from './copy.ts'
+export { type FailedRequest, JobError, type JobOptions, type JobProgress } from './job.ts'
+export { type BackingReference, changeBacking, rebase } from './rebase.ts'
+export { copyStream, type StreamOptions } from './stream.ts'

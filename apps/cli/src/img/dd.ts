@@ -1,6 +1,6 @@
 /** `dd`: copies part of an image into a new one, block by block; zeroes are written, too. */
 import type { Disk, Graph } from '@diskgraph/core'
-import { copyDisks, Source } from '@diskgraph/jobs'
+import { copy } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
@@ -89,15 +89,7 @@ async function copyBlocks(
   let written: Disk | undefined
   try {
     written = await openImage(graph, { filename: output, format, writable: true, signal })
-    await copyDisks({
-      source: new Source([disk], { skip: Math.min(skipped, disk.size), length: size, signal }),
-      target: written,
-      clusterSize: 1,
-      zeroUnit: 0,
-      targetIsZero: false,
-      lanes: 8,
-      signal,
-    })
+    await copy(disk, written, { skip: Math.min(skipped, disk.size), length: size, sparseSize: 0, signal })
     await written.close()
   } catch (error) {
     await written?.close().catch(() => undefined)
