@@ -11,6 +11,7 @@ const headings = ['What', 'When to use it', 'Install', 'Use', 'Options', 'Limits
 const refusedNames = new Set(['util', 'utils', 'helper', 'helpers', 'misc', 'common'])
 const longestFile = 400
 const testkit = '@diskgraph/driver-testkit'
+const portable = new Set(['packages/core', 'packages/jobs'])
 // Time and chance; the one file that asks the system for them is core's clock.ts. Tools and the kit live outside of a graph.
 const systemTime =
   /\b(?:Date\.now|Math\.random|performance\.now|setTimeout|setInterval|setImmediate|randomUUID|getRandomValues)\b|\bnew Date\(\)/
@@ -67,7 +68,7 @@ function fileProblems({ path, name, text }) {
 }
 
 function asksSystem(path) {
-  return /^packages\/(core|driver-(?!testkit))[^/]*\/src\//.test(path) && path !== 'packages/core/src/clock.ts'
+  return /^packages\/(core|jobs|driver-(?!testkit))[^/]*\/src\//.test(path) && path !== 'packages/core/src/clock.ts'
 }
 
 function importProblems({ folder, manifest }, files) {
@@ -87,7 +88,7 @@ function importProblem(folder, packageName, declared, { path }, target) {
     const inside = posix.join(path, '..', target).startsWith(`${folder}/`)
     return inside ? undefined : 'a package reaches another one by its name only'
   }
-  if (folder === 'packages/core' && target.startsWith('node:')) return 'core runs in browsers too'
+  if (portable.has(folder) && target.startsWith('node:')) return `'${packageName}' runs in browsers too`
   if (!target.startsWith('@diskgraph/')) return undefined
   const name = target.split('/').slice(0, 2).join('/')
   if (name === packageName) return undefined

@@ -28,7 +28,12 @@ describe('the style check', () => {
 
   it("refuses node's modules in core", () => {
     write('packages/core/src/index.ts', "export { x } from 'node:fs'\n")
-    expect(findProblems(folder)).toEqual(["packages/core/src/index.ts: imports 'node:fs': core runs in browsers too"])
+    write('packages/jobs/package.json', '{ "name": "@diskgraph/jobs", "private": true }')
+    write('packages/jobs/src/index.ts', "import 'node:fs'\n")
+    expect(findProblems(folder)).toEqual([
+      "packages/core/src/index.ts: imports 'node:fs': '@diskgraph/core' runs in browsers too",
+      "packages/jobs/src/index.ts: imports 'node:fs': '@diskgraph/jobs' runs in browsers too",
+    ])
   })
 
   it('lets libraries take time and chance from the graph only', () => {

@@ -1,30 +1,11 @@
 /**
- * The nodes that together hold one image, and whether two images share a file. Files are told apart by what they are,
- * whatever their names: image locks would tell as well, but not everywhere, and not where they are not wanted.
+ * Whether two images share a file. Files are told apart by what they are, whatever their names: image locks would tell
+ * as well, but not everywhere, and not where they are not wanted.
  */
 import { statSync } from 'node:fs'
-import { BlockError, type Disk, type Graph, type Node } from '@diskgraph/core'
+import { BlockError, type Disk, type Graph } from '@diskgraph/core'
 import { protocolOf } from '@diskgraph/core/internal'
-
-/** A node and those below it that hold its own data, from the top down; backing files do not belong to them. */
-export function storageNodes(node: Node): Node[] {
-  const below = [...node.children.values()].filter((edge) => edge.role !== 'cow')
-  return [node, ...below.flatMap((edge) => storageNodes(edge.node))]
-}
-
-/**
- * Makes an image that was opened for reading writable, or the other way round. What is below a node that is to write
- * must write first, so the order depends on the direction.
- */
-export async function setReadOnly(graph: Graph, node: Node, readOnly: boolean): Promise<void> {
-  const nodes = storageNodes(node)
-  for (const one of readOnly ? nodes : nodes.reverse()) await graph.reopen(one, { readOnly })
-}
-
-/** The node below filters, whose backing file and references are the image's own. */
-export function unfiltered(node: Node): Node {
-  return node.filtered === undefined ? node : unfiltered(node.filtered.node)
-}
+import { storageNodes } from '@diskgraph/jobs'
 
 /**
  * Throws EBUSY, worded as QEMU words the conflict of locks, when a file that `disk` writes to is open in its graph as

@@ -8,18 +8,16 @@
 import { createReadStream, fstatSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Disk, Flag, type Graph, isBlockError } from '@diskgraph/core'
-import { alignUp, throwIfAborted } from '@diskgraph/core/driver'
+import type { Disk, Graph } from '@diskgraph/core'
+import { throwIfAborted } from '@diskgraph/core/driver'
 import { foreignFooter, foreignFormat, signatureHeadLength, signatureTailLength } from '@diskgraph/core/internal'
+import { copy, copyStream } from '@diskgraph/jobs'
 import { CommandError, errnoText } from '../messages.ts'
 import { openImage } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'
 import { type ConvertRequest, targetOf } from './convert-request.ts'
-import { chunkLength, copyDisks, TargetError } from './copier.ts'
 import { copyFailure } from './copy-failure.ts'
 import { planTarget } from './new-target.ts'
-import { Source } from './source.ts'
-import { findRuns } from './zero-scan.ts'
 
 /** A name for what stands behind standard input when it is a regular file; undefined for a pipe. */
 export function standardInputFile(): string | undefined {
@@ -38,10 +36,8 @@ export async function convertFromPipe(
   if (request.target === '-') throw new CommandError('from a pipe to standard output nothing is converted')
   const format = request.targetFormat ?? 'raw'
   const planned = await planTarget(graph, targetOf(request, 0))
-  const received = chunksOf(input, terminal.signal)
-  const chunks = request.format === undefined ? refusingFooter(received) : received
-  const first = await chunks.next()
-  await requireRaw(graph, request, first.done ? new Uint8Array() : first.value)
+  const { head, stream } = await peek(request.format === undefined ? refusingFooter(input) : input)
+  await requireRaw(graph, request, head)
   await planned.make(graph, terminal)
   let target: Disk | undefined
   try {
@@ -53,7 +49,8 @@ export async function convertFromPipe(
       cache,
       signal: terminal.signal,
     })
-    await fill(target, request, first, chunks, terminal.signal)
+    const { zeroRun: sparseSize, compress: compressed } = request
+    await copyStream(stream, target, { sparseSize, compressed, signal: terminal.signal })
     await target.close()
   } catch (error) {
     await target?.close().catch(() => undefined)
@@ -73,33 +70,30 @@ async function requireRaw(graph: Graph, request: ConvertRequest, head: Uint8Arra
   throw notFromPipe(format)
 }
 
-/** The bytes of `input` in chunks of full length, but for the last. A chunk is valid until the one after next. */
-async function* chunksOf(input: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const buffers = [Buffer.allocUnsafeSlow(chunkLength), Buffer.allocUnsafeSlow(chunkLength)]
-  let current = 0
-  let filled = 0
-  for await (const piece of input) {
-    throwIfAborted(signal)
-    for (let at = 0; at < piece.length; ) {
-      const taken = Math.min(piece.length - at, chunkLength - filled)
-      ;(buffers[current] as Buffer).set(piece.subarray(at, at + taken), filled)
-      at += taken
-      filled += taken
-      if (filled < chunkLength) continue
-      yield buffers[current] as Buffer
-      current = 1 - current
-      filled = 0
-    }
+/** The first bytes of `input`, as many as tell its format, and a stream of all of it. */
+async function peek(
+  input: AsyncIterable<Uint8Array>,
+): Promise<{ head: Uint8Array; stream: AsyncIterable<Uint8Array> }> {
+  const pieces = input[Symbol.asyncIterator]()
+  let head = Buffer.alloc(0)
+  while (head.length < signatureHeadLength) {
+    const next = await pieces.next()
+    if (next.done) break
+    head = Buffer.concat([head, next.value])
   }
-  if (filled > 0) yield (buffers[current] as Buffer).subarray(0, filled)
+  async function* all(): AsyncGenerator<Uint8Array> {
+    yield head
+    yield* { [Symbol.asyncIterator]: () => pieces }
+  }
+  return { head, stream: all() }
 }
 
-/** The same chunks; at their end it fails where that is the end of an image of another format. */
-async function* refusingFooter(chunks: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+/** The same bytes; at their end it fails where that is the end of an image of another format. */
+async function* refusingFooter(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let tail = Buffer.alloc(0)
-  for await (const chunk of chunks) {
-    tail = Buffer.concat([tail, chunk.subarray(-signatureTailLength)]).subarray(-signatureTailLength)
-    yield chunk
+  for await (const piece of input) {
+    tail = Buffer.concat([tail, piece.subarray(-signatureTailLength)]).subarray(-signatureTailLength)
+    yield piece
   }
   const format = foreignFooter(tail)
   if (format !== undefined) throw notFromPipe(format)
@@ -111,82 +105,18 @@ function notFromPipe(format: string): CommandError {
   })
 }
 
-/** Writes all chunks; each while the next one is read. */
-async function fill(
-  target: Disk,
-  request: ConvertRequest,
-  first: IteratorResult<Buffer>,
-  chunks: AsyncGenerator<Buffer>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { clusterSize = 1 } = await target.info()
-  const unit = request.zeroRun === 0 ? 0 : Math.max(request.zeroRun, clusterSize)
-  const flags = request.compress ? Flag.Compressed : 0
-  let offset = 0
-  let next = first
-  while (!next.done) {
-    const chunk = next.value
-    const padded = chunk.length === chunkLength ? chunk : Buffer.concat([chunk], alignUp(chunk.length, 512))
-    // The last chunk finds the disk at its final size: only there may a compressed cluster be shorter than others.
-    if (chunk.length === chunkLength) await growTo(target, offset + padded.length)
-    else await resize(target, offset + padded.length)
-    const written = writeChunk(target, offset, padded, unit, flags, signal)
-    offset += padded.length
-    const [outcome, following] = await Promise.allSettled([written, chunks.next()])
-    if (outcome.status === 'rejected') throw outcome.reason
-    if (following.status === 'rejected') throw following.reason
-    next = following.value
-  }
-  if (target.size > offset) await resize(target, offset)
-}
-
-/** Makes room for data up to `end`, with so much to spare that it is seldom needed. */
-async function growTo(target: Disk, end: number): Promise<void> {
-  if (end > target.size) await resize(target, Math.max(end, target.size * 2, 2 ** 26))
-}
-
-async function resize(target: Disk, size: number): Promise<void> {
-  if (size === target.size) return
-  try {
-    await target.truncate(size)
-  } catch (error) {
-    if (!isBlockError(error) || error.code !== 'ENOTSUP') throw new TargetError(size, error)
-    throw new CommandError('the target cannot be resized, and the size of a pipe is not known before its end', {
-      cause: error,
-      hint: 'save standard input to a file first',
-    })
-  }
-}
-
-async function writeChunk(
-  target: Disk,
-  offset: number,
-  buf: Buffer,
-  unit: number,
-  flags: number,
-  signal: AbortSignal,
-): Promise<void> {
-  const runs = unit === 0 ? [{ start: 0, length: buf.length, zero: false }] : findRuns(buf, offset, unit)
-  try {
-    for (const { start, length, zero } of runs) {
-      if (!zero) await target.write(offset + start, buf.subarray(start, start + length), flags, signal)
-    }
-  } catch (error) {
-    throw new TargetError(offset, error)
-  }
-}
-
 /** Writes the content of `disks` to standard output. */
-export async function writeRaw(disks: readonly Disk[], request: ConvertRequest, terminal: Terminal): Promise<void> {
-  const { signal } = terminal
+export function writeRaw(
+  disks: readonly Disk[],
+  request: ConvertRequest,
+  { outBytes, signal }: Terminal,
+): Promise<void> {
   const target = {
     // Chunks come in order, and everything is written, so offsets are not needed.
-    write: async (_offset: number, buf: Uint8Array): Promise<void> => terminal.outBytes(buf),
+    write: async (_offset: number, buf: Uint8Array): Promise<void> => outBytes(buf),
     writeZeroes: async (): Promise<void> => undefined,
   }
-  const source = new Source(disks, { signal })
-  const lanes = Math.min(request.lanes, 4)
-  await copyDisks({ source, target, zeroUnit: 0, targetIsZero: true, clusterSize: 1, lanes, signal })
+  return copy(disks, target, { sparseSize: 0, parallel: Math.min(request.lanes, 4), signal })
 }
 
 /** Makes a target of another format in a temporary folder by `convert`, and copies it to standard output. */
@@ -198,7 +128,7 @@ export async function throughTemporaryFile(
   const filename = join(folder, 'target')
   try {
     await convert(filename)
-    for await (const chunk of createReadStream(filename, { highWaterMark: chunkLength })) {
+    for await (const chunk of createReadStream(filename, { highWaterMark: 2 ** 21 })) {
       throwIfAborted(terminal.signal)
       terminal.outBytes(chunk as Buffer)
     }

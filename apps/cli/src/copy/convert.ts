@@ -1,19 +1,17 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
-import { type Disk, Flag, type Graph, isBlockError, Permission } from '@diskgraph/core'
-import { Breath } from '../breath.ts'
+import { type Disk, type Graph, Permission } from '@diskgraph/core'
+import { copy, unfiltered } from '@diskgraph/jobs'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
 import { asksForHelp } from '../key-values.ts'
 import { CommandError, errnoText, reportWarning } from '../messages.ts'
 import { openFailure, openImage } from '../opening.ts'
 import { type Progress, progressFor } from '../progress.ts'
 import { loadSnapshot } from '../snapshot-source.ts'
-import { refuseSharedStorage, unfiltered } from '../storage-nodes.ts'
+import { refuseSharedStorage } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 import { type ConvertRequest, checkConvert, targetOf } from './convert-request.ts'
-import { type CopySettings, copyDisks, TargetError, workOf } from './copier.ts'
 import { copyFailure } from './copy-failure.ts'
 import { type NewTarget, planTarget } from './new-target.ts'
-import { Source } from './source.ts'
 
 /** The name that stands for standard input and standard output. */
 const streamName = '-'
@@ -84,7 +82,7 @@ async function convertWith(
     })
     refuseOwnSource(graph, target, request.target)
     if (target.size < size) throw new CommandError('output file is smaller than input file')
-    await copy({ request, sources, target, planned, terminal, progress })
+    await copyAll({ request, sources, target, planned, terminal, progress })
     await target.close()
   } catch (error) {
     await target?.close().catch(() => undefined)
@@ -151,66 +149,23 @@ interface Conversion {
   readonly progress: Progress
 }
 
-async function copy({ request, sources, target, planned, terminal, progress }: Conversion): Promise<void> {
-  const { clusterSize = 1 } = await target.info()
+function copyAll({ request, sources, target, planned, terminal, progress }: Conversion): Promise<void> {
   const hasBacking = unfiltered(target.node).backing !== undefined || planned?.backingFile !== undefined
-  const { signal } = terminal
-  const source = new Source(sources, {
-    signal,
-    ...(hasBacking ? { baseOf: (disk: Disk) => unfiltered(disk.node).backing?.node } : {}),
-  })
-  const settings: CopySettings = {
-    source,
-    target,
-    clusterSize,
-    zeroUnit: request.zeroRun === 0 ? 0 : Math.max(request.zeroRun, clusterSize),
-    targetIsZero: !hasBacking && (await isZero(request, target, planned, source.length, signal)),
+  const isNew = planned !== undefined && target.edge.zeroInit
+  const told = (request.progress && !request.quiet) || terminal.forPeople
+  return copy(sources, target, {
+    sync: hasBacking ? 'top' : 'full',
+    targetIsZero: hasBacking ? false : request.targetIsZero || isNew || undefined,
+    sparseSize: request.zeroRun,
     compressed: request.compress,
-    lanes: request.lanes,
-    unordered: request.unordered,
-    ...(request.offload ? { offload: target } : {}),
-    ...(request.rate ? { rate: request.rate } : {}),
-    ...(request.salvage ? { onUnreadable: tellUnreadable(request, terminal) } : {}),
-    signal,
-  }
-  if (request.compress && clusterSize === 1) throw new CommandError('Compression not supported for this file format')
-  if (!(request.progress && !request.quiet) && !terminal.forPeople) return copyDisks(settings)
-  let total = 0
-  for await (const { length } of workOf(settings)) total += length
-  let done = 0
-  const onCopied = (length: number): void => {
-    done += length
-    progress.update(done, total)
-  }
-  await copyDisks({ ...settings, onCopied })
-  progress.update(1, 1)
-}
-
-/** Zeroed at once, so that an interruption is noticed in time. */
-const longestZeroes = 2 ** 30
-
-/** Whether the first `size` bytes of the target read as zeroes now. One that was there before is made so where that is cheap. */
-async function isZero(
-  request: ConvertRequest,
-  target: Disk,
-  planned: NewTarget | undefined,
-  size: number,
-  signal: AbortSignal,
-): Promise<boolean> {
-  if (request.targetIsZero) return true
-  if (planned !== undefined && target.node.image.zeroInit !== false) return true
-  if (request.zeroRun === 0) return false
-  const breath = new Breath(signal)
-  try {
-    for (let at = 0; at < size; at += longestZeroes) {
-      await breath.take()
-      await target.writeZeroes(at, Math.min(longestZeroes, size - at), Flag.MayUnmap | Flag.NoFallback, signal)
-    }
-    return true
-  } catch (error) {
-    if (isBlockError(error) && error.code === 'ENOTSUP') return false
-    throw new TargetError(0, error)
-  }
+    parallel: request.lanes,
+    ordered: !request.unordered,
+    offload: request.offload,
+    speed: request.rate || undefined,
+    onUnreadable: request.salvage ? tellUnreadable(request, terminal) : undefined,
+    onProgress: told ? ({ done, total }) => progress.update(done, total) : undefined,
+    signal: terminal.signal,
+  })
 }
 
 function tellUnreadable({ quiet }: ConvertRequest, terminal: Terminal): (offset: number, error: unknown) => void {

@@ -1,23 +1,15 @@
-/**
- * `commit`: writes what an overlay holds down into its backing file, or into a deeper one.
- *
- * The base is opened with the chain, for reading, and made writable then. Its layers above do not share writing, and
- * need not: what they cover is all that is written, so nobody who reads through them sees a change. The base is
- * therefore used with the permission to write unchanged data only, and it grows, if it must, before the copy.
- */
-import { type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
+/** `commit`: writes what an overlay holds down into its backing file, or into a deeper one. */
+import type { Disk, Node } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
+import { commit as commitOverlay, unfiltered } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { type CopyTarget, copyDisks, workOf } from '../copy/copier.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
-import { Source } from '../copy/source.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
-import { CommandError, messageOf } from '../messages.ts'
+import { CommandError } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 import { sizeArgument } from '../sizes.ts'
-import { setReadOnly, unfiltered } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {
@@ -56,7 +48,7 @@ export const commit: Command = {
       const discard = { discard: 'unmap' }
       const opening = { ...options.opening, filename, writable: true, cache, options: discard, signal: terminal.signal }
       const overlay = await openImage(graph, opening)
-      await commitOverlay(graph, overlay, request, terminal)
+      await commitInto(overlay, request, terminal)
       await overlay.close()
     })
     if (!quiet) terminal.out('Image committed.\n')
@@ -75,46 +67,23 @@ interface Request {
   rate: number
 }
 
-async function commitOverlay(graph: Graph, overlay: Disk, request: Request, terminal: Terminal): Promise<void> {
+async function commitInto(overlay: Disk, request: Request, terminal: Terminal): Promise<void> {
   const base = await findBase(overlay, request.base)
   const { signal } = terminal
-  let writer: Disk | undefined
+  const told = request.progress || terminal.forPeople
   const progress = progressFor(terminal, 'commit', request.progress)
   try {
-    await setReadOnly(graph, base, false)
-    if (base.size < overlay.size) {
-      await graph.drained(base, () => base.truncate(overlay.size, { zero: true }, signal))
-    }
-    writer = await graph.attach(base, { permissions: Permission.ConsistentRead | Permission.WriteUnchanged })
-    const { clusterSize = 1 } = await writer.info()
-    const settings = {
-      source: new Source([overlay], { baseOf: () => base, signal }),
-      target: unchangedWrites(writer),
-      clusterSize,
-      zeroUnit: Math.max(4096, clusterSize),
-      targetIsZero: false,
-      lanes: 8,
-      ...(request.rate > 0 ? { rate: request.rate } : {}),
+    await commitOverlay(overlay, {
+      base,
+      keep: request.keep,
+      speed: request.rate || undefined,
+      onProgress: told ? ({ done, total }) => progress.update(done, total) : undefined,
       signal,
-    }
-    let total = 0
-    if (request.progress || terminal.forPeople) for await (const { length } of workOf(settings)) total += length
-    let done = 0
-    await copyDisks({
-      ...settings,
-      onCopied: (length) => {
-        done += length
-        progress.update(done, total)
-      },
     })
-    progress.update(1, 1)
-    await writer.flush(signal)
-    if (!request.keep) await empty(graph, overlay)
   } catch (error) {
     throw copyFailure(error, signal)
   } finally {
     progress.end()
-    await writer?.close()
   }
 }
 
@@ -135,27 +104,4 @@ async function findBase(overlay: Disk, name: string | undefined): Promise<Node> 
 
 function resolved(image: string, name: string): string | undefined {
   return image.startsWith('json:') ? undefined : resolveReference(image, name)
-}
-
-/** Writes to the node of `disk` that need no more than the permission to write unchanged data. */
-function unchangedWrites(disk: Disk): CopyTarget {
-  return {
-    write: (offset, buf, flags, signal) =>
-      disk.whileCounted(() => disk.node.write(offset, buf, flags | Flag.Unchanged, signal)),
-    writeZeroes: (offset, length, flags, signal) =>
-      disk.whileCounted(() => disk.node.writeZeroes(offset, length, flags | Flag.Unchanged, signal)),
-  }
-}
-
-async function empty(graph: Graph, overlay: Disk): Promise<void> {
-  const node = unfiltered(overlay.node)
-  const { image } = node
-  if (image.makeEmpty === undefined) {
-    throw new CommandError(`Could not empty ${overlay.filename}: Operation not supported`)
-  }
-  try {
-    await graph.drained(node, () => (image.makeEmpty as NonNullable<typeof image.makeEmpty>)())
-  } catch (error) {
-    throw new CommandError(`Could not empty ${overlay.filename}: ${messageOf(error)}`, { cause: error })
-  }
 }

@@ -1,8 +1,8 @@
 /** `compare`: whether two images have the same content, or in strict mode the same allocation, too. */
 import type { Disk } from '@diskgraph/core'
+import { compare as compareDisks, type Difference, JobError } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { type Comparison, compareDisks } from '../comparison.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, errnoText, showFailure, UsageError } from '../messages.ts'
 import { cacheMode, type OpenRequest, openImage, withGraph } from '../opening.ts'
@@ -76,19 +76,18 @@ async function run(
 ): Promise<number> {
   const progress = progressFor(terminal, 'compare', wanted && !quiet)
   try {
-    const options = {
+    const difference = await compareDisks(disks[0] as Disk, disks[1] as Disk, {
       strict,
       signal: terminal.signal,
       onSizeMismatch: () => {
         if (!quiet && !strict) say(terminal, progress, 'Warning: Image size mismatch!')
       },
-      onProgress: (done: number, total: number) => progress.update(done, total),
-    }
-    const result = await compareDisks(disks[0] as Disk, disks[1] as Disk, options)
-    if (result.kind === 'same') progress.update(1, 1)
-    if (result.kind === 'failed') throw failure(result, names, terminal)
-    if (!quiet) say(terminal, progress, describe(result))
-    return result.kind === 'same' ? exitCode.same : exitCode.different
+      onProgress: ({ done, total }) => progress.update(done, total),
+    })
+    if (!quiet) say(terminal, progress, describe(difference))
+    return difference === undefined ? exitCode.same : exitCode.different
+  } catch (error) {
+    throw failure(error, names, terminal)
   } finally {
     progress.end()
   }
@@ -100,26 +99,24 @@ function say(terminal: Terminal, progress: Progress, message: string): void {
   terminal.out(`${message}\n`)
 }
 
-function describe(result: Exclude<Comparison, { kind: 'failed' }>): string {
-  if (result.kind === 'same') return 'Images are identical.'
-  if (result.kind === 'size') return 'Strict mode: Image size mismatch!'
-  if (result.kind === 'status') return `Strict mode: Offset ${result.offset} block status mismatch!`
-  return `Content mismatch at offset ${result.offset}!`
+function describe(difference: Difference | undefined): string {
+  if (difference === undefined) return 'Images are identical.'
+  if (difference.kind === 'size') return 'Strict mode: Image size mismatch!'
+  if (difference.kind === 'status') return `Strict mode: Offset ${difference.offset} block status mismatch!`
+  return `Content mismatch at offset ${difference.offset}!`
 }
 
-function failure(
-  { offset, side, error, reading }: Extract<Comparison, { kind: 'failed' }>,
-  names: readonly string[],
-  terminal: Terminal,
-): unknown {
-  if (terminal.signal.aborted) return error
-  if (reading) {
-    const message = `Error while reading offset ${offset} of ${names[side]}: ${errnoText(error)}`
-    return new CommandError(message, { exitCode: exitCode.readFailed, cause: error })
+function failure(error: unknown, names: readonly string[], terminal: Terminal): unknown {
+  if (terminal.signal.aborted || !(error instanceof JobError)) return error
+  const { operation, offset, disk } = error.request
+  const { cause } = error
+  if (operation === 'read') {
+    const name = names[disk === 'first' ? 0 : 1]
+    const message = `Error while reading offset ${offset} of ${name}: ${errnoText(cause)}`
+    return new CommandError(message, { exitCode: exitCode.readFailed, cause })
   }
-  const which = side === 0 ? 'first' : 'second'
-  return new CommandError(`Sector allocation test failed for ${which} image: ${errnoText(error)}`, {
+  return new CommandError(`Sector allocation test failed for ${disk} image: ${errnoText(cause)}`, {
     exitCode: exitCode.statusFailed,
-    cause: error,
+    cause,
   })
 }

@@ -1,11 +1,10 @@
 /** `dd`: copies part of an image into a new one, block by block; zeroes are written, too. */
 import type { Disk, Graph } from '@diskgraph/core'
+import { copy } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { copyDisks } from '../copy/copier.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
 import { planTarget } from '../copy/new-target.ts'
-import { Source } from '../copy/source.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, reportError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
@@ -90,15 +89,7 @@ async function copyBlocks(
   let written: Disk | undefined
   try {
     written = await openImage(graph, { filename: output, format, writable: true, signal })
-    await copyDisks({
-      source: new Source([disk], { skip: Math.min(skipped, disk.size), length: size, signal }),
-      target: written,
-      clusterSize: 1,
-      zeroUnit: 0,
-      targetIsZero: false,
-      lanes: 8,
-      signal,
-    })
+    await copy(disk, written, { skip: Math.min(skipped, disk.size), length: size, sparseSize: 0, signal })
     await written.close()
   } catch (error) {
     await written?.close().catch(() => undefined)

@@ -1,22 +1,24 @@
 /**
- * `rebase`: gives an image another backing file.
- *
- * In safe mode the content stays: where the image has no data of its own, old and new backing file are compared, and
- * what differs is written into the image before the reference changes. Layers that both chains share are not
- * compared. With `-u` only the reference changes.
+ * `rebase`: gives an image another backing file. In safe mode the content stays; with `-u` only the reference changes.
  */
-import { type Disk, type Edge, type Graph, type Node, Permission } from '@diskgraph/core'
+import { type Disk, type Graph, Permission } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
+import {
+  type BackingReference,
+  changeBacking,
+  type JobProgress,
+  rebase as rebaseOnto,
+  unfiltered,
+} from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
-import { copyDifferences } from '../copy/differences.ts'
 import { isUnknownDriver } from '../drivers.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
+import { CommandError, hintOf, UsageError } from '../messages.ts'
 import { type CacheMode, cacheMode, openImage, openReason, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
-import { refuseSharedStorage, unfiltered } from '../storage-nodes.ts'
+import { refuseSharedStorage } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {
@@ -81,8 +83,8 @@ export const rebase: Command = {
         signal: terminal.signal,
       })
       if (request.backingFormat !== undefined) await checkFormatName(graph, request.backingFormat)
-      if (!request.unsafe) await keepContent(graph, disk, request, sourceCache, terminal)
-      await changeReference(graph, disk, request)
+      if (request.unsafe) await changeBacking(disk, referenceOf(request))
+      else await rebaseSafely(graph, disk, request, sourceCache, terminal)
       await disk.close()
       return 0
     })
@@ -104,44 +106,30 @@ async function checkFormatName(graph: Graph, format: string): Promise<void> {
   }
 }
 
-async function keepContent(
+/** What the image is to record. */
+function referenceOf({ backingFile, backingFormat }: Request): BackingReference {
+  return { filename: backingFile, format: backingFormat }
+}
+
+async function rebaseSafely(
   graph: Graph,
   disk: Disk,
   request: Request,
   cache: CacheMode,
   terminal: Terminal,
 ): Promise<void> {
-  const name = request.backingFile as string
-  const overlay = unfiltered(disk.node)
-  const opened = name === '' ? undefined : await openBacking(graph, disk, request, cache, terminal)
+  const { signal } = terminal
+  const backing = request.backingFile === '' ? undefined : await openBacking(graph, disk, request, cache, terminal)
   const progress = progressFor(terminal, 'rebase', request.progress && !request.quiet)
   try {
-    const { clusterSize = 65536 } = await overlay.info()
-    await copyDifferences({
-      disk,
-      overlay,
-      oldBacking: overlay.backing,
-      newBacking: opened?.edge,
-      shared: opened?.node,
-      unit: clusterSize,
-      onProgress: (done, total) => progress.update(done, total),
-      signal: terminal.signal,
-    })
-    progress.update(1, 1)
-    await disk.flush(terminal.signal)
+    const onProgress = ({ done, total }: JobProgress): void => progress.update(done, total)
+    await rebaseOnto(disk, backing, referenceOf(request), { onProgress, signal })
   } catch (error) {
-    throw copyFailure(error, terminal.signal)
+    throw copyFailure(error, signal)
   } finally {
     progress.end()
-    await opened?.disk.close()
+    await backing?.close()
   }
-}
-
-interface OpenedBacking {
-  readonly disk: Disk
-  readonly edge: Edge
-  /** Set when it is a layer of the present chain. */
-  readonly node: Node | undefined
 }
 
 /** The new backing file: the layer of the chain that it is already, or opened anew. */
@@ -151,15 +139,14 @@ async function openBacking(
   request: Request,
   cache: CacheMode,
   terminal: Terminal,
-): Promise<OpenedBacking> {
+): Promise<Disk> {
   const name = request.backingFile as string
   const overlay = unfiltered(disk.node)
   try {
     const filename = resolveReference(overlay.filename, name)
     for (let layer = overlay.backing?.node; layer !== undefined; layer = unfiltered(layer).backing?.node) {
       if (layer.filename !== filename) continue
-      const backing = await graph.attach(layer, { permissions: Permission.ConsistentRead })
-      return { disk: backing, edge: backing.edge, node: layer }
+      return await graph.attach(layer, { permissions: Permission.ConsistentRead })
     }
     const { ConsistentRead, WriteUnchanged } = Permission
     const format = request.backingFormat
@@ -176,30 +163,12 @@ async function openBacking(
       await backing.close()
       throw error
     }
-    return { disk: backing, edge: backing.edge, node: undefined }
+    return backing
   } catch (error) {
     const hint = hintOf(error)
     throw new CommandError(`Could not open new backing file '${name}': ${openReason(error)}`, {
       cause: error,
       ...(hint === undefined ? {} : { hint }),
     })
-  }
-}
-
-async function changeReference(graph: Graph, disk: Disk, request: Request): Promise<void> {
-  const { backingFile, backingFormat } = request
-  const name = backingFile === '' ? undefined : backingFile
-  const node = unfiltered(disk.node)
-  const { image } = node
-  const attempt = `Could not change the backing file to '${backingFile ?? '(null)'}'`
-  if (image.changeBacking === undefined) throw new CommandError(`${attempt}: Operation not supported`)
-  if (name !== undefined && backingFormat === undefined) {
-    throw new CommandError(`${attempt}: backing format must be specified`)
-  }
-  const change = image.changeBacking.bind(image)
-  try {
-    await graph.drained(node, () => change(name, name === undefined ? undefined : backingFormat))
-  } catch (error) {
-    throw new CommandError(`${attempt}: ${messageOf(error)}`, { cause: error })
   }
 }

@@ -1,10 +1,10 @@
 /** `open`, `close` and `reopen`. */
 import { isBlockError, type Node, Permission } from '@diskgraph/core'
 import { fromQapi, toKebabCase } from '@diskgraph/core/internal'
+import { setReadOnly, storageNodes } from '@diskgraph/jobs'
 import { parseKeyValues, toObject } from '../key-values.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import type { CacheMode } from '../opening.ts'
-import { setReadOnly, storageNodes } from '../storage-nodes.ts'
 import { CopyOnRead } from './copy-on-read.ts'
 import { OpenMode, openFile, requireCacheMode } from './open-file.ts'
 import { type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'

@@ -1,7 +1,8 @@
 /** One disk, or several behind each other, as the source of a copy. */
 import type { Disk, Node } from '@diskgraph/core'
-import { chainStatus } from '@diskgraph/core/internal'
-import { Breath } from '../breath.ts'
+import { BlockError } from '@diskgraph/core/driver'
+import { JobError } from './job.ts'
+import { TimeSlice } from './time-slice.ts'
 
 /** What there is to do with a range of a source. */
 export type Content =
@@ -18,27 +19,15 @@ export interface Range {
   readonly content: Content
 }
 
-/** An error with the status or the data of a source, with the offset in it. */
-export class SourceError extends Error {
-  readonly kind: 'status' | 'read'
-  readonly offset: number
-
-  constructor(kind: 'status' | 'read', offset: number, cause: unknown) {
-    super(`cannot ${kind === 'read' ? 'read' : 'get the status'} at ${offset}`, { cause })
-    this.kind = kind
-    this.offset = offset
-  }
-}
-
 /** What of the disks a source shows. */
 export interface SourceOptions {
   /** Bytes at the start that are left out. */
-  readonly skip?: number
+  readonly skip?: number | undefined
   /** Bytes at most that are shown. */
-  readonly length?: number
+  readonly length?: number | undefined
   /** The layer of a disk from which on downwards content counts as absent. */
-  readonly baseOf?: (disk: Disk) => Node | undefined
-  readonly signal?: AbortSignal
+  readonly baseOf?: ((disk: Disk) => Node | undefined) | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 interface Part {
@@ -54,6 +43,9 @@ const longestStep = 2 ** 30
 /** Longest part that is given up when it cannot be read. */
 const salvageUnit = 512
 
+/** Called for a part of a disk that cannot be read; it counts as zeroes. */
+export type UnreadableListener = (offset: number, error: unknown) => void
+
 /** See the top of the file. The disks stay the caller's. */
 export class Source {
   readonly length: number
@@ -61,10 +53,10 @@ export class Source {
   readonly #signal: AbortSignal | undefined
 
   constructor(disks: readonly Disk[], options: SourceOptions = {}) {
-    const { skip = 0, length, baseOf } = options
+    const { skip = 0, length = Number.POSITIVE_INFINITY, baseOf } = options
     let start = -skip
     this.#parts = disks.map((disk) => {
-      const end = Math.min(start + disk.size, length ?? Number.POSITIVE_INFINITY)
+      const end = Math.min(start + disk.size, length)
       const part = { disk, start, end, base: baseOf?.(disk) }
       start = end
       return part
@@ -76,10 +68,10 @@ export class Source {
   /** The ranges of the source in order; neighbours of the same content are mostly one range. */
   async *ranges(): AsyncGenerator<Range> {
     let open: Range | undefined
-    const breath = new Breath(this.#signal)
     for (const part of this.#parts) {
+      const slice = new TimeSlice(part.disk.graph.clock, this.#signal)
       for (let at = Math.max(0, part.start); at < part.end; ) {
-        await breath.take()
+        await slice.end()
         const next = await this.#rangeAt(part, at)
         at += next.length
         if (open !== undefined && open.content === next.content && open.length < longestStep) {
@@ -95,22 +87,17 @@ export class Source {
 
   async #rangeAt({ disk, start, end, base }: Part, offset: number): Promise<Range> {
     try {
-      const extent = await chainStatus(
-        disk.node,
-        base,
-        offset - start,
-        Math.min(end - offset, longestStep),
-        this.#signal,
-      )
+      const extent = await disk.status(offset - start, Math.min(end - offset, longestStep), base, this.#signal)
+      if (extent === undefined) throw new BlockError('EIO', `'${disk.filename}' was cut off at ${disk.size}`)
       const absent = base !== undefined && !extent.present
       return { offset, length: extent.length, content: absent ? 'absent' : extent.zero ? 'zero' : 'data' }
     } catch (error) {
-      throw new SourceError('status', offset, error)
+      throw new JobError({ operation: 'status', disk: 'source', offset }, error)
     }
   }
 
   /** Fills `buf` from `offset`. With `onUnreadable`, parts that cannot be read are told and become zeroes. */
-  async read(offset: number, buf: Buffer, onUnreadable?: (offset: number, error: unknown) => void): Promise<void> {
+  async read(offset: number, buf: Uint8Array, onUnreadable?: UnreadableListener): Promise<void> {
     for (const { disk, start, end } of this.#parts) {
       const from = Math.max(offset, start)
       const to = Math.min(offset + buf.length, end)
@@ -119,7 +106,7 @@ export class Source {
       try {
         await disk.read(from - start, piece, 0, this.#signal)
       } catch (error) {
-        if (onUnreadable === undefined || this.#signal?.aborted) throw new SourceError('read', from, error)
+        if (onUnreadable === undefined || this.#signal?.aborted) throw readError(from, error)
         await this.#salvage(disk, start, from, piece, onUnreadable)
       }
     }
@@ -130,8 +117,8 @@ export class Source {
     disk: Disk,
     start: number,
     offset: number,
-    buf: Buffer,
-    onUnreadable: (offset: number, error: unknown) => void,
+    buf: Uint8Array,
+    onUnreadable: UnreadableListener,
   ): Promise<void> {
     const half = Math.ceil(buf.length / 2 / salvageUnit) * salvageUnit
     const parts = buf.length <= salvageUnit ? [buf] : [buf.subarray(0, half), buf.subarray(half)]
@@ -140,7 +127,7 @@ export class Source {
       try {
         await disk.read(at - start, part, 0, this.#signal)
       } catch (error) {
-        if (this.#signal?.aborted) throw new SourceError('read', at, error)
+        if (this.#signal?.aborted) throw readError(at, error)
         if (part.length > salvageUnit) await this.#salvage(disk, start, at, part, onUnreadable)
         else {
           part.fill(0)
@@ -160,4 +147,8 @@ export class Source {
       await target.whileCounted(() => disk.edge.copyRange(from - start, target.edge, from, to - from, this.#signal))
     }
   }
+}
+
+function readError(offset: number, error: unknown): JobError {
+  return new JobError({ operation: 'read', disk: 'source', offset }, error)
 }

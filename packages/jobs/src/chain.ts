@@ -1,0 +1,22 @@
+/** The nodes of a backing chain, and of one image in it. */
+import type { Graph, Node } from '@diskgraph/core'
+
+/** The node below filters, whose backing file and references are the image's own. */
+export function unfiltered(node: Node): Node {
+  return node.filtered === undefined ? node : unfiltered(node.filtered.node)
+}
+
+/** A node and those below it that hold its own data, from the top down; backing files do not belong to them. */
+export function storageNodes(node: Node): Node[] {
+  const below = [...node.children.values()].filter((edge) => edge.role !== 'cow')
+  return [node, ...below.flatMap((edge) => storageNodes(edge.node))]
+}
+
+/**
+ * Makes an image that was opened for reading writable, or the other way round. What is below a node that is to write
+ * must write first, so the order depends on the direction.
+ */
+export async function setReadOnly(graph: Graph, node: Node, readOnly: boolean): Promise<void> {
+  const nodes = storageNodes(node)
+  for (const one of readOnly ? nodes : nodes.reverse()) await graph.reopen(one, { readOnly })
+}

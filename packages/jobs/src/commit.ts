@@ -1,0 +1,78 @@
+/**
+ * Writes what an overlay holds down into its backing file, or into a deeper one.
+ *
+ * The base is made writable for as long as it takes. Its layers above do not share writing, and need not: what they
+ * cover is all that is written, so nobody who reads through them sees a change. The base is therefore used with the
+ * permission to write unchanged data only, and it grows, if it must, before the copy.
+ */
+import { BlockError, type Disk, Flag, type Node, Permission } from '@diskgraph/core'
+import { toBlockError } from '@diskgraph/core/driver'
+import { setReadOnly, unfiltered } from './chain.ts'
+import { runCopy } from './copier.ts'
+import { type JobOptions, runJob } from './job.ts'
+import { Source } from './source.ts'
+
+/** How {@link commit} commits. */
+export interface CommitOptions extends JobOptions {
+  /** The layer of the overlay's chain that is written to. Default: its backing file. */
+  readonly base?: Node | undefined
+  /** The overlay keeps what it holds. Default false: it is emptied, unless the base is a deeper layer. */
+  readonly keep?: boolean | undefined
+}
+
+/** Commits `overlay` into its base, which grows to its size, and flushes that. Reads of the overlay give what they gave. */
+export function commit(overlay: Disk, options: CommitOptions = {}): Promise<void> {
+  return runJob(options, async () => {
+    const top = unfiltered(overlay.node)
+    const backing = top.backing?.node
+    const { base = backing, keep = false } = options
+    if (base === undefined) throw new BlockError('EINVAL', 'Image does not have a backing file')
+    const { graph } = overlay
+    const { readOnly } = base
+    if (readOnly) await setReadOnly(graph, base, false)
+    try {
+      await copyDown(overlay, base, options)
+    } finally {
+      if (readOnly) await setReadOnly(graph, base, true)
+    }
+    if (!keep && base === backing) await empty(overlay, top)
+  })
+}
+
+async function copyDown(overlay: Disk, base: Node, { signal, onProgress, speed }: CommitOptions): Promise<void> {
+  const { graph, size } = overlay
+  if (base.size < size) await graph.drained(base, () => base.truncate(size, { zero: true }, signal))
+  const target = await graph.attach(base, { permissions: Permission.ConsistentRead | Permission.WriteUnchanged })
+  try {
+    const { clusterSize = 1 } = await target.info()
+    await runCopy({
+      source: new Source([overlay], { baseOf: () => base, signal }),
+      target,
+      clock: graph.clock,
+      clusterSize,
+      zeroUnit: Math.max(4096, clusterSize),
+      targetIsZero: false,
+      writeFlags: Flag.Unchanged,
+      workers: 8,
+      ordered: true,
+      signal,
+      onProgress,
+      speed,
+    })
+    await target.flush(signal)
+  } finally {
+    await target.close()
+  }
+}
+
+async function empty(overlay: Disk, node: Node): Promise<void> {
+  const { image } = node
+  const attempt = `Could not empty ${overlay.filename}`
+  if (image.makeEmpty === undefined) throw new BlockError('ENOTSUP', `${attempt}: Operation not supported`)
+  try {
+    await overlay.graph.drained(node, () => (image.makeEmpty as NonNullable<typeof image.makeEmpty>)())
+  } catch (error) {
+    const cause = toBlockError(error)
+    throw new BlockError(cause.code, `${attempt}: ${cause.message}`, { cause })
+  }
+}
