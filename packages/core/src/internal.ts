@@ -1,5 +1,6 @@
 /** For the programs and packages of this project, which change together with it: no promise is made about these. */
 
+export { chainStatus } from './graph/extents.ts'
 export { validateAmend } from './opening/create.ts'
 export {
   detectForeignFormat,
@@ -13,4 +14,3 @@ export {
 } from './opening/signatures.ts'
 export { directoryOf, fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
 export * from './options/names.ts'
-export { chainStatus } from './request/status.ts'

@@ -11,10 +11,10 @@ import type {
   Snapshots,
 } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
+import type { Graph } from '../graph.ts'
 import { validateAmend } from '../opening/create.ts'
-import { type Extent, mergedExtents } from '../request/status.ts'
 import type { BlockedOperation } from './blockers.ts'
-import type { Graph } from './graph.ts'
+import { type Extent, mergedExtents } from './extents.ts'
 import type { Node } from './node.ts'
 import { Root, type RootSettings } from './root.ts'
 

@@ -12,7 +12,7 @@ import {
 } from '../contract/contract.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
-import { chainStatus } from '../request/status.ts'
+import { chainStatus } from './extents.ts'
 import type { Node } from './node.ts'
 import { isRoot, type Parent } from './parent.ts'
 

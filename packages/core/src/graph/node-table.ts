@@ -1,9 +1,9 @@
 /** The open nodes of a graph by name, and the end of those that nothing keeps. */
 
 import { BlockError, toBlockError } from '../errors.ts'
+import type { Graph } from '../graph.ts'
 import type { Change } from './change.ts'
 import type { Edge } from './edge.ts'
-import type { Graph } from './graph.ts'
 import type { Node } from './node.ts'
 import { PermissionUpdate } from './permissions.ts'
 

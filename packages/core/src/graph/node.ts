@@ -20,15 +20,15 @@ import {
   type TruncateOptions,
 } from '../contract/contract.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
+import { DirtyBitmap } from '../dirty-bitmap.ts'
 import { BlockError, toBlockError } from '../errors.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
-import { DirtyBitmap } from '../request/dirty-bitmap.ts'
 import { defaultLimits, resolveLimits } from '../request/limits.ts'
 import { RangeLock } from '../request/range-lock.ts'
 import { discardRequest, type ProbeGuard, readRequest, writeRequest, writeZeroesRequest } from '../request/requests.ts'
-import { ownStatus } from '../request/status.ts'
 import type { Blocker } from './blockers.ts'
 import type { Edge } from './edge.ts'
+import { ownStatus } from './extents.ts'
 import { isRoot, nodeBrand } from './parent.ts'
 
 /** What a {@link WriteNotifier} is told about. */

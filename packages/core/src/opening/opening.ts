@@ -9,9 +9,9 @@ import type { ChildRole } from '../contract/contract.ts'
 import { refuseBlocked } from '../graph/blockers.ts'
 import type { Change } from '../graph/change.ts'
 import { Edge } from '../graph/edge.ts'
-import type { Graph } from '../graph/graph.ts'
 import type { Node } from '../graph/node.ts'
 import { PermissionUpdate } from '../graph/permissions.ts'
+import type { Graph } from '../graph.ts'
 
 /** A child that is open, and pinned until it is linked. */
 export interface OpenedChild {

@@ -1,8 +1,8 @@
 /** Block status: of one layer, of a chain, and as merged extents. */
 import { alignDown, alignUp } from '../bytes.ts'
 import type { BlockStatus } from '../contract/contract.ts'
-import type { Edge } from '../graph/edge.ts'
-import type { Node } from '../graph/node.ts'
+import type { Edge } from './edge.ts'
+import type { Node } from './node.ts'
 
 /** A run of a disk with one status, seen from the top of its backing chain. */
 export interface Extent {

@@ -2,8 +2,8 @@
 import type { Clock, RandomSource } from '../clock.ts'
 import type { DriverDescriptor } from '../contract/contract.ts'
 import { BlockError } from '../errors.ts'
-import type { ReferencePolicy } from '../opening/gate.ts'
-import type { DriverResolver, LazyDriver } from '../opening/registry.ts'
+import type { ReferencePolicy } from './gate.ts'
+import type { DriverResolver, LazyDriver } from './registry.ts'
 
 /** Settings of a {@link Graph}. */
 export interface GraphSettings {
