@@ -6,7 +6,6 @@ export {
   type BlockStatus,
   type CacheOptions,
   type ChildRole,
-  type DriverDescriptor,
   Flag,
   type Limits,
   Permission,
@@ -14,6 +13,7 @@ export {
   type ReferenceVerdict,
   type TruncateOptions,
 } from './contract/contract.ts'
+export type { DriverDescriptor } from './contract/descriptor.ts'
 export type { BaseOptions, Child, CreateOptions, NodeOptions, OptionalChild } from './contract/drivers.ts'
 export * from './contract/image-operations.ts'
 export { DirtyBitmap, type DirtyRange } from './dirty-bitmap.ts'

@@ -1,4 +1,4 @@
-import type { DriverDescriptor } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { Node, noImage } from './node.ts'
 
 const noDriver: DriverDescriptor = {

@@ -11,7 +11,6 @@ import { type Clock, systemClock } from '../clock.ts'
 import {
   type BlockStatus,
   type CacheOptions,
-  type DriverDescriptor,
   done,
   Flag,
   type Limits,
@@ -19,6 +18,7 @@ import {
   Permission,
   type TruncateOptions,
 } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
 import { DirtyBitmap } from '../dirty-bitmap.ts'
 import { BlockError, toBlockError } from '../errors.ts'

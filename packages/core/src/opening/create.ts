@@ -1,7 +1,7 @@
 /** Making new images. */
 
 import type { CreateContext } from '../contract/contexts.ts'
-import type { DriverDescriptor } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError, throwIfAborted } from '../errors.ts'
 import { ChildTable } from '../graph/child-table.ts'

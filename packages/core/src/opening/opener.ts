@@ -8,7 +8,8 @@
  */
 
 import type { ImageReference, OpenContext } from '../contract/contexts.ts'
-import type { ChildHandle, ChildRole, DriverDescriptor } from '../contract/contract.ts'
+import type { ChildHandle, ChildRole } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError, throwIfAborted, toBlockError } from '../errors.ts'
 import type { Change } from '../graph/change.ts'

@@ -1,6 +1,6 @@
 /** What a graph is made with, how it opens, and what it tells. */
 import type { Clock, RandomSource } from '../clock.ts'
-import type { DriverDescriptor } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError } from '../errors.ts'
 import type { ReferencePolicy } from './gate.ts'
 import type { DriverResolver, LazyDriver } from './registry.ts'

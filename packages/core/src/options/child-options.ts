@@ -1,5 +1,6 @@
 /** Options that are children, told apart from plain ones. */
-import type { ChildRole, DriverDescriptor } from '../contract/contract.ts'
+import type { ChildRole } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { OptionSchema, OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError } from '../errors.ts'
 import type { Node } from '../graph/node.ts'
