@@ -8,11 +8,10 @@ import { type Blocker, freezeChain, refuseBlocked } from './graph/blockers.ts'
 import { Change } from './graph/change.ts'
 import { ChangeLock } from './graph/change-lock.ts'
 import { Disk } from './graph/disk.ts'
-import type { Edge } from './graph/edge.ts'
-import type { Node } from './graph/node.ts'
+import type { GraphEdge, Node } from './graph/node.ts'
+import { type GraphRoot, isNode } from './graph/node.ts'
 import { NodeTable } from './graph/node-table.ts'
 import { ObjectTable } from './graph/object-table.ts'
-import { type GraphRoot, isNode } from './graph/parent.ts'
 import type { EdgePermissions } from './graph/permissions.ts'
 import type { RootSettings } from './graph/root.ts'
 import { Listeners } from './listeners.ts'
@@ -189,7 +188,7 @@ export class Graph {
   }
 
   /** Lets all parents of `from` (or those that `which` picks) use `to` instead, drained. */
-  replace(from: Node | string, to: Node | string, which?: (edge: Edge) => boolean): Promise<void> {
+  replace(from: Node | string, to: Node | string, which?: (edge: GraphEdge) => boolean): Promise<void> {
     return this.change((change) => change.replace(from, to, which))
   }
 

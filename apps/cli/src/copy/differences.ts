@@ -1,5 +1,5 @@
 /** Writing into an overlay what would be lost when its backing file changes. */
-import { type Disk, type Edge, Flag, type Node } from '@diskgraph/core'
+import { type Disk, Flag, type GraphEdge, type Node } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
 import { Breath } from '../breath.ts'
 import { chunkLength, TargetError } from './copier.ts'
@@ -11,8 +11,8 @@ export interface Differences {
   readonly disk: Disk
   /** Its layer. */
   readonly overlay: Node
-  readonly oldBacking: Edge | undefined
-  readonly newBacking: Edge | undefined
+  readonly oldBacking: GraphEdge | undefined
+  readonly newBacking: GraphEdge | undefined
   /** The new backing file as a layer of the old chain, when it is one: what only it and layers below hold is equal. */
   readonly shared: Node | undefined
   /** Differences are written in units of so many bytes. */
@@ -87,7 +87,7 @@ async function compareRange(differences: Differences, offset: number, length: nu
 }
 
 /** What a backing file shows: zeroes behind its end, or where there is none. */
-async function contentOf(backing: Edge | undefined, offset: number, buf: Buffer): Promise<Buffer> {
+async function contentOf(backing: GraphEdge | undefined, offset: number, buf: Buffer): Promise<Buffer> {
   if (backing === undefined) return buf.fill(0)
   try {
     await backing.read(offset, buf)

@@ -5,7 +5,7 @@
  * what differs is written into the image before the reference changes. Layers that both chains share are not
  * compared. With `-u` only the reference changes.
  */
-import { type Disk, type Edge, type Graph, type Node, Permission } from '@diskgraph/core'
+import { type Disk, type Graph, type GraphEdge, type Node, Permission } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
@@ -139,7 +139,7 @@ async function keepContent(
 
 interface OpenedBacking {
   readonly disk: Disk
-  readonly edge: Edge
+  readonly edge: GraphEdge
   /** Set when it is a layer of the present chain. */
   readonly node: Node | undefined
 }

@@ -21,9 +21,9 @@ import { type AloneSettings, refuseBlocked, refuseFrozen } from './blockers.ts'
 import { unlessAborted } from './change-lock.ts'
 import { Edge } from './edge.ts'
 import { emptyMedium } from './empty-medium.ts'
-import type { Node } from './node.ts'
+import type { GraphEdge, Node } from './node.ts'
+import { type GraphRoot, isRoot } from './node.ts'
 import { closeUnused } from './node-table.ts'
-import { type GraphRoot, isRoot } from './parent.ts'
 import { checkPermissions, type EdgePermissions, PermissionUpdate } from './permissions.ts'
 import { endPrepared } from './prepared.ts'
 import { Quiesce, refuseLoop, startsBelow } from './quiesce.ts'
@@ -146,14 +146,14 @@ export class Change {
   }
 
   /** Sets what the user behind `edge` does and shares. */
-  setPermissions(edge: Edge, value: EdgePermissions): void {
+  setPermissions(edge: GraphEdge, value: EdgePermissions): void {
     this.#mustRun()
     checkPermissions(value)
     this.#update.setEdge(edge, value)
   }
 
   /** Lets `edge` lead to `to`; undefined takes the medium out of a root: its requests fail with ENOMEDIUM then. */
-  async move(edge: Edge, to: Node | string | undefined): Promise<void> {
+  async move(edge: GraphEdge, to: Node | string | undefined): Promise<void> {
     this.#mustRun()
     const { node: from, parent } = edge
     const target = to === undefined ? emptyMedium() : this.graph.require(to)
@@ -181,7 +181,11 @@ export class Change {
   }
 
   /** Lets the parents of `from` (or those that `which` picks) use `to`. Edges in `to`'s own subgraph stay. */
-  async replace(from: Node | string, to: Node | string, which: (edge: Edge) => boolean = () => true): Promise<void> {
+  async replace(
+    from: Node | string,
+    to: Node | string,
+    which: (edge: GraphEdge) => boolean = () => true,
+  ): Promise<void> {
     const [old, next] = [this.graph.require(from), this.graph.require(to)]
     refuseBlocked(old, 'replace')
     await this.#hold(old, next)
@@ -313,19 +317,19 @@ export class Change {
     for (const step of after) this.#attempt(step)
   }
 
-  #link(edge: Edge): void {
+  #link(edge: GraphEdge): void {
     edge.node.parents.add(edge)
     this.#undo.push(() => edge.node.parents.delete(edge))
   }
 
-  #unlink(edge: Edge): void {
+  #unlink(edge: GraphEdge): void {
     const { node } = edge
     node.parents.delete(edge)
     this.#undo.push(() => node.parents.add(edge))
     this.#update.touch(node)
   }
 
-  #addChild(parent: Node, edge: Edge): void {
+  #addChild(parent: Node, edge: GraphEdge): void {
     refuseLoop(edge, edge.node)
     refuseBlocked(edge.node, 'attach')
     parent.children.set(edge.name, edge)
@@ -336,7 +340,7 @@ export class Change {
     this.#tell('child-changed', parent, edge.name)
   }
 
-  #removeChild(parent: Node, edge: Edge): void {
+  #removeChild(parent: Node, edge: GraphEdge): void {
     refuseFrozen(edge)
     const order = [...parent.children]
     parent.children.delete(edge.name)

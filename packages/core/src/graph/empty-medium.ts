@@ -1,5 +1,6 @@
 import type { DriverDescriptor } from '../contract/descriptor.ts'
-import { Node, noImage } from './node.ts'
+import { noImage } from '../request/layer.ts'
+import { Node } from './node.ts'
 
 const noDriver: DriverDescriptor = {
   name: 'empty',

@@ -3,8 +3,7 @@
 import { BlockError, toBlockError } from '../errors.ts'
 import type { Graph } from '../graph.ts'
 import type { Change } from './change.ts'
-import type { Edge } from './edge.ts'
-import type { Node } from './node.ts'
+import type { GraphEdge, Node } from './node.ts'
 import { PermissionUpdate } from './permissions.ts'
 
 /** See the top of the file. What closes nodes runs in the change lock. */
@@ -80,7 +79,7 @@ export class NodeTable {
     if (failure !== undefined) throw failure
   }
 
-  async #letGo(edge: Edge, change: Change | undefined): Promise<void> {
+  async #letGo(edge: GraphEdge, change: Change | undefined): Promise<void> {
     const { node } = edge
     node.parents.delete(edge)
     const update = new PermissionUpdate((message) => this.#graph.warn(message))

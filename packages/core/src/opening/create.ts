@@ -5,7 +5,7 @@ import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError, throwIfAborted } from '../errors.ts'
 import { ChildTable } from '../graph/child-table.ts'
-import type { Edge } from '../graph/edge.ts'
+import type { GraphEdge } from '../graph/node.ts'
 import { Node } from '../graph/node.ts'
 import type { Graph } from '../graph.ts'
 import { topBase } from '../options/base-options.ts'
@@ -94,12 +94,12 @@ class Creation {
   }
 
   /** Makes (where it can be made) and opens what `definition` says, as the child `name`. */
-  async addStorage(name: string, definition: unknown): Promise<Edge> {
+  async addStorage(name: string, definition: unknown): Promise<GraphEdge> {
     await this.#opening.suspended(async () => {
       const node = await openStorage(this.#graph, definition, this.#made, this.#signal)
       await this.#opening.link([{ name, role: 'storage', node }])
     })
-    return this.#node.children.get(name) as Edge
+    return this.#node.children.get(name) as GraphEdge
   }
 
   /** Puts everything on stable storage and lets go of it. */

@@ -14,10 +14,9 @@ import type { OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError, throwIfAborted, toBlockError } from '../errors.ts'
 import type { Change } from '../graph/change.ts'
 import { ChildTable } from '../graph/child-table.ts'
-import type { Edge } from '../graph/edge.ts'
-import { Node } from '../graph/node.ts'
+import type { GraphEdge } from '../graph/node.ts'
+import { isNode, Node } from '../graph/node.ts'
 import { nodeFilename } from '../graph/node-filename.ts'
-import { isNode } from '../graph/parent.ts'
 import type { Graph } from '../graph.ts'
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
@@ -129,7 +128,7 @@ export class Opener {
       discard: base.discard,
       detectZeroes: base.detectZeroes,
       forceShare: base.forceShare,
-      children: new Map<string, Edge>(),
+      children: new Map<string, GraphEdge>(),
       clock: this.#graph.clock,
       warn: (message) => this.#graph.warn(message),
     })
