@@ -1,7 +1,6 @@
 /** For the programs and packages of this project, which change together with it: no promise is made about these. */
 
 export { chainStatus } from './graph/extents.ts'
-export { validateAmend } from './opening/create.ts'
 export {
   detectForeignFormat,
   foreignFooter,
@@ -14,3 +13,4 @@ export {
 } from './opening/signatures.ts'
 export { directoryOf, fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
 export * from './options/names.ts'
+export { validateAmend } from './options/validate.ts'

@@ -11,8 +11,8 @@ import type {
   Snapshots,
 } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
-import type { Graph } from '../graph.ts'
-import { validateAmend } from '../opening/create.ts'
+import { validateAmend } from '../options/validate.ts'
+import type { BlockGraph } from './block-graph.ts'
 import type { BlockedOperation } from './blockers.ts'
 import { type Extent, mergedExtents } from './extents.ts'
 import type { Node } from './node.ts'
@@ -34,10 +34,10 @@ export interface ExtentOptions {
  * Operations on the whole image (truncate, check with repair, amend, snapshots) wait for requests in flight.
  */
 export class Disk extends Root {
-  readonly graph: Graph
+  readonly graph: BlockGraph
   #closing: Promise<void> | undefined
 
-  constructor(graph: Graph, node: Node, settings: RootSettings) {
+  constructor(graph: BlockGraph, node: Node, settings: RootSettings) {
     super(node, settings)
     this.graph = graph
   }

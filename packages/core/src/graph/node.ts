@@ -8,10 +8,11 @@
  */
 
 import { type ChildHandle, done, Flag, type OpenImage, Permission, type TruncateOptions } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
-import { Layer, type LayerSettings, readOnlyError } from '../request/layer.ts'
+import { Layer, type LayerSettings, noImage, readOnlyError } from '../request/layer.ts'
 import { resolveLimits } from '../request/limits.ts'
 import { discardRequest, readRequest, writeRequest, writeZeroesRequest } from '../request/requests.ts'
 import type { Blocker } from './blockers.ts'
@@ -266,4 +267,28 @@ export class Node extends Layer {
 /** Calls `work`; what it throws at once is a rejection, too. */
 async function attempt(work: () => Promise<void> | undefined): Promise<void> {
   await work()
+}
+
+/** A node for a root that has no medium: of no size, and every request fails with ENOMEDIUM. In no graph's table. */
+export function emptyMedium(): Node {
+  return new Node({
+    name: '',
+    driver: noDriver,
+    options: {},
+    filename: '',
+    readOnly: false,
+    cache: { direct: false, noFlush: false },
+    discard: 'ignore',
+    detectZeroes: 'off',
+    forceShare: false,
+    children: new Map(),
+  })
+}
+
+const noDriver: DriverDescriptor = {
+  name: 'empty',
+  kind: 'protocol',
+  description: 'no medium',
+  options: {},
+  open: async () => noImage,
 }

@@ -186,6 +186,14 @@ export function optional(schemas: OptionSchemas): OptionSchemas {
   return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, { ...schema, required: false }]))
 }
 
+/** Create options as `amend` takes them: validated, without defaults; only those that may be amended. */
+export function validateAmend(
+  schemas: OptionSchemas,
+  given: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  return validateOptions(optional(schemas), given, { withoutDefaults: true })
+}
+
 /** Whether `value` is a plain object (not an array, not null). */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -43,8 +43,8 @@ export class Controls {
   readonly #available: ReadonlySet<string>
   #names = 0
 
-  constructor(disk: Disk, guests: Guests, random: Random, available: ReadonlySet<string>) {
-    this.#graph = disk.graph
+  constructor(graph: Graph, disk: Disk, guests: Guests, random: Random, available: ReadonlySet<string>) {
+    this.#graph = graph
     this.#disk = disk
     this.#guests = guests
     this.#random = random
