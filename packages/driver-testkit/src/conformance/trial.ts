@@ -89,6 +89,19 @@ export interface World {
   readonly blank?: boolean
 }
 
+/** One test of the suite, and the world that it asks for. */
+export interface Case extends Omit<World, 'capabilities'> {
+  readonly name: string
+  /**
+   * What the driver must have for it: optional methods of its images, or `create`, `probe`, `measure`; `keeping`
+   * (what is written stays); `shelf` (its storage is a file of the kit's shelf).
+   */
+  readonly needs?: readonly string[]
+  /** What the driver must be without: tests of what happens then. */
+  readonly lacks?: readonly string[]
+  run(trial: Trial): Promise<void>
+}
+
 /** One test's world: storage, faults, graph, and the witnesses' findings. */
 export class Trial {
   readonly settings: ConformanceSettings
