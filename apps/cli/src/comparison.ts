@@ -11,7 +11,7 @@ import { chainStatus } from '@diskgraph/core/internal'
 import { Breath } from './breath.ts'
 
 /** How {@link compareDisks} compares. */
-export interface ComparisonOptions {
+interface ComparisonOptions {
   /** Sizes and block status must be the same, too. */
   readonly strict: boolean
   readonly signal: AbortSignal
@@ -193,7 +193,7 @@ function* cut(offset: number, length: number, reads: readonly (0 | 1)[]): Genera
 }
 
 /** The first sector in which two buffers of one length differ, in bytes from their start. */
-export function firstDifference(one: Uint8Array, other: Uint8Array): number | undefined {
+function firstDifference(one: Uint8Array, other: Uint8Array): number | undefined {
   if (Buffer.compare(one, other) === 0) return undefined
   let low = 0
   let high = one.length

@@ -2,15 +2,12 @@
 
 export { chainStatus } from './graph/extents.ts'
 export {
-  detectForeignFormat,
   foreignFooter,
   foreignFormat,
   headFormats,
-  refuseForeignFormat,
-  type SignatureReader,
   signatureHeadLength,
   signatureTailLength,
 } from './opening/signatures.ts'
-export { directoryOf, fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
+export { fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
 export * from './options/names.ts'
 export { validateAmend } from './options/validate.ts'

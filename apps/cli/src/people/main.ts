@@ -15,7 +15,7 @@ import { tourCommand } from './tour.ts'
 import { tree } from './tree.ts'
 
 /** The commands that `dg-img` does not have. */
-export const ownCommands: Readonly<Record<string, Command>> = {
+const ownCommands: Readonly<Record<string, Command>> = {
   drivers: driversCommand,
   inspect,
   tour: tourCommand(runDiskgraph),

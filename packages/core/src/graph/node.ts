@@ -74,7 +74,7 @@ export function isNode(value: unknown): value is Node {
 }
 
 /** What a node is made of; see {@link Node}. */
-export interface NodeSettings extends LayerSettings {
+interface NodeSettings extends LayerSettings {
   readonly options: Readonly<Record<string, unknown>>
   readonly filename: string
   readonly forceShare: boolean

@@ -103,7 +103,7 @@ function waits(node: Node): Promise<void>[] {
 }
 
 /** `nodes` and everything below them. */
-export function withDescendants(nodes: Iterable<Node>): Set<Node> {
+function withDescendants(nodes: Iterable<Node>): Set<Node> {
   const found = new Set<Node>(nodes)
   for (const node of found) for (const edge of node.children.values()) found.add(edge.node)
   return found

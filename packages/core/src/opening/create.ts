@@ -17,7 +17,7 @@ import { Opening, type OpeningGraph } from './opening.ts'
 import type { Registry } from './registry.ts'
 
 /** What making an image needs of the graph that it happens in. */
-export interface CreationGraph extends OpeningGraph {
+interface CreationGraph extends OpeningGraph {
   readonly registry: Registry
   readonly clock: Clock
   readonly random: RandomSource

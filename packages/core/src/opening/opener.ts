@@ -48,7 +48,7 @@ export interface Scope {
 }
 
 /** What opening needs of the graph: its drivers, and what their images may use. */
-export interface OpenerGraph extends OpeningGraph {
+interface OpenerGraph extends OpeningGraph {
   readonly registry: Registry
   readonly references: ReferencePolicy
   readonly maxDepth: number

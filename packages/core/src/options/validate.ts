@@ -6,7 +6,7 @@ import { nearestName, toCamelCase, toKebabCase } from './names.ts'
 import { parseSize } from './size.ts'
 
 /** How {@link validateOptions} reads its input. */
-export interface ValidateOptions {
+interface ValidateOptions {
   /** Where the object stands, for messages: `file.cache`. */
   readonly path?: string
   /** The message for an option of the outermost object that the schemas do not know. Default: `Invalid parameter 'x'`. */

@@ -19,7 +19,7 @@ export type WriteKind = 'write' | 'zeroes' | 'discard'
 export type WriteNotifier = (offset: number, length: number, kind: WriteKind) => Promise<void> | void
 
 /** Whether the first sector of a node, with these bytes, would be taken for a format that is not raw. */
-export type ProbeGuard = (head: Uint8Array) => boolean
+type ProbeGuard = (head: Uint8Array) => boolean
 
 /** What a layer is made of. */
 export interface LayerSettings {

@@ -37,7 +37,7 @@ export interface Ground {
 }
 
 /** A capability that a method declares and an image may refuse. `zeroes`: efficient ones, without fallback. */
-export type Refusal = 'grow' | 'shrink' | 'snapshots' | 'copyRange' | 'zeroes'
+type Refusal = 'grow' | 'shrink' | 'snapshots' | 'copyRange' | 'zeroes'
 
 /** How the suite is to treat a driver. */
 export interface ConformanceSettings {
@@ -79,7 +79,7 @@ export interface TestFunctions {
 const defaultSize = 2 ** 20 + 3 * 512
 
 /** What a test asks of its world. */
-export interface World {
+interface World {
   /** Size of the blocks that the storage takes requests in. Default 1. */
   readonly blocks?: number
   /** Size of the disk. Default: that of the settings. */

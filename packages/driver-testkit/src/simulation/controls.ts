@@ -29,7 +29,7 @@ export const controlNames = [
 ] as const
 
 /** One of {@link controlNames}. */
-export type ControlName = (typeof controlNames)[number]
+type ControlName = (typeof controlNames)[number]
 
 /** Largest disk, in bytes. */
 export const largest = 131_072
