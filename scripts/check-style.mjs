@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join, posix } from 'node:path'
+import { circleProblems, deadExportProblems } from './imports.mjs'
 import { isProgram } from './processes.mjs'
 import { packages, root, sourceFiles } from './workspace.mjs'
 
@@ -15,6 +16,9 @@ const portable = new Set(['packages/core', 'packages/jobs'])
 // Time and chance; the one file that asks the system for them is core's clock.ts. Tools and the kit live outside of a graph.
 const systemTime =
   /\b(?:Date\.now|Math\.random|performance\.now|setTimeout|setInterval|setImmediate|randomUUID|getRandomValues)\b|\bnew Date\(\)/
+// Where files still import each other in circles, and export what nobody imports.
+const unsorted = ['packages/driver-qcow2/', 'apps/cli/src/copy/']
+const sorting = /: a circle: |: nobody imports /
 const code = /\.(ts|tsx|mts|js|mjs)$/
 const imported = /(?:\bfrom|\bimport|\bimport\s*\(|\brequire\s*\()\s*(['"])([^'"\n]+)\1/g
 
@@ -25,23 +29,20 @@ export function findProblems(folder = root) {
   return [
     ...found.flatMap((one) => packageProblems(folder, one)),
     ...files.flatMap((file) => fileProblems(file)),
-    ...found.flatMap((one) =>
-      importProblems(
-        one,
-        files.filter((file) => file.owner === one.folder),
-      ),
-    ),
-  ]
+    ...found.flatMap((one) => {
+      const own = files.filter((file) => file.owner === one.folder)
+      return [...importProblems(one, own), ...circleProblems(own)]
+    }),
+    ...deadExportProblems(found, files),
+  ].filter((problem) => !unsorted.some((path) => problem.startsWith(path) && sorting.test(problem)))
 }
 
 function readAll(folder, owner) {
   const names = sourceFiles(join(folder, owner)).filter((name) => code.test(name))
-  return names.map((name) => ({
-    owner,
-    name,
-    path: `${owner}/${name}`,
-    text: readFileSync(join(folder, owner, name), 'utf8'),
-  }))
+  return names.map((name) => {
+    const text = readFileSync(join(folder, owner, name), 'utf8')
+    return { owner, name, path: `${owner}/${name}`, lines: text.split('\n').length - 1, text: withoutComments(text) }
+  })
 }
 
 function packageProblems(folder, { folder: name, manifest }) {
@@ -55,14 +56,13 @@ function packageProblems(folder, { folder: name, manifest }) {
   return missing.length > 0 ? [`${page}: has no heading ${list(missing)}`] : []
 }
 
-function fileProblems({ path, name, text }) {
+function fileProblems({ path, name, text, lines }) {
   const problems = []
-  const unseeded = asksSystem(path) ? systemTime.exec(withoutComments(text)) : null
+  const unseeded = asksSystem(path) ? systemTime.exec(text) : null
   if (unseeded) problems.push(`${path}: '${unseeded[0]}': time and chance come from the graph (context.clock, random)`)
   const refused = name.split('/').find((part) => refusedNames.has(part.split('.')[0].toLowerCase()))
   if (refused) problems.push(`${path}: '${refused}' says nothing: name the file after the one idea in it`)
   if (name.startsWith('test/')) return problems
-  const lines = text.split('\n').length - 1
   if (lines > longestFile) problems.push(`${path}: ${lines} lines, ${longestFile} are allowed: split it by noun`)
   return problems
 }
@@ -75,7 +75,7 @@ function importProblems({ folder, manifest }, files) {
   const problems = []
   const declared = new Set([manifest.name, ...dependencyNames(manifest)])
   for (const file of files.filter(({ name }) => name.startsWith('src/'))) {
-    for (const [, , target] of withoutComments(file.text).matchAll(imported)) {
+    for (const [, , target] of file.text.matchAll(imported)) {
       const problem = importProblem(folder, manifest.name, declared, file, target)
       if (problem) problems.push(`${file.path}: imports '${target}': ${problem}`)
     }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
 /** What one run cost. */
-export interface Run {
+interface Run {
   readonly seconds: number
   /** Peak resident memory in bytes; 0 where /proc does not tell. */
   readonly peakMemory: number

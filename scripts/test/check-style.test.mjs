@@ -41,7 +41,7 @@ describe('the style check', () => {
       'packages/driver-a/src/index.ts',
       '// Date.now() in a comment\nexport const late = () => setTimeout(() => {}, 1)\n',
     )
-    write('packages/core/src/clock.ts', 'export const now = () => Date.now()\n')
+    write('packages/core/src/clock.ts', 'const now = () => Date.now()\n')
     expect(findProblems(folder)).toEqual([
       "packages/driver-a/src/index.ts: 'setTimeout': time and chance come from the graph (context.clock, random)",
     ])
@@ -93,6 +93,52 @@ describe('the style check', () => {
     ])
   })
 
+  it('refuses files that import each other in a circle, types and values alike', () => {
+    write('packages/driver-a/src/index.ts', "import type { B } from './b.ts'\nexport const a = 1\n")
+    write('packages/driver-a/src/b.ts', "import { c } from './c.ts'\nexport interface B {}\n")
+    write('packages/driver-a/src/c.ts', "export const c = 1\nconst a = await import('./index.ts')\n")
+    expect(findProblems(folder)).toEqual([
+      expect.stringMatching(/src\/b.ts imports .*src\/c.ts imports .*src\/index.ts imports .*src\/b.ts: a circle/),
+    ])
+  })
+
+  it('refuses folders that import each other in a circle', () => {
+    write('packages/driver-a/src/low/a.ts', "import { b } from '../high/b.ts'\n")
+    write('packages/driver-a/src/high/b.ts', 'export const b = 1\n')
+    expect(findProblems(folder)).toEqual([])
+    write('packages/driver-a/src/high/c.ts', "import { d } from '../low/d.ts'\n")
+    write('packages/driver-a/src/low/d.ts', 'export const d = 1\n')
+    expect(findProblems(folder)).toEqual([
+      'packages/driver-a/src/high imports packages/driver-a/src/low imports packages/driver-a/src/high: ' +
+        'a circle: let the lower one say by an interface of its own what it needs',
+    ])
+  })
+
+  it('refuses exports that nobody imports, unless an entry of the package hands them out', () => {
+    write('packages/core/src/a.ts', 'export const one = 1\nexport class Two {}\nexport interface Three {}\n')
+    write('packages/core/src/index.ts', "export type { Three as Drei } from './a.ts'\nexport const four = 4\n")
+    write('packages/core/test/a.test.ts', "import { one } from '../src/a.ts'\n")
+    expect(findProblems(folder)).toEqual([
+      "packages/core/src/a.ts: nobody imports 'Two': take its export away, or all of it",
+    ])
+    write('packages/core/src/b.ts', "export * from './a.ts'\n")
+    expect(findProblems(folder)[0]).toMatch(/nobody imports 'Two'/)
+    write('packages/core/src/index.ts', "export * from './a.ts'\n")
+    expect(findProblems(folder)).toEqual([])
+  })
+
+  it("takes what core's internal entry hands out for dead until this workspace imports it", () => {
+    write('packages/core/src/a.ts', 'export const one = 1\nexport const two = 2\n')
+    write('packages/core/src/c.ts', 'export const three = 3\n')
+    write('packages/core/src/internal.ts', "export { one, two } from './a.ts'\nexport * from './c.ts'\n")
+    write('packages/driver-a/src/index.ts', "import { one } from '@diskgraph/core/internal'\n")
+    expect(findProblems(folder)).toEqual([
+      expect.stringMatching(/^packages\/core\/src\/internal.ts: nobody imports 'two'/),
+      expect.stringMatching(/^packages\/core\/src\/a.ts: nobody imports 'two'/),
+      expect.stringMatching(/^packages\/core\/src\/c.ts: nobody imports 'three'/),
+    ])
+  })
+
   it('refuses a source of more than 400 lines', () => {
     write('packages/core/src/index.ts', 'x\n'.repeat(400))
     expect(findProblems(folder)).toEqual([])
@@ -102,7 +148,8 @@ describe('the style check', () => {
 })
 
 function addPackage(name, fields = {}) {
-  write(`packages/${name}/package.json`, JSON.stringify({ name: `@diskgraph/${name}`, ...fields }))
+  const exports = { '.': './dist/index.js', './internal': './dist/internal.js' }
+  write(`packages/${name}/package.json`, JSON.stringify({ name: `@diskgraph/${name}`, exports, ...fields }))
   write(`packages/${name}/README.md`, page)
 }
 

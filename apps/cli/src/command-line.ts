@@ -10,7 +10,7 @@ import { nearestName } from '@diskgraph/core/internal'
 import { HelpRequested, UsageError } from './messages.ts'
 
 /** One option of a command. */
-export interface OptionGrammar {
+interface OptionGrammar {
   /** One letter. */
   readonly short?: string
   /** Without its dashes. */
@@ -20,7 +20,7 @@ export interface OptionGrammar {
 }
 
 /** The options of a command by the names that its code uses. */
-export type Grammar<Name extends string = string> = Readonly<Record<Name, OptionGrammar>>
+type Grammar<Name extends string = string> = Readonly<Record<Name, OptionGrammar>>
 
 /** An option as it was given; `value` is empty for one that takes none. */
 export interface GivenOption<Name extends string> {

@@ -10,7 +10,7 @@ import type { KeyValue } from './key-values.ts'
 import { CommandError } from './messages.ts'
 
 /** One option of a new image. */
-export interface CreateOption {
+interface CreateOption {
   /** As on command lines. */
   readonly name: string
   /** Where it stands in the options of its driver: `['encrypt', 'keySecret']`. */
@@ -21,7 +21,7 @@ export interface CreateOption {
 }
 
 /** The value of an option, read by its type. */
-export type CreateValue = string | number | boolean
+type CreateValue = string | number | boolean
 
 /** The drivers that a new image needs. `storage` is missing when the format is a protocol itself. */
 export interface NewImageDrivers {

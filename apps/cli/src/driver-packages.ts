@@ -16,7 +16,7 @@ import { type DriverDescriptor, describeErrorCode, errorCodeOf } from '@diskgrap
 import { CommandError, messageOf, UsageError } from './messages.ts'
 
 /** The words of a command line without `--driver`, and the drivers that those words and the configuration enable. */
-export interface EnabledDrivers {
+interface EnabledDrivers {
   readonly rest: readonly string[]
   readonly drivers: readonly DriverDescriptor[]
 }

@@ -45,7 +45,7 @@ export async function imageInfo(disk: Disk): Promise<ImageInfo> {
 }
 
 /** Bytes that an image takes: what its storage reports, summed over several; without its backing file. */
-export async function allocatedSize(node: Node): Promise<number | undefined> {
+async function allocatedSize(node: Node): Promise<number | undefined> {
   const own = (await node.info()).allocatedSize
   if (own !== undefined) return own
   let sum: number | undefined

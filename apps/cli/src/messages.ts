@@ -50,7 +50,7 @@ export function showFailure(terminal: Terminal, error: unknown): number {
 }
 
 /** Prints a hint where it is wanted: people get all of them, scripts only those that QEMU prints. */
-export function showHint(terminal: Terminal, hint: string | undefined): void {
+function showHint(terminal: Terminal, hint: string | undefined): void {
   if (hint === undefined || hint === '') return
   // QEMU ends this one line without a newline.
   const end = hint.startsWith('Detected format of ') && !terminal.forPeople ? '' : '\n'

@@ -53,7 +53,7 @@ export interface OpenRequest {
 const deepestChain = 2048
 
 /** A graph for one command: it follows the references that QEMU's tools follow, and warns on standard error. */
-export function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
+function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
   return new Graph({
     drivers: usableDrivers(terminal),
     references: 'allow',

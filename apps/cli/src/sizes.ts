@@ -36,7 +36,7 @@ function roundToEven(value: number): number {
 }
 
 /** Why a text is not a size: it is no number, or out of range. */
-export type SizeFault = 'malformed' | 'range'
+type SizeFault = 'malformed' | 'range'
 
 /** A size from a command line, with a suffix; the fault is returned, as programs word it differently. */
 export function readSize(text: string): number | SizeFault {

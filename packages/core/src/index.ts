@@ -6,7 +6,6 @@ export {
   type BlockStatus,
   type CacheOptions,
   type ChildRole,
-  type DriverDescriptor,
   Flag,
   type Limits,
   Permission,
@@ -14,8 +13,10 @@ export {
   type ReferenceVerdict,
   type TruncateOptions,
 } from './contract/contract.ts'
+export type { DriverDescriptor } from './contract/descriptor.ts'
 export type { BaseOptions, Child, CreateOptions, NodeOptions, OptionalChild } from './contract/drivers.ts'
 export * from './contract/image-operations.ts'
+export { DirtyBitmap, type DirtyRange } from './dirty-bitmap.ts'
 export {
   BlockError,
   type BlockErrorOptions,
@@ -25,18 +26,19 @@ export {
   errorCodes,
   isBlockError,
 } from './errors.ts'
+export type { BlockGraph, BlockGraphSettings } from './graph/block-graph.ts'
 export type { BlockedOperation, Blocker } from './graph/blockers.ts'
-export type { Change } from './graph/change.ts'
-export { Disk, type ExtentOptions } from './graph/disk.ts'
+export type { Change, Definition } from './graph/change.ts'
+export { type AttachSettings, Disk, type DiskGraph, type ExtentOptions } from './graph/disk.ts'
 export { Edge } from './graph/edge.ts'
-export { Graph } from './graph/graph.ts'
-export { Node, type WriteKind, type WriteNotifier } from './graph/node.ts'
-export type { GraphRoot, Parent } from './graph/parent.ts'
+export type { Extent } from './graph/extents.ts'
+export { type GraphEdge, type GraphRoot, Node, type Parent } from './graph/node.ts'
+export type { GraphChange } from './graph/node-table.ts'
 export { describePermissions, type EdgePermissions } from './graph/permissions.ts'
 export { type RequestObserver, Root, type RootSettings } from './graph/root.ts'
+export { Graph } from './graph.ts'
 export type { ReferencePolicy } from './opening/gate.ts'
 export type { DriverResolver, LazyDriver } from './opening/registry.ts'
-export type { GraphChange, GraphSettings, OpenSettings } from './options/settings.ts'
-export { DirtyBitmap, type DirtyRange } from './request/dirty-bitmap.ts'
+export type { GraphSettings, OpenSettings } from './opening/settings.ts'
+export type { WriteKind, WriteNotifier } from './request/layer.ts'
 export type { RequestKind, RequestTotals, Statistics } from './request/statistics.ts'
-export type { Extent } from './request/status.ts'

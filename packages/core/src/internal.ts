@@ -1,16 +1,13 @@
 /** For the programs and packages of this project, which change together with it: no promise is made about these. */
 
-export { validateAmend } from './opening/create.ts'
+export { chainStatus } from './graph/extents.ts'
 export {
-  detectForeignFormat,
   foreignFooter,
   foreignFormat,
   headFormats,
-  refuseForeignFormat,
-  type SignatureReader,
   signatureHeadLength,
   signatureTailLength,
 } from './opening/signatures.ts'
-export { directoryOf, fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
+export { fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
 export * from './options/names.ts'
-export { chainStatus } from './request/status.ts'
+export { validateAmend } from './options/validate.ts'

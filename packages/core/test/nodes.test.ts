@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { emptyMedium } from '../src/driver.ts'
-import { readOnlyError } from '../src/graph/node.ts'
 import { BlockError, Flag, Graph, type Node, systemClock } from '../src/index.ts'
+import { readOnlyError } from '../src/request/layer.ts'
 import { Puppets, settle } from './puppet.ts'
 
 async function list(extra = {}, options: object = {}) {

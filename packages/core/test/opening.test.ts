@@ -31,7 +31,7 @@ function link(opening: Opening, child: Node): Promise<void> {
 }
 
 async function letGo(graph: Graph, node: Node): Promise<void> {
-  await graph.within(undefined, () => graph.discard(node))
+  await graph.within(undefined, () => graph.table.discard(node))
   await graph.close()
 }
 

@@ -7,7 +7,7 @@ interface Suspended {
 }
 
 /** What happened to a request at a breakpoint. */
-export type BreakpointListener = (what: 'suspended' | 'resumed', tag: string) => void
+type BreakpointListener = (what: 'suspended' | 'resumed', tag: string) => void
 
 /**
  * Breakpoints: the next time their event happens they stop who raised it, until the tag is resumed. A breakpoint is

@@ -1,10 +1,10 @@
 import { BlockError } from '@diskgraph/core/driver'
 
 /** One section of a configuration file: its values as text, by name. */
-export type Section = Readonly<Record<string, string>>
+type Section = Readonly<Record<string, string>>
 
 /** The sections of a configuration file, in order. */
-export interface Config {
+interface Config {
   readonly injectError: readonly Section[]
   readonly setState: readonly Section[]
 }

@@ -21,7 +21,7 @@ import {
 import { Rules } from './rules.ts'
 
 /** The text of a configuration file. */
-export type ReadConfigFile = (path: string) => Promise<string>
+type ReadConfigFile = (path: string) => Promise<string>
 
 const permissionBits: Readonly<Record<PermissionName, number>> = {
   'consistent-read': Permission.ConsistentRead,

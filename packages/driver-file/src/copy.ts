@@ -10,7 +10,7 @@ const stepSize = 16 * 1024 * 1024
 const unable = new Set(['EXDEV', 'EINVAL', 'EBADF', 'EPERM', 'ETXTBSY', 'EOVERFLOW'])
 
 /** One end of a copy. */
-export interface CopyEnd {
+interface CopyEnd {
   readonly file: Target
   readonly offset: number
 }

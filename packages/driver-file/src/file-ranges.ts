@@ -5,7 +5,7 @@ import { Attempt, type Ranges, unsupportedRange } from './ranges.ts'
 import { type WriteTarget, writeFully } from './transfer.ts'
 
 /** A file that knows its size. */
-export interface SizedTarget extends WriteTarget {
+interface SizedTarget extends WriteTarget {
   readonly size: number
 }
 

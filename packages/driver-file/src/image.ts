@@ -38,7 +38,7 @@ import { readFully, writeFully } from './transfer.ts'
 export type FileKind = 'file' | 'host_device'
 
 /** What a {@link FileImage} is made of. */
-export interface FileState {
+interface FileState {
   readonly kind: FileKind
   readonly fd: number
   readonly filename: string

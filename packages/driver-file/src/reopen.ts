@@ -5,7 +5,7 @@ import { fileError, systemCode } from './errors.ts'
 import { descriptorPath, openFlags } from './open-flags.ts'
 
 /** An image to open again. */
-export interface Reopenable {
+interface Reopenable {
   readonly fd: number
   readonly filename: string
   readonly size: number

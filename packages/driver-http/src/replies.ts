@@ -44,7 +44,7 @@ export function checkReply(
 }
 
 /** The error of a file that is not the one that was opened. */
-export function changed(how: string): BlockError {
+function changed(how: string): BlockError {
   return new BlockError('ESTALE', `the file on the server has changed: ${how}`, {
     hint: 'close the node and open it again',
   })

@@ -1,7 +1,7 @@
 /** Networks by how near they are: what a redirect must not come closer to. */
 
 /** From the nearest to the farthest. */
-export const zones = ['loopback', 'link-local', 'private', 'public'] as const
+const zones = ['loopback', 'link-local', 'private', 'public'] as const
 
 /** Where an address is. */
 export type Zone = (typeof zones)[number]

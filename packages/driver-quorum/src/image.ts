@@ -36,7 +36,7 @@ export interface QuorumSettings {
 }
 
 /** What the image tells the outside. */
-export interface QuorumHost {
+interface QuorumHost {
   readonly nodeName: string
   readonly children: Children
   emit(event: string, data: Readonly<Record<string, unknown>>): void

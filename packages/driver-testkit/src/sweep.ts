@@ -287,7 +287,7 @@ class World {
 }
 
 /** Takes a snapshot; false where the image is one that cannot have any (with refcounts of one bit, say). */
-export async function canTakeSnapshot(disk: Disk, name: string): Promise<boolean> {
+async function canTakeSnapshot(disk: Disk, name: string): Promise<boolean> {
   try {
     await disk.snapshots.create({ name })
     return true

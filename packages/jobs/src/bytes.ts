@@ -7,7 +7,7 @@ export const areEqual: (one: Uint8Array, other: Uint8Array) => boolean =
   Buffer === undefined ? haveEqualWords : (one, other) => Buffer.compare(one, other) === 0
 
 /** {@link areEqual} without help of the runtime. */
-export function haveEqualWords(one: Uint8Array, other: Uint8Array): boolean {
+function haveEqualWords(one: Uint8Array, other: Uint8Array): boolean {
   const { length } = one
   let at = 0
   if (one.byteOffset % 4 === other.byteOffset % 4) {

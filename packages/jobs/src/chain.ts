@@ -1,5 +1,5 @@
 /** The nodes of a backing chain, and of one image in it. */
-import type { Graph, Node } from '@diskgraph/core'
+import type { BlockGraph, Node } from '@diskgraph/core'
 
 /** The node below filters, whose backing file and references are the image's own. */
 export function unfiltered(node: Node): Node {
@@ -16,7 +16,7 @@ export function storageNodes(node: Node): Node[] {
  * Makes an image that was opened for reading writable, or the other way round. What is below a node that is to write
  * must write first, so the order depends on the direction.
  */
-export async function setReadOnly(graph: Graph, node: Node, readOnly: boolean): Promise<void> {
+export async function setReadOnly(graph: BlockGraph, node: Node, readOnly: boolean): Promise<void> {
   const nodes = storageNodes(node)
   for (const one of readOnly ? nodes : nodes.reverse()) await graph.reopen(one, { readOnly })
 }

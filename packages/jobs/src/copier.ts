@@ -25,7 +25,7 @@ export interface Writer {
 }
 
 /** How a copy is done. */
-export interface CopySettings extends JobOptions {
+interface CopySettings extends JobOptions {
   readonly source: Source
   readonly target: Writer
   readonly clock: Clock

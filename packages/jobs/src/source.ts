@@ -20,7 +20,7 @@ export interface Range {
 }
 
 /** What of the disks a source shows. */
-export interface SourceOptions {
+interface SourceOptions {
   /** Bytes at the start that are left out. */
   readonly skip?: number | undefined
   /** Bytes at most that are shown. */

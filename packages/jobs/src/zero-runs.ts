@@ -1,7 +1,7 @@
 import { isZeroRange } from './bytes.ts'
 
 /** A part of a buffer, all of it zero or all of it to be kept. */
-export interface Run {
+interface Run {
   readonly start: number
   readonly length: number
   readonly zero: boolean

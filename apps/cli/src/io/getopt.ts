@@ -10,7 +10,7 @@ export interface LongOption {
 }
 
 /** An option as it was given. */
-export interface Option {
+interface Option {
   readonly letter: string
   readonly value: string
 }
@@ -25,7 +25,7 @@ export interface Parsed {
 export class GetoptError extends Error {}
 
 /** Letters as getopt wants them (`bP:` – b without, P with a value), and long names if there are any. */
-export interface OptionGrammar {
+interface OptionGrammar {
   readonly letters: string
   readonly long?: Readonly<Record<string, LongOption>>
 }

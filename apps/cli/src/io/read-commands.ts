@@ -111,7 +111,7 @@ export const readv: IoCommand = {
 }
 
 /** Data that was read. */
-export interface ReadResult {
+interface ReadResult {
   readonly offset: number
   readonly buf: Uint8Array
   readonly expected: Expectation | undefined

@@ -31,7 +31,7 @@ function fixed(value: number, digits: number): string {
 }
 
 /** What a finished request did. */
-export interface Outcome {
+interface Outcome {
   readonly verb: string
   readonly offset: number
   /** Bytes that were asked for. */

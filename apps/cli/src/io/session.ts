@@ -63,7 +63,7 @@ export interface IoCommand {
 }
 
 /** An open file and how it is used. */
-export interface OpenFile {
+interface OpenFile {
   readonly disk: Disk
   readonly filename: string
   readonly copyOnRead: CopyOnRead | undefined

@@ -3,7 +3,7 @@ import { maxRequest, parseAmount } from './numbers.ts'
 import { CommandFailure, WrongUsage } from './session.ts'
 
 /** One request over all lengths. */
-export interface Vector {
+interface Vector {
   readonly offset: number
   readonly length: number
 }

@@ -11,14 +11,14 @@ import { printHelp } from './help.ts'
 import { inspect } from './inspect.ts'
 import { nearest } from './nearest.ts'
 import { painted } from './paint.ts'
-import { tour } from './tour.ts'
+import { tourCommand } from './tour.ts'
 import { tree } from './tree.ts'
 
 /** The commands that `dg-img` does not have. */
-export const ownCommands: Readonly<Record<string, Command>> = {
+const ownCommands: Readonly<Record<string, Command>> = {
   drivers: driversCommand,
   inspect,
-  tour,
+  tour: tourCommand(runDiskgraph),
   tree,
 }
 

@@ -6,7 +6,6 @@ import type { Command } from '../command.ts'
 import { runIo } from '../io/main.ts'
 import { CommandError, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
-import { runDiskgraph } from './main.ts'
 import { styleFor } from './style.ts'
 
 /** One thing that the tour shows: a sentence and command lines as they are typed. */
@@ -69,46 +68,55 @@ const steps: readonly Step[] = [
   },
 ]
 
-/** Runs the steps, each as a person would type it. */
-export const tour: Command = {
-  async run(words: readonly string[], terminal: Terminal): Promise<number> {
-    if (words.length > 0) throw new UsageError(`Unexpected argument: ${words[0]}`)
-    const style = styleFor(terminal)
-    const folder = await mkdtemp(join(tmpdir(), 'diskgraph-tour-'))
-    const before = process.cwd()
-    try {
-      process.chdir(folder)
-      for (const [i, step] of steps.entries()) {
-        terminal.out(`\n${style.bold(`${i + 1}. ${step.what}`)}\n`)
-        await runStep(step, terminal)
-      }
-      terminal.out(`\n${style.dim("The files are gone again. 'diskgraph --help' lists the commands.")}\n`)
-      return 0
-    } finally {
-      process.chdir(before)
-      await rm(folder, { recursive: true, force: true })
-    }
-  },
+/** Runs a program with the words behind its name. */
+type Run = (words: readonly string[], terminal: Terminal) => Promise<number>
+
+/** The command that runs the steps, each as a person would type it; `diskgraph` runs those of that program. */
+export function tourCommand(diskgraph: Run): Command {
+  return { run: (words, terminal) => tour(words, terminal, diskgraph) }
 }
 
-async function runStep({ lines, code: expected = 0 }: Step, terminal: Terminal): Promise<void> {
+async function tour(words: readonly string[], terminal: Terminal, diskgraph: Run): Promise<number> {
+  if (words.length > 0) throw new UsageError(`Unexpected argument: ${words[0]}`)
+  const style = styleFor(terminal)
+  const folder = await mkdtemp(join(tmpdir(), 'diskgraph-tour-'))
+  const before = process.cwd()
+  try {
+    process.chdir(folder)
+    for (const [i, step] of steps.entries()) {
+      terminal.out(`\n${style.bold(`${i + 1}. ${step.what}`)}\n`)
+      await runStep(step, terminal, diskgraph)
+    }
+    terminal.out(`\n${style.dim("The files are gone again. 'diskgraph --help' lists the commands.")}\n`)
+    return 0
+  } finally {
+    process.chdir(before)
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function runStep({ lines, code: expected = 0 }: Step, terminal: Terminal, diskgraph: Run): Promise<void> {
   const style = styleFor(terminal)
   for (const [i, line] of lines.entries()) {
     if (terminal.signal.aborted) throw terminal.signal.reason
     terminal.out(`${style.cyan(`$ ${line.map(quoted).join(' ')}`)}\n`)
-    const code = await runLine(line, terminal)
+    const code = await runLine(line, terminal, diskgraph)
     if (code !== (i === lines.length - 1 ? expected : 0)) {
       throw new CommandError(`the tour ends here: '${line.map(quoted).join(' ')}' has the exit code ${code}`)
     }
   }
 }
 
-async function runLine([program = '', ...words]: readonly string[], terminal: Terminal): Promise<number> {
+async function runLine(
+  [program = '', ...words]: readonly string[],
+  terminal: Terminal,
+  diskgraph: Run,
+): Promise<number> {
   const shown = { ...terminal, program }
   if (program === 'dg-io') {
     return runIo(words, { ...shown, forPeople: false })
   }
-  return runDiskgraph(words, shown)
+  return diskgraph(words, shown)
 }
 
 /** A word as it is typed in a shell. */

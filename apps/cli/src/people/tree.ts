@@ -1,5 +1,5 @@
 /** `tree`: an image and everything below it, drawn. */
-import type { Disk, Edge, Graph } from '@diskgraph/core'
+import type { Disk, Graph, GraphEdge } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
@@ -85,13 +85,13 @@ async function describe(
 }
 
 /** The file that an image lies in has the image's name already, and a backing file is followed by its name. */
-function isPlainStorage({ name, role, node }: Edge): boolean {
+function isPlainStorage({ name, role, node }: GraphEdge): boolean {
   return role === 'cow' || (name === 'file' && node.driver.kind === 'protocol')
 }
 
 async function describeChild(
   graph: Graph,
-  { name, node }: Edge,
+  { name, node }: GraphEdge,
   above: ReadonlyMap<string, string>,
   request: OpenRequest,
 ): Promise<Branch> {

@@ -15,20 +15,17 @@
  */
 
 import type { ErrorCode } from '../errors.ts'
-import type { CreateContext, OpenContext } from './contexts.ts'
 import type {
   AmendRequest,
   CheckOptions,
   DriverInfo,
   ImageCheck,
-  Measurement,
   RemovableMedium,
   Repair,
   Snapshots,
   StoredBitmaps,
   VmState,
 } from './image-operations.ts'
-import type { OptionSchemas } from './option-schema.ts'
 
 /** Request flags, or-ed together. */
 export const Flag = {
@@ -277,61 +274,6 @@ export interface Children {
   require(name: string): ChildHandle
   /** The children of a list option, in order: `children.0`, `children.1` … */
   list(name: string): readonly ChildHandle[]
-}
-
-/** What {@link DriverDescriptor.measure} is asked about. */
-export interface MeasureRequest {
-  /** Create options of the new image, validated with defaults. */
-  readonly options: Readonly<Record<string, unknown>>
-  /** Virtual size; of the source if there is one. */
-  readonly size: number
-  /** Status of the content to store, whole chain; absent: an image of `size` without a source. */
-  readonly extents?: AsyncIterable<{
-    readonly offset: number
-    readonly length: number
-    readonly data: boolean
-    readonly zero: boolean
-  }>
-}
-
-/** What a driver package exports: plain data and functions, no side effect on import. */
-export interface DriverDescriptor {
-  /** QAPI name: `qcow2`, `file`, `copy-before-write`. */
-  readonly name: string
-  readonly kind: 'protocol' | 'format' | 'filter'
-  /** One sentence for listings. */
-  readonly description: string
-  readonly options: OptionSchemas
-  readonly createOptions?: OptionSchemas
-  /** Its images take writes with `Flag.Compressed`. */
-  readonly compressedWrites?: boolean
-  /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB at most. */
-  probe?(head: Uint8Array, filename: string): number
-  /** Prefixes of file names that belong to this protocol, e.g. `['http', 'https']` or `['blkdebug']`. */
-  readonly prefixes?: readonly string[]
-  /** Options (children among them) that a file name with one of the prefixes stands for. EINVAL if malformed. */
-  parseFilename?(filename: string): Record<string, unknown>
-  /** Whether a plain path belongs to this protocol rather than to `file` (a device, say). Asked without opening it. */
-  claimsPath?(path: string): Promise<boolean>
-  /** A short name for these options and children's names, the inverse of `parseFilename`; undefined if only `json:` fits. */
-  formatFilename?(
-    options: Readonly<Record<string, unknown>>,
-    children: Readonly<Record<string, string>>,
-  ): string | undefined
-  open(context: OpenContext): Promise<OpenImage>
-  /** Protocols make a new file; formats write into `children.require('file')`. */
-  create?(context: CreateContext): Promise<void>
-  /** Throws for create options that do not go together, before any storage is touched. */
-  validateCreate?(options: Readonly<Record<string, unknown>>): void
-  /** The permissions of an edge, where those of its role do not fit. Arguments: the node's own, as bits. */
-  childPermissions?(
-    child: { readonly name: string; readonly role: ChildRole; readonly options: Readonly<Record<string, unknown>> },
-    permissions: number,
-    shared: number,
-  ): { readonly permissions: number; readonly shared: number }
-  /** Removes what `create` made. */
-  remove?(options: Readonly<Record<string, unknown>>): Promise<void>
-  measure?(request: MeasureRequest): Promise<Measurement>
 }
 
 /** An event that a node raised. */

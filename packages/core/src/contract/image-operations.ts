@@ -1,5 +1,5 @@
 /** What the operations on a whole image take and give: info, check, snapshots, amend, measure. */
-import type { DirtyBitmap } from '../request/dirty-bitmap.ts'
+import type { DirtyBitmap } from '../dirty-bitmap.ts'
 
 /** A typed value of {@link DriverInfo.specific}: shown by `info` as `format-specific`. */
 export type InfoValue =

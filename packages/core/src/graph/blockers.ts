@@ -1,8 +1,6 @@
 /** Blockers: why an operation on a node has to wait for somebody to finish, and links that may not change meanwhile. */
 
 import { BlockError } from '../errors.ts'
-import type { Edge } from './edge.ts'
-import type { Node } from './node.ts'
 
 /** What can be blocked on a node. */
 export type BlockedOperation =
@@ -31,8 +29,24 @@ export interface AloneSettings {
   readonly permissions?: number
 }
 
+/** A node, as far as blockers concern it. */
+interface BlockedNode {
+  readonly name: string
+  readonly blockers: ReadonlySet<Blocker>
+  readonly filtered: FrozenEdge | undefined
+  readonly backing: FrozenEdge | undefined
+}
+
+/** A link of a chain. */
+interface FrozenEdge {
+  readonly name: string
+  readonly parentName: string
+  readonly node: BlockedNode
+  readonly frozen: Set<{ readonly text: string }>
+}
+
 /** Throws EBUSY with the reason when `operation` on `node` is blocked. */
-export function refuseBlocked(node: Node, operation: BlockedOperation): void {
+export function refuseBlocked(node: BlockedNode, operation: BlockedOperation): void {
   for (const { reason, operations } of node.blockers) {
     if (operations !== undefined && !operations.includes(operation)) continue
     throw new BlockError('EBUSY', `Node '${node.name}' is busy: ${reason}`, { node: node.name })
@@ -40,7 +54,7 @@ export function refuseBlocked(node: Node, operation: BlockedOperation): void {
 }
 
 /** Throws EPERM when the link may not change, because a job counts on it. */
-export function refuseFrozen(edge: Edge): void {
+export function refuseFrozen(edge: FrozenEdge): void {
   if (edge.frozen.size === 0) return
   const [reason] = edge.frozen
   throw new BlockError(
@@ -51,9 +65,9 @@ export function refuseFrozen(edge: Edge): void {
 }
 
 /** Freezes the links from `top` down to `base` (both nodes included in the chain); the result thaws them. */
-export function freezeChain(top: Node, base: Node, reason: string): () => void {
+export function freezeChain(top: BlockedNode, base: BlockedNode, reason: string): () => void {
   const token = { text: reason }
-  const edges: Edge[] = []
+  const edges: FrozenEdge[] = []
   for (let node = top; node !== base; ) {
     const edge = node.filtered ?? node.backing
     if (edge === undefined) throw new BlockError('EINVAL', `node '${base.name}' is not below node '${top.name}'`)

@@ -1,12 +1,11 @@
 import type { ChildHandle, Children } from '../contract/contract.ts'
 import { BlockError } from '../errors.ts'
-import type { Edge } from './edge.ts'
 
 /** The live view that a driver has of its children. */
 export class ChildTable implements Children {
-  readonly #edges: ReadonlyMap<string, Edge>
+  readonly #edges: ReadonlyMap<string, ChildHandle>
 
-  constructor(edges: ReadonlyMap<string, Edge>) {
+  constructor(edges: ReadonlyMap<string, ChildHandle>) {
     this.#edges = edges
   }
 

@@ -11,10 +11,10 @@ import type {
   Snapshots,
 } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
-import { validateAmend } from '../opening/create.ts'
-import { type Extent, mergedExtents } from '../request/status.ts'
+import { validateAmend } from '../options/validate.ts'
+import type { BlockGraph } from './block-graph.ts'
 import type { BlockedOperation } from './blockers.ts'
-import type { Graph } from './graph.ts'
+import { type Extent, mergedExtents } from './extents.ts'
 import type { Node } from './node.ts'
 import { Root, type RootSettings } from './root.ts'
 
@@ -29,15 +29,32 @@ export interface ExtentOptions {
   readonly signal?: AbortSignal
 }
 
+/** How a handle is made on a node that is in the graph. */
+export interface AttachSettings {
+  readonly signal?: AbortSignal
+  /** Every write is on stable storage before it completes. */
+  readonly writethrough?: boolean
+  /** What the handle does with the node. Default: reads, and writes when the node is writable. 0 for `info`-like callers. */
+  readonly permissions?: number
+  /** What others may do meanwhile. Default: everything. */
+  readonly shared?: number
+}
+
+/** The graph of a disk. */
+export interface DiskGraph extends BlockGraph {
+  /** Opens a handle on a node that is in the graph. EPERM when its other users do not share what it needs. */
+  attach(node: Node | string, settings?: AttachSettings): Promise<Disk>
+}
+
 /**
  * An open disk. Close it (or `await using` it); closing closes the nodes below that nobody else uses.
  * Operations on the whole image (truncate, check with repair, amend, snapshots) wait for requests in flight.
  */
 export class Disk extends Root {
-  readonly graph: Graph
+  readonly graph: DiskGraph
   #closing: Promise<void> | undefined
 
-  constructor(graph: Graph, node: Node, settings: RootSettings) {
+  constructor(graph: DiskGraph, node: Node, settings: RootSettings) {
     super(node, settings)
     this.graph = graph
   }

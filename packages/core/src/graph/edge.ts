@@ -12,9 +12,8 @@ import {
 } from '../contract/contract.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
-import { chainStatus } from '../request/status.ts'
-import type { Node } from './node.ts'
-import { isRoot, type Parent } from './parent.ts'
+import { chainStatus } from './extents.ts'
+import { type GraphEdge, isRoot, type Node, type Parent } from './node.ts'
 
 const edgeBrand: unique symbol = Symbol.for('diskgraph.Edge') as never
 
@@ -22,17 +21,14 @@ function isEdge(handle: ChildHandle): handle is Edge {
   return edgeBrand in handle
 }
 
-/** See {@link ChildHandle}. Made and moved by the graph only. */
-export class Edge implements ChildHandle {
+/** See {@link ChildHandle} and {@link GraphEdge}. Moved by the graph only. */
+export class Edge implements GraphEdge {
   readonly name: string
   readonly role: ChildRole
   readonly parent: Parent
   node: Node
-  /** What the parent does with the child, as {@link Permission} bits. */
   permissions = 0
-  /** What the parent lets others do. */
   shared: number = Permission.All
-  /** Why the edge may not be moved now. */
   readonly frozen = new Set<{ readonly text: string }>()
 
   constructor(parent: Parent, name: string, role: ChildRole, node: Node) {
@@ -43,12 +39,10 @@ export class Edge implements ChildHandle {
     Object.defineProperty(this, edgeBrand, { value: true })
   }
 
-  /** How messages name the parent. */
   get parentName(): string {
     return isRoot(this.parent) ? this.parent.describe() : this.parent.name
   }
 
-  /** Tells the parent that `old` was behind this edge before. */
   movedFrom(old: Node): void {
     const { parent } = this
     if (isRoot(parent)) parent.resized()
@@ -197,7 +191,6 @@ export class Edge implements ChildHandle {
     return image.debugEvent === undefined ? undefined : image.debugEvent(event)
   }
 
-  /** How conflicts name this use of the child. */
   describe(): string {
     return `${this.parent.describe()} (uses node '${this.node.name}' as '${this.name}' child)`
   }

@@ -1,4 +1,5 @@
-import type { ChildRole, DriverDescriptor } from '../contract/contract.ts'
+import type { ChildRole } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { jsonFilename, withoutCredentials } from '../options/filenames.ts'
 import type { Node } from './node.ts'
 

@@ -1,24 +1,60 @@
 /** The open nodes of a graph by name, and the end of those that nothing keeps. */
 
 import { BlockError, toBlockError } from '../errors.ts'
-import type { Change } from './change.ts'
-import type { Edge } from './edge.ts'
-import type { Graph } from './graph.ts'
-import type { Node } from './node.ts'
+import { type GraphEdge, isNode, type Node } from './node.ts'
 import { PermissionUpdate } from './permissions.ts'
+
+/** What {@link Graph.onChange} tells, after it has happened. */
+export interface GraphChange {
+  readonly kind:
+    | 'node-added'
+    | 'node-removed'
+    | 'root-attached'
+    | 'root-detached'
+    /** The child `child` of `node` was added, swapped or removed; for a root: `node` is what it uses now. */
+    | 'child-changed'
+    | 'reopened'
+  readonly node: string
+  readonly child?: string
+}
+
+/** A change under way, as far as the end of nodes concerns it. */
+export interface ChangeUnderWay {
+  /** Nodes that have more permissions than they need, because a step of the change must not give up any. */
+  readonly kept: Set<Node>
+  /** Closes `node` at the end of the change, if nobody uses it then. */
+  orphan(node: Node): void
+}
+
+/** Who hears of what happens to nodes. */
+export interface NodeReport {
+  tellChange(change: GraphChange): void
+  warn(message: string): void
+}
 
 /** See the top of the file. What closes nodes runs in the change lock. */
 export class NodeTable {
-  readonly #graph: Graph
+  readonly #report: NodeReport
   readonly #nodes = new Map<string, Node>()
   readonly #reserved = new Set<string>()
 
-  constructor(graph: Graph) {
-    this.#graph = graph
+  constructor(report: NodeReport) {
+    this.#report = report
   }
 
   get(name: string): Node | undefined {
     return this.#nodes.get(name)
+  }
+
+  /** The node itself or the one of that name, which must be open here. ENODEV if it is not. */
+  require(node: Node | string): Node {
+    if (isNode(node) && node.isEmpty && node.name === '') return node
+    const found = isNode(node) ? node : this.#nodes.get(node)
+    if (found === undefined || !this.has(found)) {
+      const name = isNode(node) ? node.name : String(node)
+      throw new BlockError('ENODEV', `Cannot find device='${name}' nor node-name='${name}'`)
+    }
+    return found
   }
 
   /** In order of opening. */
@@ -40,7 +76,7 @@ export class NodeTable {
     try {
       const node = await open()
       this.#nodes.set(name, node)
-      this.#graph.tellChange({ kind: 'node-added', node: name })
+      this.#report.tellChange({ kind: 'node-added', node: name })
       return node
     } finally {
       this.#reserved.delete(name)
@@ -48,16 +84,16 @@ export class NodeTable {
   }
 
   /** Closes a node that nothing keeps, and then its children likewise; at the end of `change` if that may yet be undone. */
-  async closeIfUnused(node: Node, change?: Change): Promise<void> {
+  async closeIfUnused(node: Node, change?: ChangeUnderWay): Promise<void> {
     if (change !== undefined) return change.orphan(node)
     if (node.parents.size > 0 || node.explicit || node.pins > 0 || !this.has(node)) return
     this.#nodes.delete(node.name)
-    this.#graph.tellChange({ kind: 'node-removed', node: node.name })
+    this.#report.tellChange({ kind: 'node-removed', node: node.name })
     await this.discard(node, change)
   }
 
   /** Closes a node that is not in the table (any more): flush, close, let go of its children. All of it is tried. */
-  async discard(node: Node, change?: Change): Promise<void> {
+  async discard(node: Node, change?: ChangeUnderWay): Promise<void> {
     let failure: unknown
     const attempt = async (work: () => Promise<void> | undefined): Promise<void> => {
       try {
@@ -75,15 +111,15 @@ export class NodeTable {
     for (const edge of [...node.children.values()]) {
       node.children.delete(edge.name)
       const closing = this.#letGo(edge, change)
-      await (tolerant ? this.tolerate(closing) : attempt(() => closing))
+      await (tolerant ? this.#tolerate(closing) : attempt(() => closing))
     }
     if (failure !== undefined) throw failure
   }
 
-  async #letGo(edge: Edge, change: Change | undefined): Promise<void> {
+  async #letGo(edge: GraphEdge, change: ChangeUnderWay | undefined): Promise<void> {
     const { node } = edge
     node.parents.delete(edge)
-    const update = new PermissionUpdate((message) => this.#graph.warn(message))
+    const update = new PermissionUpdate((message) => this.#report.warn(message))
     update.touch(node)
     try {
       await update.applyIn(change)
@@ -92,30 +128,29 @@ export class NodeTable {
     }
   }
 
+  /** As {@link closeIfUnused}, where there is another error to report, or none to be made of this one. */
+  closeQuietly(node: Node, change?: ChangeUnderWay): Promise<void> {
+    return this.#tolerate(this.closeIfUnused(node, change))
+  }
+
+  /** Closes those of `nodes` that nothing keeps. The first failure of one that is marked true comes back; others are warned of. */
+  async closeUnused(nodes: ReadonlyMap<Node, boolean>): Promise<{ readonly error: unknown } | undefined> {
+    let failure: { readonly error: unknown } | undefined
+    for (const [node, reported] of nodes) {
+      if (!reported) await this.closeQuietly(node)
+      else {
+        await this.closeIfUnused(node).catch((error) => {
+          failure ??= { error }
+        })
+      }
+    }
+    return failure
+  }
+
   /** Waits for `closing`; a failure is no more than a warning. */
-  async tolerate(closing: Promise<void>): Promise<void> {
+  async #tolerate(closing: Promise<void>): Promise<void> {
     await closing.catch((error) =>
-      this.#graph.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`),
+      this.#report.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`),
     )
   }
-}
-
-/**
- * Closes those of `nodes` that nothing keeps. The first failure of one that is marked true comes back; others are warned
- * of. In the change lock.
- */
-export async function closeUnused(
-  graph: Graph,
-  nodes: ReadonlyMap<Node, boolean>,
-): Promise<{ readonly error: unknown } | undefined> {
-  let failure: { readonly error: unknown } | undefined
-  for (const [node, reported] of nodes) {
-    try {
-      await graph.closeIfUnused(node)
-    } catch (error) {
-      if (reported) failure ??= { error }
-      else graph.warn(`closing a node that is no longer used failed: ${toBlockError(error).message}`)
-    }
-  }
-  return failure
 }

@@ -2,82 +2,96 @@
  * A node of the graph: a driver's open image, and all that the core does for it on the way of a request.
  *
  * The fast path is a direct call: a node without alignment, watchers, zero detection or probing guard forwards
- * to its image after two comparisons, and allocates nothing. Everything else is in `requests.ts`, which is
+ * to its image after two comparisons, and allocates nothing. Everything else is in `request/requests.ts`, which is
  * entered only when one of them applies. `simpleRead` and `simpleWrite` hold that decision; whatever changes it
  * calls {@link Node.updatePaths}.
  */
 
-import { type Clock, systemClock } from '../clock.ts'
-import {
-  type BlockStatus,
-  type CacheOptions,
-  type DriverDescriptor,
-  done,
-  Flag,
-  type Limits,
-  type OpenImage,
-  Permission,
-  type TruncateOptions,
-} from '../contract/contract.ts'
+import { type ChildHandle, done, Flag, type OpenImage, Permission, type TruncateOptions } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
-import { BlockError, toBlockError } from '../errors.ts'
+import { BlockError } from '../errors.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
-import { DirtyBitmap } from '../request/dirty-bitmap.ts'
-import { defaultLimits, resolveLimits } from '../request/limits.ts'
-import { RangeLock } from '../request/range-lock.ts'
-import { discardRequest, type ProbeGuard, readRequest, writeRequest, writeZeroesRequest } from '../request/requests.ts'
-import { ownStatus } from '../request/status.ts'
+import { Layer, type LayerSettings, noImage, readOnlyError } from '../request/layer.ts'
+import { resolveLimits } from '../request/limits.ts'
+import { discardRequest, readRequest, writeRequest, writeZeroesRequest } from '../request/requests.ts'
 import type { Blocker } from './blockers.ts'
-import type { Edge } from './edge.ts'
-import { isRoot, nodeBrand } from './parent.ts'
 
-/** What a {@link WriteNotifier} is told about. */
-export type WriteKind = 'write' | 'zeroes' | 'discard'
-
-/** Called before a change of a range reaches the image; the change waits for it, and fails if it rejects. */
-export type WriteNotifier = (offset: number, length: number, kind: WriteKind) => Promise<void> | void
-
-/** What a node is made of; see {@link Node}. */
-export interface NodeSettings {
-  readonly name: string
-  readonly driver: DriverDescriptor
-  readonly options: Readonly<Record<string, unknown>>
-  readonly filename: string
-  readonly readOnly: boolean
-  readonly cache: CacheOptions
-  readonly discard: 'ignore' | 'unmap'
-  readonly detectZeroes: 'off' | 'on' | 'unmap'
-  readonly forceShare: boolean
-  readonly children: ReadonlyMap<string, Edge>
-  /** Default: the system's. */
-  readonly clock?: Clock
-  /** Tells the person who runs this something. Default: nobody. */
-  readonly warn?: (message: string) => void
+/** An edge as those at its two ends see it; an `Edge` is one. */
+export interface GraphEdge extends ChildHandle {
+  readonly parent: Parent
+  /** The node behind it. Changed only by the graph, drained. */
+  node: Node
+  /** What the parent does with the child, as {@link Permission} bits. */
+  permissions: number
+  /** What the parent lets others do. */
+  shared: number
+  /** Why the edge may not be moved now. */
+  readonly frozen: Set<{ readonly text: string }>
+  /** How messages name the parent. */
+  readonly parentName: string
+  /** Tells the parent that `old` was behind this edge before. */
+  movedFrom(old: Node): void
+  /** How conflicts name this use of the child. */
+  describe(): string
 }
 
-/** The image of a node that is closed or has no medium. */
-export const noImage: OpenImage = {
-  size: 0,
-  read: () => Promise.reject(new BlockError('ENOMEDIUM', 'the node is closed')),
+/**
+ * A user of the graph from outside (a handle, an export, a job). `Root` is one; anything else of this shape is as good
+ * (an export that lives in a worker, a class of another copy of this package).
+ */
+export interface GraphRoot {
+  readonly isRoot: true
+  readonly edge: GraphEdge
+  /** For messages: `block device 'disk0'`. */
+  describe(): string
+  /** Resolves when none of its requests is in flight. New ones wait while `edge.node.quiesced` is above 0. */
+  idle(): Promise<void>
+  /** Lets requests that waited go on. */
+  resume(): void
+  /** True: requests pass although the node is quiesced, and drained sections do not wait for them. */
+  admitted: boolean
+  /** Refuses every request from now on, those that wait included. */
+  shut(): void
+  /** Holds requests (true) while the root is being detached, or lets them go on (false). */
+  leave(leaving: boolean): void
+  /** The size may have changed, or another node stands behind the edge. */
+  resized(): void
+}
+
+/** Who holds an edge. */
+export type Parent = Node | GraphRoot
+
+export function isRoot(parent: Parent): parent is GraphRoot {
+  return parent.isRoot
+}
+
+const nodeBrand: unique symbol = Symbol.for('diskgraph.Node') as never
+
+/** Whether `value` is a node of this copy of the package or another. */
+export function isNode(value: unknown): value is Node {
+  return typeof value === 'object' && value !== null && nodeBrand in value
+}
+
+/** What a node is made of; see {@link Node}. */
+interface NodeSettings extends LayerSettings {
+  readonly options: Readonly<Record<string, unknown>>
+  readonly filename: string
+  readonly forceShare: boolean
+  readonly children: ReadonlyMap<string, GraphEdge>
 }
 
 /** A node of the graph. Made by `Graph`; parents reach it through edges, users through a `Disk`. */
-export class Node {
+export class Node extends Layer {
   readonly isRoot = false
-  readonly name: string
-  readonly driver: DriverDescriptor
   /** The options as they were given, children left out. */
   options: Readonly<Record<string, unknown>>
   readonly filename: string
-  readOnly: boolean
-  cache: CacheOptions
-  discardMode: 'ignore' | 'unmap'
-  detectZeroes: 'off' | 'on' | 'unmap'
   readonly forceShare: boolean
   /** Edges to children by name. Changed only by the graph, drained. */
-  readonly children: Map<string, Edge>
+  readonly children: Map<string, GraphEdge>
   /** Edges from parents. Changed only by the graph. */
-  readonly parents = new Set<Edge>()
+  readonly parents = new Set<GraphEdge>()
   /** Union of what the parents do, and intersection of what they share, as {@link Permission} bits. */
   permissions = 0
   shared: number = Permission.All
@@ -94,56 +108,14 @@ export class Node {
   /** Such work that waits for the end of a drained section. */
   readonly line = new WaitingLine()
   readonly blockers = new Set<Blocker>()
-  readonly clock: Clock
-  readonly warn: (message: string) => void
-  image: OpenImage = noImage
-  limits: Limits = defaultLimits
-  /** End of the furthest write so far. */
-  writtenUpTo = 0
-  /** Present on a node whose format was guessed to be raw. */
-  probeGuard: ProbeGuard | undefined
-  readonly writeNotifiers: WriteNotifier[] = []
-  readonly resizeListeners = new Set<(size: number) => void>()
-  #toldSize = 0
-  readonly dirtyBitmaps: DirtyBitmap[] = []
-  readonly rangeLock = new RangeLock()
-  /** Writes of a guarded first sector, one after the other. */
-  readonly guardLock = new RangeLock()
-  simpleRead = false
-  simpleWrite = false
 
   constructor(settings: NodeSettings) {
-    this.name = settings.name
-    this.driver = settings.driver
+    super(settings)
     this.options = settings.options
     this.filename = settings.filename
-    this.readOnly = settings.readOnly
-    this.cache = settings.cache
-    this.discardMode = settings.discard
-    this.detectZeroes = settings.detectZeroes
     this.forceShare = settings.forceShare
     this.children = new Map(settings.children)
-    this.clock = settings.clock ?? systemClock
-    this.warn = settings.warn ?? ignore
     Object.defineProperty(this, nodeBrand, { value: true })
-  }
-
-  /** Whether this stands for a missing medium. */
-  get isEmpty(): boolean {
-    return this.image === noImage
-  }
-
-  /** Virtual size in bytes. */
-  get size(): number {
-    return this.image.size
-  }
-
-  /** Puts an opened image behind the node. */
-  attachImage(image: OpenImage): void {
-    this.image = image
-    this.limits = resolveLimits(image.limits)
-    this.#toldSize = image.size
-    this.updatePaths()
   }
 
   /** The options have changed, and with them what the image can do. */
@@ -159,26 +131,6 @@ export class Node {
     for (const { parent } of this.parents) if (!isRoot(parent)) parent.refreshLimits()
   }
 
-  /** Forgets the image, which is closed: requests fail with ENOMEDIUM from now on. */
-  detachImage(): void {
-    this.attachImage(noImage)
-  }
-
-  /** Recomputes which requests may take the fast path. */
-  updatePaths(): void {
-    const aligned = this.limits.alignment === 1
-    this.simpleRead = aligned
-    this.simpleWrite =
-      aligned &&
-      !this.readOnly &&
-      this.image.write !== undefined &&
-      this.detectZeroes === 'off' &&
-      this.probeGuard === undefined &&
-      this.image.debugEvent === undefined &&
-      this.writeNotifiers.length === 0 &&
-      this.dirtyBitmaps.length === 0
-  }
-
   read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
     if (this.simpleRead && buf.length <= this.limits.maxTransfer) return this.image.read(offset, buf, flags, signal)
     return readRequest(this, offset, buf, flags, signal)
@@ -191,7 +143,7 @@ export class Node {
       const { image } = this
       if (flags === 0 || (flags & ~((image.writeFlags ?? 0) | Flag.Unchanged)) === 0) {
         const result = (image.write as NonNullable<OpenImage['write']>)(offset, buf, flags, signal)
-        return end > this.#toldSize ? this.counting(result, end) : result
+        return end > this.toldSize ? this.counting(result, end) : result
       }
     }
     return writeRequest(this, offset, buf, flags, signal)
@@ -259,24 +211,10 @@ export class Node {
     }
   }
 
-  /** Tells bitmaps, listeners and everything above when the size is another than they were told last. */
-  tellSize(): void {
-    const { size } = this.image
-    if (size === this.#toldSize) return
-    this.#toldSize = size
-    for (const bitmap of this.dirtyBitmaps) bitmap.resize(size)
-    for (const listener of this.resizeListeners) this.#tellListener(listener, size)
+  protected tellParents(): void {
     for (const { parent } of this.parents) {
       if (isRoot(parent)) parent.resized()
       else parent.tellSize()
-    }
-  }
-
-  #tellListener(listener: (size: number) => void, size: number): void {
-    try {
-      listener(size)
-    } catch (error) {
-      this.warn(`a listener of the size of ${this.describe()} failed: ${toBlockError(error).message}`)
     }
   }
 
@@ -295,60 +233,24 @@ export class Node {
     }
   }
 
-  /** Status of this layer at `offset`, with what the storage below knows of its zeroes. */
-  blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
-    return ownStatus(this, offset, length, signal)
-  }
-
   async info(): Promise<DriverInfo> {
     return (await this.image.info?.()) ?? {}
   }
 
-  /**
-   * Calls `notifier` before every change from now on; the result takes it away again. Call it in a drained section:
-   * requests that are in flight do not know of it.
-   */
-  addWriteNotifier(notifier: WriteNotifier): () => void {
-    // A function may be there twice: each of them is an entry of its own.
-    const entry: WriteNotifier = (...change) => notifier(...change)
-    this.writeNotifiers.push(entry)
-    this.updatePaths()
-    return () => {
-      takeOut(this.writeNotifiers, entry)
-      this.updatePaths()
-    }
-  }
-
-  /**
-   * Starts to record which ranges change. `granularity` in bytes, a power of two. Call it in a drained section:
-   * requests that are in flight are not recorded.
-   */
-  addDirtyBitmap(granularity = 65536, name?: string): DirtyBitmap {
-    const bitmap = new DirtyBitmap(this.size, granularity, name)
-    this.dirtyBitmaps.push(bitmap)
-    this.updatePaths()
-    return bitmap
-  }
-
-  removeDirtyBitmap(bitmap: DirtyBitmap): void {
-    takeOut(this.dirtyBitmaps, bitmap)
-    this.updatePaths()
-  }
-
   /** The one child whose content a filter shows; undefined for other nodes. */
-  get filtered(): Edge | undefined {
+  get filtered(): GraphEdge | undefined {
     for (const edge of this.children.values()) if (edge.role === 'filtered') return edge
     return undefined
   }
 
   /** The backing file. */
-  get backing(): Edge | undefined {
+  get backing(): GraphEdge | undefined {
     for (const edge of this.children.values()) if (edge.role === 'cow') return edge
     return undefined
   }
 
   /** The child that holds the content of this layer: `file`, or what a filter shows. */
-  get storage(): Edge | undefined {
+  get storage(): GraphEdge | undefined {
     return this.children.get('file') ?? this.filtered
   }
 
@@ -360,27 +262,33 @@ export class Node {
     if (storage === undefined) throw new BlockError('ENOTSUP', 'Operation not supported', { node: this.name })
     return storage.node.control(name)
   }
-
-  /** How messages and conflicts name the node. */
-  describe(): string {
-    return `node '${this.name}'`
-  }
 }
-
-function ignore(): void {}
 
 /** Calls `work`; what it throws at once is a rejection, too. */
 async function attempt(work: () => Promise<void> | undefined): Promise<void> {
   await work()
 }
 
-/** The error of a change of a read-only node. */
-export function readOnlyError(node: Node): BlockError {
-  return new BlockError('EPERM', `Block node '${node.name}' is read-only`, { node: node.name })
+/** A node for a root that has no medium: of no size, and every request fails with ENOMEDIUM. In no graph's table. */
+export function emptyMedium(): Node {
+  return new Node({
+    name: '',
+    driver: noDriver,
+    options: {},
+    filename: '',
+    readOnly: false,
+    cache: { direct: false, noFlush: false },
+    discard: 'ignore',
+    detectZeroes: 'off',
+    forceShare: false,
+    children: new Map(),
+  })
 }
 
-/** Takes `item` out of `list`, if it is there. */
-function takeOut<T>(list: T[], item: T): void {
-  const index = list.indexOf(item)
-  if (index >= 0) list.splice(index, 1)
+const noDriver: DriverDescriptor = {
+  name: 'empty',
+  kind: 'protocol',
+  description: 'no medium',
+  options: {},
+  open: async () => noImage,
 }

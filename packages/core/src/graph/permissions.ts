@@ -7,11 +7,11 @@
  * any failure everything is as it was. Nodes whose union does not change end the spreading, so attaching a node at
  * the top of a long chain costs only what really changes.
  */
+
 import { isAligned } from '../bytes.ts'
 import { type ChildRole, Permission, type Prepared } from '../contract/contract.ts'
 import { BlockError, toBlockError } from '../errors.ts'
-import type { Edge } from './edge.ts'
-import type { Node } from './node.ts'
+import type { GraphEdge, Node } from './node.ts'
 import { endPrepared } from './prepared.ts'
 
 /** What a parent needs and shares, as {@link Permission} bits. */
@@ -68,7 +68,7 @@ export function permissionsForRole(role: ChildRole, own: EdgePermissions, writab
 
 /** A set of changes under way: new values of edges and nodes, applied together or not at all. Runs in the change lock. */
 export class PermissionUpdate {
-  readonly #edges = new Map<Edge, EdgePermissions>()
+  readonly #edges = new Map<GraphEdge, EdgePermissions>()
   readonly #nodes = new Map<Node, EdgePermissions>()
   readonly #queue: Node[] = []
   readonly #warn: (message: string) => void
@@ -78,13 +78,13 @@ export class PermissionUpdate {
   }
 
   /** Sets what an edge needs; its node is looked at in {@link prepare}. */
-  setEdge(edge: Edge, value: EdgePermissions): void {
+  setEdge(edge: GraphEdge, value: EdgePermissions): void {
     this.#edges.set(edge, value)
     this.#queue.push(edge.node)
   }
 
   /** What an edge will need when this is committed. */
-  edge(edge: Edge): EdgePermissions {
+  edge(edge: GraphEdge): EdgePermissions {
     return this.#edges.get(edge) ?? edge
   }
 
@@ -184,7 +184,7 @@ export class PermissionUpdate {
     return { permissions, shared }
   }
 
-  #childPermissions(node: Node, edge: Edge): EdgePermissions {
+  #childPermissions(node: Node, edge: GraphEdge): EdgePermissions {
     const own = this.#nodes.get(node) ?? { permissions: node.permissions, shared: node.shared }
     const custom = node.driver.childPermissions?.(
       { name: edge.name, role: edge.role, options: node.options },
@@ -224,7 +224,7 @@ async function prepareImage(node: Node, { permissions, shared }: EdgePermissions
   }
 }
 
-function checkConflicts(node: Node, plan: ReadonlyMap<Edge, EdgePermissions>): void {
+function checkConflicts(node: Node, plan: ReadonlyMap<GraphEdge, EdgePermissions>): void {
   const edges = [...node.parents]
   for (const user of edges) {
     const needs = plan.get(user) ?? user

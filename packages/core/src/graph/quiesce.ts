@@ -5,11 +5,11 @@
  * while the section runs is held like the others. From the nodes that are asked for it spreads to every node above
  * them, for a request reaches a node from any root above. Work that nodes do by themselves is waited for as well.
  */
+
 import { done } from '../contract/contract.ts'
 import { BlockError, toBlockError } from '../errors.ts'
-import type { Edge } from './edge.ts'
-import type { Node } from './node.ts'
-import { type GraphRoot, isRoot } from './parent.ts'
+import type { GraphEdge, Node } from './node.ts'
+import { type GraphRoot, isRoot } from './node.ts'
 
 /** The section of one change. It grows while the change goes on, and ends with it. */
 export class Quiesce {
@@ -103,19 +103,19 @@ function waits(node: Node): Promise<void>[] {
 }
 
 /** `nodes` and everything below them. */
-export function withDescendants(nodes: Iterable<Node>): Set<Node> {
+function withDescendants(nodes: Iterable<Node>): Set<Node> {
   const found = new Set<Node>(nodes)
   for (const node of found) for (const edge of node.children.values()) found.add(edge.node)
   return found
 }
 
 /** Throws EINVAL when `node` is above the parent of `edge`, which shall lead to it. */
-export function refuseLoop(edge: Edge, node: Node): void {
+export function refuseLoop(edge: GraphEdge, node: Node): void {
   if (startsBelow(edge, node)) throw new BlockError('EINVAL', `node '${node.name}' is above ${edge.parent.describe()}`)
 }
 
 /** Whether `edge` starts in the subgraph of `node` (the node itself included). */
-export function startsBelow(edge: Edge, node: Node): boolean {
+export function startsBelow(edge: GraphEdge, node: Node): boolean {
   const { parent } = edge
   return !isRoot(parent) && withDescendants([node]).has(parent)
 }

@@ -11,10 +11,9 @@ import { Listeners } from '../listeners.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
 import { maxRequest } from '../request/limits.ts'
 import { type RequestKind, Statistics } from '../request/statistics.ts'
-import { chainStatus, type Extent } from '../request/status.ts'
 import { Edge } from './edge.ts'
-import type { Node } from './node.ts'
-import type { GraphRoot } from './parent.ts'
+import { chainStatus, type Extent } from './extents.ts'
+import type { GraphEdge, GraphRoot, Node } from './node.ts'
 import type { EdgePermissions } from './permissions.ts'
 
 /** What a root is allowed to do, and lets others do. */
@@ -34,7 +33,7 @@ const allFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Compressed | 
 /** A user of a node from outside, whose requests are counted and held. Offsets and lengths are bytes; buffers belong to the caller again when the promise settles. */
 export class Root implements GraphRoot {
   readonly isRoot = true
-  readonly edge: Edge
+  readonly edge: GraphEdge
   readonly statistics: Statistics
   /** Set it for histograms of latency; a request then costs an allocation more. */
   observer: RequestObserver | undefined

@@ -1,18 +1,32 @@
 /** Making new images. */
 
+import type { Clock, RandomSource } from '../clock.ts'
 import type { CreateContext } from '../contract/contexts.ts'
-import type { DriverDescriptor } from '../contract/contract.ts'
-import type { OptionSchemas } from '../contract/option-schema.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError, throwIfAborted } from '../errors.ts'
+import type { Definition } from '../graph/change.ts'
 import { ChildTable } from '../graph/child-table.ts'
-import type { Edge } from '../graph/edge.ts'
-import type { Graph } from '../graph/graph.ts'
+import type { GraphEdge } from '../graph/node.ts'
 import { Node } from '../graph/node.ts'
 import { topBase } from '../options/base-options.ts'
 import { withoutChildSchemas } from '../options/child-options.ts'
 import { protocolOf, resolveLiteral } from '../options/filenames.ts'
-import { isRecord, optional, validateOptions } from '../options/validate.ts'
-import { Opening } from './opening.ts'
+import { isRecord, validateOptions } from '../options/validate.ts'
+import type { Scope } from './opener.ts'
+import { Opening, type OpeningGraph } from './opening.ts'
+import type { Registry } from './registry.ts'
+
+/** What making an image needs of the graph that it happens in. */
+interface CreationGraph extends OpeningGraph {
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly random: RandomSource
+  secret(id: string): Uint8Array
+  /** Opens a definition that nobody uses yet; the node is pinned. */
+  openDefinition(definition: Definition, scope: Partial<Scope>): Promise<Node>
+  /** Options for a file name; see the opener. */
+  optionsFromFilename(filename: string): Promise<Record<string, unknown>>
+}
 
 /**
  * Makes an image from create options. A child that is defined inline is created first (its definition may carry the
@@ -20,7 +34,7 @@ import { Opening } from './opening.ts'
  * If the format fails, files that were made here are removed.
  */
 export async function createImage(
-  graph: Graph,
+  graph: CreationGraph,
   options: Readonly<Record<string, unknown>>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
@@ -55,14 +69,14 @@ export async function createImage(
  * it writes is held and waited for by drained sections, as what an {@link Opening} reads is.
  */
 class Creation {
-  readonly #graph: Graph
+  readonly #graph: CreationGraph
   readonly #node: Node
   readonly #opening: Opening
   readonly #signal: AbortSignal | undefined
   /** Files that were made here. */
   readonly #made: Readonly<Record<string, unknown>>[] = []
 
-  constructor(graph: Graph, driver: DriverDescriptor, signal: AbortSignal | undefined) {
+  constructor(graph: CreationGraph, driver: DriverDescriptor, signal: AbortSignal | undefined) {
     this.#graph = graph
     this.#signal = signal
     this.#node = new Node({
@@ -94,12 +108,12 @@ class Creation {
   }
 
   /** Makes (where it can be made) and opens what `definition` says, as the child `name`. */
-  async addStorage(name: string, definition: unknown): Promise<Edge> {
+  async addStorage(name: string, definition: unknown): Promise<GraphEdge> {
     await this.#opening.suspended(async () => {
       const node = await openStorage(this.#graph, definition, this.#made, this.#signal)
       await this.#opening.link([{ name, role: 'storage', node }])
     })
-    return this.#node.children.get(name) as Edge
+    return this.#node.children.get(name) as GraphEdge
   }
 
   /** Puts everything on stable storage and lets go of it. */
@@ -116,7 +130,7 @@ class Creation {
 
   #letGo(): Promise<void> {
     this.#opening.end()
-    return this.#graph.within(undefined, () => this.#graph.discard(this.#node))
+    return this.#graph.within(undefined, () => this.#graph.table.discard(this.#node))
   }
 
   /** The definition of one more file of the image, beside its `file` child and by the same protocol. */
@@ -137,12 +151,12 @@ class Creation {
 
 /** Creates (if it is defined inline and can be created) and opens the storage of a new image. It is pinned. */
 async function openStorage(
-  graph: Graph,
+  graph: CreationGraph,
   definition: unknown,
   made: Readonly<Record<string, unknown>>[],
   signal: AbortSignal | undefined,
 ): Promise<Node> {
-  if (typeof definition === 'string') return graph.openDefinition(graph.require(definition), { signal })
+  if (typeof definition === 'string') return graph.openDefinition(graph.table.require(definition), { signal })
   if (!isRecord(definition)) throw new BlockError('EINVAL', "Parameter 'file' expects a node name or a definition")
   const driver = await graph.registry.of(definition.driver)
   const base = { ...topBase, autoReadOnly: false, discard: 'unmap' as const }
@@ -159,7 +173,7 @@ async function openStorage(
   return graph.openDefinition(forOpen, { base, signal })
 }
 
-async function removeStorage(graph: Graph, definition: Readonly<Record<string, unknown>>): Promise<void> {
+async function removeStorage(graph: CreationGraph, definition: Readonly<Record<string, unknown>>): Promise<void> {
   const driver = await graph.registry.get(String(definition.driver))
   await driver
     .remove?.(definition)
@@ -168,12 +182,4 @@ async function removeStorage(graph: Graph, definition: Readonly<Record<string, u
 
 function pick(given: Readonly<Record<string, unknown>>, wanted: (key: string) => boolean): Record<string, unknown> {
   return Object.fromEntries(Object.entries(given).filter(([key]) => wanted(key)))
-}
-
-/** Create options as `amend` takes them: validated, without defaults; only those that may be amended. */
-export function validateAmend(
-  schemas: OptionSchemas,
-  given: Readonly<Record<string, unknown>>,
-): Record<string, unknown> {
-  return validateOptions(optional(schemas), given, { withoutDefaults: true })
 }

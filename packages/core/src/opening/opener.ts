@@ -7,25 +7,27 @@
  * chain: how deep it is, and the identity of every storage above, by which a loop is found before it turns.
  */
 
+import type { Clock, RandomSource } from '../clock.ts'
 import type { ImageReference, OpenContext } from '../contract/contexts.ts'
-import type { ChildHandle, ChildRole, DriverDescriptor } from '../contract/contract.ts'
+import type { BlockEvent, ChildHandle, ChildRole } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError, throwIfAborted, toBlockError } from '../errors.ts'
-import type { Change } from '../graph/change.ts'
+import type { Change, Definition } from '../graph/change.ts'
 import { ChildTable } from '../graph/child-table.ts'
-import type { Edge } from '../graph/edge.ts'
-import type { Graph } from '../graph/graph.ts'
-import { Node } from '../graph/node.ts'
+import type { GraphEdge } from '../graph/node.ts'
+import { isNode, Node } from '../graph/node.ts'
 import { nodeFilename } from '../graph/node-filename.ts'
-import { isNode } from '../graph/parent.ts'
+import type { ObjectTable } from '../graph/object-table.ts'
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
 import { directoryOf, parseJsonFilename, protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
-import { isOverride, refuseUnusedOverrides } from '../options/overrides.ts'
 import { isRecord, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
-import { judgeReference } from './gate.ts'
-import { type OpenedChild, Opening } from './opening.ts'
+import { judgeReference, type ReferencePolicy } from './gate.ts'
+import { type OpenedChild, Opening, type OpeningGraph, release } from './opening.ts'
+import { isOverride, refuseUnusedOverrides } from './overrides.ts'
+import type { Registry } from './registry.ts'
 
 /** What one opening knows of the chain above it. */
 export interface Scope {
@@ -45,20 +47,30 @@ export interface Scope {
   readonly change: Change | undefined
 }
 
-/** A definition of a node: options by name, or a node that is open already. */
-export type Definition = Readonly<Record<string, unknown>> | Node
+/** What opening needs of the graph: its drivers, and what their images may use. */
+interface OpenerGraph extends OpeningGraph {
+  readonly registry: Registry
+  readonly references: ReferencePolicy
+  readonly maxDepth: number
+  readonly objects: ObjectTable
+  readonly clock: Clock
+  readonly random: RandomSource
+  secret(id: string): Uint8Array
+  emit(event: BlockEvent): void
+  generateName(): string
+}
 
 /** Opens definitions for one graph. */
 export class Opener {
-  readonly #graph: Graph
+  readonly #graph: OpenerGraph
 
-  constructor(graph: Graph) {
+  constructor(graph: OpenerGraph) {
     this.#graph = graph
   }
 
   /** Opens a definition and all below it. The node is pinned: release it when it has a user, or none is to come. */
   async open(definition: Definition, scope: Scope): Promise<Node> {
-    if (isNode(definition)) return pinned(this.#graph.require(definition))
+    if (isNode(definition)) return pinned(this.#graph.table.require(definition))
     throwIfAborted(scope.signal)
     if (!isRecord(definition)) throw new BlockError('EINVAL', 'a node is defined by options by name')
     if (scope.depth > this.#graph.maxDepth) throw tooDeep(this.#graph.maxDepth, scope.chain)
@@ -72,7 +84,7 @@ export class Opener {
     const name = (given.nodeName as string | undefined) ?? this.#graph.generateName()
     const base = resolveBase(given, scope.base)
     const guess = Object.hasOwn(complete, probed)
-    return this.#graph.reserving(name, () => this.#openNamed({ name, driver, given, base, guess }, scope))
+    return this.#graph.table.reserving(name, () => this.#openNamed({ name, driver, given, base, guess }, scope))
   }
 
   /** `definition`; one that has a file name instead of a driver becomes what the name stands for. */
@@ -99,7 +111,7 @@ export class Opener {
       const guess = format === 'raw' ? { [probed]: true } : {}
       return await this.open({ ...rest, driver: format, file: storage, ...guess }, scope)
     } finally {
-      await this.#graph.release(storage, scope.change)
+      await release(this.#graph, storage, scope.change)
     }
   }
 
@@ -128,7 +140,7 @@ export class Opener {
       discard: base.discard,
       detectZeroes: base.detectZeroes,
       forceShare: base.forceShare,
-      children: new Map<string, Edge>(),
+      children: new Map<string, GraphEdge>(),
       clock: this.#graph.clock,
       warn: (message) => this.#graph.warn(message),
     })
@@ -149,8 +161,10 @@ export class Opener {
     } catch (error) {
       opening.end()
       await this.#graph.within(scope.change, async () => {
-        await this.#graph.discard(node, scope.change).catch((second) => this.#graph.warn(toBlockError(second).message))
-        for (const { node: child } of opened) await this.#graph.closeQuietly(child, scope.change)
+        await this.#graph.table
+          .discard(node, scope.change)
+          .catch((second) => this.#graph.warn(toBlockError(second).message))
+        for (const { node: child } of opened) await this.#graph.table.closeQuietly(child, scope.change)
       })
       const failure = toBlockError(error)
       failure.node ??= name
@@ -182,14 +196,14 @@ export class Opener {
         opened.push({ name, role, node: child })
       }
     } catch (error) {
-      for (const { node } of opened) await this.#graph.release(node, scope.change)
+      for (const { node } of opened) await release(this.#graph, node, scope.change)
       throw error
     }
     return opened
   }
 
   async #openChild(value: Definition | string, name: string, scope: Scope): Promise<Node> {
-    if (typeof value === 'string') return pinned(this.#graph.require(value))
+    if (typeof value === 'string') return pinned(this.#graph.table.require(value))
     if (!isNode(value) && !isRecord(value)) {
       throw new BlockError('EINVAL', `Parameter '${name}' expects a node name or a definition of a node`)
     }

@@ -9,8 +9,8 @@ import type { ChildRole } from '../contract/contract.ts'
 import { refuseBlocked } from '../graph/blockers.ts'
 import type { Change } from '../graph/change.ts'
 import { Edge } from '../graph/edge.ts'
-import type { Graph } from '../graph/graph.ts'
 import type { Node } from '../graph/node.ts'
+import type { NodeReport, NodeTable } from '../graph/node-table.ts'
 import { PermissionUpdate } from '../graph/permissions.ts'
 
 /** A child that is open, and pinned until it is linked. */
@@ -20,14 +20,27 @@ export interface OpenedChild {
   readonly node: Node
 }
 
+/** What an opening needs of the graph that it happens in. */
+export interface OpeningGraph extends NodeReport {
+  readonly table: NodeTable
+  /** Runs `work` in `change`, or in a change of its own. */
+  within<T>(change: Change | undefined, work: (change: Change) => Promise<T>): Promise<T>
+}
+
+/** Takes back the pin of a node, which is closed if that is all that kept it. */
+export async function release(graph: OpeningGraph, node: Node, change: Change | undefined): Promise<void> {
+  node.pins--
+  await graph.within(change, () => graph.table.closeQuietly(node, change))
+}
+
 /** See the top of the file. */
 export class Opening {
   readonly node: Node
-  readonly #graph: Graph
+  readonly #graph: OpeningGraph
   readonly #change: Change | undefined
   #counted = false
 
-  constructor(graph: Graph, node: Node, change: Change | undefined) {
+  constructor(graph: OpeningGraph, node: Node, change: Change | undefined) {
     this.#graph = graph
     this.node = node
     this.#change = change
@@ -44,7 +57,7 @@ export class Opening {
       } finally {
         for (const { node } of children) {
           node.pins--
-          await this.#graph.closeQuietly(node, this.#change)
+          await this.#graph.table.closeQuietly(node, this.#change)
         }
       }
     })

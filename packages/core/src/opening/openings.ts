@@ -1,9 +1,9 @@
 /** The openings under way in a graph: its closing aborts them and waits for their ends. */
 
 import { topBase } from '../options/base-options.ts'
-import type { OpenSettings } from '../options/settings.ts'
 import { Activity } from '../request/activity.ts'
 import type { Scope } from './opener.ts'
+import type { OpenSettings } from './settings.ts'
 
 /** See the top of the file. */
 export class Openings {

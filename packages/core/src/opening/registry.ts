@@ -1,5 +1,5 @@
 /** The drivers that a graph knows, by name. */
-import type { DriverDescriptor } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError } from '../errors.ts'
 import type { Node } from '../graph/node.ts'
 import { nearestName } from '../options/names.ts'

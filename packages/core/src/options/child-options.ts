@@ -1,8 +1,8 @@
 /** Options that are children, told apart from plain ones. */
-import type { ChildRole, DriverDescriptor } from '../contract/contract.ts'
+import type { ChildRole } from '../contract/contract.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { OptionSchema, OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError } from '../errors.ts'
-import type { Node } from '../graph/node.ts'
 
 type ChildSchema = Extract<OptionSchema, { readonly type: 'child' | 'children' }>
 
@@ -85,7 +85,10 @@ export function filteredOption(driver: DriverDescriptor): string {
 }
 
 /** The name of a new child behind the others of the list `list`: `children.3`. */
-export function nextChildName({ children, driver }: Node, list: string): string {
+export function nextChildName(
+  { children, driver }: { readonly children: ReadonlyMap<string, unknown>; readonly driver: DriverDescriptor },
+  list: string,
+): string {
   if (driver.options[list]?.type !== 'children') {
     throw new BlockError('EINVAL', `driver '${driver.name}' has no list of children '${list}'`)
   }

@@ -6,7 +6,7 @@ import { nearestName, toCamelCase, toKebabCase } from './names.ts'
 import { parseSize } from './size.ts'
 
 /** How {@link validateOptions} reads its input. */
-export interface ValidateOptions {
+interface ValidateOptions {
   /** Where the object stands, for messages: `file.cache`. */
   readonly path?: string
   /** The message for an option of the outermost object that the schemas do not know. Default: `Invalid parameter 'x'`. */
@@ -184,6 +184,14 @@ function wrongType(path: string, expected: string): BlockError {
 /** The same schemas with nothing required: for changes of some options. */
 export function optional(schemas: OptionSchemas): OptionSchemas {
   return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, { ...schema, required: false }]))
+}
+
+/** Create options as `amend` takes them: validated, without defaults; only those that may be amended. */
+export function validateAmend(
+  schemas: OptionSchemas,
+  given: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  return validateOptions(optional(schemas), given, { withoutDefaults: true })
 }
 
 /** Whether `value` is a plain object (not an array, not null). */

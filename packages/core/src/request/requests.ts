@@ -10,17 +10,14 @@
 import { alignDown, alignUp, isAligned, isZero } from '../bytes.ts'
 import { done, Flag, type OpenImage } from '../contract/contract.ts'
 import { BlockError, isBlockError } from '../errors.ts'
-import { type Node, readOnlyError, type WriteKind } from '../graph/node.ts'
-
-/** Whether the first sector of a node, with these bytes, would be taken for a format that is not raw. */
-export type ProbeGuard = (head: Uint8Array) => boolean
+import { type Layer, readOnlyError, type WriteKind } from './layer.ts'
 
 /** Zeroes to write where an image cannot make them; read-only by convention. */
 const zeroes = new Uint8Array(2 ** 20)
 
 /** Reads `buf` from an image that needs alignment or has a limit on transfers. */
 export async function readRequest(
-  node: Node,
+  node: Layer,
   offset: number,
   buf: Uint8Array,
   flags: number,
@@ -36,7 +33,7 @@ export async function readRequest(
   buf.set(bounce.subarray(offset - start, offset - start + buf.length))
 }
 
-function readPieces(node: Node, offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+function readPieces(node: Layer, offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
   const { image } = node
   const max = alignDown(node.limits.maxTransfer, node.limits.alignment)
   if (buf.length <= max) return image.read(offset, buf, flags, signal)
@@ -47,7 +44,7 @@ function readPieces(node: Node, offset: number, buf: Uint8Array, flags: number, 
 
 /** Writes `buf`; every change of data that is not on the fast path ends here. */
 export async function writeRequest(
-  node: Node,
+  node: Layer,
   offset: number,
   buf: Uint8Array,
   flags: number,
@@ -68,7 +65,7 @@ export async function writeRequest(
   })
 }
 
-function checkWritable(node: Node, flags: number): void {
+function checkWritable(node: Layer, flags: number): void {
   if (node.readOnly) throw readOnlyError(node)
   if (node.image.write === undefined) {
     throw new BlockError('ENOTSUP', `driver '${node.driver.name}' cannot write`, { node: node.name })
@@ -79,7 +76,7 @@ function checkWritable(node: Node, flags: number): void {
 }
 
 async function writeAligned(
-  node: Node,
+  node: Layer,
   offset: number,
   buf: Uint8Array,
   flags: number,
@@ -101,7 +98,7 @@ async function writeAligned(
 
 /** `buf` with the rest of its first and last block around it. */
 async function widen(
-  node: Node,
+  node: Layer,
   start: number,
   end: number,
   offset: number,
@@ -131,18 +128,18 @@ async function widen(
 }
 
 /** Tells a node that listens about a step of its own request. */
-function hear(node: Node, event: string): Promise<void> | undefined {
+function hear(node: Layer, event: string): Promise<void> | undefined {
   return node.image.debugEvent === undefined ? undefined : node.image.debugEvent(event)
 }
 
 /** Reads, leaving what is past the end of the image as it is. */
-async function readKnown(node: Node, offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
+async function readKnown(node: Layer, offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
   const known = Math.min(buf.length, alignUp(node.image.size, node.limits.alignment) - offset)
   if (known > 0) await node.image.read(offset, buf.subarray(0, known), 0, signal)
 }
 
 async function writePieces(
-  node: Node,
+  node: Layer,
   offset: number,
   buf: Uint8Array,
   flags: number,
@@ -157,7 +154,13 @@ async function writePieces(
   if (mustFlush(flags, node.image.writeFlags)) await node.flush(signal)
 }
 
-function writeUnheard(node: Node, offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+function writeUnheard(
+  node: Layer,
+  offset: number,
+  buf: Uint8Array,
+  flags: number,
+  signal?: AbortSignal,
+): Promise<void> {
   const { image } = node
   const pass = flags & ((image.writeFlags ?? 0) | Flag.Unchanged)
   const write = image.write as NonNullable<OpenImage['write']>
@@ -175,7 +178,7 @@ function mustFlush(flags: number, supported = 0): boolean {
 
 /** Makes a range read as zeroes, by the image's own means where it has them. */
 export async function writeZeroesRequest(
-  node: Node,
+  node: Layer,
   offset: number,
   length: number,
   flags: number,
@@ -194,7 +197,7 @@ export async function writeZeroesRequest(
 }
 
 async function zeroPieces(
-  node: Node,
+  node: Layer,
   offset: number,
   length: number,
   flags: number,
@@ -227,12 +230,12 @@ async function zeroPieces(
   if (end < offset + length) await writeZeroBytes(node, end, offset + length - end, flags, signal)
 }
 
-function noEfficientZeroes(node: Node): BlockError {
+function noEfficientZeroes(node: Layer): BlockError {
   return new BlockError('ENOTSUP', `driver '${node.driver.name}' cannot write zeroes efficiently`, { node: node.name })
 }
 
 async function writeZeroBytes(
-  node: Node,
+  node: Layer,
   offset: number,
   length: number,
   flags: number,
@@ -247,7 +250,7 @@ async function writeZeroBytes(
 
 /** Writes zeroes as the second attempt of a request that is heard already; offset and length are aligned. */
 async function writeAlignedZeroes(
-  node: Node,
+  node: Layer,
   offset: number,
   length: number,
   flags: number,
@@ -266,7 +269,7 @@ async function writeAlignedZeroes(
 }
 
 /** Passes on a hint that a range is no longer needed. Its edges that do not fill whole units are kept. */
-export async function discardRequest(node: Node, offset: number, length: number, signal?: AbortSignal): Promise<void> {
+export async function discardRequest(node: Layer, offset: number, length: number, signal?: AbortSignal): Promise<void> {
   if (node.readOnly) throw readOnlyError(node)
   const { image, limits } = node
   if (node.discardMode !== 'unmap' || image.discard === undefined) return done
@@ -287,11 +290,11 @@ export async function discardRequest(node: Node, offset: number, length: number,
   }
 }
 
-async function notify(node: Node, offset: number, length: number, kind: WriteKind): Promise<void> {
+async function notify(node: Layer, offset: number, length: number, kind: WriteKind): Promise<void> {
   for (const notifier of node.writeNotifiers) await notifier(offset, length, kind)
 }
 
-function markWritten(node: Node, offset: number, length: number): void {
+function markWritten(node: Layer, offset: number, length: number): void {
   if (offset + length > node.writtenUpTo) node.writtenUpTo = offset + length
   node.tellSize()
   for (const bitmap of node.dirtyBitmaps) bitmap.set(offset, length)
@@ -301,7 +304,7 @@ function markWritten(node: Node, offset: number, length: number): void {
  * Runs `work`, which changes a range that begins with `buf`. On a disk whose format was guessed to be raw, what touches
  * the first sector goes one after the other, and not if the sector would look like another format then.
  */
-async function guarded(node: Node, offset: number, buf: Uint8Array, work: () => Promise<void>): Promise<void> {
+async function guarded(node: Layer, offset: number, buf: Uint8Array, work: () => Promise<void>): Promise<void> {
   const { probeGuard } = node
   if (probeGuard === undefined || offset >= 512) return work()
   const hold = await node.guardLock.acquire(0, 512, true)
@@ -316,7 +319,7 @@ async function guarded(node: Node, offset: number, buf: Uint8Array, work: () => 
   }
 }
 
-function guardRefusal(node: Node): BlockError {
+function guardRefusal(node: Layer): BlockError {
   return new BlockError('EPERM', 'a write to sector 0 would make this raw image look like another format', {
     node: node.name,
     hint: "give the format explicitly (driver: 'raw') to allow it",
@@ -325,7 +328,7 @@ function guardRefusal(node: Node): BlockError {
 
 /** Runs `request` over consecutive pieces of at most `max` bytes, one after the other, each held shared meanwhile. */
 async function inHeldPieces(
-  node: Node,
+  node: Layer,
   start: number,
   end: number,
   max: number,

@@ -5,7 +5,7 @@ import type { Random } from '../random.ts'
 import type { DiskState } from './disk-state.ts'
 
 /** What an action may come to. */
-export interface Outcome {
+interface Outcome {
   readonly refused: boolean
   readonly state: DiskState
 }
@@ -21,7 +21,7 @@ export interface Action {
 }
 
 /** Makes an action that suits a disk in this state. */
-export type ActionMaker = (state: DiskState, random: Random) => Action
+type ActionMaker = (state: DiskState, random: Random) => Action
 
 /** An action by its name, and the capabilities that a driver must have for it. */
 export interface ActionKind {

@@ -10,8 +10,7 @@ import { bugIn } from '../bugs.ts'
 import type { Action, ActionKind } from './actions.ts'
 import { DiskState } from './disk-state.ts'
 import { checkImage } from './random.ts'
-import type { Case } from './suite.ts'
-import type { Trial } from './trial.ts'
+import type { Case, Trial } from './trial.ts'
 import { kindsOf, UsedDisk } from './used-disk.ts'
 
 /** What came of one action. */

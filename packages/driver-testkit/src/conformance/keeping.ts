@@ -3,8 +3,7 @@ import { must, mustEqual, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import { Model } from '../model.ts'
 import { checkImage } from './random.ts'
-import type { Case } from './suite.ts'
-import type { Trial } from './trial.ts'
+import type { Case, Trial } from './trial.ts'
 
 async function wholeOf(disk: Disk): Promise<Uint8Array> {
   const bytes = new Uint8Array(disk.size)

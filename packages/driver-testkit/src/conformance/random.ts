@@ -4,8 +4,7 @@ import { must } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import { OperationGenerator } from '../operations.ts'
 import { checkExtents } from './status.ts'
-import type { Case } from './suite.ts'
-import type { Trial } from './trial.ts'
+import type { Case, Trial } from './trial.ts'
 
 /** A generator of operations that suit the disk. */
 function generatorFor(trial: Trial, disk: Disk): OperationGenerator {

@@ -11,27 +11,8 @@ import { lateCases } from './late.ts'
 import { randomCases } from './random.ts'
 import { readingCases } from './reading.ts'
 import { statusCases } from './status.ts'
-import { type ConformanceSettings, capabilitiesOf, Trial } from './trial.ts'
+import { type Case, type ConformanceSettings, capabilitiesOf, Trial } from './trial.ts'
 import { writingCases } from './writing.ts'
-
-/** One test of the suite. */
-export interface Case {
-  readonly name: string
-  /**
-   * What the driver must have for it: optional methods of its images, or `create`, `probe`, `measure`; `keeping`
-   * (what is written stays); `shelf` (its storage is a file of the kit's shelf).
-   */
-  readonly needs?: readonly string[]
-  /** What the driver must be without: tests of what happens then. */
-  readonly lacks?: readonly string[]
-  /** Size of the blocks that the storage takes requests in. Default 1. */
-  readonly blocks?: number
-  /** Size of the disk. Default: that of the settings. */
-  readonly size?: number
-  /** A filter starts on a file with nothing in it. */
-  readonly blank?: boolean
-  run(trial: Trial): Promise<void>
-}
 
 const groups: readonly (readonly [string, readonly Case[]])[] = [
   ['descriptor', describingCases],

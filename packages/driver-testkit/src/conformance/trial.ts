@@ -37,7 +37,7 @@ export interface Ground {
 }
 
 /** A capability that a method declares and an image may refuse. `zeroes`: efficient ones, without fallback. */
-export type Refusal = 'grow' | 'shrink' | 'snapshots' | 'copyRange' | 'zeroes'
+type Refusal = 'grow' | 'shrink' | 'snapshots' | 'copyRange' | 'zeroes'
 
 /** How the suite is to treat a driver. */
 export interface ConformanceSettings {
@@ -79,7 +79,7 @@ export interface TestFunctions {
 const defaultSize = 2 ** 20 + 3 * 512
 
 /** What a test asks of its world. */
-export interface World {
+interface World {
   /** Size of the blocks that the storage takes requests in. Default 1. */
   readonly blocks?: number
   /** Size of the disk. Default: that of the settings. */
@@ -87,6 +87,19 @@ export interface World {
   readonly capabilities?: ReadonlySet<string>
   /** A filter gets a file with nothing in it. */
   readonly blank?: boolean
+}
+
+/** One test of the suite, and the world that it asks for. */
+export interface Case extends Omit<World, 'capabilities'> {
+  readonly name: string
+  /**
+   * What the driver must have for it: optional methods of its images, or `create`, `probe`, `measure`; `keeping`
+   * (what is written stays); `shelf` (its storage is a file of the kit's shelf).
+   */
+  readonly needs?: readonly string[]
+  /** What the driver must be without: tests of what happens then. */
+  readonly lacks?: readonly string[]
+  run(trial: Trial): Promise<void>
 }
 
 /** One test's world: storage, faults, graph, and the witnesses' findings. */

@@ -2,7 +2,7 @@ import { Flag } from '@diskgraph/core/driver'
 import { must, mustBeAll, mustEqual, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import { awkwardRanges } from './reading.ts'
-import type { Case } from './suite.ts'
+import type { Case } from './trial.ts'
 
 /** What writing, zeroing and discarding promise. */
 export const writingCases: readonly Case[] = [

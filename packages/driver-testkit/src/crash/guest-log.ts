@@ -7,7 +7,7 @@
 import { foreignStamp, readStamp, sectorSize, zeroStamp } from './stamps.ts'
 
 /** A change of sectors: `ids` are the stamps that they have after it. */
-export interface GuestChange {
+interface GuestChange {
   readonly first: number
   readonly ids: Int32Array
   readonly start: number
@@ -15,20 +15,20 @@ export interface GuestChange {
 }
 
 /** A change of the disk's size. */
-export interface GuestSize {
+interface GuestSize {
   readonly size: number
   readonly start: number
   readonly end: number
 }
 
 /** A flush or close that succeeded. */
-export interface GuestFlush {
+interface GuestFlush {
   readonly start: number
   readonly end: number
 }
 
 /** How the content of a disk compares with what the guest may expect. */
-export interface ContentVerdict {
+interface ContentVerdict {
   /** Sectors that no unflushed operation touches, and that differ from what was flushed. */
   readonly lost: number
   /** Sectors that an unflushed operation touches, and that show neither the old nor a new value. */

@@ -148,7 +148,7 @@ function decision(choice: Choice, count: number, random: Random): (index: number
 }
 
 /** Performs `call` on `file`. */
-export function apply(file: PagedFile, call: RecordedCall): void {
+function apply(file: PagedFile, call: RecordedCall): void {
   if (call.kind === 'truncate') file.truncate(call.offset)
   else if (call.data !== undefined) file.write(call.offset, call.data)
   else if (call.kind === 'writeZeroes') file.zero(call.offset, call.length)

@@ -6,32 +6,15 @@
  * the same map for both; and our driver must open the twin and read the same bytes from it.
  */
 import type { Disk } from '@diskgraph/core'
-import type { DriverDescriptor } from '@diskgraph/core/driver'
-import type { Definition } from '../conformance/trial.ts'
 import { Random } from '../random.ts'
 import { loadFile, runTool, storeFile, TempFolder } from '../tools.node.ts'
-import { OurSide, type Outcome, TheirSide } from './sides.node.ts'
+import { OurSide, type Outcome, type SideSettings, TheirSide } from './sides.node.ts'
 import { type Step, StepGenerator, type StepKind } from './steps.ts'
 
 /** What {@link differentialTest} does. */
-export interface DifferentialSettings {
-  readonly driver: DriverDescriptor
-  readonly drivers?: readonly DriverDescriptor[]
-  readonly options?: Definition
-  readonly createOptions?: Definition
-  /** The name of the format for `qemu-img -f`, and the text after `-o`. */
-  readonly format: string
-  readonly qemuCreateOptions?: string
-  readonly size: number
+export interface DifferentialSettings extends SideSettings {
   readonly cluster?: number
   readonly weights?: Readonly<Partial<Record<StepKind, number>>>
-  /** Gives both images the same raw backing file, three quarters as long as the disk. */
-  readonly backing?: {
-    /** The child option of the driver. */
-    readonly option: string
-    /** Create options that name the file at `path` as a raw backing file. */
-    createOptions(path: string): Definition
-  }
   readonly seed: number
   readonly sequences: number
   /** Steps per sequence. Default 30. */

@@ -1,9 +1,28 @@
 import { type Disk, Graph } from '@diskgraph/core'
-import { describeErrorCode, Flag, isBlockError } from '@diskgraph/core/driver'
+import { type DriverDescriptor, describeErrorCode, Flag, isBlockError } from '@diskgraph/core/driver'
+import type { Definition } from '../conformance/trial.ts'
 import { Shelf } from '../shelf.ts'
 import { QemuIo, runTool } from '../tools.node.ts'
-import type { DifferentialSettings } from './differential.node.ts'
 import { qemuIoCommand, type Step } from './steps.ts'
+
+/** What the two images of a comparison are. */
+export interface SideSettings {
+  readonly driver: DriverDescriptor
+  readonly drivers?: readonly DriverDescriptor[]
+  readonly options?: Definition
+  readonly createOptions?: Definition
+  /** The name of the format for `qemu-img -f`, and the text after `-o`. */
+  readonly format: string
+  readonly qemuCreateOptions?: string
+  readonly size: number
+  /** Gives both images the same raw backing file, three quarters as long as the disk. */
+  readonly backing?: {
+    /** The child option of the driver. */
+    readonly option: string
+    /** Create options that name the file at `path` as a raw backing file. */
+    createOptions(path: string): Definition
+  }
+}
 
 /** How a step ended on one side. */
 export interface Outcome {
@@ -18,12 +37,12 @@ const good: Outcome = { error: undefined }
 /** The image of the driver under test, on a shelf. */
 export class OurSide {
   readonly shelf = new Shelf()
-  readonly #settings: DifferentialSettings
+  readonly #settings: SideSettings
   readonly #basePath: string
   #graph: Graph | undefined
   #disk: Disk | undefined
 
-  constructor(settings: DifferentialSettings, basePath: string) {
+  constructor(settings: SideSettings, basePath: string) {
     this.#settings = settings
     this.#basePath = basePath
   }
@@ -111,13 +130,13 @@ export class OurSide {
 /** The twin of qemu-img and qemu-io, a file. */
 export class TheirSide {
   readonly path: string
-  readonly #settings: DifferentialSettings
+  readonly #settings: SideSettings
   readonly #basePath: string
   #io: QemuIo | undefined
   /** The process has written compressed data. */
   #hasCompressed = false
 
-  constructor(settings: DifferentialSettings, path: string, basePath: string) {
+  constructor(settings: SideSettings, path: string, basePath: string) {
     this.#settings = settings
     this.path = path
     this.#basePath = basePath

@@ -20,7 +20,7 @@ export type Step =
 export type StepKind = Step['kind']
 
 /** What a {@link StepGenerator} makes. */
-export interface StepSettings {
+interface StepSettings {
   readonly size: number
   readonly cluster: number
   readonly weights: Readonly<Partial<Record<StepKind, number>>>

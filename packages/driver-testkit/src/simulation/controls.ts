@@ -29,7 +29,7 @@ export const controlNames = [
 ] as const
 
 /** One of {@link controlNames}. */
-export type ControlName = (typeof controlNames)[number]
+type ControlName = (typeof controlNames)[number]
 
 /** Largest disk, in bytes. */
 export const largest = 131_072
@@ -43,8 +43,8 @@ export class Controls {
   readonly #available: ReadonlySet<string>
   #names = 0
 
-  constructor(disk: Disk, guests: Guests, random: Random, available: ReadonlySet<string>) {
-    this.#graph = disk.graph
+  constructor(graph: Graph, disk: Disk, guests: Guests, random: Random, available: ReadonlySet<string>) {
+    this.#graph = graph
     this.#disk = disk
     this.#guests = guests
     this.#random = random

@@ -1,5 +1,5 @@
 /** What holds in every graph between two changes. */
-import type { Edge, Graph, Node } from '@diskgraph/core'
+import type { Graph, GraphEdge, Node } from '@diskgraph/core'
 import { Permission } from '@diskgraph/core/driver'
 
 /** Throws when links, permissions or counts of `graph` contradict each other. Call it while no change is under way. */
@@ -19,7 +19,7 @@ export function checkInvariants(graph: Graph): void {
   for (const root of graph.roots) must(root.edge.node.parents.has(root.edge), `${root.describe()} is not linked`)
 }
 
-function checkParent(graph: Graph, nodes: ReadonlySet<Node>, node: Node, edge: Edge): void {
+function checkParent(graph: Graph, nodes: ReadonlySet<Node>, node: Node, edge: GraphEdge): void {
   must(edge.node === node, `'${node.name}' has a parent that uses '${edge.node.name}'`)
   const { parent } = edge
   if (parent.isRoot) must([...graph.roots].includes(parent), `'${node.name}' is used by a root that is gone`)

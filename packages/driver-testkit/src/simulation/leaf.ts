@@ -17,7 +17,7 @@ import {
 import type { Random } from '../random.ts'
 
 /** How the storage behaves. */
-export interface LeafSettings {
+interface LeafSettings {
   readonly random: Random
   /** How many of the calls fail, 0 to 1. */
   readonly failures: number

@@ -128,7 +128,7 @@ class Simulation {
     const pause = (ms: number): Promise<void> => delay(this.#clock, ms)
     const running = guests.run(this.#guestCount(), pause)
     const available = new Set(this.#settings.drivers.map(({ name }) => name))
-    const controls = new Controls(disk, guests, this.#random.fork(), available)
+    const controls = new Controls(this.#graph, disk, guests, this.#random.fork(), available)
     const actors = Array.from({ length: this.#random.between(1, 3) }, () => this.#act(controls, pause))
     await settle(running, actors)
     if (this.#random.chance(0.7)) {

@@ -7,8 +7,8 @@
  * nothing when all of it is set. Setting, clearing and searching go down one path per end of a range: O(log size), and
  * O(1) for what lies between. Indexes of granules are safe integers; bit operators meet numbers below 1,024 only.
  */
-import { div, divUp, isPowerOfTwo, mod } from '../bytes.ts'
-import { BlockError } from '../errors.ts'
+import { div, divUp, isPowerOfTwo, mod } from './bytes.ts'
+import { BlockError } from './errors.ts'
 
 const fanOut = 1024
 const full = 'full'

@@ -1,8 +1,6 @@
-/** Block status: of one layer, of a chain, and as merged extents. */
-import { alignDown, alignUp } from '../bytes.ts'
+/** Block status of a whole chain, and of a disk as merged extents. */
 import type { BlockStatus } from '../contract/contract.ts'
-import type { Edge } from '../graph/edge.ts'
-import type { Node } from '../graph/node.ts'
+import type { GraphEdge, Node } from './node.ts'
 
 /** A run of a disk with one status, seen from the top of its backing chain. */
 export interface Extent {
@@ -20,45 +18,8 @@ export interface Extent {
   readonly node: Node
   /** Where the data stands, unencoded, in the file of that layer. */
   readonly hostOffset?: number
-  readonly file?: Edge
+  readonly file?: GraphEdge
   readonly compressed: boolean
-}
-
-/** Status of `node`'s own layer. */
-export async function ownStatus(
-  node: Node,
-  offset: number,
-  length: number,
-  signal?: AbortSignal,
-): Promise<BlockStatus> {
-  const { image, limits } = node
-  const size = image.size
-  if (offset >= size) return { length, data: false, zero: true, allocated: false }
-  const limited = Math.min(length, size - offset)
-  if (image.blockStatus === undefined) return { length: limited, data: true, zero: false, allocated: true }
-  const { alignment } = limits
-  const start = alignDown(offset, alignment)
-  const status = await image.blockStatus(start, alignUp(offset + limited, alignment) - start, signal)
-  const skipped = offset - start
-  const own: BlockStatus = {
-    ...status,
-    length: Math.min(status.length - skipped, limited),
-    ...(status.offset === undefined ? {} : { offset: status.offset + skipped }),
-  }
-  return own.recurse !== undefined && own.data && !own.zero ? withStorage(own, signal) : own
-}
-
-/** What the file below knows: a preallocated or raw range may be a hole there. */
-async function withStorage(own: BlockStatus, signal?: AbortSignal): Promise<BlockStatus> {
-  const { file, offset } = own
-  if (file === undefined || offset === undefined) return own
-  const below = await file.blockStatus(offset, own.length, signal)
-  return {
-    ...own,
-    length: Math.min(own.length, below.length),
-    data: own.recurse === 'all' ? below.data : own.data,
-    zero: below.zero,
-  }
 }
 
 /** Status at `offset` of the chain from `top` down to, and without, `base`. */
@@ -94,7 +55,7 @@ export async function chainStatus(
 }
 
 /** Whether a filter says of its own range that its child holds the same bytes at the same place. */
-function looksThrough(status: BlockStatus, filtered: Edge | undefined, offset: number): boolean {
+function looksThrough(status: BlockStatus, filtered: GraphEdge | undefined, offset: number): boolean {
   return filtered !== undefined && status.recurse === 'all' && status.file === filtered && status.offset === offset
 }
 
@@ -107,7 +68,7 @@ function decided(node: Node, depth: number, offset: number, length: number, stat
     present: true,
     depth,
     node,
-    ...(status.offset === undefined ? {} : { hostOffset: status.offset, file: status.file as Edge | undefined }),
+    ...(status.offset === undefined ? {} : { hostOffset: status.offset, file: status.file as GraphEdge | undefined }),
     compressed: status.compressed === true,
   }
 }

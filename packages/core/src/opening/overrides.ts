@@ -1,9 +1,9 @@
 /** Options of a backing file whose name the image itself tells: `backing.file.locking`, `backing.driver`. */
 import { BlockError } from '../errors.ts'
 import type { Node } from '../graph/node.ts'
-import { isNode } from '../graph/parent.ts'
-import type { Registry } from '../opening/registry.ts'
-import { isRecord } from './validate.ts'
+import { isNode } from '../graph/node.ts'
+import { isRecord } from '../options/validate.ts'
+import type { Registry } from './registry.ts'
 
 /** Whether `value` says something of a child, or of its file, without saying which file that is. */
 export async function isOverride(registry: Registry, value: unknown): Promise<boolean> {

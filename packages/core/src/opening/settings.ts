@@ -1,12 +1,14 @@
 /** What a graph is made with, how it opens, and what it tells. */
-import type { Clock, RandomSource } from '../clock.ts'
-import type { DriverDescriptor } from '../contract/contract.ts'
+import type { RandomSource } from '../clock.ts'
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError } from '../errors.ts'
-import type { ReferencePolicy } from '../opening/gate.ts'
-import type { DriverResolver, LazyDriver } from '../opening/registry.ts'
+import type { BlockGraphSettings } from '../graph/block-graph.ts'
+import type { AttachSettings } from '../graph/disk.ts'
+import type { ReferencePolicy } from './gate.ts'
+import type { DriverResolver, LazyDriver } from './registry.ts'
 
 /** Settings of a {@link Graph}. */
-export interface GraphSettings {
+export interface GraphSettings extends BlockGraphSettings {
   /** The drivers that the graph may use; nothing else is loaded. */
   readonly drivers: Iterable<DriverDescriptor | LazyDriver>
   /** Finds a driver by name that is not in `drivers`. */
@@ -17,43 +19,18 @@ export interface GraphSettings {
   readonly maxDepth?: number
   /** Secret objects by id, for drivers whose options name one. */
   readonly secrets?: Readonly<Record<string, Uint8Array | string>>
-  /** Hears each warning once. Default: `console.warn` where there is a console. */
-  readonly onWarning?: (message: string) => void
-  /** Where the graph and its drivers get the time from. Default: the system. */
-  readonly clock?: Clock
-  /** Where they get chance from. Default: the system. */
+  /** Where the drivers get chance from. Default: the system. */
   readonly random?: RandomSource
 }
 
-/** What {@link Graph.onChange} tells, after it has happened. */
-export interface GraphChange {
-  readonly kind:
-    | 'node-added'
-    | 'node-removed'
-    | 'root-attached'
-    | 'root-detached'
-    /** The child `child` of `node` was added, swapped or removed; for a root: `node` is what it uses now. */
-    | 'child-changed'
-    | 'reopened'
-  readonly node: string
-  readonly child?: string
-}
-
 /** How {@link Graph.open} and {@link Graph.add} open. */
-export interface OpenSettings {
-  readonly signal?: AbortSignal
+export interface OpenSettings extends AttachSettings {
   /** Look at this image only: follow no reference, write nothing. */
   readonly inspect?: boolean
   /** Open to check: damage that a check can repair does not fail the open. Holds for the top node only. */
   readonly check?: boolean
   /** Open without the backing file. */
   readonly withoutBacking?: boolean
-  /** Every write is on stable storage before it completes. */
-  readonly writethrough?: boolean
-  /** Use the node without any permission: for `info`-like callers. */
-  readonly permissions?: number
-  /** What others may do meanwhile. Default: everything. */
-  readonly shared?: number
 }
 
 /** Throws EINVAL for settings that a program without types may give. */

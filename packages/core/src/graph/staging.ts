@@ -1,0 +1,93 @@
+/**
+ * What a change has staged: moves that are made already, each with the step that undoes it; permissions and options that
+ * wait for the commit; and what is to be done when it has succeeded. A commit takes all of it or nothing.
+ */
+
+import type { Prepared } from '../contract/contract.ts'
+import { toBlockError } from '../errors.ts'
+import type { Node } from './node.ts'
+import { PermissionUpdate } from './permissions.ts'
+import { endPrepared } from './prepared.ts'
+import { StagedReopen } from './reopen.ts'
+
+/** See the top of the file. */
+export class Staging {
+  /** Nodes that have more permissions than they need, because an opening in this change must not give up any. */
+  readonly kept = new Set<Node>()
+  /** The permissions of the final shape. */
+  update: PermissionUpdate
+  readonly #reopens = new Map<Node, StagedReopen>()
+  #undo: (() => void)[] = []
+  #after: (() => void)[] = []
+  readonly #warn: (message: string) => void
+
+  constructor(warn: (message: string) => void) {
+    this.#warn = warn
+    this.update = new PermissionUpdate(warn)
+  }
+
+  /** Records how to take back a step that has just been made. */
+  undo(step: () => void): void {
+    this.#undo.push(step)
+  }
+
+  /** Runs `step` after the commit. */
+  after(step: () => void): void {
+    this.#after.push(step)
+  }
+
+  /** Stages new options of `node`. */
+  reopen(node: Node, changes: Readonly<Record<string, unknown>>): void {
+    const staged = this.#reopens.get(node) ?? new StagedReopen(node)
+    staged.add(changes)
+    this.#reopens.set(node, staged)
+  }
+
+  /** Applies what was staged, all of it or nothing; returns the nodes whose options are new. */
+  async commit(): Promise<readonly Node[]> {
+    const prepared: Prepared[] = []
+    this.update.review(this.kept)
+    try {
+      const reopens = [...this.#reopens.values()]
+      for (const reopen of reopens) prepared.push(await reopen.prepare())
+      // Modes come first, for the last one is committed first.
+      for (const reopen of reopens) prepared.unshift(reopen.setMode(this.update))
+      prepared.push(await this.update.prepare())
+    } catch (error) {
+      endPrepared(prepared, 'abort', this.#warn)
+      await this.rollBack()
+      throw error
+    }
+    endPrepared(prepared, 'commit', this.#warn)
+    const reopened = [...this.#reopens.keys()]
+    const after = this.#after
+    this.#forget()
+    for (const step of after) this.#attempt(step)
+    return reopened
+  }
+
+  /** Takes everything back. */
+  async rollBack(): Promise<void> {
+    for (const undo of this.#undo.reverse()) this.#attempt(undo)
+    this.update = new PermissionUpdate(this.#warn)
+    this.update.review(this.kept)
+    await this.update.apply().catch((error) => this.#warn(toBlockError(error).message))
+    this.#forget()
+  }
+
+  #forget(): void {
+    this.kept.clear()
+    this.#undo = []
+    this.#after = []
+    this.#reopens.clear()
+    this.update = new PermissionUpdate(this.#warn)
+  }
+
+  #attempt(step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      this.#warn(`a step after a change of the graph failed: ${toBlockError(error).message}`)
+    }
+  }
+}
