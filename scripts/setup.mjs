@@ -40,6 +40,7 @@ const sharedBuildFiles = [
   'tsconfig.base.json',
   'tsconfig.json',
   'tsup.config.ts',
+  'scripts/build-package.mjs',
   'turbo.json',
 ]
 

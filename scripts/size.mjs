@@ -1,22 +1,37 @@
 /*
- * What a minimal user downloads: core, the file driver and the qcow2 driver, with what they need. Packs them, sums the
- * bytes of the tarballs, installs them into an empty folder, and lists the files that an import of the three loads.
+ * What users download. For a minimal install (core, the file driver and the qcow2 driver, with what they need): the
+ * tarballs, by what is in them; code and types have a limit. Sources and maps, which a debugger and a curious reader
+ * want and nothing loads, come on top. For a page: core and the drivers of a web application, bundled and minified.
+ * It also lists the files that an import of the minimal install loads from elsewhere.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
 import { isProgram, runNpm, runQuietly } from './processes.mjs'
-import { packInto } from './tarballs.mjs'
+import { filesIn, packInto } from './tarballs.mjs'
 import { packages } from './workspace.mjs'
 
-const wanted = ['@diskgraph/core', '@diskgraph/driver-file', '@diskgraph/driver-qcow2']
-/** Bytes that a minimal install is to come to, and those that it may have until it does. */
+const minimal = ['@diskgraph/core', '@diskgraph/driver-file', '@diskgraph/driver-qcow2']
+const page = ['@diskgraph/core', '@diskgraph/driver-qcow2', '@diskgraph/driver-http', '@diskgraph/driver-blob']
+/** Bytes, compressed, that code and types of a minimal install are to come to, and those that they may have until then. */
 const goal = 150_000
 const limit = 160_000
+/** The same for the bundle of a page. */
+const pageLimit = 80_000
+
+/** The parts of a tarball that users have different use for. */
+const parts = {
+  'code and types': (name) => name === 'package.json' || (!name.startsWith('src/') && /\.(js|d\.ts)$/.test(name)),
+  'readme, licence': (name) => /^(README\.md|LICENSE)$/.test(name),
+  'source maps': (name) => name.endsWith('.map'),
+  sources: (name) => name.startsWith('src/'),
+}
 
 /** The wanted packages, and those of the workspace they need, that are not there. */
-export function missingPackages(names = wanted) {
+export function missingPackages(names = minimal) {
   const present = new Set(packages().map(({ manifest }) => manifest.name))
   return needed(names).filter((name) => !present.has(name))
 }
@@ -40,19 +55,46 @@ function isOurs(name) {
   return name.startsWith('@diskgraph/')
 }
 
-function measure(names) {
+async function measure() {
   const folder = mkdtempSync(join(tmpdir(), 'diskgraph-size-'))
   try {
-    const own = needed(names)
-    const packed = packInto(folder, own)
-    const tarballs = [...packed.values()]
-    const sizes = new Map([...packed].map(([name, path]) => [name, statSync(path).size]))
+    const own = needed(minimal)
+    const packed = packInto(folder, [...new Set([...own, ...page])])
     writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
-    runNpm('size', ['install', '--ignore-scripts', '--no-audit', '--no-fund', ...tarballs], folder)
-    return { sizes, strangers: loadedStrangers(folder, names, own) }
+    runNpm('size', ['install', '--ignore-scripts', '--no-audit', '--no-fund', ...packed.values()], folder)
+    return {
+      sizes: own.map((name) => [name, sizesOf(packed.get(name))]),
+      bundle: await bundleSize(folder),
+      strangers: loadedStrangers(folder, minimal, own),
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Bytes of each part, as a tarball of it alone would have, and of the whole. */
+function sizesOf(tarball) {
+  const files = filesIn(tarball)
+  const sizes = Object.entries(parts).map(([part, belongs]) => {
+    const blocks = files.filter(({ name }) => belongs(name)).map((file) => file.blocks)
+    return [part, blocks.length > 0 ? gzipSync(Buffer.concat(blocks), { level: 9 }).length : 0]
+  })
+  return { ...Object.fromEntries(sizes), tarball: statSync(tarball).size }
+}
+
+/** What a page loads that uses the drivers in `page`. Fails on an import that a browser cannot have. */
+async function bundleSize(folder) {
+  const contents = page.map((name, i) => `export * as p${i} from '${name}'\n`).join('')
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: folder },
+    bundle: true,
+    minify: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+    logLevel: 'silent',
+  })
+  return gzipSync(outputFiles[0].contents, { level: 9 }).length
 }
 
 /** The files that an import of `names` loads and that neither `own` nor their dependencies hold, by node's coverage. */
@@ -72,23 +114,27 @@ function loadedStrangers(folder, names, own) {
     .map((url) => fileURLToPath(url))
 }
 
-function main(names) {
-  const missing = missingPackages(names)
-  if (missing.length > 0) {
-    process.stdout.write(`nothing is measured: not in the workspace yet: ${missing.join(', ')}\n`)
-    return
-  }
-  const { sizes, strangers } = measure(names)
-  let total = 0
-  for (const [name, size] of sizes) {
-    process.stdout.write(`${String(size).padStart(8)}  ${name}\n`)
-    total += size
-  }
-  process.stdout.write(
-    `${String(total).padStart(8)}  bytes of tarballs in all; ${limit} are allowed, ${goal} are the goal\n`,
-  )
-  for (const path of strangers) process.stdout.write(`importing ${names.join(', ')} also loads '${path}'\n`)
-  if (total >= limit || strangers.length > 0) process.exitCode = 1
+async function main() {
+  const { sizes, bundle, strangers } = await measure()
+  const kinds = [...Object.keys(parts), 'tarball']
+  const total = Object.fromEntries(kinds.map((kind) => [kind, sizes.reduce((sum, [, size]) => sum + size[kind], 0)]))
+  const code = total['code and types']
+  printTable([
+    ['bytes, compressed', ...kinds],
+    ...[...sizes, ['in all', total]].map(([name, size]) => [name, ...kinds.map((kind) => String(size[kind]))]),
+  ])
+  process.stdout.write(`code and types: ${code} bytes; ${limit} are allowed, ${goal} are the goal\n`)
+  process.stdout.write(`bundle of ${page.join(', ')}: ${bundle} bytes; ${pageLimit} are allowed\n`)
+  for (const path of strangers) process.stdout.write(`importing ${minimal.join(', ')} also loads '${path}'\n`)
+  if (code >= limit || bundle >= pageLimit || strangers.length > 0) process.exitCode = 1
 }
 
-if (isProgram(import.meta.url)) main(process.argv.length > 2 ? process.argv.slice(2) : wanted)
+function printTable(rows) {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)))
+  for (const [name, ...cells] of rows) {
+    const line = [name.padEnd(widths[0]), ...cells.map((cell, i) => cell.padStart(widths[i + 1]))].join('  ')
+    process.stdout.write(`${line}\n`)
+  }
+}
+
+if (isProgram(import.meta.url)) await main()

@@ -5,7 +5,8 @@ const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { versio
 
 /**
  * One entry per command, everything of the workspace bundled in, and a chunk of its own for each driver and each
- * subcommand, so that a command reads from disk only what it runs. koffi is native and stays outside.
+ * subcommand, so that a command reads from disk only what it runs. koffi is native and stays outside. The code is as
+ * it is written here, and the maps hold the sources, for they are those of many packages.
  */
 export default defineConfig({
   entry: { img: 'src/img.ts', io: 'src/io.ts', diskgraph: 'src/diskgraph.ts' },
@@ -13,7 +14,8 @@ export default defineConfig({
   target: 'node20',
   splitting: true,
   treeshake: false,
-  minify: true,
+  minify: false,
+  sourcemap: true,
   noExternal: [/^@diskgraph\//],
   external: ['koffi'],
   clean: true,

@@ -72,8 +72,6 @@ export async function bundleAlone(name: string, exported: string): Promise<Uint8
     ...shared,
     define: {},
     minify: true,
-    // Loaded when it is needed only, and by the application's choice.
-    external: ['pako'],
     stdin: { contents, resolveDir: dirname(page), loader: 'ts' },
   })
   return (result.outputFiles[0] as OutputFile).contents

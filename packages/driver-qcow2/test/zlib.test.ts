@@ -1,4 +1,4 @@
-import { deflateRawSync } from 'node:zlib'
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import { Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 import { browserZlib } from '../src/compressed/zlib-browser.ts'
@@ -33,6 +33,28 @@ describe.each([
       const stream = new Uint8Array([...deflateRawSync(data, { windowBits }), ...random.bytes(300)])
       expect(Buffer.compare(await zlib.inflate(stream, size), data)).toBe(0)
     }
+  })
+
+  it('reads blocks of every kind', async () => {
+    const data = sample(random)
+    for (const options of [{ level: 0 }, { strategy: constants.Z_FIXED }, { level: 9 }]) {
+      expect(Buffer.compare(await zlib.inflate(deflateRawSync(data, options), size), data)).toBe(0)
+    }
+  })
+
+  it('reads what consists of the longest matches', async () => {
+    const data = new Uint8Array(size).fill(7)
+    const deflated = await zlib.deflate(data, size)
+    expect(deflated!.byteLength).toBeLessThan(1000)
+    expect(Buffer.compare(await zlib.inflate(deflated!, size), data)).toBe(0)
+  })
+
+  it('writes matches within the window that readers have', async () => {
+    const block = random.bytes(4300)
+    const data = new Uint8Array(Array.from({ length: 15 }, () => [...block]).flat())
+    const repeats = new Uint8Array([...data, ...new Uint8Array(size)]).subarray(0, size)
+    const deflated = await zlib.deflate(repeats, size + 8192)
+    expect(Buffer.compare(inflateRawSync(deflated!, { windowBits: 12, chunkSize: 4096 }), repeats)).toBe(0)
   })
 
   it('says when data does not become shorter', async () => {
