@@ -12,8 +12,7 @@
  */
 import { alignDown, type ChildHandle, type Clock } from '@diskgraph/core/driver'
 import { hex } from './bytes.ts'
-import { CompressedClusters, type Zlib } from './compressed/read.ts'
-import type { CompressingImage } from './compressed/write.ts'
+import { CompressedClusters, type CompressedImage, type Zlib } from './compressed/read.ts'
 import { Mutex, Yielder } from './concurrency.ts'
 import { newRun, type Run } from './data/image.ts'
 import { InFlight } from './data/in-flight.ts'
@@ -37,12 +36,12 @@ import type { RootTable } from './tables/root-table.ts'
 import type { SnapshotRecord } from './tables/snapshot-table.ts'
 
 /** What an image has of the node that it is behind. */
-export interface ImageHost extends CorruptionHost {
+interface ImageHost extends CorruptionHost {
   readonly clock: Clock
 }
 
 /** What {@link Qcow2State} is made from. */
-export interface StateParts {
+interface StateParts {
   readonly file: ChildHandle
   readonly header: Header
   readonly l1: RootTable
@@ -57,7 +56,7 @@ export interface StateParts {
 }
 
 /** See the top of this file. */
-export class Qcow2State implements CompressingImage {
+export class Qcow2State implements CompressedImage {
   readonly file: ChildHandle
   readonly geometry: Geometry
   readonly header: HeaderStore

@@ -13,7 +13,7 @@ import { kindOf } from './map.ts'
 const zeroesSize = 1024 * 1024
 
 /** What is preallocated, and how. */
-export interface PreallocatedRange {
+interface PreallocatedRange {
   /** In the guest; may lie behind the disk. In the cluster that `start` cuts, what stands before it stays. */
   readonly start: number
   readonly end: number

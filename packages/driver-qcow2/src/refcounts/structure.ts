@@ -17,7 +17,7 @@ import type { HeaderStore } from '../header/store.ts'
 import type { MetadataStore } from '../tables/metadata.ts'
 import { type OverlapGuard, Structure } from '../tables/overlap.ts'
 import { RootTable } from '../tables/root-table.ts'
-import { setRefcountAt } from './entries.ts'
+import { type RefcountBlock, setRefcountAt } from './entries.ts'
 
 /** Where a new structure goes. */
 export interface StructurePlan {
@@ -29,14 +29,8 @@ export interface StructurePlan {
   readonly tableClusters: number
 }
 
-/** A refcount block in memory. */
-export interface RefcountBlock {
-  readonly data: Uint8Array
-  readonly view: DataView
-}
-
 /** Fills a block of zeroes with the counts of its clusters. */
-export type BlockFiller = (blockIndex: number, block: RefcountBlock) => Promise<void> | undefined
+type BlockFiller = (blockIndex: number, block: RefcountBlock) => Promise<void> | undefined
 
 /** How many clusters the structure takes. */
 export function structureClusters(plan: StructurePlan): number {

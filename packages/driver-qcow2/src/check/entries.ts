@@ -1,18 +1,37 @@
 /**
- * The copied flags of the active mapping: set where, and only where, the count of what an entry points to is 1.
+ * Repairs of entries in L1 and L2 tables.
  *
- * Right after the counts have been compared they are known without reading them again: they are the references,
- * apart from the differences that were found. And where nothing is shared, all flags are set and no count differs,
- * nothing has to be looked at.
+ * Changes of single entries are collected while references are counted and made afterwards, when it is known that the
+ * table they stand in shares its cluster with nothing else. Then the copied flags of the active mapping: set where, and
+ * only where, the count of what an entry points to is 1. Right after the counts have been compared they are known
+ * without reading them again: they are the references, apart from the differences that were found. And where nothing
+ * is shared, all flags are set and no count differs, nothing has to be looked at.
  */
 import { alignDown, isAligned } from '@diskgraph/core/driver'
 import { viewOf } from '../bytes.ts'
 import { entrySize, hiCompressed, hiCopied, offsetOf } from '../header/layout.ts'
 import { refcountAt } from '../refcounts/entries.ts'
 import { forEachTable } from '../tables/stream.ts'
-import { ownsCluster } from './repairs.ts'
-import { hexField } from './report.ts'
-import type { CheckState } from './state.ts'
+import { type CheckState, type EntryRepair, hexField } from './state.ts'
+
+/** Makes the postponed changes; those that are not safe to make are reported as errors. */
+export async function repairEntries(check: CheckState): Promise<void> {
+  const { image, report } = check
+  const { l1 } = image.store
+  for (const repair of check.repairs) {
+    if (!ownsCluster(check, repair.offset, repair.inL2)) {
+      report.corruption(`ERROR ${repair.text}`)
+      continue
+    }
+    await writeEntry(check, repair)
+    if (!repair.inL2 && repair.offset >= l1.offset && repair.offset < l1.offset + l1.data.byteLength) {
+      l1.view.setUint32(repair.offset - l1.offset, repair.hi)
+      l1.view.setUint32(repair.offset - l1.offset + 4, repair.lo)
+    }
+    report.fixed(`Repairing ${repair.text}`)
+  }
+  check.repairs.length = 0
+}
 
 /** Reports wrong copied flags, or corrects them. */
 export async function checkCopiedFlags(check: CheckState): Promise<void> {
@@ -136,4 +155,19 @@ class CountsOnDisk {
     }
     return refcountAt(this.block, refcountOrder, cluster - blockIndex * refcountBlockEntries)
   }
+}
+
+/** Whether the cluster at `offset` is a table of the wanted kind and nothing else. */
+function ownsCluster(check: CheckState, offset: number, inL2: boolean): boolean {
+  const cluster = Math.floor(offset / check.image.geometry.clusterSize)
+  const uses = check.references.get(cluster)
+  return uses > 0 && uses === (inL2 ? check.l2Uses.get(cluster) : 1)
+}
+
+async function writeEntry(check: CheckState, repair: EntryRepair): Promise<void> {
+  const bytes = new Uint8Array(entrySize)
+  const view = viewOf(bytes)
+  view.setUint32(0, repair.hi)
+  view.setUint32(4, repair.lo)
+  await check.image.file.write(repair.offset, bytes)
 }
