@@ -20,13 +20,13 @@ import { Corruption, type CorruptionHost, farWindow } from './header/corruption.
 import type { Header } from './header/header.ts'
 import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
 import { HeaderStore } from './header/store.ts'
-import { ClusterAllocator } from './mapping/allocation.ts'
+import { ClusterAllocations } from './mapping/allocation.ts'
 import { EntryChanges } from './mapping/changes.ts'
 import { L2Map } from './mapping/map.ts'
 import type { RuntimeOptions } from './options.ts'
 import { Allocator } from './refcounts/allocator.ts'
 import { Discards, PendingFrees } from './refcounts/frees.ts'
-import { Preallocation } from './refcounts/preallocated.ts'
+import { MetadataPreallocation } from './refcounts/metadata-preallocation.ts'
 import { Reclaimer } from './refcounts/reclaimer.ts'
 import { Refcounts } from './refcounts/refcounts.ts'
 import { TableCache } from './tables/cache.ts'
@@ -68,7 +68,7 @@ export class Qcow2State implements CompressedImage {
   readonly frees: PendingFrees
   readonly discards: Discards
   readonly map: L2Map
-  readonly allocations: ClusterAllocator
+  readonly allocations: ClusterAllocations
   readonly changes: EntryChanges
   readonly compressed: CompressedClusters
   readonly inFlight = new InFlight()
@@ -85,7 +85,7 @@ export class Qcow2State implements CompressedImage {
   readonly run: Run = newRun()
   readonly statusYielder = new Yielder()
   private readonly reclaimer: Reclaimer
-  private readonly preallocation: Preallocation
+  private readonly metadataPreallocation: MetadataPreallocation
   /** Writes in place up to this host offset are known not to be too far behind the end of the file. */
   private farLimit = 0
 
@@ -147,9 +147,9 @@ export class Qcow2State implements CompressedImage {
       discarded: (reason) => this.options.passDiscard[reason],
       warn: (message) => host.warn(message),
     })
-    this.preallocation = new Preallocation(this)
+    this.metadataPreallocation = new MetadataPreallocation(this)
     this.map = new L2Map(geometry, this.header, store, this.corruption)
-    this.allocations = new ClusterAllocator(this)
+    this.allocations = new ClusterAllocations(this)
     this.changes = new EntryChanges(this)
     this.compressed = new CompressedClusters(this)
   }
@@ -198,7 +198,7 @@ export class Qcow2State implements CompressedImage {
   }
 
   isPreallocated(signal: AbortSignal | undefined): Promise<boolean> {
-    return this.preallocation.detect(signal)
+    return this.metadataPreallocation.detect(signal)
   }
 
   /** Whether refcount updates are postponed and the dirty bit stands for them. */

@@ -131,7 +131,7 @@ describe('clusters from a given one on', () => {
   })
 })
 
-describe('room for compressed data', () => {
+describe('space for compressed data', () => {
   it('goes on in the cluster of the last one, whose count goes up', async () => {
     const { image, first } = await fresh()
     const { allocator } = image.state

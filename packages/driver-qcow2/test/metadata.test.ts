@@ -180,7 +180,7 @@ describe('what is written', () => {
 })
 
 describe('new tables', () => {
-  it('are in memory as they were written, with room for changes', async () => {
+  it('are in memory as they were written, and may be changed', async () => {
     const { state, file } = await settled()
     const data = filled(cluster, 7)
     await state.store.writeNewTable(9 * cluster, data)
@@ -223,7 +223,7 @@ describe('new tables', () => {
     expect([await hit(2), await hit(1), await hit(12)]).toEqual(['free', 'free', 'refcount table'])
   })
 
-  it('get room for their entry before it is set', async () => {
+  it('get storage for their entry before it is set', async () => {
     const { image, state, file } = await settled({ size: 4 * span })
     file.blockStatus = async (_, length) => ({ length, data: false, zero: true, allocated: true })
     await state.store.allocateRefcountTableEntry(64)

@@ -6,7 +6,7 @@ const cluster = 65536
 const data = (length: number, value = 1) => new Uint8Array(length).fill(value)
 
 describe('the order of writes', () => {
-  it('is an empty L2 table for its room, data, refcounts, L2 table, L1 table, with a flush between each of the last', async () => {
+  it('is an empty L2 table for its storage, data, refcounts, L2 table, L1 table, with a flush between each of the last', async () => {
     const { image, file } = await fakeImage()
     await image.write(0, data(cluster), 0)
     expect(file.take()).toEqual(['read 0x20000+65536', 'write 0x40000+65536', 'write 0x50000+65536'])

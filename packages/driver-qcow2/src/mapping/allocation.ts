@@ -1,14 +1,14 @@
 /** Host clusters for guest data: taken, linked into the L2 tables, or given back. */
 
 import { highHalf, lowHalf } from '../bytes.ts'
-import type { DataAllocator, NewClusters } from '../data/image.ts'
+import type { Allocations, NewClusters } from '../data/image.ts'
 import { Kind, newRun } from '../data/image.ts'
 import { entrySize, hiCopied } from '../header/layout.ts'
 import { ensureTable, freeEntry, type MappedImage } from './active-tables.ts'
 import { kindOf } from './map.ts'
 
 /** See the top of this file. */
-export class ClusterAllocator implements DataAllocator {
+export class ClusterAllocations implements Allocations {
   private readonly image: MappedImage
 
   constructor(image: MappedImage) {

@@ -1,22 +1,22 @@
-/** A file in memory on a storage with little room, which it takes page by page, as file systems do. */
+/** A file in memory on a storage of limited size, which it takes page by page, as file systems do. */
 import { BlockError, type BlockStatus, type DriverDescriptor } from '@diskgraph/core'
 import type { OpenImage } from '@diskgraph/core/driver'
 
 const pageSize = 4096
 
-/** See the top of this file. Ranges that were never written are holes: they take no room until they are. */
-export class ScarceFile implements OpenImage {
+/** See the top of this file. Ranges that were never written are holes: they take no storage until they are. */
+export class LimitedFile implements OpenImage {
   readonly driver: DriverDescriptor
   readonly zeroInit = true
   size = 0
-  /** How many pages there are room for. */
-  room: number
+  /** How many pages the storage has. */
+  capacity: number
   private readonly pages = new Map<number, Uint8Array>()
 
   constructor(bytes: number) {
-    this.room = bytes / pageSize
+    this.capacity = bytes / pageSize
     this.driver = {
-      name: 'scarce',
+      name: 'limited',
       kind: 'protocol',
       description: 'A file on little storage, for tests.',
       options: {},
@@ -42,12 +42,12 @@ export class ScarceFile implements OpenImage {
     })
   }
 
-  /** A write that finds no room has written what there was room for, and has not grown the file. */
+  /** A write for which there is no space has written what there was space for, and has not grown the file. */
   async write(offset: number, buf: Uint8Array): Promise<void> {
     this.eachPage(offset, buf.length, (page, from, to, at) => {
       let stored = this.pages.get(page)
       if (stored === undefined) {
-        if (this.pages.size >= this.room) throw new BlockError('ENOSPC', 'no space left')
+        if (this.pages.size >= this.capacity) throw new BlockError('ENOSPC', 'no space left')
         stored = new Uint8Array(pageSize)
         this.pages.set(page, stored)
       }

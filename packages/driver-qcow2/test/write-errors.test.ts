@@ -63,7 +63,7 @@ function meet(file: FakeFile, nth: number, fate: () => Promise<void> | undefined
   }
 }
 
-async function trial(base: Uint8Array, name: string, nth: number, aborts: boolean, path: string): Promise<boolean> {
+async function requestWithFault(base: Uint8Array, name: string, nth: number, aborts: boolean, path: string): Promise<boolean> {
   const [byte, request] = requests[name]!
   const { image, file } = await fakeImage({}, { passDiscardOther: true }, { file: copyOf(base) })
   const controller = new AbortController()
@@ -104,7 +104,7 @@ describe.each(Object.entries(layouts))('an image with %s can be used on', (_, la
         using folder = new Folder()
         const base = await makeImage(layout, name)
         let nth = 1
-        while (nth < 40 && (await trial(base, name, nth, aborts, folder.file('a')))) nth++
+        while (nth < 40 && (await requestWithFault(base, name, nth, aborts, folder.file('a')))) nth++
         expect(nth).toBeGreaterThan(2)
       }, 60_000)
     }

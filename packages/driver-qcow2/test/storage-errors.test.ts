@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { PagedFile, peer, storeFile } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
+import { failEachCall } from './call-failures.ts'
 import { prepare, raw } from './cases.ts'
 import { damages, makePatient } from './damage.ts'
-import { failEachCall } from './fail-each-call.ts'
 import { Folder, qemuCheck, run } from './images.ts'
 
 peer('qemu-img', { describe, it }).describe('a failing storage in the middle of', () => {

@@ -18,7 +18,7 @@ interface CountedImage {
 }
 
 /** See the top of this file. */
-export class Preallocation {
+export class MetadataPreallocation {
   private readonly image: CountedImage
   private answer: Promise<boolean> | undefined
 
