@@ -2,9 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { Flag } from '@diskgraph/core'
 import { Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import type { Qcow2Image } from '../src/image.ts'
-import { fakeImage } from './fake-file.ts'
-import { create, Folder, haveQemu, newGraph, open, qemuCheck, run } from './images.ts'
+import type { Qcow2Image } from '../../src/image.ts'
+import { fakeImage } from '../fake-file.ts'
+import { create, Folder, haveQemu, newGraph, open, qemuCheck, run } from '../images.ts'
 
 const seed = Number(process.env.SEED ?? randomSeed())
 

@@ -1,8 +1,8 @@
 /** Writes of guest data: in place, into new clusters, and both beside others. */
 import { BlockError, Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { type FakeFile, fakeImage } from './fake-file.ts'
-import { content, counts, fileOf, filled, mapping, newGate, turns } from './mapping.ts'
+import { type FakeFile, fakeImage } from '../fake-file.ts'
+import { content, counts, fileOf, filled, mapping, newGate, turns } from '../mapping.ts'
 
 const cluster = 65536
 const small = { clusterSize: 512, size: 1024 * 1024 }

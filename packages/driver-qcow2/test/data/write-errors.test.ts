@@ -2,8 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { BlockError, Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { FakeFile, type FakeImage, fakeImage } from './fake-file.ts'
-import { Folder, haveQemu, qemuCheck } from './images.ts'
+import { FakeFile, type FakeImage, fakeImage } from '../fake-file.ts'
+import { Folder, haveQemu, qemuCheck } from '../images.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -63,7 +63,13 @@ function meet(file: FakeFile, nth: number, fate: () => Promise<void> | undefined
   }
 }
 
-async function requestWithFault(base: Uint8Array, name: string, nth: number, aborts: boolean, path: string): Promise<boolean> {
+async function requestWithFault(
+  base: Uint8Array,
+  name: string,
+  nth: number,
+  aborts: boolean,
+  path: string,
+): Promise<boolean> {
   const [byte, request] = requests[name]!
   const { image, file } = await fakeImage({}, { passDiscardOther: true }, { file: copyOf(base) })
   const controller = new AbortController()

@@ -4,8 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { isBlockError, type Repair } from '@diskgraph/core'
 import { peer, Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { makePatient, Patient } from './damage.ts'
-import { Folder, newGraph, qemuCheck } from './images.ts'
+import { makePatient, Patient } from '../damage.ts'
+import { Folder, newGraph, qemuCheck } from '../images.ts'
 
 const seed = Number(process.env.SEED ?? randomSeed())
 const rounds = 30

@@ -1,8 +1,8 @@
 /** Finding and taking free clusters. */
 import { BlockError } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { type FakeImage, fakeImage } from './fake-file.ts'
-import { counts, newGate, turns } from './mapping.ts'
+import { type FakeImage, fakeImage } from '../fake-file.ts'
+import { counts, newGate, turns } from '../mapping.ts'
 
 const small = { clusterSize: 512, refcountBits: 64, size: 1024 * 1024 }
 const size = 512

@@ -1,9 +1,9 @@
 /** L2 tables that come into being, are copied, or turn out to be damaged. */
 import { BlockError, Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { ensureTable, freeEntry } from '../src/mapping/active-tables.ts'
-import { type FakeFile, fakeImage } from './fake-file.ts'
-import { content, counts, filled, newGate, turns } from './mapping.ts'
+import { ensureTable, freeEntry } from '../../src/mapping/active-tables.ts'
+import { type FakeFile, fakeImage } from '../fake-file.ts'
+import { content, counts, filled, newGate, turns } from '../mapping.ts'
 
 const cluster = 65536
 const span = (cluster / 8) * cluster

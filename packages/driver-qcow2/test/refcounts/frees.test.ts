@@ -1,6 +1,6 @@
 import { done } from '@diskgraph/core/driver'
 import { describe, expect, it } from 'vitest'
-import { type FreedRange, type FreeReason, PendingFrees } from '../src/refcounts/frees.ts'
+import { type FreedRange, type FreeReason, PendingFrees } from '../../src/refcounts/frees.ts'
 
 const cluster = 4096
 

@@ -1,9 +1,9 @@
 /** The order in which metadata reaches the file, and what is flushed in between. */
 import { BlockError } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { RootTable } from '../src/tables/root-table.ts'
-import { FakeFile, fakeImage } from './fake-file.ts'
-import { content, filled, newGate, turns } from './mapping.ts'
+import { RootTable } from '../../src/tables/root-table.ts'
+import { FakeFile, fakeImage } from '../fake-file.ts'
+import { content, filled, newGate, turns } from '../mapping.ts'
 
 const cluster = 65536
 const span = (cluster / 8) * cluster

@@ -2,8 +2,8 @@
 import { isBlockError } from '@diskgraph/core'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { makePatient, Patient } from './damage.ts'
-import { Folder, newGraph, qemuCheck, run } from './images.ts'
+import { makePatient, Patient } from '../damage.ts'
+import { Folder, newGraph, qemuCheck, run } from '../images.ts'
 
 const counts = [3, 5, 12, 100, 1700, 2000, 30_000, 65_536, 70_000]
 

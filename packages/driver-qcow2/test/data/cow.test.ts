@@ -1,8 +1,8 @@
 /** What is written around the data of a request that takes new clusters. */
 import { BlockError } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { FakeFile, type FakeImage, fakeImage } from './fake-file.ts'
-import { content, counts, fileOf, filled, mapping, newGate, turns } from './mapping.ts'
+import { FakeFile, type FakeImage, fakeImage } from '../fake-file.ts'
+import { content, counts, fileOf, filled, mapping, newGate, turns } from '../mapping.ts'
 
 const KiB = 1024
 const cluster = 64 * KiB

@@ -1,10 +1,10 @@
 /** Counts of references: how they change, and what happens when they cannot. */
 import { BlockError } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { miscounted } from '../src/refcounts/refcounts.ts'
-import type { FileRange } from '../src/tables/overlap.ts'
-import { type FakeFile, type FakeImage, fakeImage } from './fake-file.ts'
-import { counts, filled, newGate, turns } from './mapping.ts'
+import { miscounted } from '../../src/refcounts/refcounts.ts'
+import type { FileRange } from '../../src/tables/overlap.ts'
+import { type FakeFile, type FakeImage, fakeImage } from '../fake-file.ts'
+import { counts, filled, newGate, turns } from '../mapping.ts'
 
 const cluster = 65536
 const small = { clusterSize: 512, refcountBits: 64, size: 1024 * 1024 }

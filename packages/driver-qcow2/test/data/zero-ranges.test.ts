@@ -1,8 +1,8 @@
 /** Zeroes, by the way that they are written in. */
 import { BlockError, Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { type FakeFile, type FakeImage, fakeImage } from './fake-file.ts'
-import { content, counts, fileOf, filled, mapping, newGate, turns } from './mapping.ts'
+import { type FakeFile, type FakeImage, fakeImage } from '../fake-file.ts'
+import { content, counts, fileOf, filled, mapping, newGate, turns } from '../mapping.ts'
 
 const cluster = 65536
 

@@ -1,9 +1,9 @@
 /** Discards: which clusters they concern, and what these are afterwards. */
 import { Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { discardRange } from '../src/mapping/changes.ts'
-import { type FakeImage, fakeImage } from './fake-file.ts'
-import { content, counts, fileOf, filled, mapping } from './mapping.ts'
+import { discardRange } from '../../src/mapping/changes.ts'
+import { type FakeImage, fakeImage } from '../fake-file.ts'
+import { content, counts, fileOf, filled, mapping } from '../mapping.ts'
 
 const cluster = 65536
 

@@ -1,7 +1,7 @@
 /** Tables that the header places far behind the end of the file: writing there would blow the file up. */
 import { Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { type FakeFile, type FakeImage, fakeImage } from './fake-file.ts'
+import { type FakeFile, type FakeImage, fakeImage } from '../fake-file.ts'
 
 const cluster = 65536
 const MiB = 1024 * 1024

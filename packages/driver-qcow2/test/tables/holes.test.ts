@@ -1,7 +1,7 @@
 import type { BlockStatus } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { allocateHoles } from '../src/tables/holes.ts'
-import { FakeFile } from './fake-file.ts'
+import { allocateHoles } from '../../src/tables/holes.ts'
+import { FakeFile } from '../fake-file.ts'
 
 const page = 4096
 

@@ -2,7 +2,7 @@
 import { Flag } from '@diskgraph/core'
 import { Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { fakeImage } from './fake-file.ts'
+import { fakeImage } from '../fake-file.ts'
 
 const seed = randomSeed()
 const cluster = 65536

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { fakeImage } from './fake-file.ts'
-import { create, Folder, haveQemu, newGraph, open, qemuCheck, run } from './images.ts'
+import { fakeImage } from '../fake-file.ts'
+import { create, Folder, haveQemu, newGraph, open, qemuCheck, run } from '../images.ts'
 
 const MiB = 1024 * 1024
 

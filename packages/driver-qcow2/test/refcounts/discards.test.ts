@@ -1,7 +1,7 @@
 import { BlockError } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { Discards } from '../src/refcounts/frees.ts'
-import { FakeFile } from './fake-file.ts'
+import { Discards } from '../../src/refcounts/frees.ts'
+import { FakeFile } from '../fake-file.ts'
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 

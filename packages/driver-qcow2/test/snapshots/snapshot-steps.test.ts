@@ -1,8 +1,8 @@
 /** Internal snapshots by their steps: ids, sizes, what is refused, and what the counts are afterwards. */
 import { BlockError, Flag, systemClock } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { FakeFile, type FakeImage, fakeImage } from './fake-file.ts'
-import { content, counts, filled, mapping } from './mapping.ts'
+import { FakeFile, type FakeImage, fakeImage } from '../fake-file.ts'
+import { content, counts, filled, mapping } from '../mapping.ts'
 
 const cluster = 4096
 const span = (cluster / 8) * cluster

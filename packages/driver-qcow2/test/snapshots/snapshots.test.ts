@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { Patient } from './damage.ts'
-import { create, Folder, haveQemu, newGraph, open, qemuCheck, run } from './images.ts'
+import { Patient } from '../damage.ts'
+import { create, Folder, haveQemu, newGraph, open, qemuCheck, run } from '../images.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -5,8 +5,8 @@ import { copyFileSync, readFileSync } from 'node:fs'
 import type { BlockError, ImageCheck, Repair } from '@diskgraph/core'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { type Damage, damages, leaveDirty, makePatient, Patient } from './damage.ts'
-import { create, Folder, newGraph, open, qemuCheck, run } from './images.ts'
+import { type Damage, damages, leaveDirty, makePatient, Patient } from '../damage.ts'
+import { create, Folder, newGraph, open, qemuCheck, run } from '../images.ts'
 
 interface Outcome {
   readonly lines: string

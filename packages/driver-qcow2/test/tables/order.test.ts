@@ -1,6 +1,6 @@
 import { BlockError } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { fakeImage } from './fake-file.ts'
+import { fakeImage } from '../fake-file.ts'
 
 const cluster = 65536
 const data = (length: number, value = 1) => new Uint8Array(length).fill(value)

@@ -3,7 +3,7 @@ import { truncateSync } from 'node:fs'
 import { Flag } from '@diskgraph/core'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { Folder, newGraph, open, qemuCheck, run } from './images.ts'
+import { Folder, newGraph, open, qemuCheck, run } from '../images.ts'
 
 const KiB = 1024
 

@@ -3,9 +3,9 @@ import { copyFileSync, readFileSync } from 'node:fs'
 import type { BlockError } from '@diskgraph/core'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { type Case, prepare, raw } from './cases.ts'
-import { Patient } from './damage.ts'
-import { Folder, newGraph, open, qemuCheck, run } from './images.ts'
+import { type Case, prepare, raw } from '../cases.ts'
+import { Patient } from '../damage.ts'
+import { Folder, newGraph, open, qemuCheck, run } from '../images.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB

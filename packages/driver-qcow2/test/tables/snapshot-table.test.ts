@@ -1,6 +1,6 @@
 import type { ChildHandle } from '@diskgraph/core/driver'
 import { describe, expect, it } from 'vitest'
-import { readSnapshotTable, type TableFaults } from '../src/tables/snapshot-table.ts'
+import { readSnapshotTable, type TableFaults } from '../../src/tables/snapshot-table.ts'
 
 /** A file of `bytes`, as far as a table is read from it. */
 function fileOf(bytes: Uint8Array): ChildHandle {
