@@ -58,7 +58,7 @@ export function planStructure(
     const highest = all.at(-1)!
     const neededClusters = Math.ceil(((highest + 1) * entrySize) / clusterSize)
     if (neededClusters > maxTableClusters) {
-      throw new BlockError('EFBIG', 'the image file cannot grow any further: its refcount table is at its largest')
+      throw new BlockError('EFBIG', 'the refcount table would exceed its largest size')
     }
     if (all.length === blocks.length && neededClusters <= clusters) {
       return { geometry, first, blocks: all, tableClusters: clusters }
