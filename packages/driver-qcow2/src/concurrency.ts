@@ -15,11 +15,6 @@ export class Mutex {
   private held = false
   private readonly waiting: (() => void)[] = []
 
-  /** Whether somebody holds it. */
-  get locked(): boolean {
-    return this.held
-  }
-
   /** Takes the mutex: at once (undefined), or when the returned promise resolves. */
   lock(): Promise<void> | undefined {
     if (!this.held) {

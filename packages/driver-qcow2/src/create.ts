@@ -31,7 +31,7 @@ import {
   minClusterBits,
   withFeature,
 } from './header/layout.ts'
-import { preallocate } from './mapping/preallocate.ts'
+import { preallocate } from './mapping/allocation.ts'
 import { runtimeOptions } from './options.ts'
 import { setRefcountAt } from './refcounts/entries.ts'
 import { Qcow2State } from './state.ts'

@@ -27,7 +27,7 @@ export async function measureImage(request: MeasureRequest): Promise<Measurement
 }
 
 /** Bytes of an image whose disk of `virtualSize` (whole clusters) is written everywhere. */
-export function wholeSize(virtualSize: number, clusterSize: number, refcountBits: number): number {
+function wholeSize(virtualSize: number, clusterSize: number, refcountBits: number): number {
   const perCluster = clusterSize / entrySize
   const l2Bytes = alignUp(virtualSize / clusterSize, perCluster) * entrySize
   const l1Bytes = alignUp(l2Bytes / clusterSize, perCluster) * entrySize

@@ -15,7 +15,7 @@ import {
   IncompatibleBit,
 } from './header/layout.ts'
 import { type RuntimeOptions, runtimeOptions } from './options.ts'
-import { loadSnapshotTable } from './snapshots/store.ts'
+import { loadSnapshotTable } from './snapshots/snapshots.ts'
 import { Qcow2State } from './state.ts'
 import { readTable } from './tables/root-table.ts'
 
@@ -23,7 +23,7 @@ import { readTable } from './tables/root-table.ts'
 const usualHeader = 4096
 
 /** Reads the header of `file`. */
-export async function readHeader(file: ChildHandle): Promise<Header> {
+async function readHeader(file: ChildHandle): Promise<Header> {
   let region = await readStart(file, usualHeader)
   const needed = headerRegion(region)
   if (needed > usualHeader) region = await readStart(file, needed)

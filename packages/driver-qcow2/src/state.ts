@@ -12,8 +12,7 @@
  */
 import { alignDown, type ChildHandle, type Clock } from '@diskgraph/core/driver'
 import { hex } from './bytes.ts'
-import { CompressedClusters, type Zlib } from './compressed/read.ts'
-import type { CompressingImage } from './compressed/write.ts'
+import { CompressedClusters, type CompressedImage, type Zlib } from './compressed/read.ts'
 import { Mutex, Yielder } from './concurrency.ts'
 import { newRun, type Run } from './data/image.ts'
 import { InFlight } from './data/in-flight.ts'
@@ -21,13 +20,13 @@ import { Corruption, type CorruptionHost, farWindow } from './header/corruption.
 import type { Header } from './header/header.ts'
 import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
 import { HeaderStore } from './header/store.ts'
-import { ClusterAllocator } from './mapping/allocation.ts'
+import { ClusterAllocations } from './mapping/allocation.ts'
 import { EntryChanges } from './mapping/changes.ts'
 import { L2Map } from './mapping/map.ts'
 import type { RuntimeOptions } from './options.ts'
 import { Allocator } from './refcounts/allocator.ts'
 import { Discards, PendingFrees } from './refcounts/frees.ts'
-import { Preallocation } from './refcounts/preallocated.ts'
+import { MetadataPreallocation } from './refcounts/metadata-preallocation.ts'
 import { Reclaimer } from './refcounts/reclaimer.ts'
 import { Refcounts } from './refcounts/refcounts.ts'
 import { TableCache } from './tables/cache.ts'
@@ -37,12 +36,12 @@ import type { RootTable } from './tables/root-table.ts'
 import type { SnapshotRecord } from './tables/snapshot-table.ts'
 
 /** What an image has of the node that it is behind. */
-export interface ImageHost extends CorruptionHost {
+interface ImageHost extends CorruptionHost {
   readonly clock: Clock
 }
 
 /** What {@link Qcow2State} is made from. */
-export interface StateParts {
+interface StateParts {
   readonly file: ChildHandle
   readonly header: Header
   readonly l1: RootTable
@@ -57,7 +56,7 @@ export interface StateParts {
 }
 
 /** See the top of this file. */
-export class Qcow2State implements CompressingImage {
+export class Qcow2State implements CompressedImage {
   readonly file: ChildHandle
   readonly geometry: Geometry
   readonly header: HeaderStore
@@ -69,7 +68,7 @@ export class Qcow2State implements CompressingImage {
   readonly frees: PendingFrees
   readonly discards: Discards
   readonly map: L2Map
-  readonly allocations: ClusterAllocator
+  readonly allocations: ClusterAllocations
   readonly changes: EntryChanges
   readonly compressed: CompressedClusters
   readonly inFlight = new InFlight()
@@ -86,7 +85,7 @@ export class Qcow2State implements CompressingImage {
   readonly run: Run = newRun()
   readonly statusYielder = new Yielder()
   private readonly reclaimer: Reclaimer
-  private readonly preallocation: Preallocation
+  private readonly metadataPreallocation: MetadataPreallocation
   /** Writes in place up to this host offset are known not to be too far behind the end of the file. */
   private farLimit = 0
 
@@ -148,9 +147,9 @@ export class Qcow2State implements CompressingImage {
       discarded: (reason) => this.options.passDiscard[reason],
       warn: (message) => host.warn(message),
     })
-    this.preallocation = new Preallocation(this)
+    this.metadataPreallocation = new MetadataPreallocation(this)
     this.map = new L2Map(geometry, this.header, store, this.corruption)
-    this.allocations = new ClusterAllocator(this)
+    this.allocations = new ClusterAllocations(this)
     this.changes = new EntryChanges(this)
     this.compressed = new CompressedClusters(this)
   }
@@ -199,7 +198,7 @@ export class Qcow2State implements CompressingImage {
   }
 
   isPreallocated(signal: AbortSignal | undefined): Promise<boolean> {
-    return this.preallocation.detect(signal)
+    return this.metadataPreallocation.detect(signal)
   }
 
   /** Whether refcount updates are postponed and the dirty bit stands for them. */

@@ -58,6 +58,17 @@ describe('forEachLimited', () => {
     expect(begun).toEqual([0, 1])
   })
 
+  it('waits for what runs when one of them throws at once', async () => {
+    const gate = deferred()
+    const all = forEachLimited([0, 1], 2, (item) => {
+      if (item === 1) throw 'broken'
+      return gate.promise
+    })
+    expect(await settled(all)).toBe(false)
+    gate.resolve()
+    await expect(all).rejects.toBe('broken')
+  })
+
   it('does nothing without items', async () => {
     await forEachLimited([], 4, () => Promise.reject('never'))
   })

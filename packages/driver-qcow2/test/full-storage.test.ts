@@ -1,4 +1,4 @@
-/** A storage that runs full: what was acknowledged and flushed stays, and the disk goes on when there is room again. */
+/** A storage that runs full: what was acknowledged and flushed stays, and the disk goes on when there is space again. */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { qcow2 } from '@diskgraph/driver-qcow2'
 import { Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 import { Folder, haveQemu, newGraph, qemuCheck } from './images.ts'
-import { ScarceFile } from './scarce-file.ts'
+import { LimitedFile } from './limited-file.ts'
 
 const seed = randomSeed()
 const MiB = 1024 * 1024
@@ -138,7 +138,7 @@ async function fill(filling: Filling, place: Place, steps: number): Promise<void
   await second.close()
 }
 
-/** Fills an image and closes it without making room; everything acknowledged is there afterwards. */
+/** Fills an image and closes it without making space; everything acknowledged is there afterwards. */
 async function fillAndClose(filling: Filling, place: Place): Promise<void> {
   const filler = new Filler(filling)
   const { clusterSize, refcountBits } = filling
@@ -153,18 +153,18 @@ async function fillAndClose(filling: Filling, place: Place): Promise<void> {
   await second.close()
 }
 
-function inMemory(folder: Folder, room: number): Place {
-  const scarce = new ScarceFile(room)
+function inMemory(folder: Folder, capacity: number): Place {
+  const file = new LimitedFile(capacity)
   const path = folder.file('copy')
   return {
-    node: { driver: 'scarce' },
-    newGraph: () => new Graph({ drivers: [scarce.driver, qcow2], onWarning: () => {} }),
+    node: { driver: 'limited' },
+    newGraph: () => new Graph({ drivers: [file.driver, qcow2], onWarning: () => {} }),
     makeRoom: () => {
-      scarce.room += (32 * MiB) / piece
+      file.capacity += (32 * MiB) / piece
     },
     check: () => {
       if (!haveQemu) return
-      writeFileSync(path, scarce.bytes)
+      writeFileSync(path, file.bytes)
       const { code, output } = qemuCheck(path)
       expect([0, 3], output).toContain(code)
     },
@@ -173,15 +173,15 @@ function inMemory(folder: Folder, room: number): Place {
 
 describe(`a full storage (seed ${seed})`, () => {
   for (const filling of fillings) {
-    const room = (filling.clusterSize === 65536 ? 8 : 2) * MiB
-    it(`loses nothing that was acknowledged, and the disk goes on with room: ${filling.name}`, async () => {
+    const capacity = (filling.clusterSize === 65536 ? 8 : 2) * MiB
+    it(`loses nothing that was acknowledged, and the disk goes on with more space: ${filling.name}`, async () => {
       using folder = new Folder()
-      await fill(filling, inMemory(folder, room), 400)
+      await fill(filling, inMemory(folder, capacity), 400)
     })
 
     it(`can be closed without a loss: ${filling.name}`, async () => {
       using folder = new Folder()
-      await fillAndClose(filling, inMemory(folder, room))
+      await fillAndClose(filling, inMemory(folder, capacity))
     })
   }
 })
@@ -201,7 +201,7 @@ function canMount(): boolean {
 
 describe.runIf(canMount())(`a full file system (seed ${seed})`, () => {
   for (const filling of fillings) {
-    it(`loses nothing that was acknowledged, and the disk goes on with room: ${filling.name}`, async () => {
+    it(`loses nothing that was acknowledged, and the disk goes on with more space: ${filling.name}`, async () => {
       using folder = new Folder()
       const mounted = folder.file('small')
       mkdirSync(mounted)

@@ -7,7 +7,7 @@ import { BlockError, throwIfAborted } from '@diskgraph/core/driver'
 import { Yielder } from '../concurrency.ts'
 import { type Geometry, geometryOf, maxRefcountOrder } from '../header/layout.ts'
 import { Claims } from '../refcounts/claims.ts'
-import { setRefcountAt } from '../refcounts/entries.ts'
+import { type RefcountBlock, setRefcountAt } from '../refcounts/entries.ts'
 import { planStructure, type StructurePlan, structureClusters, writeStructure } from '../refcounts/structure.ts'
 import type { Qcow2State } from '../state.ts'
 
@@ -37,7 +37,7 @@ export async function changeRefcountWidth(state: Qcow2State, order: number, prog
     const { blocks } = plan
     let done = 0
     const yielder = new Yielder(progress.signal)
-    const fill = async (index: number, block: Parameters<CarriedCounts['fill']>[1]): Promise<void> => {
+    const fill = async (index: number, block: RefcountBlock): Promise<void> => {
       throwIfAborted(progress.signal)
       const turn = yielder.step(geometry.refcountBlockEntries)
       if (turn !== undefined) await turn
@@ -130,7 +130,7 @@ class CarriedCounts {
     for (let at = plan.first + structureClusters(plan); at < claimedEnd; at++) this.gone.add(at)
   }
 
-  async fill(blockIndex: number, block: { readonly data: Uint8Array; readonly view: DataView }): Promise<void> {
+  async fill(blockIndex: number, block: RefcountBlock): Promise<void> {
     const { geometry } = this.plan
     const { refcountBlockEntries: entries, refcountOrder, maxRefcount } = geometry
     const base = blockIndex * entries

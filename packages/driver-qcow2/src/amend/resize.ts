@@ -10,8 +10,8 @@ import { Kind, newRun } from '../data/image.ts'
 import { zeroPart, zeroRange } from '../data/zeroes.ts'
 import { entrySize, maxL1TableSize } from '../header/layout.ts'
 import { growL1 } from '../mapping/active-tables.ts'
+import { preallocate } from '../mapping/allocation.ts'
 import { discardRange } from '../mapping/changes.ts'
-import { preallocate } from '../mapping/preallocate.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import type { Qcow2State } from '../state.ts'
 
@@ -77,7 +77,7 @@ async function dropTables(state: Qcow2State, from: number, to: number): Promise<
 }
 
 /** Cuts the file behind its last cluster in use, which is a tidying up: what counts is done. */
-export async function cutFile(state: Qcow2State, signal?: AbortSignal): Promise<void> {
+async function cutFile(state: Qcow2State, signal?: AbortSignal): Promise<void> {
   const { file, geometry } = state
   try {
     const end = ((await lastUsedCluster(state, signal)) + 1) * geometry.clusterSize
@@ -144,7 +144,7 @@ async function grow(
 
 /**
  * What the grown part would show must be zeroes: the rest of the last cluster may hold data from before a shrink,
- * and a backing file that is larger than the old disk would shine through. Then the whole grown part is zeroed, even
+ * and a backing file that is larger than the old disk would show. Then the whole grown part is zeroed, even
  * where the backing file has ended already. Where that was allocated in full it is zeroes already.
  */
 async function hideOldContent(
@@ -160,8 +160,8 @@ async function hideOldContent(
   state.size = size
   try {
     if (whole > old) await zeroTail(state, old, Math.min(whole, size), signal)
-    const shines = !zeroed && backing !== undefined && (zero || backing.size > old)
-    if (shines && size > whole) await zeroRange(state, whole, size - whole, 0, signal)
+    const shows = !zeroed && backing !== undefined && (zero || backing.size > old)
+    if (shows && size > whole) await zeroRange(state, whole, size - whole, 0, signal)
   } finally {
     state.size = old
   }

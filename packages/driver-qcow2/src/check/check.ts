@@ -14,14 +14,12 @@
 import { BlockError, type CheckOptions, type ImageCheck } from '@diskgraph/core/driver'
 import { IncompatibleBit } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
-import { checkCopiedFlags } from './copied.ts'
+import { checkCopiedFlags, repairEntries } from './entries.ts'
 import { rebuildRefcounts } from './rebuild.ts'
 import { compareRefcounts, countRefcountStructure, repairRefcounts } from './refcounts.ts'
 import { countReferences } from './references.ts'
-import { repairEntries } from './repairs.ts'
-import { CheckReport } from './report.ts'
 import { checkSnapshotTable, repairSnapshotTable } from './snapshots.ts'
-import { CheckState } from './state.ts'
+import { CheckReport, CheckState } from './state.ts'
 
 /** Above this many clusters an image is not checked: QEMU's limit. */
 const maxClusters = 0x7fffffff
@@ -34,7 +32,7 @@ export function checkImage(image: Qcow2State, options: CheckOptions): Promise<Im
   return image.exclusively(async () => {
     const report = new CheckReport(options)
     if (options.repair !== 'none') requireWritable(image)
-    await settle(image)
+    await writeCaches(image)
     const check = new CheckState(image, report, options)
     if (check.fileClusters > maxClusters) throw new BlockError('EFBIG', 'the image has too many clusters to be checked')
     try {
@@ -75,8 +73,8 @@ function forgetTables(image: Qcow2State): void {
   image.store.blocks.invalidate()
 }
 
-/** Brings everything to the file that waits in the caches. */
-async function settle(image: Qcow2State): Promise<void> {
+/** Writes everything that waits in the caches. */
+async function writeCaches(image: Qcow2State): Promise<void> {
   if (image.readOnly || image.corruption.broken) return
   if (image.store.lazy) await image.makeClean()
   else await image.commitMetadata()

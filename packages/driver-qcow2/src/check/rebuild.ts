@@ -7,7 +7,7 @@
  */
 import { errorCodeOf } from '@diskgraph/core/driver'
 import type { Geometry } from '../header/layout.ts'
-import { setRefcountAt } from '../refcounts/entries.ts'
+import { type RefcountBlock, setRefcountAt } from '../refcounts/entries.ts'
 import type { ReferenceCounts } from '../refcounts/reference-counts.ts'
 import { planStructure, type StructurePlan, structureClusters, writeStructure } from '../refcounts/structure.ts'
 import type { RootTable } from '../tables/root-table.ts'
@@ -88,7 +88,7 @@ class PlannedCounts {
     for (const cluster of oldStructure) this.old.set(cluster, (this.old.get(cluster) ?? 0) + 1)
   }
 
-  fill(blockIndex: number, block: { readonly data: Uint8Array; readonly view: DataView }): undefined {
+  fill(blockIndex: number, block: RefcountBlock): undefined {
     const { geometry, first } = this.plan
     const { refcountBlockEntries: entries, refcountOrder } = geometry
     const base = blockIndex * entries

@@ -3,7 +3,7 @@
  */
 import { BlockError, isAligned } from '@diskgraph/core/driver'
 import { maxSnapshots } from '../header/layout.ts'
-import { claimTable, setSnapshots } from '../snapshots/store.ts'
+import { claimTable, setSnapshots } from '../snapshots/snapshots.ts'
 import {
   readSnapshotTable,
   type SnapshotRecord,

@@ -46,7 +46,7 @@ interface Piece {
 }
 
 /** What compressed clusters need of an image. */
-interface CompressedImage extends Pick<MappedImage, 'file' | 'geometry' | 'map' | 'store' | 'frees'> {
+export interface CompressedImage extends MappedImage {
   readonly zlib: Zlib
 }
 

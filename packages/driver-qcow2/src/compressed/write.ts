@@ -10,16 +10,11 @@ import { Kind, newRun } from '../data/image.ts'
 import type { Allocation } from '../data/in-flight.ts'
 import { writeRange } from '../data/write.ts'
 import { compressedEntryHigh, entrySize } from '../header/layout.ts'
-import { ensureTable, freeEntry, type MappedImage } from '../mapping/active-tables.ts'
-import type { Zlib } from './read.ts'
+import { ensureTable, freeEntry } from '../mapping/active-tables.ts'
+import type { CompressedImage } from './read.ts'
 
 /** So many clusters are deflated, and so many bytes wait to be written, at a time. */
 const deflatesAtOnce = 16
-
-/** What writing compressed clusters needs of an image. */
-export interface CompressingImage extends MappedImage {
-  readonly zlib: Zlib
-}
 
 /** A deflated cluster on its way to the disk. */
 interface Packed {
@@ -33,7 +28,7 @@ interface Packed {
  * stands uncompressed already.
  */
 export async function writeCompressed(
-  image: CompressingImage,
+  image: CompressedImage,
   offset: number,
   buf: Uint8Array,
   signal?: AbortSignal,
@@ -52,7 +47,7 @@ export async function writeCompressed(
 }
 
 async function writeBatch(
-  image: CompressingImage,
+  image: CompressedImage,
   offset: number,
   buf: Uint8Array,
   signal?: AbortSignal,
@@ -73,7 +68,7 @@ async function writeBatch(
 
 /** Deflates a cluster into `packed`; writes it plainly if that does not make it shorter. */
 async function deflateOne(
-  image: CompressingImage,
+  image: CompressedImage,
   guest: number,
   data: Uint8Array,
   packed: Packed[],
@@ -91,7 +86,7 @@ async function deflateOne(
 }
 
 /** Compressed data never replaces other data. */
-async function checkUnwritten(image: CompressingImage, offset: number, length: number): Promise<void> {
+async function checkUnwritten(image: CompressedImage, offset: number, length: number): Promise<void> {
   const run = newRun()
   for (let at = offset; at < offset + length; at += run.length) {
     await image.map.find(at, offset + length - at, run)
@@ -102,12 +97,7 @@ async function checkUnwritten(image: CompressingImage, offset: number, length: n
 }
 
 /** Stores deflated clusters from `from` on, as far as one L2 slice goes; returns the index behind them. */
-async function storeRun(
-  image: CompressingImage,
-  packed: Packed[],
-  from: number,
-  signal?: AbortSignal,
-): Promise<number> {
+async function storeRun(image: CompressedImage, packed: Packed[], from: number, signal?: AbortSignal): Promise<number> {
   const { inFlight, geometry } = image
   const first = packed[from]!.guest
   const { rest } = await exclusivePlace(image, first)
@@ -135,7 +125,7 @@ async function storeRun(
   return to
 }
 
-async function exclusivePlace(image: CompressingImage, guest: number): Promise<{ rest: number }> {
+async function exclusivePlace(image: CompressedImage, guest: number): Promise<{ rest: number }> {
   if (image.frees.crowded) await image.flushFrees()
   return image.exclusively(async () => {
     image.checkUsable()
@@ -147,7 +137,7 @@ async function exclusivePlace(image: CompressingImage, guest: number): Promise<{
 }
 
 /** Enters a guest range in `inFlight` when nobody else is in it. */
-async function claim(image: CompressingImage, start: number, end: number): Promise<Allocation> {
+async function claim(image: CompressedImage, start: number, end: number): Promise<Allocation> {
   const { inFlight } = image
   for (;;) {
     const allocation = await image.exclusively(async () => {
@@ -159,7 +149,7 @@ async function claim(image: CompressingImage, start: number, end: number): Promi
 }
 
 /** Writes deflated clusters, those that stand behind each other together. */
-async function writeRuns(image: CompressingImage, run: readonly Packed[], signal?: AbortSignal): Promise<void> {
+async function writeRuns(image: CompressedImage, run: readonly Packed[], signal?: AbortSignal): Promise<void> {
   const pool = new TaskPool()
   for (let i = 0; i < run.length; ) {
     let end = i + 1
@@ -172,7 +162,7 @@ async function writeRuns(image: CompressingImage, run: readonly Packed[], signal
 }
 
 async function writeTogether(
-  image: CompressingImage,
+  image: CompressedImage,
   pieces: readonly Packed[],
   length: number,
   signal: AbortSignal | undefined,
@@ -191,7 +181,7 @@ async function writeTogether(
 }
 
 /** Points the L2 entries at the stored data. Under the mutex; all or nothing. */
-async function linkCompressed(image: CompressingImage, run: readonly Packed[]): Promise<void> {
+async function linkCompressed(image: CompressedImage, run: readonly Packed[]): Promise<void> {
   const { store, geometry } = image
   image.checkUsable()
   await image.prepareLinking()
@@ -214,7 +204,7 @@ async function linkCompressed(image: CompressingImage, run: readonly Packed[]): 
 }
 
 /** Gives back the references that deflated clusters hold on their host clusters. */
-async function giveBackBytes(image: CompressingImage, run: readonly Packed[]): Promise<void> {
+async function giveBackBytes(image: CompressedImage, run: readonly Packed[]): Promise<void> {
   const { clusterSize } = image.geometry
   for (const { offset, data } of run) {
     const first = Math.floor(offset / clusterSize)

@@ -64,7 +64,7 @@ export interface NewClusters {
 }
 
 /** Host clusters for guest data. */
-export interface DataAllocator {
+export interface Allocations {
   /**
    * Takes clusters for the start of a guest range, and enters them in `inFlight`. Undefined when the situation has
    * changed meanwhile: look again.
@@ -111,7 +111,7 @@ export interface DataImage {
   readonly size: number
   readonly readOnly: boolean
   readonly map: DataMap
-  readonly allocations: DataAllocator
+  readonly allocations: Allocations
   readonly changes: ClusterChanges
   readonly compressed: CompressedData
   readonly inFlight: InFlight

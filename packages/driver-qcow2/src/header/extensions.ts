@@ -43,10 +43,10 @@ const featureNames: readonly FeatureName[] = [
 ]
 
 /**
- * Parses the extension area, of which `area` has the used part; it is `room` bytes long up to the backing file name
+ * Parses the extension area, of which `area` has the used part; it is `size` bytes long up to the backing file name
  * or the end of the cluster. EINVAL with QEMU's texts for what does not fit or contradicts the header.
  */
-export function parseExtensions(area: Uint8Array, room: number, cryptMethod: number): HeaderExtension[] {
+export function parseExtensions(area: Uint8Array, size: number, cryptMethod: number): HeaderExtension[] {
   const view = viewOf(area)
   const extensions: HeaderExtension[] = []
   let position = 0
@@ -55,7 +55,7 @@ export function parseExtensions(area: Uint8Array, room: number, cryptMethod: num
     const length = view.getUint32(position + 4)
     if (type === ExtensionType.end) break
     position += 8
-    if (length > room - position) refuse('EINVAL', 'Header extension too large')
+    if (length > size - position) refuse('EINVAL', 'Header extension too large')
     checkExtension(type, length, cryptMethod)
     extensions.push({ type, data: area.slice(position, position + length) })
     position += alignUp(length, 8)

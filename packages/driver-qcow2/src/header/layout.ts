@@ -202,7 +202,7 @@ export function offsetOf(hi: number, lo: number): number {
 }
 
 /** A compressed cluster descriptor, taken apart. */
-export interface CompressedDescriptor {
+interface CompressedDescriptor {
   /** Where the data starts in the image file. */
   readonly offset: number
   /** Bytes up to the end of the last sector that may hold data. */

@@ -34,7 +34,7 @@ export class EntryChanges implements ClusterChanges {
 }
 
 /** How a range is discarded. */
-export interface DiscardSettings {
+interface DiscardSettings {
   /** The clusters become unallocated rather than zero. */
   readonly full: boolean
   readonly reason: FreeReason

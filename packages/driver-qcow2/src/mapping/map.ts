@@ -11,7 +11,7 @@ import type { HeaderStore } from '../header/store.ts'
 import type { MetadataStore } from '../tables/metadata.ts'
 
 /** Where the slice with the L2 entry of a guest cluster is, and the place of the entry in it, in bytes. */
-export interface EntryPlace {
+interface EntryPlace {
   readonly slice: number
   readonly at: number
   /** Entries from this one to the end of the slice. */

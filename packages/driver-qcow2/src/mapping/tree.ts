@@ -109,7 +109,7 @@ export async function writeTable(image: MappedImage, claims: Claims, data: Uint8
 }
 
 /** Whether a cluster is among some. */
-export interface Membership {
+interface Membership {
   has(cluster: number): boolean
 }
 

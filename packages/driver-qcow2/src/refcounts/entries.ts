@@ -5,10 +5,15 @@
  *     refcount_order  0     1     2     3    4     5     6
  *     bits            1     2     4     8    16    32    64
  */
-import type { Slice } from '../tables/cache.ts'
+
+/** A refcount block in memory. */
+export interface RefcountBlock {
+  readonly data: Uint8Array
+  readonly view: DataView
+}
 
 /** The count at `index` of a block; imprecise above 2^53. */
-export function refcountAt(block: Pick<Slice, 'data' | 'view'>, order: number, index: number): number {
+export function refcountAt(block: RefcountBlock, order: number, index: number): number {
   switch (order) {
     case 4:
       return block.view.getUint16(index * 2)
@@ -28,7 +33,7 @@ export function refcountAt(block: Pick<Slice, 'data' | 'view'>, order: number, i
 }
 
 /** Sets the count at `index`; the caller has checked that it fits. */
-export function setRefcountAt(block: Pick<Slice, 'data' | 'view'>, order: number, index: number, count: number): void {
+export function setRefcountAt(block: RefcountBlock, order: number, index: number, count: number): void {
   switch (order) {
     case 4:
       block.view.setUint16(index * 2, count)
@@ -54,7 +59,7 @@ export function setRefcountAt(block: Pick<Slice, 'data' | 'view'>, order: number
 }
 
 /** The index of the first entry at or after `from` and before `to` that is zero; `to` if there is none. */
-export function firstFree(block: Pick<Slice, 'data' | 'view'>, order: number, from: number, to: number): number {
+export function firstFree(block: RefcountBlock, order: number, from: number, to: number): number {
   if (order === 4) {
     const counts = new Uint16Array(block.data.buffer, block.data.byteOffset + from * 2, to - from)
     const found = counts.indexOf(0)
@@ -66,7 +71,7 @@ export function firstFree(block: Pick<Slice, 'data' | 'view'>, order: number, fr
 }
 
 /** The index of the first entry at or after `from` and before `to` that is not zero; `to` if there is none. */
-export function firstUsed(block: Pick<Slice, 'data' | 'view'>, order: number, from: number, to: number): number {
+export function firstUsed(block: RefcountBlock, order: number, from: number, to: number): number {
   let index = from
   while (index < to && refcountAt(block, order, index) === 0) index++
   return index

@@ -103,7 +103,7 @@ export class PendingFrees {
 }
 
 /** A run of clusters. */
-export interface ClusterRun {
+interface ClusterRun {
   readonly start: number
   readonly count: number
 }

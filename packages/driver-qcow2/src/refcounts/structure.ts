@@ -17,7 +17,7 @@ import type { HeaderStore } from '../header/store.ts'
 import type { MetadataStore } from '../tables/metadata.ts'
 import { type OverlapGuard, Structure } from '../tables/overlap.ts'
 import { RootTable } from '../tables/root-table.ts'
-import { setRefcountAt } from './entries.ts'
+import { type RefcountBlock, setRefcountAt } from './entries.ts'
 
 /** Where a new structure goes. */
 export interface StructurePlan {
@@ -29,14 +29,8 @@ export interface StructurePlan {
   readonly tableClusters: number
 }
 
-/** A refcount block in memory. */
-export interface RefcountBlock {
-  readonly data: Uint8Array
-  readonly view: DataView
-}
-
 /** Fills a block of zeroes with the counts of its clusters. */
-export type BlockFiller = (blockIndex: number, block: RefcountBlock) => Promise<void> | undefined
+type BlockFiller = (blockIndex: number, block: RefcountBlock) => Promise<void> | undefined
 
 /** How many clusters the structure takes. */
 export function structureClusters(plan: StructurePlan): number {
@@ -64,7 +58,7 @@ export function planStructure(
     const highest = all.at(-1)!
     const neededClusters = Math.ceil(((highest + 1) * entrySize) / clusterSize)
     if (neededClusters > maxTableClusters) {
-      throw new BlockError('EFBIG', 'the image file cannot grow any further: its refcount table is at its largest')
+      throw new BlockError('EFBIG', 'the refcount table would exceed its largest size')
     }
     if (all.length === blocks.length && neededClusters <= clusters) {
       return { geometry, first, blocks: all, tableClusters: clusters }

@@ -8,12 +8,11 @@
 import { BlockError } from '@diskgraph/core/driver'
 import { hex } from '../bytes.ts'
 import type { Claims } from '../refcounts/claims.ts'
-import { refcountAt, setRefcountAt } from '../refcounts/entries.ts'
+import { type RefcountBlock, refcountAt, setRefcountAt } from '../refcounts/entries.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import type { ReferenceCounts } from '../refcounts/reference-counts.ts'
 import type { Qcow2State } from '../state.ts'
-import { ClusterSet } from '../tables/cluster-set.ts'
-import { type FileRange, Structure } from '../tables/overlap.ts'
+import { ClusterSet, type FileRange, Structure } from '../tables/overlap.ts'
 import { RootTable } from '../tables/root-table.ts'
 
 /** References to be added and taken away. */
@@ -50,7 +49,7 @@ function changedBlocks(state: Qcow2State, { plus, minus }: CountChanges): number
 async function withBlock<Result>(
   state: Qcow2State,
   index: number,
-  visit: (block: { readonly data: Uint8Array; readonly view: DataView }) => Result,
+  visit: (block: RefcountBlock) => Result,
 ): Promise<Result> {
   const { refcounts, store } = state
   for (;;) {

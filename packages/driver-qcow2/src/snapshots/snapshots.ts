@@ -1,17 +1,24 @@
 /**
  * Internal snapshots: creating, applying, deleting and showing them.
  *
- *     create   the active tables become the snapshot's; the disk goes on with copies (table-tree.ts)
+ *     create   the active tables become the snapshot's; the disk goes on with copies (tree.ts)
  *     apply    the disk goes on with copies of the snapshot's tables; what it mapped loses a reference
  *     delete   what the snapshot's tables map loses a reference; what only the disk uses then, is marked as copied
  *
  * Each of them changes the L1 table, counts and the snapshot table. All three are written anew, elsewhere, and put in
- * charge by a single write of the header (table-switch.ts): a crash leaves the image as it was or as it is to be, with
+ * charge by a single write of the header: a crash leaves the image as it was or as it is to be, with
  * leaked clusters at worst. Counts and copied flags thus never contradict each other on disk.
  *
  * The operations run drained, under the mutex.
  */
-import { alignDown, BlockError, type NewSnapshot, type SnapshotInfo, type Snapshots } from '@diskgraph/core/driver'
+import {
+  alignDown,
+  BlockError,
+  isAligned,
+  type NewSnapshot,
+  type SnapshotInfo,
+  type Snapshots,
+} from '@diskgraph/core/driver'
 import type { Header } from '../header/header.ts'
 import { entrySize, maxL1TableSize, maxSnapshots } from '../header/layout.ts'
 import { guardRoots } from '../mapping/active-tables.ts'
@@ -19,10 +26,18 @@ import { addRange, addTree, copyTree, setCopiedFlags, writeTable } from '../mapp
 import { Claims } from '../refcounts/claims.ts'
 import { ReferenceCounts } from '../refcounts/reference-counts.ts'
 import type { Qcow2State } from '../state.ts'
+import { type FileRange, Structure } from '../tables/overlap.ts'
 import { RootTable, readTable } from '../tables/root-table.ts'
-import { checkSnapshotL1, describeSnapshot, makeRecord, type SnapshotRecord } from '../tables/snapshot-table.ts'
+import {
+  checkSnapshotL1,
+  describeSnapshot,
+  isSnapshotL1,
+  makeRecord,
+  readSnapshotTable,
+  type SnapshotRecord,
+  serializeSnapshotTable,
+} from '../tables/snapshot-table.ts'
 import { type CountChanges, findSingles, type ShadowTable, shadowRefcounts } from './shadow-refcounts.ts'
-import { claimTable, setSnapshots } from './store.ts'
 
 /** The internal snapshots of an image, for the core. */
 export class Qcow2Snapshots implements Snapshots {
@@ -246,4 +261,57 @@ async function loadSnapshot(state: Qcow2State, idOrName: string): Promise<void> 
   state.store.replaceL1(table)
   state.store.l2.invalidate()
   state.size = size
+}
+
+/**
+ * Reads the snapshot table into `state.snapshots`, and tells the overlap guard where it and the snapshots' L1 tables
+ * are. EINVAL or EFBIG with the reason when it is damaged; then the state is as before.
+ */
+export async function loadSnapshotTable(state: Qcow2State): Promise<readonly SnapshotRecord[]> {
+  const { nbSnapshots, snapshotsOffset } = state.header.value
+  if (nbSnapshots === 0) {
+    setSnapshots(state, [], { offset: 0, length: 0 })
+    return []
+  }
+  if (!Number.isSafeInteger(snapshotsOffset) || !isAligned(snapshotsOffset, state.geometry.clusterSize)) {
+    throw new BlockError('EINVAL', 'Snapshot table offset invalid')
+  }
+  const { records, length } = await readSnapshotTable(state.file, snapshotsOffset, nbSnapshots)
+  setSnapshots(state, records, { offset: snapshotsOffset, length })
+  return records
+}
+
+/** These are the snapshots from now on; their table stands at `range`. */
+export function setSnapshots(state: Qcow2State, records: readonly SnapshotRecord[], range: FileRange): void {
+  const { clusterSize } = state.geometry
+  const { size } = state.file
+  // Tables that are damaged and cannot be where they claim to be would stand in the way of everything else.
+  const inFile = ({ offset, length }: FileRange): FileRange => {
+    return { offset, length: Math.max(0, Math.min(length, size - offset)) }
+  }
+  const tables = records
+    .filter((record) => record.l1Entries > 0 && isSnapshotL1(record, clusterSize))
+    .map(({ l1Offset, l1Entries }) => inFile({ offset: l1Offset, length: l1Entries * entrySize }))
+  state.snapshots = records
+  state.overlap.snapshotTable = inFile(range)
+  state.overlap.setInactiveL1(tables)
+}
+
+/**
+ * Takes clusters for the table of `records` and writes it there; nothing points to it yet, and it is not flushed. An
+ * empty table takes nothing and has offset 0. Under the mutex.
+ */
+export async function claimTable(
+  state: Qcow2State,
+  records: readonly SnapshotRecord[],
+  allocate: (clusters: number) => Promise<number> = (clusters) => state.allocator.allocate(clusters),
+): Promise<FileRange> {
+  if (records.length === 0) return { offset: 0, length: 0 }
+  const bytes = serializeSnapshotTable(records, state.size)
+  const { clusterSize } = state.geometry
+  const offset = await allocate(Math.ceil(bytes.byteLength / clusterSize))
+  const refusal = state.overlap.check(Structure.none, offset, bytes.byteLength)
+  if (refusal !== undefined) await refusal
+  await state.file.write(offset, bytes)
+  return { offset, length: bytes.byteLength }
 }

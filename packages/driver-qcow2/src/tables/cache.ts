@@ -42,7 +42,7 @@ interface Load {
 }
 
 /** What a cache asks of its owner. */
-export interface CacheHooks {
+interface CacheHooks {
   /** Event of blkdebug before a slice is read. */
   readonly loadEvent?: string
   /** Event before a slice is written. */

@@ -185,7 +185,7 @@ class StoredEntry implements SnapshotRecord {
 }
 
 /** Bytes that the table of these snapshots takes on disk. */
-export function tableBytes(records: readonly SnapshotRecord[]): number {
+function tableBytes(records: readonly SnapshotRecord[]): number {
   let length = 0
   for (const record of records) length += entryBytes(record)
   return length

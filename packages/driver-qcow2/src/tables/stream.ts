@@ -12,7 +12,7 @@ const readsAtOnce = 16
 const unitSize = 64
 
 /** Which tables to read. */
-export interface TableList {
+interface TableList {
   readonly file: ChildHandle
   /** Where the tables are. */
   readonly offsets: ArrayLike<number>
@@ -25,7 +25,7 @@ export interface TableList {
  * Looks at one table: `view` holds it from byte `at` on. The bytes may be changed; they are valid until the promise
  * that it may return has settled.
  */
-export type TableVisitor = (index: number, view: DataView, at: number) => Promise<void> | undefined
+type TableVisitor = (index: number, view: DataView, at: number) => Promise<void> | undefined
 
 interface Batch {
   readonly first: number
