@@ -8,7 +8,7 @@
  */
 import type { Disk, Extent } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
-import { Breath } from './breath.ts'
+import { Breath } from './event-loop.ts'
 
 /** How {@link compareDisks} compares. */
 interface ComparisonOptions {

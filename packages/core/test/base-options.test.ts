@@ -5,7 +5,7 @@ import type { Node } from '../src/graph/node.ts'
 import { validateAmend } from '../src/internal.ts'
 import { baseOptions, checkBase, resolveBase, topBase } from '../src/options/base-options.ts'
 import { childSchema, listOf, namedChildren, nextChildName, requireChildren } from '../src/options/child-options.ts'
-import { Puppets } from './puppet.ts'
+import { Puppets } from './fake-drivers.ts'
 
 describe('base options', () => {
   it('are taken over from above, but for zero detection, and a child that says that it is writable must be', () => {

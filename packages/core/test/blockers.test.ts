@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { refuseBlocked } from '../src/graph/blockers.ts'
 import { type BlockedOperation, Graph } from '../src/index.ts'
-import { isPending, Puppets, settle } from './puppet.ts'
+import { isPending, Puppets, settle } from './fake-drivers.ts'
 
 async function ground() {
   const puppets = new Puppets()

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Graph, type GraphChange, Permission, Root } from '../src/index.ts'
-import { Puppets, settle, stateOf } from './puppet.ts'
+import { Puppets, settle, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead, Write, Resize, All } = Permission
 const reader = { permissions: ConsistentRead, shared: All }

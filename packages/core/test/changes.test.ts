@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { BlockError, type Change, type Disk, type Graph, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets, settle, stateOf } from './puppet.ts'
+import { isPending, Puppets, settle, stateOf } from './fake-drivers.ts'
 
 /** Disk `a` below filter `f`, with a handle; disk `b` and overlay `o` without a user. */
 async function ground() {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Graph, type GraphChange, Permission } from '../src/index.ts'
-import { Puppets, stateOf } from './puppet.ts'
+import { Puppets, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead } = Permission
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Disk, type Node, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets, settle } from './puppet.ts'
+import { isPending, Puppets, settle } from './fake-drivers.ts'
 
 async function ground() {
   const puppets = new Puppets()

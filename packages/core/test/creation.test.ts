@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { CreateContext, OpenImage } from '../src/driver.ts'
 import { BlockError, type DriverDescriptor, Permission, systemClock, systemRandom } from '../src/index.ts'
 import { ram, Storage } from './drivers.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { isPending, Puppets } from './fake-drivers.ts'
 
 /** A format whose creation is what a test says, over files of RAM. */
 function ground(create: (context: CreateContext) => Promise<void>, extra: Partial<OpenImage> = {}) {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type OpenContext, type OpenImage, Passthrough } from '../src/driver.ts'
 import { type BlockEvent, type DriverDescriptor, Permission, systemClock, systemRandom } from '../src/index.ts'
 import { raw } from './drivers.ts'
-import { Puppets } from './puppet.ts'
+import { Puppets } from './fake-drivers.ts'
 
 /** A graph with a format, `fmt`, and a protocol, `local`, that do when opened what a test says. */
 function ground(work: (context: OpenContext) => Promise<void> | void = () => undefined, settings: object = {}) {

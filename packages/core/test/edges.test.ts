@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { OpenImage } from '../src/driver.ts'
 import type { Edge } from '../src/graph/edge.ts'
 import { type DriverDescriptor, Flag, Permission } from '../src/index.ts'
-import { Puppets } from './puppet.ts'
+import { Puppets } from './fake-drivers.ts'
 
 /** An edge that may do everything but resize, on an image of 1000 bytes that tells what reaches it. */
 async function ground(extra: Partial<OpenImage> = {}) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type ChildHandle, Passthrough } from '../src/driver.ts'
 import { type DriverDescriptor, Flag, Graph, Permission } from '../src/index.ts'
-import { Puppets } from './puppet.ts'
+import { Puppets } from './fake-drivers.ts'
 
 /** A format whose writes go behind the end of its storage, as a log's do. */
 async function ground() {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { DriverDescriptor } from '../src/index.ts'
 import { raw } from './drivers.ts'
-import { Puppets } from './puppet.ts'
+import { Puppets } from './fake-drivers.ts'
 
 const host: DriverDescriptor = {
   name: 'host',

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { done, type OpenImage } from '../src/driver.ts'
 import { BlockError, Flag, Node } from '../src/index.ts'
 import { topBase } from '../src/options/base-options.ts'
-import { Puppets } from './puppet.ts'
+import { Puppets } from './fake-drivers.ts'
 
 /** A node of a protocol whose image is `image`, in no graph. */
 function nodeOf(image: Partial<OpenImage>, base: Partial<typeof topBase> = {}): Node {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { emptyMedium } from '../src/driver.ts'
 import { BlockError, Flag, Graph, type Node, systemClock } from '../src/index.ts'
 import { readOnlyError } from '../src/request/layer.ts'
-import { Puppets, settle } from './puppet.ts'
+import { Puppets, settle } from './fake-drivers.ts'
 
 async function list(extra = {}, options: object = {}) {
   const puppets = new Puppets()

@@ -3,7 +3,7 @@ import { Node } from '../src/graph/node.ts'
 import type { Graph } from '../src/index.ts'
 import { Opening } from '../src/opening/opening.ts'
 import { topBase } from '../src/options/base-options.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { isPending, Puppets } from './fake-drivers.ts'
 
 /** A graph with disk `a`, and a node of format `overlay` that is in no table yet. */
 async function ground() {

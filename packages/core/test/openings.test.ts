@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Passthrough } from '../src/driver.ts'
 import type { DriverDescriptor } from '../src/index.ts'
-import { isPending, Puppets, settle, stateOf } from './puppet.ts'
+import { isPending, Puppets, settle, stateOf } from './fake-drivers.ts'
 
 /** A format that reads its first block when it is opened, and tells what it was opened with. */
 function format(puppets: Puppets, seen: unknown[] = []): DriverDescriptor {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Passthrough } from '../src/driver.ts'
 import { permissionsForRole } from '../src/graph/permissions.ts'
 import { type DriverDescriptor, describePermissions, Flag, Permission } from '../src/index.ts'
-import { Puppets, stateOf } from './puppet.ts'
+import { Puppets, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { BlockError, type Change, type Node, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets, settle, stateOf } from './puppet.ts'
+import { isPending, Puppets, settle, stateOf } from './fake-drivers.ts'
 
 const reader = { permissions: Permission.ConsistentRead, shared: Permission.All }
 

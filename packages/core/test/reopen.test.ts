@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Passthrough } from '../src/driver.ts'
 import { type DriverDescriptor, Permission } from '../src/index.ts'
-import { Puppets, stateOf } from './puppet.ts'
+import { Puppets, stateOf } from './fake-drivers.ts'
 
 const plain: DriverDescriptor = {
   name: 'plain',

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { OpenImage } from '../src/driver.ts'
 import { BlockError, Flag, Node } from '../src/index.ts'
 import { topBase } from '../src/options/base-options.ts'
-import { Puppets } from './puppet.ts'
+import { Puppets } from './fake-drivers.ts'
 
 /** A node over `size` bytes that all differ from their neighbours, which logs the ranges that reach its image. */
 function ground(extra: Partial<OpenImage> = {}, base: Partial<typeof topBase> = {}, size = 4096) {

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import type { OpenImage } from '../src/driver.ts'
 import { BlockError, Flag } from '../src/index.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { isPending, Puppets } from './fake-drivers.ts'
 
 /** A disk of 4096 ones whose image logs what reaches it. */
 async function ground(extra: Partial<OpenImage> = {}, options: object = {}) {

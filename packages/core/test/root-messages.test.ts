@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { done, type OpenImage } from '../src/driver.ts'
 import { Flag, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { isPending, Puppets } from './fake-drivers.ts'
 
 async function disk(extra: Partial<OpenImage> = {}) {
   const puppets = new Puppets()

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { ChildHandle, OpenImage } from '../src/driver.ts'
 import type { BlockStatus, DriverDescriptor, Node } from '../src/index.ts'
 import { chainStatus } from '../src/internal.ts'
-import { Puppets } from './puppet.ts'
+import { Puppets } from './fake-drivers.ts'
 
 type Status = Partial<BlockStatus> & { readonly at?: number }
 

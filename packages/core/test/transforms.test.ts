@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { delay, Passthrough, RangeLock, Transform } from '../src/driver.ts'
 import { type DriverDescriptor, Flag, systemClock } from '../src/index.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { isPending, Puppets } from './fake-drivers.ts'
 
 /** Shows every byte inverted. */
 class Inverted extends Transform {

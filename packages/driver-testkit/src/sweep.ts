@@ -12,8 +12,8 @@ import { bugIn } from './bugs.ts'
 import { imageDefinition, type Workload } from './crash/workload.ts'
 import { Faults } from './faults.ts'
 import type { CallKind } from './forward.ts'
+import { Shelf } from './memory-files.ts'
 import type { PagedFile } from './paged-file.ts'
-import { Shelf } from './shelf.ts'
 
 /** What {@link errorSweep} does. */
 export interface SweepSettings extends Pick<Workload, 'driver' | 'drivers' | 'options' | 'createOptions'> {

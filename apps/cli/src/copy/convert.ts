@@ -1,7 +1,7 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
 import { type Disk, Flag, type Graph, isBlockError, Permission } from '@diskgraph/core'
-import { Breath } from '../breath.ts'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
+import { Breath } from '../event-loop.ts'
 import { asksForHelp } from '../key-values.ts'
 import { CommandError, errnoText, reportWarning } from '../messages.ts'
 import { openFailure, openImage } from '../opening.ts'

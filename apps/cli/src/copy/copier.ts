@@ -10,7 +10,7 @@
  * The first error stops all lanes after what they have begun; it is thrown when all of them have ended.
  */
 import { type Disk, Flag, isBlockError } from '@diskgraph/core'
-import { Breath } from '../breath.ts'
+import { Breath } from '../event-loop.ts'
 import { alignedRanges } from './aligned-ranges.ts'
 import type { Range, Source } from './source.ts'
 import { findRuns } from './zero-scan.ts'

@@ -1,7 +1,7 @@
 /** Writing into an overlay what would be lost when its backing file changes. */
 import { type Disk, Flag, type GraphEdge, type Node } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
-import { Breath } from '../breath.ts'
+import { Breath } from '../event-loop.ts'
 import { chunkLength, TargetError } from './copier.ts'
 import { SourceError } from './source.ts'
 

@@ -1,7 +1,7 @@
 /** One disk, or several behind each other, as the source of a copy. */
 import type { Disk, Node } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
-import { Breath } from '../breath.ts'
+import { Breath } from '../event-loop.ts'
 
 /** What there is to do with a range of a source. */
 export type Content =

@@ -1,9 +1,9 @@
 /** `bench`: sends requests of one size, so many at a time, and says how long that took. */
 import { type Disk, isBlockError } from '@diskgraph/core'
 import { mod } from '@diskgraph/core/driver'
-import { Breath } from '../breath.ts'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { Breath } from '../event-loop.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { parseInteger } from '../integers.ts'
 import { CommandError, errnoText } from '../messages.ts'

@@ -1,8 +1,8 @@
 /** `map`: where the data of an image stands, layer by layer. */
 import type { Disk, Node } from '@diskgraph/core'
-import { Breath } from '../breath.ts'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { Breath } from '../event-loop.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, visibleLine } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'

@@ -7,7 +7,7 @@ import { type Change, type Disk, type DriverDescriptor, type Graph, type Node, P
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { type Faults, Random } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { Puppets, stateOf } from '../puppet.ts'
+import { Puppets, stateOf } from '../fake-drivers.ts'
 import { inTime, jitter, Load, randomContent, seed } from './load.ts'
 
 const size = 2 ** 18

@@ -3,7 +3,7 @@ import { Flag } from '@diskgraph/core/driver'
 import { must, mustBeAll, mustEqual } from '../assertions.ts'
 import { performBatch } from '../exercise.ts'
 import { OperationGenerator } from '../operations.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Trial } from './fixture.ts'
 
 /** Checks all that the extents of a disk claim against what it reads as. */
 export async function checkExtents(disk: Disk, offset = 0, length: number = disk.size): Promise<Extent[]> {

@@ -3,7 +3,7 @@ import type { Disk } from '@diskgraph/core'
 import { must, mustSettle } from '../assertions.ts'
 import { type ActionKind, actionKinds, amending } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import type { Trial } from './trial.ts'
+import type { Trial } from './fixture.ts'
 
 /** The kinds of actions that the driver can do. */
 export function kindsOf(trial: Trial): ActionKind[] {

@@ -7,9 +7,9 @@
  * check`) see every tenth state, and every one that has failed already.
  */
 import { type Disk, Graph } from '@diskgraph/core'
+import { Shelf } from '../memory-files.ts'
 import type { PagedFile } from '../paged-file.ts'
 import { Random } from '../random.ts'
-import { Shelf } from '../shelf.ts'
 import type { GuestLog } from './guest-log.ts'
 import type { RecordedCall } from './recorder.ts'
 import { holdsStamp } from './stamps.ts'

@@ -1,7 +1,7 @@
 import { type Disk, Graph } from '@diskgraph/core'
 import { type DriverDescriptor, describeErrorCode, Flag, isBlockError } from '@diskgraph/core/driver'
-import type { Definition } from '../conformance/trial.ts'
-import { Shelf } from '../shelf.ts'
+import type { Definition } from '../conformance/fixture.ts'
+import { Shelf } from '../memory-files.ts'
 import { QemuIo, runTool } from '../tools.node.ts'
 import { qemuIoCommand, type Step } from './steps.ts'
 

@@ -2,9 +2,9 @@
 import { type Disk, Graph, type OpenSettings } from '@diskgraph/core'
 import { type DriverDescriptor, Flag } from '@diskgraph/core/driver'
 import { bugIn } from '../bugs.ts'
+import { Shelf } from '../memory-files.ts'
 import type { PagedFile } from '../paged-file.ts'
 import type { Random } from '../random.ts'
-import { Shelf } from '../shelf.ts'
 
 /** The drivers that open mutated images. */
 export interface MutationDrivers {

@@ -3,8 +3,8 @@ import { Flag } from '@diskgraph/core/driver'
 import { must } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import { OperationGenerator } from '../operations.ts'
+import type { Case, Trial } from './fixture.ts'
 import { checkExtents } from './status.ts'
-import type { Case, Trial } from './trial.ts'
 
 /** A generator of operations that suit the disk. */
 function generatorFor(trial: Trial, disk: Disk): OperationGenerator {

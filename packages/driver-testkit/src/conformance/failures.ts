@@ -1,7 +1,7 @@
 import { must, mustReject } from '../assertions.ts'
 import { compareWhole } from '../exercise.ts'
 import { Model } from '../model.ts'
-import type { Case } from './trial.ts'
+import type { Case } from './fixture.ts'
 
 /** What happens when the storage fails. */
 export const failingCases: readonly Case[] = [

@@ -1,11 +1,11 @@
 import { type Disk, Graph } from '@diskgraph/core'
 import { alignUp, type DriverDescriptor, Flag, type OpenImage } from '@diskgraph/core/driver'
 import { must, mustSettle, patience } from '../assertions.ts'
+import { witness } from '../checker.ts'
 import { Faults } from '../faults.ts'
+import { Shelf } from '../memory-files.ts'
 import { Model } from '../model.ts'
 import { Random } from '../random.ts'
-import { Shelf } from '../shelf.ts'
-import { witness } from '../witness.ts'
 
 /** A definition of a node, of whatever driver. */
 export type Definition = Readonly<Record<string, unknown>>

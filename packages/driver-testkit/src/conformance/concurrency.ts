@@ -9,8 +9,8 @@ import { must, mustSettle, turns } from '../assertions.ts'
 import { bugIn } from '../bugs.ts'
 import type { Action, ActionKind } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import { checkImage } from './random.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Trial } from './fixture.ts'
+import { checkImage } from './random-operations.ts'
 import { kindsOf, UsedDisk } from './used-disk.ts'
 
 /** What came of one action. */

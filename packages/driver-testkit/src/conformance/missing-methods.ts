@@ -2,7 +2,7 @@
 import { Permission } from '@diskgraph/core/driver'
 import { must, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Trial } from './fixture.ts'
 
 /** A case in which `attempt` must end with ENOTSUP and change nothing. */
 function refusal(

@@ -10,7 +10,7 @@ import { must, mustSettle } from '../assertions.ts'
 import { bugIn } from '../bugs.ts'
 import type { Action, ActionKind } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Trial } from './fixture.ts'
 import { contentOf, kindsOf, UsedDisk } from './used-disk.ts'
 
 type Way = 'EIO' | 'ENOSPC' | 'abort' | 'throw'

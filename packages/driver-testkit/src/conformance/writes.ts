@@ -1,8 +1,8 @@
 import { Flag } from '@diskgraph/core/driver'
 import { must, mustBeAll, mustEqual, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
-import { awkwardRanges } from './reading.ts'
-import type { Case } from './trial.ts'
+import type { Case } from './fixture.ts'
+import { awkwardRanges } from './reads.ts'
 
 /** What writing, zeroing and discarding promise. */
 export const writingCases: readonly Case[] = [

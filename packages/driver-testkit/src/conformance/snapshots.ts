@@ -2,8 +2,8 @@ import type { Disk } from '@diskgraph/core'
 import { must, mustEqual, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import { Model } from '../model.ts'
-import { checkImage } from './random.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Trial } from './fixture.ts'
+import { checkImage } from './random-operations.ts'
 
 async function wholeOf(disk: Disk): Promise<Uint8Array> {
   const bytes = new Uint8Array(disk.size)

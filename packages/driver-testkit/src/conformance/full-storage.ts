@@ -8,7 +8,7 @@ import { errorCodeOf } from '@diskgraph/core/driver'
 import { must, mustSettle } from '../assertions.ts'
 import { type Action, actionKinds } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Trial } from './fixture.ts'
 import { contentOf, UsedDisk } from './used-disk.ts'
 
 /** Pages of 4 KiB that are left, run after run. */

@@ -1,6 +1,6 @@
 import { type OptionSchemas, validateOptions } from '@diskgraph/core/driver'
 import { must, mustReject } from '../assertions.ts'
-import type { Case } from './trial.ts'
+import type { Case } from './fixture.ts'
 
 function checkSchemas(schemas: OptionSchemas, what: string): void {
   for (const [name, schema] of Object.entries(schemas)) {

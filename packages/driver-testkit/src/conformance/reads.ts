@@ -1,5 +1,5 @@
 import { must, mustBeAll, mustEqual, mustReject } from '../assertions.ts'
-import type { Case } from './trial.ts'
+import type { Case } from './fixture.ts'
 
 /** Offsets and lengths around everything that is a boundary somewhere. */
 export function* awkwardRanges(size: number): Generator<readonly [offset: number, length: number]> {

@@ -5,7 +5,7 @@
 import { must, mustSettle, turns } from '../assertions.ts'
 import { type ActionKind, actionKinds } from './actions.ts'
 import type { DiskState } from './disk-state.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Trial } from './fixture.ts'
 import { UsedDisk } from './used-disk.ts'
 
 interface LateRead {
