@@ -8,7 +8,7 @@
  */
 import type { Disk, Extent } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
-import { Breath } from './event-loop.ts'
+import { EventLoop } from './event-loop.ts'
 
 /** How {@link compareDisks} compares. */
 interface ComparisonOptions {
@@ -116,9 +116,9 @@ class Scan {
   async *#chunks(): AsyncGenerator<Chunk | 'common part'> {
     const [first, second] = this.#disks
     const common = Math.min(first.size, second.size)
-    const breath = new Breath(this.#options.signal)
+    const loop = new EventLoop(this.#options.signal)
     for (let at = 0; at < common; ) {
-      await breath.take()
+      await loop.turn()
       const extents = [await this.#status(0, at, common), await this.#status(1, at, common)] as const
       const length = Math.min(extents[0].length, extents[1].length)
       if (this.#options.strict && !sameStatus(extents, common)) throw new Difference({ kind: 'status', offset: at })
@@ -135,9 +135,9 @@ class Scan {
   async *#rest(common: number): AsyncGenerator<Chunk> {
     const side = this.#disks[0].size > common ? 0 : 1
     const { size } = this.#disks[side]
-    const breath = new Breath(this.#options.signal)
+    const loop = new EventLoop(this.#options.signal)
     for (let at = common; at < size; ) {
-      await breath.take()
+      await loop.turn()
       const extent = await this.#status(side, at, size)
       if (!readsAsZeroes(extent)) yield* cut(at, extent.length, [side])
       at += extent.length

@@ -1,6 +1,6 @@
 import { type BlockEvent, type Disk, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
-import { type PagedFile, Shelf } from '@diskgraph/driver-testkit'
+import { MemoryFiles, type PagedFile } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 const MiB = 1024 * 1024
@@ -9,7 +9,7 @@ const compressed = 1n << 62n
 const [refcountTable, refcountBlock, l1, l2] = [0x10000, 0x20000, 0x30000, 0x40000]
 
 class Trial {
-  readonly shelf = new Shelf()
+  readonly shelf = new MemoryFiles()
   readonly warnings: string[] = []
   readonly events: BlockEvent[] = []
   readonly graph = new Graph({ drivers: [this.shelf.driver, qcow2], onWarning: (text) => this.warnings.push(text) })
@@ -28,7 +28,7 @@ class Trial {
   }
 
   get file(): PagedFile {
-    return this.shelf.files.get('image')!
+    return this.shelf.byName.get('image')!
   }
 
   set(offset: number, value: bigint): void {

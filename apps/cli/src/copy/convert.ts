@@ -1,7 +1,7 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
 import { type Disk, Flag, type Graph, isBlockError, Permission } from '@diskgraph/core'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
-import { Breath } from '../event-loop.ts'
+import { EventLoop } from '../event-loop.ts'
 import { asksForHelp } from '../key-values.ts'
 import { CommandError, errnoText, reportWarning } from '../messages.ts'
 import { openFailure, openImage } from '../opening.ts'
@@ -200,10 +200,10 @@ async function isZero(
   if (request.targetIsZero) return true
   if (planned !== undefined && target.node.image.zeroInit !== false) return true
   if (request.zeroRun === 0) return false
-  const breath = new Breath(signal)
+  const loop = new EventLoop(signal)
   try {
     for (let at = 0; at < size; at += longestZeroes) {
-      await breath.take()
+      await loop.turn()
       await target.writeZeroes(at, Math.min(longestZeroes, size - at), Flag.MayUnmap | Flag.NoFallback, signal)
     }
     return true

@@ -10,7 +10,7 @@
  * The first error stops all lanes after what they have begun; it is thrown when all of them have ended.
  */
 import { type Disk, Flag, isBlockError } from '@diskgraph/core'
-import { Breath } from '../event-loop.ts'
+import { EventLoop } from '../event-loop.ts'
 import { alignedRanges } from './aligned-ranges.ts'
 import type { Range, Source } from './source.ts'
 import { findRuns } from './zero-scan.ts'
@@ -71,7 +71,7 @@ class Copier {
   readonly #chunks: AsyncGenerator<Chunk>
   readonly #turns: Turns | undefined
   readonly #pace: Pace | undefined
-  readonly #breath: Breath
+  readonly #loop: EventLoop
   #offload: Disk | undefined
   #failed = false
 
@@ -80,7 +80,7 @@ class Copier {
     this.#chunks = chunksOf(settings)
     this.#turns = settings.unordered ? undefined : new Turns()
     this.#pace = settings.rate === undefined ? undefined : new Pace(settings.rate)
-    this.#breath = new Breath(settings.signal)
+    this.#loop = new EventLoop(settings.signal)
     this.#offload = settings.offload
   }
 
@@ -94,7 +94,7 @@ class Copier {
     while (!this.#failed) {
       let chunk: Chunk | undefined
       try {
-        await this.#breath.take()
+        await this.#loop.turn()
         const next = await this.#chunks.next()
         if (next.done) return
         chunk = next.value

@@ -1,7 +1,7 @@
 /** Writing into an overlay what would be lost when its backing file changes. */
 import { type Disk, Flag, type GraphEdge, type Node } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
-import { Breath } from '../event-loop.ts'
+import { EventLoop } from '../event-loop.ts'
 import { chunkLength, TargetError } from './copier.ts'
 import { SourceError } from './source.ts'
 
@@ -31,9 +31,9 @@ interface Buffers {
 export async function copyDifferences(differences: Differences): Promise<void> {
   const { overlay, onProgress, disk } = differences
   const buffers = { old: Buffer.alloc(chunkLength), new: Buffer.alloc(chunkLength) }
-  const breath = new Breath(differences.signal)
+  const loop = new EventLoop(differences.signal)
   for (let at = 0; at < disk.size; ) {
-    await breath.take()
+    await loop.turn()
     const length = await stepAt(differences, at, buffers)
     at += length
     onProgress(at, overlay.size)

@@ -1,7 +1,7 @@
 /** One disk, or several behind each other, as the source of a copy. */
 import type { Disk, Node } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
-import { Breath } from '../event-loop.ts'
+import { EventLoop } from '../event-loop.ts'
 
 /** What there is to do with a range of a source. */
 export type Content =
@@ -76,10 +76,10 @@ export class Source {
   /** The ranges of the source in order; neighbours of the same content are mostly one range. */
   async *ranges(): AsyncGenerator<Range> {
     let open: Range | undefined
-    const breath = new Breath(this.#signal)
+    const loop = new EventLoop(this.#signal)
     for (const part of this.#parts) {
       for (let at = Math.max(0, part.start); at < part.end; ) {
-        await breath.take()
+        await loop.turn()
         const next = await this.#rangeAt(part, at)
         at += next.length
         if (open !== undefined && open.content === next.content && open.length < longestStep) {
