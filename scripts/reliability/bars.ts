@@ -24,7 +24,7 @@ import {
   TempFolder,
 } from '@diskgraph/driver-testkit'
 import { intactImages } from './images.ts'
-import { type Trial, trialsOf } from './subjects.ts'
+import { type SubjectVariant, variantsOf } from './subjects.ts'
 
 /** The result of one bar. */
 export interface Bar {
@@ -67,7 +67,7 @@ function share(count: number, parts: number, index: number): number {
   return Math.floor(count / parts) + (index < count % parts ? 1 : 0)
 }
 
-function crashSettings({ subject, variant }: Trial, seed: number): CrashTestSettings {
+function crashSettings({ subject, variant }: SubjectVariant, seed: number): CrashTestSettings {
   const { createOptions, cluster, size, guest, backing } = variant
   return {
     driver: subject.driver,
@@ -86,23 +86,23 @@ export async function crashBar({ subjects, seed, peers, save }: Run, states: num
   await using folder = await TempFolder.make()
   const details: string[] = []
   const total = { states: 0, corrupt: 0, lost: 0, unopenable: 0, leaking: 0, judged: 0, staleSectors: 0 }
-  const trials = trialsOf(subjects)
-  for (const [i, trial] of trials.entries()) {
+  const variants = variantsOf(subjects)
+  for (const [i, variant] of variants.entries()) {
     const report = await crashTest({
-      ...crashSettings(trial, seed + i),
-      states: share(states, trials.length, i),
+      ...crashSettings(variant, seed + i),
+      states: share(states, variants.length, i),
       statesPerWorkload: 50,
-      judges: judgesOf(trial, folder, peers),
+      judges: judgesOf(variant, folder, peers),
     })
     for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
-    details.push(...crashDetails(trial.name, report, save))
+    details.push(...crashDetails(variant.name, report, save))
   }
   const blind: string[] = []
   for (const [name, change] of Object.entries(negativeControls)) {
     const backing = name === 'dataAfterMetadata'
-    const trial = trials.find(({ variant: one }) => (one.backing !== undefined) === backing && one.cluster < 65536)
-    if (trial === undefined) continue
-    const settings = { ...crashSettings(trial, seed), judges: judgesOf(trial, folder, peers), judgeEvery: 25 }
+    const variant = variants.find(({ variant: one }) => (one.backing !== undefined) === backing && one.cluster < 65536)
+    if (variant === undefined) continue
+    const settings = { ...crashSettings(variant, seed), judges: judgesOf(variant, folder, peers), judgeEvery: 25 }
     const report = await crashTest({ ...settings, states: 150, change, mostFindings: 5 })
     if (report.corrupt + report.lost + report.unopenable === 0) blind.push(name)
   }
@@ -115,7 +115,7 @@ export async function crashBar({ subjects, seed, peers, save }: Run, states: num
   }
 }
 
-function judgesOf({ subject, variant }: Trial, folder: TempFolder, peers: boolean): CrashJudge[] {
+function judgesOf({ subject, variant }: SubjectVariant, folder: TempFolder, peers: boolean): CrashJudge[] {
   if (!peers || !subject.checked) return []
   const { format, isDirty } = subject
   const dirty = isDirty === undefined ? {} : { dirty: isDirty }
@@ -142,7 +142,7 @@ function keep(save: string | undefined, name: string, image: PagedFile | undefin
 export async function differentialBar({ subjects, seed, peers }: Run, sequences: number): Promise<Bar> {
   if (!peers) return { passed: false, skipped: true, figures: 'qemu-img and qemu-io are missing', details: [] }
   const reports: [string, DifferentialReport][] = []
-  for (const [i, { subject, variant, name }] of trialsOf(subjects).entries()) {
+  for (const [i, { subject, variant, name }] of variantsOf(subjects).entries()) {
     const settings = differentialSettings(
       subject,
       variant,
@@ -236,7 +236,7 @@ export async function errorBar({ subjects, peers }: Run): Promise<Bar> {
     for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
     details.push(...sweepDetails(name, report))
   }
-  for (const { subject, variant, name } of trialsOf(subjects)) {
+  for (const { subject, variant, name } of variantsOf(subjects)) {
     const { driver, format, checked } = subject
     const { createOptions, cluster, backing } = variant
     if (backing !== undefined) continue

@@ -1,6 +1,11 @@
 /** Small intact images to be damaged: made by the driver, and by the real tools where they are installed. */
 import { Flag, Graph } from '@diskgraph/core'
-import { type PagedFile, type ReliabilitySubject, type ReliabilityVariant, Shelf } from '@diskgraph/driver-testkit'
+import {
+  MemoryFiles,
+  type PagedFile,
+  type ReliabilitySubject,
+  type ReliabilityVariant,
+} from '@diskgraph/driver-testkit'
 
 /** An image of each variant; then those of the real tools. */
 export async function intactImages(subject: ReliabilitySubject, peers: boolean): Promise<PagedFile[]> {
@@ -12,9 +17,9 @@ export async function intactImages(subject: ReliabilitySubject, peers: boolean):
 
 async function ourImage({ driver }: ReliabilitySubject, variant: ReliabilityVariant): Promise<PagedFile> {
   const { createOptions, cluster, guest } = variant
-  const shelf = new Shelf()
-  shelf.put('image')
-  await using graph = new Graph({ drivers: [driver, shelf.driver] })
+  const files = new MemoryFiles()
+  files.put('image')
+  await using graph = new Graph({ drivers: [driver, files.driver] })
   const file = { driver: 'testkit-file', name: 'image' }
   await graph.createUnchecked({ driver: driver.name, size: cluster * 100, ...createOptions, file })
   const disk = await graph.addUnchecked({ driver: driver.name, discard: 'unmap', file })
@@ -28,5 +33,5 @@ async function ourImage({ driver }: ReliabilitySubject, variant: ReliabilityVari
   await disk.write(cluster * 20, new Uint8Array(cluster).fill(3), compressed)
   await disk.write(cluster * 70 + 5, new Uint8Array(cluster).fill(4))
   await disk.close()
-  return shelf.file('image')
+  return files.file('image')
 }

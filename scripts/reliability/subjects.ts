@@ -19,14 +19,14 @@ export async function findSubjects(): Promise<ReliabilitySubject[]> {
 }
 
 /** One variant, and whose it is. */
-export interface Trial {
+export interface SubjectVariant {
   readonly subject: ReliabilitySubject
   readonly variant: ReliabilityVariant
   readonly name: string
 }
 
 /** The variants of all subjects. */
-export function trialsOf(subjects: readonly ReliabilitySubject[]): Trial[] {
+export function variantsOf(subjects: readonly ReliabilitySubject[]): SubjectVariant[] {
   return subjects.flatMap((subject) =>
     subject.variants.map((variant) => ({
       subject,

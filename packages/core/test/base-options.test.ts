@@ -5,7 +5,7 @@ import type { Node } from '../src/graph/node.ts'
 import { validateAmend } from '../src/internal.ts'
 import { baseOptions, checkBase, resolveBase, topBase } from '../src/options/base-options.ts'
 import { childSchema, listOf, namedChildren, nextChildName, requireChildren } from '../src/options/child-options.ts'
-import { Puppets } from './puppet.ts'
+import { FakeDrivers } from './fake-drivers.ts'
 
 describe('base options', () => {
   it('are taken over from above, but for zero detection, and a child that says that it is writable must be', () => {
@@ -45,7 +45,7 @@ describe('base options', () => {
 })
 
 describe('options that are children', () => {
-  const { overlay, many } = new Puppets()
+  const { overlay, many } = new FakeDrivers()
 
   it('are named one by one, and null or nothing is none', () => {
     const named = (given: object) => [

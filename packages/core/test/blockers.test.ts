@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { refuseBlocked } from '../src/graph/blockers.ts'
 import { type BlockedOperation, Graph } from '../src/index.ts'
-import { isPending, Puppets, settle } from './puppet.ts'
+import { FakeDrivers, isPending, settle } from './fake-drivers.ts'
 
-async function ground() {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
+async function setUp() {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
   const disk = await graph.addUnchecked({
-    driver: 'veil',
+    driver: 'filter',
     nodeName: 'top',
     file: {
       driver: 'overlay',
@@ -16,14 +16,14 @@ async function ground() {
       backing: { driver: 'disk', nodeName: 'base' },
     },
   })
-  return { puppets, graph, disk }
+  return { fakes, graph, disk }
 }
 
 describe('a blocker', () => {
   const operations: readonly BlockedOperation[] = ['amend', 'attach', 'check', 'reopen', 'resize', 'snapshot']
 
   it('keeps off what it names, or everything, with its reason, until it is released', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     const { node } = disk
     for (const operation of operations) refuseBlocked(node, operation)
     const some = graph.block('top', { reason: 'some', operations: ['check', 'resize'] })
@@ -49,7 +49,7 @@ describe('a blocker', () => {
 
 describe('a frozen chain', () => {
   it('lets no link from its top to its base change, through filters and backing files, until it is thawed', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     await graph.addNode({ driver: 'disk', nodeName: 'other' })
     const first = graph.freezeChain('top', 'mid', 'first')
     expect(() => graph.freezeChain('top', 'base', 'second')).toThrow(
@@ -64,7 +64,7 @@ describe('a frozen chain', () => {
     first()
     const both = graph.freezeChain('top', 'other', 'both')
     await expect(graph.setChild('mid', 'backing', undefined)).rejects.toMatchObject({ code: 'EPERM' })
-    await expect(graph.insertFilter('mid', { driver: 'veil' })).rejects.toMatchObject({ code: 'EPERM' })
+    await expect(graph.insertFilter('mid', { driver: 'filter' })).rejects.toMatchObject({ code: 'EPERM' })
     both()
     await graph.setChild('mid', 'backing', undefined)
     const none = graph.freezeChain('mid', 'mid', 'nothing')
@@ -73,7 +73,7 @@ describe('a frozen chain', () => {
   })
 
   it('is refused between nodes of which one is not below the other, and freezes nothing', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     expect(() => graph.freezeChain('base', 'top', 'x')).toThrow(
       expect.objectContaining({ code: 'EINVAL', message: "node 'top' is not below node 'base'" }),
     )
@@ -85,7 +85,7 @@ describe('a frozen chain', () => {
 
 describe('the order of changes', () => {
   it('is that in which they came, one at a time, and one that fails does not hold up the next', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const log: string[] = []
     const change = (name: string, fails = false) =>
       graph.change(async () => {
@@ -101,7 +101,7 @@ describe('the order of changes', () => {
   })
 
   it('is kept when one that waits is aborted, and one that runs is not cut short', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     const log: string[] = []
     let end = (): void => undefined
     const running = new AbortController()
@@ -130,7 +130,7 @@ describe('the order of changes', () => {
   })
 
   it('a signal that is aborted later has nothing left to do', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const abort = new AbortController()
     expect(await graph.change(async () => 5, { signal: abort.signal })).toBe(5)
     abort.abort()
@@ -164,29 +164,29 @@ describe('what a graph tells', () => {
   })
 
   it('drivers raise events of their own node, warn, and find objects and secrets by type and id', async () => {
-    const puppets = new Puppets()
+    const fakes = new FakeDrivers()
     const seen: unknown[] = []
     const talker = {
-      ...puppets.disk,
+      ...fakes.disk,
       name: 'talker',
-      open: async (context: Parameters<typeof puppets.disk.open>[0]) => {
+      open: async (context: Parameters<typeof fakes.disk.open>[0]) => {
         context.emit('HELLO', { a: 1 })
         context.warn('careful')
         context.warn('careful')
         seen.push(context.object('throttle-group', 'g'), new TextDecoder().decode(context.secret('s')))
         expect(() => context.object('tls-creds', 'g')).toThrow("No tls-creds with id 'g'")
         expect(() => context.secret('none')).toThrow("No secret with id 'none'")
-        return puppets.disk.open(context)
+        return fakes.disk.open(context)
       },
     }
-    const graph = puppets.graph([talker], { secrets: { s: 'word' } })
+    const graph = fakes.graph([talker], { secrets: { s: 'word' } })
     graph.objects.add('throttle-group', 'g', 'old')
     graph.objects.add('throttle-group', 'g', 'group')
     expect(() => graph.objects.add('tls-creds', 'g', 1)).toThrow("attempt to add duplicate property 'g'")
     const heard: unknown[] = []
     graph.onEvent((event) => heard.push(event))
     await graph.addNode({ driver: 'talker', nodeName: 'n' })
-    expect([seen, heard, puppets.warnings]).toEqual([
+    expect([seen, heard, fakes.warnings]).toEqual([
       ['group', 'word'],
       [{ event: 'HELLO', nodeName: 'n', data: { a: 1 } }],
       ['careful'],

@@ -1,22 +1,22 @@
 import { describe, expect, it } from 'vitest'
 import { type Graph, type GraphChange, Permission, Root } from '../src/index.ts'
-import { Puppets, settle, stateOf } from './puppet.ts'
+import { FakeDrivers, settle, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead, Write, Resize, All } = Permission
 const reader = { permissions: ConsistentRead, shared: All }
 
 /** Disk `a` below filter `f`, with a handle; disk `b`, overlay `o` and list `m` without a user. Tells of changes. */
-async function ground() {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
-  const disk = await graph.addUnchecked({ driver: 'veil', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
+async function setUp() {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
+  const disk = await graph.addUnchecked({ driver: 'filter', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
   await graph.addNode({ driver: 'disk', nodeName: 'b', size: 512 })
   await graph.addNode({ driver: 'overlay', nodeName: 'o', file: { driver: 'disk', nodeName: 'c' } })
   await graph.addNode({ driver: 'many', nodeName: 'm', children: [{ driver: 'disk', nodeName: 'd' }] })
   const told: GraphChange[] = []
   graph.onChange((change) => told.push(change))
-  puppets.log.length = 0
-  return { puppets, graph, disk, told }
+  fakes.log.length = 0
+  return { fakes, graph, disk, told }
 }
 
 function shape(graph: Graph): Record<string, Record<string, string>> {
@@ -29,7 +29,7 @@ function shape(graph: Graph): Record<string, Record<string, string>> {
 
 describe('attach and detach', () => {
   it('give a user its place and take it again, and tell of it', async () => {
-    const { puppets, graph, disk, told } = await ground()
+    const { fakes, graph, disk, told } = await setUp()
     const user = await graph.attach('b', { permissions: ConsistentRead, shared: ConsistentRead })
     expect([...graph.roots]).toEqual([disk, user])
     expect([user.edge.permissions, user.edge.shared]).toEqual([ConsistentRead, ConsistentRead])
@@ -48,12 +48,12 @@ describe('attach and detach', () => {
     told.length = 0
     await graph.detachRoot(disk)
     expect(told).toEqual([])
-    expect(puppets.log.filter((step) => step.endsWith('.close'))).toEqual(['f.close', 'a.close'])
+    expect(fakes.log.filter((step) => step.endsWith('.close'))).toEqual(['f.close', 'a.close'])
     await graph.close()
   })
 
   it('refuse what another user does not share, when both come at once', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const results = await Promise.allSettled([
       graph.attach('b', { permissions: Write, shared: ConsistentRead }),
       graph.attach('b', { permissions: Write, shared: ConsistentRead }),
@@ -64,7 +64,7 @@ describe('attach and detach', () => {
   })
 
   it('may come in one change with what the user does alone, which leaves it its permissions', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const root = new Root(graph.find('b') as never, { description: 'r', permissions: reader })
     const seen: number[] = []
     await graph.change(async (change) => {
@@ -76,28 +76,28 @@ describe('attach and detach', () => {
     })
     expect(seen).toEqual([ConsistentRead | Write | Resize, ConsistentRead | Write | Resize])
     expect([root.edge.permissions, root.edge.shared]).toEqual([ConsistentRead | Write, ConsistentRead])
-    expect(puppets.bytes('b').length).toBe(1024)
+    expect(fakes.bytes('b').length).toBe(1024)
     await graph.close()
   })
 })
 
 describe('alone', () => {
   it('needs no second look at permissions that the user has', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const user = await graph.attach('b', { permissions: ConsistentRead | Write | Resize })
-    puppets.log.length = 0
+    fakes.log.length = 0
     await user.truncate(1024)
-    expect(puppets.log).toEqual(['b.drain-begin', 'b.truncate', 'b.drain-end'])
-    puppets.log.length = 0
+    expect(fakes.log).toEqual(['b.drain-begin', 'b.truncate', 'b.drain-end'])
+    fakes.log.length = 0
     await user.check({ repair: 'none' })
-    expect(puppets.log).toEqual(['b.drain-begin', 'b.check', 'b.drain-end'])
+    expect(fakes.log).toEqual(['b.drain-begin', 'b.check', 'b.drain-end'])
     await graph.close()
   })
 
   it('gives the permissions back, also when the work fails', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const user = await graph.attach('b')
-    puppets.fail('b.truncate')
+    fakes.fail('b.truncate')
     await expect(user.truncate(1024)).rejects.toThrow('b.truncate fails')
     expect([user.edge.permissions, graph.find('b')?.permissions]).toEqual([
       ConsistentRead | Write,
@@ -110,7 +110,7 @@ describe('alone', () => {
   })
 
   it('is refused when others do not share the permission, or the operation is blocked, or the user is gone', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const user = await graph.attach('b')
     const other = await graph.attach('b', { permissions: 0, shared: All & ~Resize })
     await expect(user.truncate(1024)).rejects.toMatchObject({ code: 'EPERM' })
@@ -125,7 +125,7 @@ describe('alone', () => {
       await expect(run()).rejects.toMatchObject({ code: 'EBUSY', message: "Node 'b' is busy: a job" })
       release()
     }
-    expect(puppets.log.filter((step) => /truncate|check|amend|snapshot/.test(step))).toEqual([])
+    expect(fakes.log.filter((step) => /truncate|check|amend|snapshot/.test(step))).toEqual([])
     await user.close()
     await expect(user.check({ repair: 'none' })).rejects.toThrow(
       'disk \'json:{"driver": "disk", "size": 512}\' is closed',
@@ -134,10 +134,12 @@ describe('alone', () => {
   })
 
   it('says what the image cannot do', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     await expect(disk.check({ repair: 'none' })).rejects.toThrow('This image format does not support checks')
-    await expect(disk.amend({ options: {} })).rejects.toThrow("Format driver 'veil' does not support option amendment")
-    expect(() => disk.snapshots).toThrow("driver 'veil' has no internal snapshots")
+    await expect(disk.amend({ options: {} })).rejects.toThrow(
+      "Format driver 'filter' does not support option amendment",
+    )
+    expect(() => disk.snapshots).toThrow("driver 'filter' has no internal snapshots")
     const list = await graph.attach('m')
     await expect(list.truncate(0)).rejects.toThrow('Image format driver does not support resize')
     await graph.close()
@@ -146,26 +148,26 @@ describe('alone', () => {
 
 describe('move', () => {
   it('lets a user use another node, and tells of it', async () => {
-    const { puppets, graph, disk, told } = await ground()
+    const { fakes, graph, disk, told } = await setUp()
     await graph.change((change) => change.move(disk.edge, 'b'))
     expect(disk.nodeName).toBe('b')
     expect(graph.find('b')?.permissions).toBe(ConsistentRead | Write)
     expect(graph.find('f')).toBeUndefined()
     expect(told[0]).toEqual({ kind: 'child-changed', node: 'b', child: 'root' })
     await disk.write(0, new Uint8Array([9]))
-    expect(puppets.bytes('b')[0]).toBe(9)
-    puppets.log.length = 0
+    expect(fakes.bytes('b')[0]).toBe(9)
+    fakes.log.length = 0
     told.length = 0
     await graph.change((change) => change.move(disk.edge, 'b'))
-    expect([puppets.log, told]).toEqual([[], []])
+    expect([fakes.log, told]).toEqual([[], []])
     await graph.close()
   })
 
   it('is refused into a loop, for a child without a node, along a frozen link, and to what is not there', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     const before = stateOf(graph)
     const file = graph.find('f')?.children.get('file') as never
-    const top = await graph.addNode({ driver: 'veil', nodeName: 'top', file: 'f' })
+    const top = await graph.addNode({ driver: 'filter', nodeName: 'top', file: 'f' })
     const moves: [() => Promise<unknown>, string][] = [
       [() => graph.change((change) => change.move(file, 'top')), "node 'top' is above node 'f'"],
       [() => graph.change((change) => change.move(file, 'f')), "node 'f' is above node 'f'"],
@@ -191,7 +193,7 @@ describe('move', () => {
 
 describe('replace, insert and remove', () => {
   it('replace lets all parents, or those that are picked, use another node', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const [first, second] = [await graph.attach('a'), await graph.attach('a')]
     await graph.replace('a', 'b', (edge) => edge === first.edge)
     expect([first.nodeName, second.nodeName, shape(graph).f]).toEqual(['b', 'a', { file: 'a' }])
@@ -204,12 +206,12 @@ describe('replace, insert and remove', () => {
   })
 
   it('insert puts a filter below all parents, with the mode of the node, and remove takes it out', async () => {
-    const { puppets, graph, told } = await ground()
+    const { fakes, graph, told } = await setUp()
     await graph.reopen('b', { readOnly: true })
     const user = await graph.attach('b')
     const other = await graph.attach('b')
     told.length = 0
-    const filter = await graph.insertFilter('b', { driver: 'veil', nodeName: 'n' })
+    const filter = await graph.insertFilter('b', { driver: 'filter', nodeName: 'n' })
     expect([user.node, other.node, filter.readOnly, filter.discardMode]).toEqual([filter, filter, true, 'unmap'])
     expect(shape(graph).n).toEqual({ file: 'b' })
     expect(told.map(({ kind, node }) => `${kind} ${node}`)).toEqual([
@@ -221,14 +223,14 @@ describe('replace, insert and remove', () => {
     await graph.removeFilter('n')
     expect([user.nodeName, other.nodeName]).toEqual(['b', 'b'])
     expect(graph.find('n')).toBeUndefined()
-    expect(puppets.log).toContain('n.close')
+    expect(fakes.log).toContain('n.close')
     await graph.close()
   })
 
   it('two inserts at once both come to stand in the path', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const user = await graph.attach('b')
-    await Promise.all(['one', 'two'].map((nodeName) => graph.insertFilter('b', { driver: 'veil', nodeName })))
+    await Promise.all(['one', 'two'].map((nodeName) => graph.insertFilter('b', { driver: 'filter', nodeName })))
     const path: string[] = []
     for (let node = user.node; ; ) {
       path.push(node.name)
@@ -241,13 +243,13 @@ describe('replace, insert and remove', () => {
   })
 
   it('are refused while they are blocked, and for what is no filter', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const before = stateOf(graph)
     const block = (operation: 'replace' | 'remove', node: string) =>
       graph.block(node, { reason: 'a job', operations: [operation] })
     for (const release of [block('replace', 'a')]) {
       await expect(graph.replace('a', 'b')).rejects.toMatchObject({ code: 'EBUSY' })
-      await expect(graph.insertFilter('a', { driver: 'veil' })).rejects.toMatchObject({ code: 'EBUSY' })
+      await expect(graph.insertFilter('a', { driver: 'filter' })).rejects.toMatchObject({ code: 'EBUSY' })
       await graph.setChild('o', 'backing', 'b')
       await graph.setChild('o', 'backing', undefined)
       release()
@@ -261,9 +263,9 @@ describe('replace, insert and remove', () => {
   })
 
   it('a removal that fails leaves the filter with who added it', async () => {
-    const { puppets, graph, disk } = await ground()
-    const filter = await graph.addNode({ driver: 'veil', nodeName: 'n', file: 'b' })
-    puppets.fail('b.drain-begin')
+    const { fakes, graph, disk } = await setUp()
+    const filter = await graph.addNode({ driver: 'filter', nodeName: 'n', file: 'b' })
+    fakes.fail('b.drain-begin')
     const removal = graph.change(async (change) => {
       await change.remove('n')
       await change.commit()
@@ -284,7 +286,7 @@ describe('replace, insert and remove', () => {
 
 describe('pin', () => {
   it('keeps a node for the rest of the change, and lets it go when the change ends', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     await graph.change(async (change) => {
       const unpin = change.pin('f')
       expect(graph.find('f')?.pins).toBe(1)
@@ -299,7 +301,7 @@ describe('pin', () => {
   })
 
   it('keeps it until it is called, though the change has ended, and closes it then', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     let unpin = (): void => undefined
     await graph.change(async (change) => {
       unpin = change.pin('f')
@@ -315,38 +317,38 @@ describe('pin', () => {
 
 describe('an opening inside a change', () => {
   it('is closed again when nobody uses it at the end, and one that others keep is not', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     await graph.change(async (change) => {
       const node = await change.open({ driver: 'disk', nodeName: 'n' })
       expect([graph.find('n'), node.pins]).toEqual([node, 0])
       expect(await change.open(graph.find('b') as never)).toBe(graph.find('b'))
     })
     expect([graph.find('n'), graph.find('b')?.name]).toEqual([undefined, 'b'])
-    expect(puppets.log).toContain('n.close')
+    expect(fakes.log).toContain('n.close')
     await graph.close()
   })
 
   it('gives up no permission of what the change has moved before it is decided', async () => {
     for (const failing of [undefined, 'n.open', 'later']) {
-      const { puppets, graph, disk } = await ground()
+      const { fakes, graph, disk } = await setUp()
       const before = stateOf(graph)
-      puppets.log.length = 0
-      if (failing !== undefined) puppets.fail(failing)
+      fakes.log.length = 0
+      if (failing !== undefined) fakes.fail(failing)
       const change = graph.change(async (change) => {
         await change.move(disk.edge, 'b')
-        await change.open({ driver: 'veil', nodeName: 'n', file: 'f' })
+        await change.open({ driver: 'filter', nodeName: 'n', file: 'f' })
         expect([graph.find('f')?.permissions, graph.find('a')?.permissions]).toEqual([3, 3])
-        puppets.strike('later')
+        fakes.strike('later')
         await change.move(disk.edge, 'n')
       })
       if (failing === undefined) {
         await change
         await disk.write(0, new Uint8Array([4]))
-        expect(puppets.bytes('a')[0]).toBe(4)
+        expect(fakes.bytes('a')[0]).toBe(4)
       } else {
         await expect(change).rejects.toThrow(`${failing} fails`)
         expect(stateOf(graph)).toEqual(before)
-        expect(puppets.log.filter((step) => /^[fa]\.loosening/.test(step) && !step.endsWith('commit'))).toEqual([])
+        expect(fakes.log.filter((step) => /^[fa]\.loosening/.test(step) && !step.endsWith('commit'))).toEqual([])
       }
       expect(graph.find('a')?.permissions).toBe(3)
       await graph.close()
@@ -354,10 +356,10 @@ describe('an opening inside a change', () => {
   })
 
   it('whose closing fails is a warning', async () => {
-    const { puppets, graph } = await ground()
-    puppets.fail('n.close')
+    const { fakes, graph } = await setUp()
+    fakes.fail('n.close')
     await graph.change((change) => change.open({ driver: 'disk', nodeName: 'n' }))
-    expect(puppets.warnings).toEqual(['closing a node that is no longer used failed: n.close fails'])
+    expect(fakes.warnings).toEqual(['closing a node that is no longer used failed: n.close fails'])
     await graph.close()
   })
 })

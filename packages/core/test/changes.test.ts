@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { BlockError, type Change, type Disk, type Graph, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets, settle, stateOf } from './puppet.ts'
+import { FakeDrivers, isPending, settle, stateOf } from './fake-drivers.ts'
 
 /** Disk `a` below filter `f`, with a handle; disk `b` and overlay `o` without a user. */
-async function ground() {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
-  const disk = await graph.addUnchecked({ driver: 'veil', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
+async function setUp() {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
+  const disk = await graph.addUnchecked({ driver: 'filter', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
   await graph.addNode({ driver: 'disk', nodeName: 'b' })
   await graph.addNode({ driver: 'overlay', nodeName: 'o', file: { driver: 'disk', nodeName: 'c' } })
   await graph.addNode({ driver: 'many', nodeName: 'm', children: [{ driver: 'disk', nodeName: 'd' }] })
-  return { puppets, graph, disk }
+  return { fakes, graph, disk }
 }
 
 interface Work {
@@ -34,7 +34,7 @@ const works: Readonly<Record<string, (change: Change, at: Work) => Promise<unkno
   'taking out the medium': (change, { disk }) => change.move(disk.edge, undefined),
   'move of a child': (change, { graph }) => change.move(graph.find('f')?.children.get('file') as never, 'b'),
   replace: (change) => change.replace('a', 'b'),
-  insert: (change) => change.insert('a', { driver: 'veil', nodeName: 'new' }),
+  insert: (change) => change.insert('a', { driver: 'filter', nodeName: 'new' }),
   remove: (change) => change.remove('f'),
   'setBacking where there is none': (change) => change.setBacking('o', 'b'),
   'setChild that swaps': (change) => change.setChild('o', 'file', 'b'),
@@ -48,14 +48,14 @@ const works: Readonly<Record<string, (change: Change, at: Work) => Promise<unkno
     await change.reopen('b', { readOnly: true })
   },
   'open and use': async (change, { disk }) => {
-    const node = await change.open({ driver: 'veil', nodeName: 'new', file: 'b' })
+    const node = await change.open({ driver: 'filter', nodeName: 'new', file: 'b' })
     await change.move(disk.edge, node)
   },
   alone: (change, { disk }) =>
     change.alone(disk, { operation: 'resize', permissions: Permission.Resize }, (node) => node.truncate(4096)),
   'all at once': async (change, { graph, disk }) => {
     await change.reopen('b', { mode: 'new' })
-    await change.insert('a', { driver: 'veil', nodeName: 'new' })
+    await change.insert('a', { driver: 'filter', nodeName: 'new' })
     await change.setBacking('o', 'b')
     await change.attach(root(graph, 'o'), reader)
     await change.remove('f')
@@ -67,21 +67,21 @@ const works: Readonly<Record<string, (change: Change, at: Work) => Promise<unkno
 const mayFail = /\.(open|permissions|reopen|drain-begin|check-child)( |$)/
 
 async function stepsOf(work: (change: Change, at: Work) => Promise<unknown>): Promise<string[]> {
-  const { puppets, graph, disk } = await ground()
-  puppets.log.length = 0
+  const { fakes, graph, disk } = await setUp()
+  fakes.log.length = 0
   await graph.change((change) => work(change, { graph, disk }))
-  const steps = puppets.log.filter((step) => mayFail.test(step)).map((step) => step.replace(/ .*/, ''))
+  const steps = fakes.log.filter((step) => mayFail.test(step)).map((step) => step.replace(/ .*/, ''))
   await graph.close()
   return steps
 }
 
 describe.each(Object.entries(works))('%s', (_, work) => {
   it('goes well', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     await graph.change((change) => work(change, { graph, disk }))
     for (const node of graph.nodes) expect([node.name, node.quiesced, node.pins]).toEqual([node.name, 0, 0])
     await graph.close()
-    expect(puppets.warnings).toEqual([])
+    expect(fakes.warnings).toEqual([])
     expect([...graph.nodes]).toEqual([])
   })
 
@@ -90,54 +90,54 @@ describe.each(Object.entries(works))('%s', (_, work) => {
     for (const step of await stepsOf(work)) {
       const after = counts.get(step) ?? 0
       counts.set(step, after + 1)
-      const { puppets, graph, disk } = await ground()
+      const { fakes, graph, disk } = await setUp()
       const before = stateOf(graph)
-      puppets.fail(step, undefined, after)
-      puppets.log.length = 0
+      fakes.fail(step, undefined, after)
+      fakes.log.length = 0
       const change = graph.change((change) => work(change, { graph, disk }))
       await expect(change, `${step} after ${after}`).rejects.toThrow(`${step} fails`)
       expect(stateOf(graph), `${step} after ${after}`).toEqual(before)
-      expect(balance(puppets.log), `${step} after ${after}`).toEqual([])
+      expect(balance(fakes.log), `${step} after ${after}`).toEqual([])
       await disk.write(0, new Uint8Array([1, 2, 3]))
-      expect([...puppets.bytes('a').subarray(0, 3)]).toEqual([1, 2, 3])
+      expect([...fakes.bytes('a').subarray(0, 3)]).toEqual([1, 2, 3])
       await graph.close()
       expect([...graph.nodes]).toEqual([])
     }
   })
 
   it('goes well although an image fails to give back permissions', async () => {
-    const { puppets, graph, disk } = await ground()
-    for (const { name } of graph.nodes) puppets.fail(`${name}.loosening`)
+    const { fakes, graph, disk } = await setUp()
+    for (const { name } of graph.nodes) fakes.fail(`${name}.loosening`)
     await graph.change((change) => work(change, { graph, disk }))
     await graph.close()
     expect([...graph.nodes]).toEqual([])
   })
 
   it('leaves everything as it was when what follows it in the change fails', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     const before = stateOf(graph)
-    puppets.log.length = 0
+    fakes.log.length = 0
     const change = graph.change(async (change) => {
       await work(change, { graph, disk })
       throw new BlockError('EIO', 'what follows')
     })
     await expect(change).rejects.toThrow('what follows')
     expect(stateOf(graph)).toEqual(before)
-    expect(balance(puppets.log)).toEqual([])
+    expect(balance(fakes.log)).toEqual([])
     await disk.write(0, new Uint8Array([1, 2, 3]))
     await graph.close()
   })
 
   it('keeps back requests until it has ended', async () => {
-    const { puppets, graph, disk } = await ground()
-    const write = puppets.hold('a.write')
+    const { fakes, graph, disk } = await setUp()
+    const write = fakes.hold('a.write')
     const first = disk.write(0, new Uint8Array(1))
     await write.arrived
     const change = graph.drained('a', (change) => work(change, { graph, disk }))
     await settle()
     const second = disk.read(0, new Uint8Array(1))
     expect(await isPending(change)).toBe(true)
-    expect(puppets.log).not.toContain('a.read')
+    expect(fakes.log).not.toContain('a.read')
     write.open()
     await change
     await first

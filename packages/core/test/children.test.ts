@@ -1,21 +1,21 @@
 import { describe, expect, it } from 'vitest'
 import { type Graph, type GraphChange, Permission } from '../src/index.ts'
-import { Puppets, stateOf } from './puppet.ts'
+import { FakeDrivers, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead } = Permission
 
 /** Disk `a` below filter `f`, in use; disk `b`, overlay `o` and list `m` without a user. Tells of changes. */
-async function ground() {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
-  await graph.addUnchecked({ driver: 'veil', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
+async function setUp() {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
+  await graph.addUnchecked({ driver: 'filter', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
   await graph.addNode({ driver: 'disk', nodeName: 'b', size: 512 })
   await graph.addNode({ driver: 'overlay', nodeName: 'o', file: { driver: 'disk', nodeName: 'c' } })
   await graph.addNode({ driver: 'many', nodeName: 'm', children: [{ driver: 'disk', nodeName: 'd' }] })
   const told: GraphChange[] = []
   graph.onChange((change) => told.push(change))
-  puppets.log.length = 0
-  return { puppets, graph, told }
+  fakes.log.length = 0
+  return { fakes, graph, told }
 }
 
 function shape(graph: Graph): Record<string, Record<string, string>> {
@@ -28,19 +28,19 @@ function shape(graph: Graph): Record<string, Record<string, string>> {
 
 describe('children', () => {
   it('of a list are added at its end, swapped, and removed, and the image and listeners hear of it', async () => {
-    const { puppets, graph, told } = await ground()
+    const { fakes, graph, told } = await setUp()
     for (let i = 0; i < 11; i++) await graph.addNode({ driver: 'disk', nodeName: `n${i}` })
     for (let i = 0; i < 10; i++) expect(await graph.addChild('m', 'children', `n${i}`)).toBe(`children.${i + 1}`)
-    expect(puppets.log).toContain('m.check-child children.1=4096')
-    expect(puppets.log).toContain('m.changed children')
+    expect(fakes.log).toContain('m.check-child children.1=4096')
+    expect(fakes.log).toContain('m.changed children')
     told.length = 0
-    puppets.log.length = 0
+    fakes.log.length = 0
     await graph.setChild('m', 'children.10', 'n10')
     expect(shape(graph).m?.['children.10']).toBe('n10')
     expect(told).toEqual([{ kind: 'child-changed', node: 'm', child: 'children.10' }])
     await graph.setChild('m', 'children.10', undefined)
     await graph.setChild('m', 'children.3', undefined)
-    expect(puppets.log).toContain('m.check-child children.3=undefined')
+    expect(fakes.log).toContain('m.check-child children.3=undefined')
     expect(Object.keys(shape(graph).m ?? {})).not.toContain('children.3')
     expect(told.at(-1)).toEqual({ kind: 'child-changed', node: 'm', child: 'children.3' })
     expect(await graph.addChild('m', 'children', 'n2')).toBe('children.10')
@@ -49,12 +49,12 @@ describe('children', () => {
     await graph.setChild('m', 'children.77', undefined)
     const list = await graph.attach('m')
     await list.write(0, new Uint8Array([5]))
-    expect([puppets.bytes('n2')[0], puppets.bytes('n10')[0], puppets.bytes('d')[0]]).toEqual([5, 5, 5])
+    expect([fakes.bytes('n2')[0], fakes.bytes('n10')[0], fakes.bytes('d')[0]]).toEqual([5, 5, 5])
     await graph.close()
   })
 
   it('that were removed come back in their order when the change fails', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     for (const name of ['b', 'a2']) {
       if (graph.find(name) === undefined) await graph.addNode({ driver: 'disk', nodeName: name })
       await graph.addChild('m', 'children', name)
@@ -70,9 +70,9 @@ describe('children', () => {
   })
 
   it('backing files are set, changed and taken away, and a node that only a link kept is closed', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const user = await graph.attach('o')
-    puppets.content.set('b', new Uint8Array(512).fill(7))
+    fakes.content.set('b', new Uint8Array(512).fill(7))
     const read = async (): Promise<number | undefined> => {
       const buf = new Uint8Array(1)
       await user.read(0, buf)
@@ -93,7 +93,7 @@ describe('children', () => {
   })
 
   it('are refused where there are none of that name, where one is needed, into a loop, and while it is blocked', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const before = stateOf(graph)
     for (const [parent, name] of [
       ['o', 'nonsense'],
@@ -110,7 +110,7 @@ describe('children', () => {
     await expect(graph.addChild('o', 'file', 'a')).rejects.toMatchObject({ code: 'EINVAL' })
     await expect(graph.setChild('o', 'file', undefined)).rejects.toThrow("node 'o' needs its child 'file'")
     await expect(graph.setChild('o', 'backing', 'o')).rejects.toThrow("node 'o' is above node 'o'")
-    puppets.fail('m.check-child')
+    fakes.fail('m.check-child')
     await expect(graph.addChild('m', 'children', 'b')).rejects.toThrow('m.check-child fails')
     const release = graph.block('m', { reason: 'a job', operations: ['change-child'] })
     await expect(graph.addChild('m', 'children', 'b')).rejects.toMatchObject({ code: 'EBUSY' })

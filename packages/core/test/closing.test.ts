@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { type Disk, type Node, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets, settle } from './puppet.ts'
+import { FakeDrivers, isPending, settle } from './fake-drivers.ts'
 
-async function ground() {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
-  const disk = await graph.addUnchecked({ driver: 'veil', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
-  puppets.log.length = 0
-  return { puppets, graph, disk }
+async function setUp() {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
+  const disk = await graph.addUnchecked({ driver: 'filter', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
+  fakes.log.length = 0
+  return { fakes, graph, disk }
 }
 
 const wholeImage: Readonly<Record<string, (disk: Disk) => Promise<unknown>>> = {
@@ -21,38 +21,38 @@ const wholeImage: Readonly<Record<string, (disk: Disk) => Promise<unknown>>> = {
 }
 
 async function plain() {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
   const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
-  puppets.log.length = 0
-  return { puppets, graph, disk }
+  fakes.log.length = 0
+  return { fakes, graph, disk }
 }
 
 describe.each(Object.entries(wholeImage))('%s', (step, run) => {
   it('is waited for by the closing of the disk and of the graph', async () => {
-    const { puppets, graph, disk } = await plain()
-    const gate = puppets.hold(`a.${step}`)
+    const { fakes, graph, disk } = await plain()
+    const gate = fakes.hold(`a.${step}`)
     const work = run(disk)
     await gate.arrived
     const closings = [disk.close(), graph.close()]
     await settle()
-    expect(puppets.log).not.toContain('a.close')
+    expect(fakes.log).not.toContain('a.close')
     for (const closing of closings) expect(await isPending(closing)).toBe(true)
     gate.open()
     await Promise.all([work, ...closings])
-    expect(puppets.log.at(-1)).toBe('a.close')
+    expect(fakes.log.at(-1)).toBe('a.close')
   })
 
   it.each(Object.keys(wholeImage))('does not overlap with %s, nor with a request', async (other) => {
-    const { puppets, graph, disk } = await plain()
-    const gate = puppets.hold(`a.${step}`)
+    const { fakes, graph, disk } = await plain()
+    const gate = fakes.hold(`a.${step}`)
     const first = run(disk)
     await gate.arrived
-    puppets.log.length = 0
+    fakes.log.length = 0
     const second = wholeImage[other]?.(disk) as Promise<unknown>
     const write = disk.write(0, new Uint8Array(1))
     expect(await isPending(Promise.race([second, write]))).toBe(true)
-    expect(puppets.log).toEqual([])
+    expect(fakes.log).toEqual([])
     gate.open()
     await Promise.all([first, second, write])
     expect(disk.edge.permissions).toBe(Permission.ConsistentRead | Permission.Write)
@@ -69,15 +69,15 @@ describe.each(Object.entries(wholeImage))('%s', (step, run) => {
 
 describe('closing a disk', () => {
   it('waits for requests in flight, and refuses those that come after', async () => {
-    const { puppets, disk } = await ground()
-    const gate = puppets.hold('a.write')
+    const { fakes, disk } = await setUp()
+    const gate = fakes.hold('a.write')
     const write = disk.write(0, new Uint8Array(1))
     await gate.arrived
     const closing = disk.close()
     await settle()
     const late = disk.read(0, new Uint8Array(1))
     expect(await isPending(closing)).toBe(true)
-    expect(puppets.log).not.toContain('a.close')
+    expect(fakes.log).not.toContain('a.close')
     gate.open()
     await Promise.all([write, closing])
     await expect(late).rejects.toMatchObject({ code: 'ENOMEDIUM' })
@@ -89,48 +89,48 @@ describe('closing a disk', () => {
   })
 
   it('flushes, then closes from the top down', async () => {
-    const { puppets, disk } = await ground()
+    const { fakes, disk } = await setUp()
     await disk.close()
-    expect(puppets.log.filter((step) => /flush|close/.test(step))).toEqual(['f.close', 'a.flush', 'a.close'])
+    expect(fakes.log.filter((step) => /flush|close/.test(step))).toEqual(['f.close', 'a.flush', 'a.close'])
   })
 
   it('is one closing, however often and by whomever it is asked for', async () => {
-    const { puppets, graph, disk } = await ground()
-    const gate = puppets.hold('a.close')
+    const { fakes, graph, disk } = await setUp()
+    const gate = fakes.hold('a.close')
     const calls = [disk.close(), disk.close(), disk[Symbol.asyncDispose](), graph.close(), graph[Symbol.asyncDispose]()]
     await gate.arrived
     for (const call of calls) expect(await isPending(call)).toBe(true)
     gate.open()
     await Promise.all(calls)
-    expect(puppets.log.filter((step) => step === 'a.close')).toHaveLength(1)
+    expect(fakes.log.filter((step) => step === 'a.close')).toHaveLength(1)
   })
 
   it.each(['f.close', 'a.close', 'a.flush'])('reports that %s failed, and closes all the same', async (step) => {
-    const { puppets, graph, disk } = await ground()
-    puppets.fail(step)
+    const { fakes, graph, disk } = await setUp()
+    fakes.fail(step)
     await expect(disk.close()).rejects.toThrow(`${step} fails`)
     expect([...graph.nodes]).toEqual([])
-    expect(puppets.log).toContain('a.close')
+    expect(fakes.log).toContain('a.close')
     await graph.close()
   })
 
   it('goes well although an image fails to give back permissions', async () => {
-    const { puppets, graph, disk } = await ground()
-    puppets.fail('f.loosening')
-    puppets.fail('a.loosening', undefined, 1)
+    const { fakes, graph, disk } = await setUp()
+    fakes.fail('f.loosening')
+    fakes.fail('a.loosening', undefined, 1)
     await disk.close()
     expect([...graph.nodes]).toEqual([])
     expect([...graph.roots]).toEqual([])
-    expect(puppets.warnings.join()).toContain('f.loosening fails')
+    expect(fakes.warnings.join()).toContain('f.loosening fails')
   })
 
   it('is not held up by an image that throws at once', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const broken = (): never => {
       throw new Error('at once')
     }
-    puppets.extra.set('a', { flush: broken, close: broken, read: broken, write: broken, discard: broken })
+    fakes.extra.set('a', { flush: broken, close: broken, read: broken, write: broken, discard: broken })
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a', discard: 'unmap' })
     const requests = [
       () => disk.read(0, new Uint8Array(1)),
@@ -145,7 +145,7 @@ describe('closing a disk', () => {
   })
 
   it('leaves a node open that others use, and that was added by itself', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     await graph.addNode({ driver: 'disk', nodeName: 'b' })
     const [first, second, other] = [await graph.attach('b'), await graph.attach('b'), await graph.attach('a')]
     await first.close()
@@ -162,7 +162,7 @@ describe('closing a disk', () => {
 
 describe('closing a graph', () => {
   it('also ends users that were attached by a change that waited when it began', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     let end = (): void => undefined
     const change = graph.change(() => new Promise<void>((resolve) => (end = resolve)))
     await settle()
@@ -174,12 +174,12 @@ describe('closing a graph', () => {
     expect([...graph.nodes]).toEqual([])
     expect([...graph.roots]).toEqual([])
     expect(late.closed).toBe(true)
-    expect(puppets.log.at(-1)).toBe('a.close')
+    expect(fakes.log.at(-1)).toBe('a.close')
   })
 
   it('closes a node that only a user who waited to be attached has, too', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     await graph.addNode({ driver: 'disk', nodeName: 'a' })
     let end = (): void => undefined
     const change = graph.change(() => new Promise<void>((resolve) => (end = resolve)))
@@ -192,20 +192,20 @@ describe('closing a graph', () => {
   })
 
   it('tries everything, then throws the first error', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     for (const name of ['b', 'c']) await graph.addUnchecked({ driver: 'disk', nodeName: name })
     await graph.addNode({ driver: 'disk', nodeName: 'd' })
-    for (const name of ['b', 'c', 'd']) puppets.fail(`${name}.close`)
+    for (const name of ['b', 'c', 'd']) fakes.fail(`${name}.close`)
     await expect(graph.close()).rejects.toThrow('b.close fails')
     expect([...graph.nodes]).toEqual([])
-    for (const name of ['a', 'b', 'c', 'd']) expect(puppets.log).toContain(`${name}.close`)
+    for (const name of ['a', 'b', 'c', 'd']) expect(fakes.log).toContain(`${name}.close`)
     await graph.close()
   })
 
   it('refuses everything new until it has ended, and then the graph may be used again', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     await graph.addNode({ driver: 'disk', nodeName: 'n' })
-    const gate = puppets.hold('a.close')
+    const gate = fakes.hold('a.close')
     const closing = graph.close()
     await gate.arrived
     const root = new Root(graph.find('n') as Node, {
@@ -230,11 +230,11 @@ describe('closing a graph', () => {
   })
 
   it('aborts openings, and waits for their ends', async () => {
-    const puppets = new Puppets()
+    const fakes = new FakeDrivers()
     let signal: AbortSignal | undefined
     let end = (): void => undefined
     const slow = {
-      ...puppets.disk,
+      ...fakes.disk,
       name: 'slow',
       open: (context: { readonly signal: AbortSignal | undefined }) => {
         signal = context.signal
@@ -243,8 +243,8 @@ describe('closing a graph', () => {
         })
       },
     }
-    const graph = puppets.graph([slow])
-    const opening = graph.addUnchecked({ driver: 'veil', file: { driver: 'slow' } })
+    const graph = fakes.graph([slow])
+    const opening = graph.addUnchecked({ driver: 'filter', file: { driver: 'slow' } })
     opening.catch(() => undefined)
     await settle()
     const closing = graph.close()
@@ -258,21 +258,21 @@ describe('closing a graph', () => {
   })
 
   it('closes nodes that were added by themselves in any order of use', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     await disk.close()
     await graph.addNode({ driver: 'disk', nodeName: 'below' })
-    await graph.addNode({ driver: 'veil', nodeName: 'above', file: 'below' })
-    await graph.addNode({ driver: 'veil', nodeName: 'top', file: 'above' })
-    puppets.log.length = 0
+    await graph.addNode({ driver: 'filter', nodeName: 'above', file: 'below' })
+    await graph.addNode({ driver: 'filter', nodeName: 'top', file: 'above' })
+    fakes.log.length = 0
     await graph.close()
     expect([...graph.nodes]).toEqual([])
-    expect(puppets.log.filter((step) => step.endsWith('close'))).toEqual(['top.close', 'above.close', 'below.close'])
+    expect(fakes.log.filter((step) => step.endsWith('close'))).toEqual(['top.close', 'above.close', 'below.close'])
   })
 })
 
 describe('removing a node', () => {
   it('is refused while it is used, blocked, or missing', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     await expect(graph.remove('a')).rejects.toThrow("Node 'a' is busy: node is used as 'file' of node 'f'")
     await expect(graph.remove('none')).rejects.toMatchObject({ code: 'ENODEV' })
     const node = await graph.addNode({ driver: 'disk', nodeName: 'n' })
@@ -288,9 +288,9 @@ describe('removing a node', () => {
   })
 
   it('reports what closing it reports', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     await graph.addNode({ driver: 'disk', nodeName: 'n' })
-    puppets.fail('n.close')
+    fakes.fail('n.close')
     await expect(graph.remove('n')).rejects.toThrow('n.close fails')
     expect(graph.find('n')).toBeUndefined()
     await graph.close()
@@ -302,12 +302,12 @@ describe('extents', () => {
     ['truncate', (disk: Disk) => disk.truncate(1024)],
     ['close', (disk: Disk) => disk.close()],
   ] as const)('end when %s comes in between', async (_, change) => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     let zero = false
-    puppets.extra.set('a', {
+    fakes.extra.set('a', {
       blockStatus: async (_offset, length) => {
-        await puppets.step('a.status')
+        await fakes.step('a.status')
         zero = !zero
         return { length: Math.min(512, length), data: !zero, zero, allocated: true }
       },
@@ -315,7 +315,7 @@ describe('extents', () => {
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
     const extents = disk.extents()
     expect((await extents.next()).done).toBe(false)
-    const gate = puppets.hold('a.status')
+    const gate = fakes.hold('a.status')
     const next = extents.next()
     await gate.arrived
     const changing = change(disk)

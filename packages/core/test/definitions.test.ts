@@ -2,11 +2,11 @@ import { describe, expect, it } from 'vitest'
 import { type OpenContext, type OpenImage, Passthrough } from '../src/driver.ts'
 import { type BlockEvent, type DriverDescriptor, Permission, systemClock, systemRandom } from '../src/index.ts'
 import { raw } from './drivers.ts'
-import { Puppets } from './puppet.ts'
+import { FakeDrivers } from './fake-drivers.ts'
 
 /** A graph with a format, `fmt`, and a protocol, `local`, that do when opened what a test says. */
-function ground(work: (context: OpenContext) => Promise<void> | void = () => undefined, settings: object = {}) {
-  const puppets = new Puppets()
+function setUp(work: (context: OpenContext) => Promise<void> | void = () => undefined, settings: object = {}) {
+  const fakes = new FakeDrivers()
   const contexts: OpenContext[] = []
   const fmt: DriverDescriptor = {
     name: 'fmt',
@@ -33,25 +33,25 @@ function ground(work: (context: OpenContext) => Promise<void> | void = () => und
     formatFilename: ({ filename }) => String(filename),
     open: async (context): Promise<OpenImage> => {
       contexts.push(context)
-      await puppets.step(`${context.options.filename}.open`)
+      await fakes.step(`${context.options.filename}.open`)
       return { size: 512, read: async (_offset, buf) => void buf.fill(0), write: async () => undefined }
     },
   }
-  const graph = puppets.graph([fmt, local, raw], settings)
-  return { puppets, graph, contexts }
+  const graph = fakes.graph([fmt, local, raw], settings)
+  return { fakes, graph, contexts }
 }
 
 const file = (nodeName: string, more: object = {}) => ({ driver: 'disk', nodeName, ...more })
 
 describe('a definition', () => {
   it('is options by name, with a driver, and every option must be one of its', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     for (const [definition, message] of [
       [[], 'a node is defined by options by name'],
       [{ nodeName: 'x' }, "A value is required for option 'driver'"],
       [{ driver: 'fmt', bogus: 1 }, "Block format 'fmt' does not support the option 'bogus'"],
       [{ driver: 'disk', bogus: 1 }, "Block protocol 'disk' doesn't support the option 'bogus'"],
-      [{ driver: 'veil' }, 'A block device must be specified for "file"'],
+      [{ driver: 'filter' }, 'A block device must be specified for "file"'],
       [{ driver: 'fmt', file: 5 }, "Parameter 'file' expects a node name or a definition of a node"],
       [{ driver: 'disk', detectZeroes: 'unmap' }, 'setting detect-zeroes to unmap is not allowed'],
     ] as const) {
@@ -66,7 +66,7 @@ describe('a definition', () => {
   })
 
   it('may have a file name instead of a driver, also one that stands for another, but not for ever', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     const disk = await graph.addUnchecked({ filename: 'disk:a' })
     expect([disk.node.driver.name, disk.node.name]).toEqual(['disk', 'a'])
     await disk.close()
@@ -80,7 +80,7 @@ describe('a definition', () => {
   })
 
   it('may name a file by a path, a protocol, or the protocol of files', async () => {
-    const { graph, contexts } = ground()
+    const { graph, contexts } = setUp()
     for (const name of ['/x/a', 'file:/x/a']) await (await graph.open(name, { format: 'raw' })).close()
     expect(contexts.map(({ options }) => options.filename)).toEqual(['/x/a', '/x/a'])
     await expect(graph.open('ftp:x')).rejects.toMatchObject({
@@ -91,7 +91,7 @@ describe('a definition', () => {
   })
 
   it('may be a json: name, whose driver and options others may stand before', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     const name = 'json:{"driver": "disk", "node-name": "a", "mode": "x"}'
     const plain = await graph.open(name)
     expect([plain.node.driver.name, plain.node.options.mode]).toEqual(['disk', 'x'])
@@ -103,14 +103,14 @@ describe('a definition', () => {
   })
 
   it('of a protocol given as the format takes the options of the name and those beside it', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     const disk = await graph.open('disk:a', { format: 'disk', mode: 'z' })
     expect([disk.node.driver.name, disk.node.options.disk, disk.node.options.mode]).toEqual(['disk', 'a', 'z'])
     await disk.close()
   })
 
   it('without a driver is a file whose format is found out, and guarded when that is taken for raw', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     const guessed = await graph.addUnchecked({ nodeName: 'n', file: file('a') })
     expect([guessed.node.driver.name, guessed.node.name]).toEqual(['raw', 'n'])
     expect(guessed.node.probeGuard).toBeDefined()
@@ -121,7 +121,7 @@ describe('a definition', () => {
   })
 
   it('of a chain is no deeper than is allowed, each backing file a step', async () => {
-    const { graph } = ground(undefined, { maxDepth: 2 })
+    const { graph } = setUp(undefined, { maxDepth: 2 })
     const chain = (images: number): object => ({
       driver: 'fmt',
       file: { driver: 'disk' },
@@ -133,17 +133,17 @@ describe('a definition', () => {
   })
 
   it('that fails names the innermost node that failed', async () => {
-    const { graph, puppets } = ground(() => {
+    const { graph, fakes } = setUp(() => {
       throw new Error('no')
     })
     const definition = { driver: 'fmt', nodeName: 'n', file: file('a') }
     await expect(graph.addUnchecked(definition)).rejects.toMatchObject({ node: 'n' })
-    puppets.fail('a.open', new Error('no'))
+    fakes.fail('a.open', new Error('no'))
     await expect(graph.addUnchecked(definition)).rejects.toMatchObject({ node: 'a' })
   })
 
   it('gets a name of its own where it has none, and keeps the one it has', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     const names = []
     for (const definition of [{ driver: 'disk' }, { driver: 'disk' }, file('mine')]) {
       names.push((await graph.addNode(definition)).name)
@@ -156,7 +156,7 @@ describe('a definition', () => {
 describe('what an image is opened with', () => {
   it('is its options with defaults, its children, and all that the graph has for it', async () => {
     const events: BlockEvent[] = []
-    const { puppets, graph, contexts } = ground(undefined, { secrets: { key: 'k' } })
+    const { fakes, graph, contexts } = setUp(undefined, { secrets: { key: 'k' } })
     graph.objects.add('throttle-group', 't', 7)
     graph.onEvent((event) => events.push(event))
     const { signal } = new AbortController()
@@ -174,14 +174,14 @@ describe('what an image is opened with', () => {
     context.emit('GONE', { now: true })
     expect(events).toEqual([{ event: 'GONE', nodeName: 'n', data: { now: true } }])
     context.warn('mind')
-    expect(puppets.warnings).toEqual(['mind'])
+    expect(fakes.warnings).toEqual(['mind'])
     expect(await context.inBackground(async () => disk.node.activity.count)).toBe(1)
     await graph.close()
   })
 
   it('says that it is only looked at, or checked, and the latter of the top alone', async () => {
     for (const key of ['inspect', 'check'] as const) {
-      const { graph, contexts } = ground()
+      const { graph, contexts } = setUp()
       const inner = { driver: 'fmt', file: file('a') }
       await graph.addUnchecked({ driver: 'fmt', file: inner }, { [key]: true })
       expect(contexts.map((context) => context[key])).toEqual(key === 'inspect' ? [true, true] : [false, true])
@@ -192,7 +192,7 @@ describe('what an image is opened with', () => {
 
 describe('a read-only node', () => {
   it('has read-only storage, and a backing file is read-only in any case', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     const definition = { driver: 'fmt', file: file('a'), backing: file('b') }
     await graph.addUnchecked({ ...definition, readOnly: true })
     expect(['a', 'b'].map((name) => graph.find(name)?.readOnly)).toEqual([true, true])
@@ -203,7 +203,7 @@ describe('a read-only node', () => {
   })
 
   it('is one whose storage is, where that is allowed, and not one whose backing file is', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     for (const [file1, backing, expected] of [
       [true, false, true],
       [false, true, false],
@@ -219,7 +219,7 @@ describe('a read-only node', () => {
   })
 
   it('is one that has to be, or it is not opened at all', async () => {
-    const { graph } = ground(({ becomeReadOnly }) => becomeReadOnly('worm'))
+    const { graph } = setUp(({ becomeReadOnly }) => becomeReadOnly('worm'))
     const loose = await graph.addUnchecked({ driver: 'fmt', file: file('a') })
     expect(loose.readOnly).toBe(true)
     await loose.close()
@@ -230,7 +230,7 @@ describe('a read-only node', () => {
       message: expect.stringContaining('worm'),
     })
     await (await graph.addUnchecked({ ...strict, readOnly: true })).close()
-    const other = ground()
+    const other = setUp()
     const cannot = { driver: 'fmt', readOnly: false }
     await expect(other.graph.addUnchecked(cannot)).rejects.toThrow("driver 'fmt' cannot write")
     const weak = await other.graph.addUnchecked({ driver: 'fmt' })
@@ -251,7 +251,7 @@ describe('a reference inside an image', () => {
       ['/x/top', '/x/', '/x/base'],
       ['top', '.', 'base'],
     ] as const) {
-      const { graph, contexts } = ground(refer('backing', 'base', 'raw'))
+      const { graph, contexts } = setUp(refer('backing', 'base', 'raw'))
       const disk = await graph.addUnchecked({ driver: 'fmt', file: at(top) })
       const [, , base] = contexts
       expect(base).toMatchObject({ contain: directory, readOnly: true, autoReadOnly: true, check: false })
@@ -262,7 +262,7 @@ describe('a reference inside an image', () => {
   })
 
   it('by another role is a file as the image is, by its literal name', async () => {
-    const { graph, contexts } = ground(refer('extents.0', 'b', 'raw'), { references: 'allow' })
+    const { graph, contexts } = setUp(refer('extents.0', 'b', 'raw'), { references: 'allow' })
     const disk = await graph.addUnchecked({ driver: 'fmt', file: at('/x/top') })
     expect(contexts[2]).toMatchObject({ contain: undefined, readOnly: false })
     expect(contexts[2]?.options.filename).toBe('/x/b')
@@ -275,7 +275,7 @@ describe('a reference inside an image', () => {
 
   it('is not followed where the options say what stands there, or that nothing does, nor when only looked at', async () => {
     const outcomes: unknown[] = []
-    const { graph } = ground(async ({ reference, children }) => {
+    const { graph } = setUp(async ({ reference, children }) => {
       if (children.get('file') === undefined) return
       outcomes.push((await reference('backing', { filename: '/etc/passwd', format: 'raw' }))?.nodeName)
     })
@@ -292,14 +292,14 @@ describe('a reference inside an image', () => {
       ['backing', 'backing file'],
       ['extents.0', "'extents.0' file"],
     ] as const) {
-      const outside = ground(refer(name, '/b', 'raw'))
+      const outside = setUp(refer(name, '/b', 'raw'))
       await expect(outside.graph.addUnchecked({ driver: 'fmt', file: at('/x/top') })).rejects.toMatchObject({
         code: 'EACCES',
         message: expect.stringContaining(`refusing to open the ${what} '/b': it is an absolute path`),
         hint: `pass references: 'allow' to new Graph(…), or give '${name}' as an option of the node`,
       })
-      const { graph, puppets } = ground(refer(name, 'b', 'raw'))
-      puppets.fail('/x/b.open')
+      const { graph, fakes } = setUp(refer(name, 'b', 'raw'))
+      fakes.fail('/x/b.open')
       await expect(graph.addUnchecked({ driver: 'fmt', file: at('/x/top') })).rejects.toMatchObject({
         code: 'EIO',
         message: expect.stringContaining(`Could not open ${what}: /x/b.open fails`),
@@ -309,7 +309,7 @@ describe('a reference inside an image', () => {
   })
 
   it('is followed once: who asks again gets what is there', async () => {
-    const { graph, contexts } = ground(async ({ reference, children }) => {
+    const { graph, contexts } = setUp(async ({ reference, children }) => {
       if (children.get('file') === undefined) return
       const first = await reference('backing', { filename: 'b', format: 'raw' })
       expect(first).toBe(children.get('backing'))

@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest'
 import type { OpenImage } from '../src/driver.ts'
 import type { Edge } from '../src/graph/edge.ts'
 import { type DriverDescriptor, Flag, Permission } from '../src/index.ts'
-import { Puppets } from './puppet.ts'
+import { FakeDrivers } from './fake-drivers.ts'
 
 /** An edge that may do everything but resize, on an image of 1000 bytes that tells what reaches it. */
-async function ground(extra: Partial<OpenImage> = {}) {
-  const puppets = new Puppets()
+async function setUp(extra: Partial<OpenImage> = {}) {
+  const fakes = new FakeDrivers()
   const log: unknown[][] = []
   const bytes = new Uint8Array(1000).fill(7)
-  puppets.extra.set('a', {
+  fakes.extra.set('a', {
     size: 1000,
     read: async (offset, buf, flags, signal) => {
       log.push(['read', offset, buf.length, flags, signal])
@@ -19,8 +19,8 @@ async function ground(extra: Partial<OpenImage> = {}) {
     discard: async (offset, length, signal) => void log.push(['discard', offset, length, signal]),
     ...extra,
   })
-  const other: DriverDescriptor = { ...puppets.disk, name: 'other', prefixes: [] }
-  const graph = puppets.graph([other])
+  const other: DriverDescriptor = { ...fakes.disk, name: 'other', prefixes: [] }
+  const graph = fakes.graph([other])
   await graph.addUnchecked({
     driver: 'overlay',
     nodeName: 'o',
@@ -32,12 +32,12 @@ async function ground(extra: Partial<OpenImage> = {}) {
   // The size of the literal above is fixed, as that of a device is.
   edge.permissions = Permission.Write | Permission.ConsistentRead
   const { signal } = new AbortController()
-  return { puppets, graph, edge, node, log, signal }
+  return { fakes, graph, edge, node, log, signal }
 }
 
 describe('an edge', () => {
   it('reads to the very end as it is asked to, and zeroes behind it, whatever was in the buffer', async () => {
-    const { graph, edge, log, signal } = await ground()
+    const { graph, edge, log, signal } = await setUp()
     log.length = 0
     const buf = new Uint8Array(100).fill(9)
     await edge.read(900, buf, Flag.Unchanged, signal)
@@ -60,7 +60,7 @@ describe('an edge', () => {
   })
 
   it('fills up the last sector, and refuses what goes further, with or without zeroes', async () => {
-    const { graph, edge, log, signal } = await ground()
+    const { graph, edge, log, signal } = await setUp()
     log.length = 0
     await edge.write(900, new Uint8Array(124), Flag.Unchanged, signal)
     await edge.write(0, new Uint8Array(8))
@@ -81,7 +81,7 @@ describe('an edge', () => {
   })
 
   it('discards no more than there is, and nothing behind the end', async () => {
-    const { graph, edge, log, signal } = await ground()
+    const { graph, edge, log, signal } = await setUp()
     log.length = 0
     await edge.discard(900, 500, signal)
     await edge.discard(100, 50)
@@ -94,7 +94,7 @@ describe('an edge', () => {
   })
 
   it('knows that there are zeroes behind the end', async () => {
-    const { graph, edge } = await ground()
+    const { graph, edge } = await setUp()
     const behind = { length: 50, data: false, zero: true }
     for (const offset of [1000, 2000]) expect(await edge.chainStatus(offset, 50)).toEqual(behind)
     expect(await edge.chainStatus(999, 1)).toMatchObject({ length: 1, data: true })
@@ -107,7 +107,7 @@ describe('an edge', () => {
       [true, true],
       [false, false],
     ] as const) {
-      const { graph, edge } = await ground(zeroInit === undefined ? {} : { zeroInit })
+      const { graph, edge } = await setUp(zeroInit === undefined ? {} : { zeroInit })
       expect(edge.zeroInit).toBe(expected)
       await graph.close()
     }
@@ -116,7 +116,7 @@ describe('an edge', () => {
   it('passes on what an image keeps of a point in time, and its events', async () => {
     const heard: unknown[] = []
     const status = { length: 9, data: true, zero: false, allocated: true }
-    const { graph, edge, signal } = await ground({
+    const { graph, edge, signal } = await setUp({
       readSnapshot: async (...given) => void heard.push(given),
       snapshotStatus: async (...given) => {
         heard.push(given)
@@ -133,7 +133,7 @@ describe('an edge', () => {
   })
 
   it('is named after whoever holds it', async () => {
-    const { graph, edge } = await ground()
+    const { graph, edge } = await setUp()
     expect([edge.parentName, edge.filename, edge.nodeName]).toEqual(['o', 'json:{"driver": "disk"}', 'a'])
     expect(edge.describe()).toBe("node 'o' (uses node 'a' as 'file' child)")
     const [root] = graph.roots
@@ -142,7 +142,7 @@ describe('an edge', () => {
   })
 
   it('tells its parent of another size only when it is another', async () => {
-    const { graph, edge, node } = await ground()
+    const { graph, edge, node } = await setUp()
     const sizes: number[] = []
     const disk = [...graph.roots][0]
     graph.find('o')?.resizeListeners.add((size) => void sizes.push(size))
@@ -160,11 +160,11 @@ describe('an edge', () => {
 describe('a copy between two nodes', () => {
   async function pair(settings: { target?: Partial<OpenImage>; driver?: string } = {}) {
     const copies: unknown[][] = []
-    const at = await ground({
+    const at = await setUp({
       copyRange: async (offset, target, targetOffset, length, signal) =>
         void copies.push([offset, target, targetOffset, length, signal]),
     })
-    at.puppets.extra.set('t', { size: 1000, write: async () => undefined, ...settings.target })
+    at.fakes.extra.set('t', { size: 1000, write: async () => undefined, ...settings.target })
     const file = { driver: settings.driver ?? 'disk', nodeName: 't' }
     await at.graph.addUnchecked({ driver: 'overlay', nodeName: 'p', file })
     const target = at.graph.find('p')?.children.get('file') as Edge

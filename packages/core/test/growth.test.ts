@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { type ChildHandle, Passthrough } from '../src/driver.ts'
 import { type DriverDescriptor, Flag, Graph, Permission } from '../src/index.ts'
-import { Puppets } from './puppet.ts'
+import { FakeDrivers } from './fake-drivers.ts'
 
 /** A format whose writes go behind the end of its storage, as a log's do. */
-async function ground() {
-  const puppets = new Puppets()
+async function setUp() {
+  const fakes = new FakeDrivers()
   let file: ChildHandle | undefined
   const log: DriverDescriptor = {
     name: 'log',
@@ -17,19 +17,19 @@ async function ground() {
       return { size: 2 ** 20, read: async () => undefined, write: async () => undefined }
     },
   }
-  const graph = puppets.graph([log])
+  const graph = fakes.graph([log])
   await graph.addUnchecked({
     driver: 'log',
     readOnly: false,
     autoReadOnly: true,
-    file: { driver: 'veil', nodeName: 'f', file: { driver: 'disk', nodeName: 'a', size: 512 } },
+    file: { driver: 'filter', nodeName: 'f', file: { driver: 'disk', nodeName: 'a', size: 512 } },
   })
   const reader = await graph.attach('a', { permissions: Permission.ConsistentRead, shared: Permission.All })
   const above = await graph.attach('f', { permissions: Permission.ConsistentRead, shared: Permission.All })
   const told: unknown[] = []
   reader.onResize((size) => told.push(['a', size]))
   above.onResize((size) => told.push(['f', size]))
-  return { puppets, graph, told, file: file as unknown as ChildHandle }
+  return { fakes, graph, told, file: file as unknown as ChildHandle }
 }
 
 const ways: Readonly<Record<string, (file: ChildHandle, offset: number) => Promise<void>>> = {
@@ -40,7 +40,7 @@ const ways: Readonly<Record<string, (file: ChildHandle, offset: number) => Promi
 
 describe.each(Object.entries(ways))('a %s that makes a node grow', (_, grow) => {
   it('is told to everybody above, each time', async () => {
-    const { graph, told, file } = await ground()
+    const { graph, told, file } = await setUp()
     await grow(file, 512)
     expect(told.sort()).toEqual([
       ['a', 1024],
@@ -60,7 +60,7 @@ describe.each(Object.entries(ways))('a %s that makes a node grow', (_, grow) => 
   })
 
   it('is recorded by dirty bitmaps', async () => {
-    const { graph, file } = await ground()
+    const { graph, file } = await setUp()
     const bitmap = graph.find('a')?.addDirtyBitmap(512)
     await grow(file, 1024)
     expect([bitmap?.size, bitmap?.get(0), bitmap?.get(1024)]).toEqual([1536, false, true])
@@ -70,11 +70,11 @@ describe.each(Object.entries(ways))('a %s that makes a node grow', (_, grow) => 
 
 describe('a truncate', () => {
   it('that fails after it has changed the size tells of the size', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
-    puppets.extra.set('a', {
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
+    fakes.extra.set('a', {
       truncate: async () => {
-        puppets.content.set('a', new Uint8Array(1024))
+        fakes.content.set('a', new Uint8Array(1024))
         throw new Error('half way')
       },
     })
@@ -88,8 +88,8 @@ describe('a truncate', () => {
   })
 
   it('to a smaller size is told to notifiers first, which may refuse it', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
     const told: unknown[] = []
     const end = disk.node.addWriteNotifier(async (offset, length, kind) => {
@@ -115,10 +115,10 @@ describe('a truncate', () => {
 
 describe('limits that do not fit together', () => {
   it('are made to: every piece is at least one unit long', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const pieces: [string, number][] = []
-    puppets.extra.set('a', {
+    fakes.extra.set('a', {
       limits: {
         alignment: 512,
         maxTransfer: 100,
@@ -151,9 +151,9 @@ describe('limits that do not fit together', () => {
   })
 
   it('that a driver leaves out, or says are undefined, are those of anything', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
-    puppets.extra.set('a', { limits: { alignment: undefined, maxTransfer: undefined } as never })
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
+    fakes.extra.set('a', { limits: { alignment: undefined, maxTransfer: undefined } as never })
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
     await disk.write(1, new Uint8Array(3))
     expect(disk.node.limits).toMatchObject({ alignment: 1, maxTransfer: 2 ** 31 - 512 })
@@ -161,14 +161,14 @@ describe('limits that do not fit together', () => {
   })
 
   it('of a filter follow the node behind it', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
-    puppets.extra.set('b', { limits: { alignment: 512 } })
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
+    fakes.extra.set('b', { limits: { alignment: 512 } })
     await graph.addNode({ driver: 'disk', nodeName: 'b' })
     const disk = await graph.addUnchecked({
-      driver: 'veil',
+      driver: 'filter',
       nodeName: 'g',
-      file: { driver: 'veil', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } },
+      file: { driver: 'filter', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } },
     })
     expect([disk.node.limits.alignment, disk.node.simpleRead]).toEqual([1, true])
     await graph.setChild('f', 'file', 'b')
@@ -180,7 +180,7 @@ describe('limits that do not fit together', () => {
 describe('the guard of a guessed format', () => {
   it('looks at whole blocks of an image that takes nothing else', async () => {
     const reads: number[] = []
-    const puppets = new Puppets()
+    const fakes = new FakeDrivers()
     const blocks: DriverDescriptor = {
       name: 'raw',
       kind: 'format',
@@ -195,7 +195,7 @@ describe('the guard of a guessed format', () => {
         }),
     }
     const signed: DriverDescriptor = { ...blocks, name: 'signed', probe: (head) => (head[0] === 83 ? 100 : 0) }
-    const graph = new Graph({ drivers: [puppets.disk, blocks, signed] })
+    const graph = new Graph({ drivers: [fakes.disk, blocks, signed] })
     const disk = await graph.open('disk:a')
     await disk.write(0, new Uint8Array(2048))
     await expect(disk.write(0, new Uint8Array(1024).fill(83))).rejects.toMatchObject({ code: 'EPERM' })

@@ -6,7 +6,7 @@ import { judgeReference } from '../src/opening/gate.ts'
 import { newScope, Openings } from '../src/opening/openings.ts'
 import { topBase } from '../src/options/base-options.ts'
 import { describingFailure, nameOfDefinition } from '../src/options/described.ts'
-import { isPending } from './puppet.ts'
+import { isPending } from './fake-drivers.ts'
 
 describe('the gate', () => {
   it('gives its reason', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { DriverDescriptor } from '../src/index.ts'
 import { raw } from './drivers.ts'
-import { Puppets } from './puppet.ts'
+import { FakeDrivers } from './fake-drivers.ts'
 
 const host: DriverDescriptor = {
   name: 'host',
@@ -26,7 +26,7 @@ const window: DriverDescriptor = {
 }
 
 async function nameOf(definition: Readonly<Record<string, unknown>>): Promise<string> {
-  const graph = new Puppets().graph([raw, host, window])
+  const graph = new FakeDrivers().graph([raw, host, window])
   const disk = await graph.addUnchecked({ readOnly: true, ...definition })
   const { filename } = disk
   await graph.close()
@@ -52,8 +52,8 @@ describe('the name of a node', () => {
     const inner = '{"driver": "host", "url": "http://host/a"}'
     expect(await nameOf(own)).toBe(`json:${inner}`)
     expect(await nameOf({ driver: 'raw', file: own })).toBe(`json:{"driver": "raw", "file": ${inner}}`)
-    expect(await nameOf({ driver: 'veil', file: named })).toBe(
-      'json:{"driver": "veil", "file": {"driver": "disk", "disk": "d"}}',
+    expect(await nameOf({ driver: 'filter', file: named })).toBe(
+      'json:{"driver": "filter", "file": {"driver": "disk", "disk": "d"}}',
     )
   })
 
@@ -63,8 +63,8 @@ describe('the name of a node', () => {
       'json:{"driver": "many", "children": [{"driver": "disk", "disk": "d"}, {"driver": "disk", "disk": "e"}]}',
     )
     const overlay = { driver: 'overlay', file: named, backing: { driver: 'disk', disk: 'b' } }
-    expect(await nameOf({ driver: 'veil', file: overlay })).toBe(
-      'json:{"driver": "veil", "file": {"driver": "overlay", "file": {"driver": "disk", "disk": "d"}}}',
+    expect(await nameOf({ driver: 'filter', file: overlay })).toBe(
+      'json:{"driver": "filter", "file": {"driver": "overlay", "file": {"driver": "disk", "disk": "d"}}}',
     )
   })
 })

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { done, type OpenImage } from '../src/driver.ts'
 import { BlockError, Flag, Node } from '../src/index.ts'
 import { topBase } from '../src/options/base-options.ts'
-import { Puppets } from './puppet.ts'
+import { FakeDrivers } from './fake-drivers.ts'
 
 /** A node of a protocol whose image is `image`, in no graph. */
 function nodeOf(image: Partial<OpenImage>, base: Partial<typeof topBase> = {}): Node {
@@ -10,7 +10,7 @@ function nodeOf(image: Partial<OpenImage>, base: Partial<typeof topBase> = {}): 
     ...topBase,
     ...base,
     name: 'n',
-    driver: new Puppets().disk,
+    driver: new FakeDrivers().disk,
     options: {},
     filename: '',
     children: new Map(),
@@ -108,14 +108,14 @@ describe('a node', () => {
   })
 
   it('has the content of its layer in its file, or in what it shows under another name', async () => {
-    const puppets = new Puppets()
+    const fakes = new FakeDrivers()
     const screen = {
-      ...puppets.veil,
+      ...fakes.filter,
       name: 'screen',
       options: { image: { type: 'child', role: 'filtered', required: true, description: 'filtered node' } },
       open: async () => ({ size: 1, read: async () => undefined }),
     } as const
-    const graph = puppets.graph([screen])
+    const graph = fakes.graph([screen])
     const disk = await graph.addUnchecked({
       driver: 'screen',
       image: { driver: 'overlay', nodeName: 'o', file: { driver: 'disk', nodeName: 'a' } },
@@ -128,17 +128,17 @@ describe('a node', () => {
 })
 
 describe('a disk', () => {
-  async function ground(driver: string, readOnly = false) {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+  async function setUp(driver: string, readOnly = false) {
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const below = { driver: 'disk', nodeName: 'a' }
     const own = driver === 'disk' ? {} : { file: below }
     const disk = await graph.addUnchecked({ driver, nodeName: driver === 'disk' ? 'a' : 'n', readOnly, ...own })
-    return { puppets, graph, disk }
+    return { fakes, graph, disk }
   }
 
   it('says what is no number of bytes', async () => {
-    const { graph, disk } = await ground('disk')
+    const { graph, disk } = await setUp('disk')
     const words = (name: string) => `the ${name} -1 is not a whole number of bytes`
     expect(() => disk.extents({ offset: -1 })).toThrow(words('offset'))
     expect(() => disk.extents({ length: -1 })).toThrow(words('length'))
@@ -147,7 +147,7 @@ describe('a disk', () => {
   })
 
   it('says what it was asked to do that it may not', async () => {
-    const { graph, disk } = await ground('disk')
+    const { graph, disk } = await setUp('disk')
     const reader = await graph.attach('a', { permissions: 1 })
     for (const [verb, work] of [
       ['truncate', () => reader.truncate(5)],
@@ -162,7 +162,7 @@ describe('a disk', () => {
   })
 
   it('says which node has no checks, amendments or snapshots', async () => {
-    const { graph, disk } = await ground('veil')
+    const { graph, disk } = await setUp('filter')
     await expect(disk.check({ repair: 'none' })).rejects.toMatchObject({
       code: 'ENOTSUP',
       node: 'n',
@@ -170,17 +170,17 @@ describe('a disk', () => {
     })
     await expect(disk.amend({ options: {} })).rejects.toMatchObject({
       code: 'ENOTSUP',
-      message: "Format driver 'veil' does not support option amendment",
+      message: "Format driver 'filter' does not support option amendment",
     })
-    const none = { code: 'ENOTSUP', node: 'n', message: "driver 'veil' has no internal snapshots" }
+    const none = { code: 'ENOTSUP', node: 'n', message: "driver 'filter' has no internal snapshots" }
     expect(() => disk.snapshots).toThrow(expect.objectContaining(none))
     await graph.close()
   })
 
   it('tells what its image tells, and lists its snapshots', async () => {
-    const { puppets, graph, disk } = await ground('disk')
+    const { fakes, graph, disk } = await setUp('disk')
     const list = [{ id: '1' }]
-    puppets.extra.clear()
+    fakes.extra.clear()
     disk.node.image.info = async () => ({ clusterSize: 7 }) as never
     Object.assign(disk.node.image.snapshots as object, { list: () => list })
     expect(await disk.info()).toEqual({ clusterSize: 7 })
@@ -196,7 +196,7 @@ describe('a listener of the size', () => {
     const node = new Node({
       ...topBase,
       name: 'n',
-      driver: new Puppets().disk,
+      driver: new FakeDrivers().disk,
       options: {},
       filename: '',
       children: new Map(),

@@ -2,24 +2,24 @@ import { describe, expect, it } from 'vitest'
 import { emptyMedium } from '../src/driver.ts'
 import { BlockError, Flag, Graph, type Node, systemClock } from '../src/index.ts'
 import { readOnlyError } from '../src/request/layer.ts'
-import { Puppets, settle } from './puppet.ts'
+import { FakeDrivers, settle } from './fake-drivers.ts'
 
 async function list(extra = {}, options: object = {}) {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
-  puppets.extra.set('m', extra)
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
+  fakes.extra.set('m', extra)
   const children = ['a', 'b', 'c'].map((nodeName) => ({ driver: 'disk', nodeName }))
   const disk = await graph.addUnchecked({ driver: 'many', nodeName: 'm', children, ...options })
-  puppets.log.length = 0
-  return { puppets, graph, disk }
+  fakes.log.length = 0
+  return { fakes, graph, disk }
 }
 
 describe('a flush', () => {
   it('reaches every child that may have been written, and fails when one of several does, after all have ended', async () => {
     for (const failing of ['a', 'b', 'c']) {
-      const { puppets, graph, disk } = await list()
-      puppets.fail(`${failing}.flush`)
-      const slow = puppets.hold(`${failing === 'c' ? 'a' : 'c'}.flush`)
+      const { fakes, graph, disk } = await list()
+      fakes.fail(`${failing}.flush`)
+      const slow = fakes.hold(`${failing === 'c' ? 'a' : 'c'}.flush`)
       let ended = false
       const flush = disk.flush().finally(() => {
         ended = true
@@ -30,7 +30,7 @@ describe('a flush', () => {
       expect(ended).toBe(false)
       slow.open()
       await expect(flush).rejects.toThrow(`${failing}.flush fails`)
-      expect(puppets.log.sort()).toEqual(['a.flush', 'b.flush', 'c.flush'])
+      expect(fakes.log.sort()).toEqual(['a.flush', 'b.flush', 'c.flush'])
       await disk.flush()
       await graph.close()
     }
@@ -40,45 +40,45 @@ describe('a flush', () => {
     const flush = () => {
       throw new BlockError('EIO', 'own')
     }
-    const { puppets, graph, disk } = await list({ flush })
-    puppets.fail('b.flush')
+    const { fakes, graph, disk } = await list({ flush })
+    fakes.fail('b.flush')
     await expect(disk.flush()).rejects.toThrow('own')
-    expect(puppets.log.sort()).toEqual(['a.flush', 'b.flush', 'c.flush'])
+    expect(fakes.log.sort()).toEqual(['a.flush', 'b.flush', 'c.flush'])
     await graph.close().catch(() => undefined)
   })
 
   it('leaves children alone that the image flushes itself, or that nobody may have written', async () => {
     const own = await list({ flush: async () => undefined, flushesChildren: true })
     await own.disk.flush()
-    expect(own.puppets.log).toEqual([])
+    expect(own.fakes.log).toEqual([])
     await own.graph.close()
     const reading = await list({}, { readOnly: true })
     await reading.disk.flush()
-    expect(reading.puppets.log).toEqual([])
+    expect(reading.fakes.log).toEqual([])
     await reading.graph.close()
   })
 
   it('ends at a protocol that is told not to pass it on, and not at a format', async () => {
-    const { puppets, graph, disk } = await list({ flush: async () => void puppets.log.push('m.flush') })
+    const { fakes, graph, disk } = await list({ flush: async () => void fakes.log.push('m.flush') })
     await graph.reopen('m', { cache: { noFlush: true } })
     await graph.reopen('a', { cache: { noFlush: true } })
-    puppets.log.length = 0
+    fakes.log.length = 0
     await disk.flush()
-    expect(puppets.log.sort()).toEqual(['b.flush', 'c.flush', 'm.flush'])
+    expect(fakes.log.sort()).toEqual(['b.flush', 'c.flush', 'm.flush'])
     await graph.close()
   })
 
   it('tells a storage that listens what it is about to do', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const heard: string[] = []
-    puppets.extra.set('s', {
+    fakes.extra.set('s', {
       debugEvent: (event) => {
         heard.push(event)
         return undefined
       },
     })
-    const disk = await graph.addUnchecked({ driver: 'veil', file: { driver: 'disk', nodeName: 's' } })
+    const disk = await graph.addUnchecked({ driver: 'filter', file: { driver: 'disk', nodeName: 's' } })
     await disk.flush()
     expect(heard).toEqual(['flush_to_os', 'flush_to_disk'])
     await graph.reopen(disk.node, { cache: { noFlush: true } })
@@ -91,8 +91,8 @@ describe('a flush', () => {
 
 describe('a node', () => {
   it('takes the short way only where nothing has to look at a request', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
     const { node } = disk
     const ways = () => [node.simpleRead, node.simpleWrite]
@@ -115,26 +115,26 @@ describe('a node', () => {
   })
 
   it('that listens to events of its own is told of each write', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const heard: string[] = []
-    puppets.extra.set('a', {
+    fakes.extra.set('a', {
       debugEvent: async (event) => {
         heard.push(event)
       },
     })
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
-    puppets.fail('a.write')
+    fakes.fail('a.write')
     await expect(disk.write(0, new Uint8Array(1))).rejects.toThrow('a.write fails')
     expect(heard).toEqual(['pwritev', 'pwritev_done'])
     await graph.close()
   })
 
   it('splits what is longer than its image takes at once, and no more', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const lengths: number[] = []
-    puppets.extra.set('a', {
+    fakes.extra.set('a', {
       limits: { maxTransfer: 100 },
       read: async (_offset, buf) => void lengths.push(buf.length),
       write: async (_offset, buf) => void lengths.push(buf.length),
@@ -149,10 +149,10 @@ describe('a node', () => {
   })
 
   it('finds operations that only some drivers have, in itself or below', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
-    puppets.extra.set('a', { control: { stop: (...words: string[]) => words.join() } })
-    const disk = await graph.addUnchecked({ driver: 'veil', file: { driver: 'disk', nodeName: 'a' } })
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
+    fakes.extra.set('a', { control: { stop: (...words: string[]) => words.join() } })
+    const disk = await graph.addUnchecked({ driver: 'filter', file: { driver: 'disk', nodeName: 'a' } })
     expect(disk.node.control('stop')('x', 'y')).toBe('x,y')
     expect(() => disk.node.control('go')).toThrow(expect.objectContaining({ code: 'ENOTSUP', node: 'a' }))
     await graph.close()
@@ -160,8 +160,8 @@ describe('a node', () => {
 
   it('has the clock of its graph, the words of its errors, and no content where there is no medium', async () => {
     const clock = { ...systemClock }
-    const puppets = new Puppets()
-    const graph = new Graph({ drivers: [puppets.disk], clock })
+    const fakes = new FakeDrivers()
+    const graph = new Graph({ drivers: [fakes.disk], clock })
     const node: Node = await graph.addNode({ driver: 'disk', nodeName: 'a' })
     expect(node.clock).toBe(clock)
     expect(readOnlyError(node)).toMatchObject({ code: 'EPERM', node: 'a', message: "Block node 'a' is read-only" })
@@ -178,16 +178,16 @@ describe('a node', () => {
   })
 
   it('counts the furthest write on the short way, too, and passes flags that the image honours', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
     await disk.write(10, new Uint8Array(5))
     await disk.write(0, new Uint8Array(5))
     expect(disk.node.writtenUpTo).toBe(15)
-    puppets.log.length = 0
+    fakes.log.length = 0
     await disk.write(0, new Uint8Array(5), Flag.Fua)
     await disk.write(0, new Uint8Array(5), Flag.MayUnmap)
-    expect(puppets.log).toEqual(['a.write', 'a.write'])
+    expect(fakes.log).toEqual(['a.write', 'a.write'])
     await graph.close()
   })
 })

@@ -3,23 +3,23 @@ import { Node } from '../src/graph/node.ts'
 import type { Graph } from '../src/index.ts'
 import { Opening } from '../src/opening/opening.ts'
 import { topBase } from '../src/options/base-options.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { FakeDrivers, isPending } from './fake-drivers.ts'
 
 /** A graph with disk `a`, and a node of format `overlay` that is in no table yet. */
-async function ground() {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
+async function setUp() {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
   const child = await graph.addNode({ driver: 'disk', nodeName: 'a' })
   const node = new Node({
     ...topBase,
     name: 'n',
-    driver: puppets.overlay,
+    driver: fakes.overlay,
     options: {},
     filename: '',
     children: new Map(),
     clock: graph.clock,
   })
-  return { puppets, graph, child, node }
+  return { fakes, graph, child, node }
 }
 
 const state = ({ activity, opening }: Node) => [activity.count, opening]
@@ -37,7 +37,7 @@ async function letGo(graph: Graph, node: Node): Promise<void> {
 
 describe('an opening', () => {
   it('is work of its node from its first link to its end, which may come twice', async () => {
-    const { graph, child, node } = await ground()
+    const { graph, child, node } = await setUp()
     const opening = new Opening(graph, node, undefined)
     await opening.link([])
     expect(state(node)).toEqual([0, false])
@@ -51,7 +51,7 @@ describe('an opening', () => {
   })
 
   it('is no such work while it is suspended, and is afterwards, whether that went well or not', async () => {
-    const { graph, node } = await ground()
+    const { graph, node } = await setUp()
     const opening = new Opening(graph, node, undefined)
     for (const failing of [false, true, false]) {
       const work = opening.suspended(async () => {
@@ -68,7 +68,7 @@ describe('an opening', () => {
   })
 
   it('goes on after it was suspended only when the section that came meanwhile has ended', async () => {
-    const { graph, node } = await ground()
+    const { graph, node } = await setUp()
     const opening = new Opening(graph, node, undefined)
     const work = opening.suspended(async () => void node.quiesced++)
     expect(await isPending(work)).toBe(true)
@@ -84,7 +84,7 @@ describe('an opening', () => {
   })
 
   it('waits for no section that came after it was linked', async () => {
-    const { graph, child, node } = await ground()
+    const { graph, child, node } = await setUp()
     const opening = new Opening(graph, node, undefined)
     await opening.suspended(async () => {
       await link(opening, child)
@@ -97,7 +97,7 @@ describe('an opening', () => {
   })
 
   it('inside a change is no work that the change would wait for, nor waits itself', async () => {
-    const { graph, child, node } = await ground()
+    const { graph, child, node } = await setUp()
     await graph.change(async (change) => {
       const opening = new Opening(graph, node, change)
       node.quiesced++
@@ -113,7 +113,7 @@ describe('an opening', () => {
   })
 
   it('that may not have its child leaves no link behind, and takes back the pin', async () => {
-    const { graph, child, node } = await ground()
+    const { graph, child, node } = await setUp()
     const user = await graph.attach('a')
     const opening = new Opening(graph, node, undefined)
     await expect(link(opening, child)).rejects.toMatchObject({ code: 'EPERM' })

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { Passthrough } from '../src/driver.ts'
 import type { DriverDescriptor } from '../src/index.ts'
-import { isPending, Puppets, settle, stateOf } from './puppet.ts'
+import { FakeDrivers, isPending, settle, stateOf } from './fake-drivers.ts'
 
 /** A format that reads its first block when it is opened, and tells what it was opened with. */
-function format(puppets: Puppets, seen: unknown[] = []): DriverDescriptor {
+function format(fakes: FakeDrivers, seen: unknown[] = []): DriverDescriptor {
   return {
     name: 'fmt',
     kind: 'format',
@@ -19,7 +19,7 @@ function format(puppets: Puppets, seen: unknown[] = []): DriverDescriptor {
       const file = children.require('file')
       const head = new Uint8Array(64)
       await file.read(0, head)
-      await puppets.step(`${nodeName}.read-head`)
+      await fakes.step(`${nodeName}.read-head`)
       const name = new TextDecoder().decode(head.subarray(1)).replace(/\0+$/, '')
       if (name !== '') await reference('backing', { filename: name, format: 'raw' })
       return new Passthrough(file)
@@ -36,29 +36,29 @@ const raw: DriverDescriptor = {
   open: async ({ children }) => new Passthrough(children.require('file')),
 }
 
-function ground(seen: unknown[] = []) {
-  const puppets = new Puppets()
-  const graph = puppets.graph([format(puppets, seen), raw], { references: 'allow' })
-  return { puppets, graph }
+function setUp(seen: unknown[] = []) {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph([format(fakes, seen), raw], { references: 'allow' })
+  return { fakes, graph }
 }
 
 /** Puts an image of `fmt` on disk `name`. */
-function image(puppets: Puppets, name: string, backing = ''): void {
+function image(fakes: FakeDrivers, name: string, backing = ''): void {
   const bytes = new Uint8Array(512)
   bytes.set(new TextEncoder().encode(`M${backing}`))
-  puppets.content.set(name, bytes)
+  fakes.content.set(name, bytes)
 }
 
 describe('a node that is being opened', () => {
   it('keeps the nodes that it will use, whoever lets go of them', async () => {
-    const { puppets, graph } = ground()
+    const { fakes, graph } = setUp()
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
-    const gate = puppets.hold('f.open')
-    const opening = graph.addUnchecked({ driver: 'veil', nodeName: 'f', file: 'a' })
+    const gate = fakes.hold('f.open')
+    const opening = graph.addUnchecked({ driver: 'filter', nodeName: 'f', file: 'a' })
     await gate.arrived
     await disk.close()
     await expect(graph.remove('a')).rejects.toMatchObject({ code: 'EBUSY' })
-    expect(puppets.log).not.toContain('a.close')
+    expect(fakes.log).not.toContain('a.close')
     gate.open()
     const filter = await opening
     await filter.read(0, new Uint8Array(1))
@@ -67,9 +67,9 @@ describe('a node that is being opened', () => {
   })
 
   it('keeps them before it is linked to them, too', async () => {
-    const { puppets, graph } = ground()
+    const { fakes, graph } = setUp()
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
-    const gate = puppets.hold('d.open')
+    const gate = fakes.hold('d.open')
     const opening = graph.addUnchecked({
       driver: 'many',
       nodeName: 'm',
@@ -84,7 +84,7 @@ describe('a node that is being opened', () => {
   })
 
   it('that is in use by name the moment it is open cannot be closed by its other user before its own has it', async () => {
-    const { graph } = ground()
+    const { graph } = setUp()
     const [first, second] = await Promise.all([
       graph.addUnchecked({ driver: 'disk', nodeName: 'a' }),
       (async () => {
@@ -99,10 +99,10 @@ describe('a node that is being opened', () => {
   })
 
   it('is waited for by a section of a node that it reads from, and reads nothing while one runs', async () => {
-    const { puppets, graph } = ground()
-    image(puppets, 'a')
+    const { fakes, graph } = setUp()
+    image(fakes, 'a')
     await graph.addNode({ driver: 'disk', nodeName: 'a' })
-    const gate = puppets.hold('n.read-head')
+    const gate = fakes.hold('n.read-head')
     const opening = graph.addUnchecked({ driver: 'fmt', nodeName: 'n', file: 'a' })
     await gate.arrived
     const section = graph.drained('a', async () => undefined)
@@ -112,21 +112,21 @@ describe('a node that is being opened', () => {
     await (await opening).close()
 
     let later: Promise<unknown> | undefined
-    puppets.log.length = 0
+    fakes.log.length = 0
     await graph.drained('a', async () => {
       later = graph.addUnchecked({ driver: 'fmt', nodeName: 'n', file: 'a' })
       expect(await isPending(later)).toBe(true)
-      expect(puppets.log).not.toContain('a.read')
+      expect(fakes.log).not.toContain('a.read')
     })
     await later
     await graph.close()
   })
 
   it('goes on after a reference only when the section that came meanwhile has ended', async () => {
-    const { puppets, graph } = ground()
-    image(puppets, 'a', 'disk:base')
+    const { fakes, graph } = setUp()
+    image(fakes, 'a', 'disk:base')
     await graph.addNode({ driver: 'disk', nodeName: 'a' })
-    const gate = puppets.hold('base.open')
+    const gate = fakes.hold('base.open')
     const opening = graph.addUnchecked({ driver: 'fmt', nodeName: 'n', file: 'a' })
     await gate.arrived
     let held = false
@@ -146,10 +146,10 @@ describe('a node that is being opened', () => {
     const steps = ['a.open', 'a.permissions', 'a.read', 'n.read-head', 'base.open', 'base.permissions']
     for (const step of steps) {
       for (const alsoClosing of [false, true]) {
-        const { puppets, graph } = ground()
-        image(puppets, 'a', 'disk:base')
-        puppets.fail(step)
-        if (alsoClosing) for (const name of ['a', 'base']) puppets.fail(`${name}.close`)
+        const { fakes, graph } = setUp()
+        image(fakes, 'a', 'disk:base')
+        fakes.fail(step)
+        if (alsoClosing) for (const name of ['a', 'base']) fakes.fail(`${name}.close`)
         const opening = graph.addUnchecked({ driver: 'fmt', nodeName: 'n', file: { driver: 'disk', nodeName: 'a' } })
         await expect(opening, step).rejects.toThrow(`${step} fails`)
         expect(
@@ -164,9 +164,9 @@ describe('a node that is being opened', () => {
   it('leaves nothing behind when the second of its children fails, nor when closing the first fails then', async () => {
     for (const step of ['e.open', 'd.permissions', 'e.permissions']) {
       for (const closing of [undefined, 'd.close', 'e.close']) {
-        const { puppets, graph } = ground()
-        puppets.fail(step)
-        if (closing !== undefined) puppets.fail(closing)
+        const { fakes, graph } = setUp()
+        fakes.fail(step)
+        if (closing !== undefined) fakes.fail(closing)
         const children = ['d', 'e'].map((nodeName) => ({ driver: 'disk', nodeName }))
         const opening = graph.addUnchecked({ driver: 'many', nodeName: 'm', children })
         await expect(opening, `${step} ${closing}`).rejects.toThrow(`${step} fails`)
@@ -180,25 +180,25 @@ describe('a node that is being opened', () => {
   })
 
   it('leaves the graph as it was when it may not share a node with those who use it', async () => {
-    const { puppets, graph } = ground()
+    const { fakes, graph } = setUp()
     await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
     const before = stateOf(graph)
     await expect(graph.addUnchecked({ driver: 'overlay', file: 'a' })).rejects.toMatchObject({ code: 'EPERM' })
     const two = [{ driver: 'disk', nodeName: 'd' }, 'a']
     await expect(graph.addUnchecked({ driver: 'many', children: two })).rejects.toMatchObject({ code: 'EPERM' })
     expect(stateOf(graph)).toEqual(before)
-    expect(puppets.log).toContain('d.close')
+    expect(fakes.log).toContain('d.close')
     await graph.close()
   })
 
   it('is aborted by its signal, before and while it opens', async () => {
-    const { puppets, graph } = ground()
+    const { fakes, graph } = setUp()
     const options = { driver: 'fmt', nodeName: 'n', file: { driver: 'disk', nodeName: 'a' } }
     const aborted = { signal: AbortSignal.abort() }
     await expect(graph.addUnchecked(options, aborted)).rejects.toMatchObject({ code: 'ECANCELED' })
-    image(puppets, 'a', 'disk:base')
+    image(fakes, 'a', 'disk:base')
     const abort = new AbortController()
-    const gate = puppets.hold('n.read-head')
+    const gate = fakes.hold('n.read-head')
     const opening = graph.addUnchecked(options, { signal: abort.signal })
     await gate.arrived
     abort.abort()
@@ -208,13 +208,13 @@ describe('a node that is being opened', () => {
   })
 
   it('has its name for itself, and gives it back when it fails', async () => {
-    const { puppets, graph } = ground()
-    const gate = puppets.hold('a.open')
+    const { fakes, graph } = setUp()
+    const gate = fakes.hold('a.open')
     const first = graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
     await gate.arrived
     const second = graph.addUnchecked({ driver: 'disk', nodeName: 'a' })
     await expect(second).rejects.toThrow("Duplicate nodes with node-name='a'")
-    puppets.fail('a.open')
+    fakes.fail('a.open')
     gate.open()
     await expect(first).rejects.toThrow('a.open fails')
     await (await graph.addUnchecked({ driver: 'disk', nodeName: 'a' })).close()
@@ -223,14 +223,14 @@ describe('a node that is being opened', () => {
 
 describe('a driver that is found when it is needed', () => {
   it('may be asked for by several at once', async () => {
-    const puppets = new Puppets()
+    const fakes = new FakeDrivers()
     let asked = 0
     const resolveDriver = async (name: string) => {
       asked++
       await settle()
       return name === 'raw' || name === 'rough' ? raw : undefined
     }
-    const graph = puppets.graph([], { resolveDriver })
+    const graph = fakes.graph([], { resolveDriver })
     const open = (driver: string) => graph.addUnchecked({ driver, file: { driver: 'disk' } })
     await Promise.all([open('raw'), open('raw'), open('rough')])
     await Promise.all([open('raw'), open('rough')])
@@ -242,8 +242,8 @@ describe('a driver that is found when it is needed', () => {
 describe('a file name without a format', () => {
   it('is probed, and what is said of the format holds for its storage', async () => {
     const seen: unknown[] = []
-    const { puppets, graph } = ground(seen)
-    image(puppets, 'a')
+    const { fakes, graph } = setUp(seen)
+    image(fakes, 'a')
     const disk = await graph.open('disk:a', { discard: 'unmap', cache: { noFlush: true, direct: true } })
     const file = disk.node.children.get('file')?.node
     expect(disk.node.driver.name).toBe('fmt')
@@ -258,9 +258,9 @@ describe('a file name without a format', () => {
   })
 
   it('takes options for its storage beside it, which reach the storage', async () => {
-    const { puppets, graph } = ground()
+    const { fakes, graph } = setUp()
     for (const format of [undefined, 'fmt']) {
-      image(puppets, 'a')
+      image(fakes, 'a')
       const disk = await graph.open('disk:a', {
         ...(format === undefined ? {} : { format }),
         readOnly: true,
@@ -277,8 +277,8 @@ describe('a file name without a format', () => {
   })
 
   it('takes options for the backing file that the image names', async () => {
-    const { puppets, graph } = ground()
-    image(puppets, 'a', 'disk:base')
+    const { fakes, graph } = setUp()
+    image(fakes, 'a', 'disk:base')
     for (const format of [undefined, 'fmt']) {
       const named = format === undefined ? {} : { format }
       const disk = await graph.open('disk:a', { ...named, backing: { nodeName: 'mine', detectZeroes: 'on' } })
@@ -294,10 +294,10 @@ describe('a file name without a format', () => {
 
   it('that is taken for raw is guarded, also against two writes of half a signature at once', async () => {
     const two: DriverDescriptor = { ...raw, name: 'two', probe: (head) => (head[0] === 1 && head[300] === 1 ? 100 : 0) }
-    const puppets = new Puppets()
-    const graph = puppets.graph([raw, two])
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph([raw, two])
     const disk = await graph.open('disk:a')
-    const gate = puppets.hold('a.write')
+    const gate = fakes.hold('a.write')
     const halves = [disk.write(0, new Uint8Array([1])), disk.write(300, new Uint8Array([1]))]
     await gate.arrived
     await settle()
@@ -305,7 +305,7 @@ describe('a file name without a format', () => {
     const [first, second] = await Promise.allSettled(halves)
     expect(first?.status).toBe('fulfilled')
     expect(second).toMatchObject({ status: 'rejected', reason: { code: 'EPERM', node: disk.nodeName } })
-    expect(puppets.bytes('a')[300]).toBe(0)
+    expect(fakes.bytes('a')[300]).toBe(0)
     await disk.write(512, new Uint8Array([1]))
     await disk.close()
     const given = await graph.open('disk:a', { format: 'raw' })

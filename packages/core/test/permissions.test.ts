@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Passthrough } from '../src/driver.ts'
 import { permissionsForRole } from '../src/graph/permissions.ts'
 import { type DriverDescriptor, describePermissions, Flag, Permission } from '../src/index.ts'
-import { Puppets, stateOf } from './puppet.ts'
+import { FakeDrivers, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
 
@@ -40,10 +40,10 @@ describe('the permissions of a role', () => {
 
 describe('permissions in a graph', () => {
   it('spread from a user down to the storage, and go with the user', async () => {
-    const graph = new Puppets().graph()
+    const graph = new FakeDrivers().graph()
     await graph.addNode({ driver: 'disk', nodeName: 'a' })
-    await graph.addNode({ driver: 'veil', nodeName: 'f', file: 'a' })
-    await graph.addNode({ driver: 'veil', nodeName: 'g', file: 'f' })
+    await graph.addNode({ driver: 'filter', nodeName: 'f', file: 'a' })
+    await graph.addNode({ driver: 'filter', nodeName: 'g', file: 'f' })
     const bits = () => ['g', 'f', 'a'].map((name) => [graph.find(name)?.permissions, graph.find(name)?.shared])
     const none = [0, All]
     expect(bits()).toEqual([none, none, none])
@@ -62,7 +62,7 @@ describe('permissions in a graph', () => {
   })
 
   it('conflict in both directions, with both users named', async () => {
-    const graph = new Puppets().graph()
+    const graph = new FakeDrivers().graph()
     await graph.addNode({ driver: 'disk', nodeName: 'a' })
     const writer = await graph.attach('a', { permissions: Write, shared: All })
     const before = stateOf(graph)
@@ -80,7 +80,7 @@ describe('permissions in a graph', () => {
   })
 
   it('a read-only node gives none to change it, by whichever way they come', async () => {
-    const graph = new Puppets().graph()
+    const graph = new FakeDrivers().graph()
     await graph.addNode({ driver: 'disk', nodeName: 'a', readOnly: true })
     for (const permissions of [Write, WriteUnchanged, Resize]) {
       await expect(graph.attach('a', { permissions })).rejects.toMatchObject({
@@ -99,10 +99,10 @@ describe('permissions in a graph', () => {
   })
 
   it('writing needs the permission to resize where the size is not a multiple of the alignment', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
-    puppets.extra.set('a', { limits: { alignment: 512 } })
-    puppets.content.set('a', new Uint8Array(1000))
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
+    fakes.extra.set('a', { limits: { alignment: 512 } })
+    fakes.content.set('a', new Uint8Array(1000))
     await graph.addNode({ driver: 'disk', nodeName: 'a' })
     for (const permissions of [Write, WriteUnchanged]) {
       await expect(graph.attach('a', { permissions })).rejects.toThrow(
@@ -115,7 +115,7 @@ describe('permissions in a graph', () => {
   })
 
   it('a node that shares all of its children lets others write there', async () => {
-    const graph = new Puppets().graph()
+    const graph = new FakeDrivers().graph()
     await graph.addNode({ driver: 'disk', nodeName: 'a' })
     await graph.addNode({ driver: 'overlay', nodeName: 'o', file: 'a', readOnly: true, forceShare: true })
     const writer = await graph.attach('a', { permissions: ConsistentRead | Write })
@@ -126,7 +126,7 @@ describe('permissions in a graph', () => {
   })
 
   it('a driver may say what it needs of a child, for the child and the permissions of its node', async () => {
-    const puppets = new Puppets()
+    const fakes = new FakeDrivers()
     const asked: unknown[] = []
     const picky: DriverDescriptor = {
       name: 'picky',
@@ -142,7 +142,7 @@ describe('permissions in a graph', () => {
         return { permissions: (options.need as number) | permissions, shared: ConsistentRead | Write }
       },
     }
-    const graph = puppets.graph([picky])
+    const graph = fakes.graph([picky])
     const user = await graph.addUnchecked(
       { driver: 'picky', need: WriteUnchanged, file: { driver: 'disk', nodeName: 'a' } },
       { permissions: ConsistentRead, shared: ConsistentRead },
@@ -155,22 +155,22 @@ describe('permissions in a graph', () => {
   })
 
   it('a driver that throws when it is asked changes nothing, also in a reopen that was prepared', async () => {
-    const puppets = new Puppets()
+    const fakes = new FakeDrivers()
     let broken = false
     const childPermissions = (_child: unknown, permissions: number, shared: number) => {
       if (broken) throw new Error('no idea')
       return { permissions, shared }
     }
-    const graph = puppets.graph([{ ...puppets.veil, name: 'odd', childPermissions } as DriverDescriptor])
+    const graph = fakes.graph([{ ...fakes.filter, name: 'odd', childPermissions } as DriverDescriptor])
     await graph.addUnchecked(
       { driver: 'odd', nodeName: 'n', file: { driver: 'disk', nodeName: 'a' } },
       { permissions: ConsistentRead },
     )
     const before = stateOf(graph)
     broken = true
-    puppets.log.length = 0
+    fakes.log.length = 0
     await expect(graph.reopen('n', { readOnly: true, mode: 'new' })).rejects.toThrow('no idea')
-    expect(puppets.log.filter((step) => step.includes('reopen'))).toEqual(['n.reopen', 'n.reopen.abort'])
+    expect(fakes.log.filter((step) => step.includes('reopen'))).toEqual(['n.reopen', 'n.reopen.abort'])
     await expect(graph.attach('n', { permissions: Write })).rejects.toThrow('no idea')
     expect(stateOf(graph)).toEqual(before)
     broken = false
@@ -178,32 +178,32 @@ describe('permissions in a graph', () => {
   })
 
   it('images make ready before anything is committed, with the new bits, and those after a failure are not asked', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const asked: unknown[] = []
     for (const name of ['a', 'f']) {
       const prepare = (permissions: number, shared: number) => {
         asked.push([name, permissions, shared, graph.find('a')?.permissions])
-        puppets.strike(name)
+        fakes.strike(name)
         return { commit: () => asked.push(`${name} commit`), abort: () => asked.push(`${name} abort`) }
       }
-      puppets.extra.set(name, { permissions: { prepare } } as never)
+      fakes.extra.set(name, { permissions: { prepare } } as never)
     }
-    await graph.addNode({ driver: 'veil', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
+    await graph.addNode({ driver: 'filter', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
     asked.length = 0
     const user = await graph.attach('f', { permissions: Write, shared: ConsistentRead })
     expect(asked).toEqual([['f', Write, ConsistentRead, 0], ['a', Write, ConsistentRead, 0], 'a commit', 'f commit'])
     await user.close()
     asked.length = 0
-    puppets.fail('a')
+    fakes.fail('a')
     await expect(graph.attach('f', { permissions: Write })).rejects.toThrow('a fails')
     expect(asked).toEqual([['f', Write, All, 0], ['a', Write, All, 0], 'f abort'])
     await graph.close()
   })
 
   it('images whose commits or aborts throw leave nothing half way, and a warning', async () => {
-    const puppets = new Puppets()
-    const graph = puppets.graph()
+    const fakes = new FakeDrivers()
+    const graph = fakes.graph()
     const ended: string[] = []
     const broken = (word: string) => () => {
       ended.push(word)
@@ -211,10 +211,10 @@ describe('permissions in a graph', () => {
     }
     for (const name of ['a', 'b']) {
       const prepare = async () => {
-        await puppets.step(`${name}.prepare`)
+        await fakes.step(`${name}.prepare`)
         return { commit: broken(`${name} commit`), abort: broken(`${name} abort`) }
       }
-      puppets.extra.set(name, { permissions: { prepare }, reopen: prepare })
+      fakes.extra.set(name, { permissions: { prepare }, reopen: prepare })
     }
     await graph.addNode({ driver: 'disk', nodeName: 'a' })
     await graph.addNode({ driver: 'disk', nodeName: 'b' })
@@ -225,7 +225,7 @@ describe('permissions in a graph', () => {
     expect(ended).toEqual(['b commit', 'a commit'])
     expect([graph.find('a')?.options.mode, graph.find('b')?.options.mode]).toEqual(['x', 'y'])
     ended.length = 0
-    puppets.fail('b.prepare')
+    fakes.fail('b.prepare')
     const change = graph.change(async (change) => {
       await change.reopen('a', { mode: 'z' })
       await change.reopen('b', { mode: 'z' })
@@ -233,12 +233,12 @@ describe('permissions in a graph', () => {
     await expect(change).rejects.toThrow('b.prepare fails')
     expect(ended).toEqual(['a abort'])
     expect(graph.find('a')?.options.mode).toBe('x')
-    expect(puppets.warnings).toContain('the abort of a change that was prepared failed: a abort')
+    expect(fakes.warnings).toContain('the abort of a change that was prepared failed: a abort')
     await graph.close()
   })
 
   it('a write that changes nothing passes where writing does not', async () => {
-    const graph = new Puppets().graph()
+    const graph = new FakeDrivers().graph()
     await graph.addNode({ driver: 'overlay', nodeName: 'o', file: { driver: 'disk', nodeName: 'c' } })
     await graph.addNode({ driver: 'disk', nodeName: 'b' })
     await graph.setChild('o', 'backing', 'b')

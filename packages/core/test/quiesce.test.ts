@@ -1,22 +1,22 @@
 import { describe, expect, it } from 'vitest'
 import { BlockError, type Change, type Node, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets, settle, stateOf } from './puppet.ts'
+import { FakeDrivers, isPending, settle, stateOf } from './fake-drivers.ts'
 
 const reader = { permissions: Permission.ConsistentRead, shared: Permission.All }
 
-async function ground() {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
-  const disk = await graph.addUnchecked({ driver: 'veil', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
+async function setUp() {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
+  const disk = await graph.addUnchecked({ driver: 'filter', nodeName: 'f', file: { driver: 'disk', nodeName: 'a' } })
   await graph.addNode({ driver: 'disk', nodeName: 'b' })
-  puppets.log.length = 0
-  return { puppets, graph, disk }
+  fakes.log.length = 0
+  return { fakes, graph, disk }
 }
 
 describe('a drained section', () => {
   it('begins when the requests in flight have ended, and keeps back new ones until it ends', async () => {
-    const { puppets, graph, disk } = await ground()
-    const gate = puppets.hold('a.write')
+    const { fakes, graph, disk } = await setUp()
+    const gate = fakes.hold('a.write')
     const write = disk.write(0, new Uint8Array([1]))
     await gate.arrived
     let begun = false
@@ -35,11 +35,11 @@ describe('a drained section', () => {
     await write
     await settle()
     expect(begun).toBe(true)
-    expect(puppets.log).not.toContain('a.read')
+    expect(fakes.log).not.toContain('a.read')
     end()
     await section
     await read
-    expect(puppets.log.filter((step) => !step.includes('permissions'))).toEqual([
+    expect(fakes.log.filter((step) => !step.includes('permissions'))).toEqual([
       'a.write',
       'a.drain-begin',
       'f.drain-begin',
@@ -53,7 +53,7 @@ describe('a drained section', () => {
   it.each(['read', 'write', 'writeZeroes', 'discard', 'flush', 'status', 'info'] as const)(
     'keeps back %s',
     async (kind) => {
-      const { graph, disk } = await ground()
+      const { graph, disk } = await setUp()
       const start = {
         read: () => disk.read(0, new Uint8Array(1)),
         write: () => disk.write(0, new Uint8Array(1)),
@@ -74,16 +74,16 @@ describe('a drained section', () => {
   )
 
   it('of a node does not keep back users of other nodes', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const other = await graph.attach('b')
     await graph.drained('a', () => other.write(0, new Uint8Array(1)))
     await graph.close()
   })
 
   it('waits for every node, also when two parts of a change ask for it at once and images take their time', async () => {
-    const { puppets, graph, disk } = await ground()
-    const write = puppets.hold('a.write')
-    const hook = puppets.hold('f.drain-begin')
+    const { fakes, graph, disk } = await setUp()
+    const write = fakes.hold('a.write')
+    const hook = fakes.hold('f.drain-begin')
     const writing = disk.write(0, new Uint8Array(1))
     await write.arrived
     let second = false
@@ -106,11 +106,11 @@ describe('a drained section', () => {
   })
 
   it('that could not begin is not taken for one that did', async () => {
-    const { puppets, graph, disk } = await ground()
-    const write = puppets.hold('a.write')
+    const { fakes, graph, disk } = await setUp()
+    const write = fakes.hold('a.write')
     const writing = disk.write(0, new Uint8Array(1))
     await write.arrived
-    puppets.fail('f.drain-begin')
+    fakes.fail('f.drain-begin')
     const section = graph.change(async (change) => {
       await expect(change.drain('a')).rejects.toThrow('f.drain-begin fails')
       const again = change.drain('a')
@@ -123,26 +123,26 @@ describe('a drained section', () => {
   })
 
   it('ends for everybody although an image fails to hear of it, with a warning', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     const drainEnd = (): void => {
       throw new Error('no end')
     }
-    puppets.extra.set('x', { drainEnd })
-    const other = await graph.addUnchecked({ driver: 'veil', nodeName: 'x', file: 'f' })
+    fakes.extra.set('x', { drainEnd })
+    const other = await graph.addUnchecked({ driver: 'filter', nodeName: 'x', file: 'f' })
     let reads: Promise<unknown> | undefined
     await graph.drained('a', async () => {
       reads = Promise.all([other.read(0, new Uint8Array(1)), disk.read(0, new Uint8Array(1))])
     })
     await reads
-    expect(puppets.warnings.join()).toContain('no end')
-    expect(puppets.log.filter((step) => step.endsWith('drain-end')).sort()).toEqual(['a.drain-end', 'f.drain-end'])
+    expect(fakes.warnings.join()).toContain('no end')
+    expect(fakes.log.filter((step) => step.endsWith('drain-end')).sort()).toEqual(['a.drain-end', 'f.drain-end'])
     await graph.close()
   })
 
   it('that fails to begin lets everybody go on', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     const before = stateOf(graph)
-    puppets.fail('a.drain-begin')
+    fakes.fail('a.drain-begin')
     await expect(graph.drained('a', async () => undefined)).rejects.toThrow('a.drain-begin fails')
     expect(stateOf(graph)).toEqual(before)
     await disk.read(0, new Uint8Array(1))
@@ -150,19 +150,19 @@ describe('a drained section', () => {
   })
 
   it('tells images above and below, once each', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     await graph.change(async (change) => {
       await change.drain('f')
       await change.drain('f', 'a')
       await change.drain('a')
     })
-    const count = (step: string): number => puppets.log.filter((one) => one === step).length
+    const count = (step: string): number => fakes.log.filter((one) => one === step).length
     for (const step of ['f.drain-begin', 'f.drain-end', 'a.drain-begin', 'a.drain-end']) expect(count(step)).toBe(1)
     await graph.close()
   })
 
   it('holds a root that is attached while it runs', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const root = new Root(graph.find('f') as Node, { description: 'late', permissions: reader })
     let read: Promise<void> | undefined
     await graph.change(async (change) => {
@@ -171,14 +171,14 @@ describe('a drained section', () => {
       await change.commit()
       read = root.read(0, new Uint8Array(1))
       expect(await isPending(read)).toBe(true)
-      expect(puppets.log).not.toContain('a.read')
+      expect(fakes.log).not.toContain('a.read')
     })
     await read
     await graph.close()
   })
 
   it('holds a root that is moved into it, and lets go of one that is moved out when it ends', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     const other = await graph.attach('b')
     let reads: Promise<unknown>[] = []
     await graph.change(async (change) => {
@@ -190,13 +190,13 @@ describe('a drained section', () => {
       for (const read of reads) expect(await isPending(read)).toBe(true)
     })
     await Promise.all(reads)
-    expect(puppets.log).toContain('a.read')
-    expect(puppets.log).toContain('b.read')
+    expect(fakes.log).toContain('a.read')
+    expect(fakes.log).toContain('b.read')
     await graph.close()
   })
 
   it('lets the requests of an admitted root through, and only for as long as it lasts', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const job = await graph.attach('f')
     await graph.change(async (change) => {
       change.admit(job)
@@ -211,7 +211,7 @@ describe('a drained section', () => {
   })
 
   it('admits a root whose request waits already', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const job = await graph.attach('f')
     await graph.change(async (change) => {
       await change.drain('a')
@@ -224,9 +224,9 @@ describe('a drained section', () => {
   })
 
   it('does not wait for what an admitted root has in flight', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const job = await graph.attach('f')
-    const gate = puppets.hold('a.read')
+    const gate = fakes.hold('a.read')
     const read = job.read(0, new Uint8Array(1))
     await gate.arrived
     await graph.change(async (change) => {
@@ -241,7 +241,7 @@ describe('a drained section', () => {
 
 describe('work of a node of its own', () => {
   it('is waited for by a section, and waits while one runs', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const node = graph.find('a') as Node
     let end = (): void => undefined
     const first = node.inBackground(() => new Promise<void>((resolve) => (end = resolve)))
@@ -258,7 +258,7 @@ describe('work of a node of its own', () => {
   })
 
   it('that waits ends with its signal, and leaves nothing behind when it fails', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const node = graph.find('a') as Node
     const abort = new AbortController()
     await graph.drained('a', async () => {
@@ -289,7 +289,7 @@ describe('a change that has ended', () => {
     setPermissions: (change, root) => change.setPermissions(root.edge, reader),
     move: (change, root) => change.move(root.edge, 'b'),
     replace: (change) => change.replace('a', 'b'),
-    insert: (change) => change.insert('a', { driver: 'veil' }),
+    insert: (change) => change.insert('a', { driver: 'filter' }),
     remove: (change) => change.remove('f'),
     setBacking: (change) => change.setBacking('f', 'b'),
     setChild: (change) => change.setChild('f', 'file', 'b'),
@@ -300,7 +300,7 @@ describe('a change that has ended', () => {
   }
 
   it.each(Object.entries(steps))('refuses %s, and holds and changes nothing', async (_, step) => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     let leaked: Change | undefined
     await graph.change(async (change) => {
       leaked = change
@@ -316,9 +316,9 @@ describe('a change that has ended', () => {
   it.each(['move', 'replace', 'setChild', 'reopen', 'detach', 'insert', 'alone'] as const)(
     'is not carried on by a %s that was under way when something beside it failed',
     async (name) => {
-      const { puppets, graph, disk } = await ground()
+      const { fakes, graph, disk } = await setUp()
       const before = stateOf(graph)
-      const gate = puppets.hold('a.write')
+      const gate = fakes.hold('a.write')
       const write = disk.write(0, new Uint8Array(1))
       await gate.arrived
       let late: Promise<unknown> = Promise.resolve()

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Passthrough } from '../src/driver.ts'
 import { type DriverDescriptor, Permission } from '../src/index.ts'
-import { Puppets, stateOf } from './puppet.ts'
+import { FakeDrivers, stateOf } from './fake-drivers.ts'
 
 const plain: DriverDescriptor = {
   name: 'plain',
@@ -30,17 +30,17 @@ const mute: DriverDescriptor = {
   open: async () => ({ size: 512, read: async () => undefined }),
 }
 
-async function ground() {
-  const puppets = new Puppets()
-  const graph = puppets.graph([plain, sieve, mute])
+async function setUp() {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph([plain, sieve, mute])
   await graph.addNode({ driver: 'disk', nodeName: 'a' })
-  puppets.log.length = 0
-  return { puppets, graph, node: graph.find('a') as NonNullable<ReturnType<typeof graph.find>> }
+  fakes.log.length = 0
+  return { fakes, graph, node: graph.find('a') as NonNullable<ReturnType<typeof graph.find>> }
 }
 
 describe('reopen', () => {
   it('changes options of the driver and of every node, tells the image all of them, and tells of it', async () => {
-    const { puppets, graph, node } = await ground()
+    const { fakes, graph, node } = await setUp()
     const seen: unknown[] = []
     const image = {
       reopen: async (change: unknown) => {
@@ -48,7 +48,7 @@ describe('reopen', () => {
         return { commit() {}, abort() {} }
       },
     }
-    puppets.extra.set('n', image as never)
+    fakes.extra.set('n', image as never)
     await graph.addNode({ driver: 'disk', nodeName: 'n', size: 1024 })
     const told: unknown[] = []
     graph.onChange((change) => told.push(change))
@@ -77,7 +77,7 @@ describe('reopen', () => {
   })
 
   it('several at once, or several of one node in a change, lose nothing', async () => {
-    const { puppets, graph, node } = await ground()
+    const { fakes, graph, node } = await setUp()
     await Promise.all([
       graph.reopen('a', { mode: 'new' }),
       graph.reopen('a', { discard: 'unmap' }),
@@ -85,19 +85,19 @@ describe('reopen', () => {
       graph.reopen('a', { cache: { direct: true } }),
     ])
     expect([node.options.mode, node.discardMode, node.cache]).toEqual(['new', 'unmap', { direct: true, noFlush: true }])
-    puppets.log.length = 0
+    fakes.log.length = 0
     await graph.change(async (change) => {
       await change.reopen('a', { mode: 'once' })
       await change.reopen('a', { detectZeroes: 'on' })
       await change.reopen('a', { discard: 'off' })
     })
     expect([node.options.mode, node.discardMode, node.detectZeroes]).toEqual(['once', 'ignore', 'on'])
-    expect(puppets.log.filter((step) => step === 'a.reopen')).toHaveLength(1)
+    expect(fakes.log.filter((step) => step === 'a.reopen')).toHaveLength(1)
     await graph.close()
   })
 
   it('refuses what cannot change, does not exist, or is not valid, and changes nothing', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     const before = stateOf(graph)
     for (const [changes, message] of [
       [{ size: 1 }, "Cannot change the option 'size'"],
@@ -119,14 +119,14 @@ describe('reopen', () => {
     const release = graph.block('a', { reason: 'a job', operations: ['reopen'] })
     await expect(graph.reopen('a', {})).rejects.toMatchObject({ code: 'EBUSY' })
     release()
-    expect(puppets.log).not.toContain('a.reopen')
+    expect(fakes.log).not.toContain('a.reopen')
     await graph.reopen('a', { detectZeroes: 'unmap', discard: 'unmap' })
     await expect(graph.reopen('a', { discard: 'ignore' })).rejects.toThrow('detect-zeroes')
     await graph.close()
   })
 
   it('to read-only flushes first, and is refused while somebody writes', async () => {
-    const { puppets, graph, node } = await ground()
+    const { fakes, graph, node } = await setUp()
     const writer = await graph.attach('a')
     await expect(graph.reopen('a', { readOnly: true })).rejects.toMatchObject({
       code: 'EPERM',
@@ -135,16 +135,16 @@ describe('reopen', () => {
     expect([node.readOnly, node.simpleWrite]).toEqual([false, true])
     await writer.write(0, new Uint8Array(1))
     await writer.close()
-    puppets.fail('a.flush')
+    fakes.fail('a.flush')
     await expect(graph.reopen('a', { readOnly: true })).rejects.toThrow('a.flush fails')
     expect(node.readOnly).toBe(false)
-    puppets.log.length = 0
+    fakes.log.length = 0
     await graph.reopen('a', { readOnly: true })
     expect([node.readOnly, node.simpleWrite]).toEqual([true, false])
-    expect(puppets.log.filter((step) => /flush|reopen/.test(step))).toEqual(['a.flush', 'a.reopen', 'a.reopen.commit'])
-    puppets.log.length = 0
+    expect(fakes.log.filter((step) => /flush|reopen/.test(step))).toEqual(['a.flush', 'a.reopen', 'a.reopen.commit'])
+    fakes.log.length = 0
     await graph.reopen('a', { readOnly: true })
-    expect(puppets.log).not.toContain('a.flush')
+    expect(fakes.log).not.toContain('a.flush')
     await expect(graph.attach('a', { permissions: Permission.Write })).rejects.toMatchObject({ code: 'EPERM' })
     await graph.reopen('a', { readOnly: false })
     await (await graph.attach('a')).write(0, new Uint8Array(1))
@@ -152,7 +152,7 @@ describe('reopen', () => {
   })
 
   it('of a format changes what it needs of its storage', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const node = await graph.addNode({ driver: 'overlay', nodeName: 'o', file: 'a' })
     const bits = () => node.children.get('file')?.permissions
     expect(bits()).toBe(Permission.ConsistentRead | Permission.Write | Permission.Resize)
@@ -172,7 +172,7 @@ describe('reopen', () => {
   })
 
   it('needs the driver for its own options, the mode and direct I/O, and not for the others', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     await graph.addNode({ driver: 'plain', nodeName: 'p' })
     const message = "driver 'plain' does not support reopening with these options"
     for (const changes of [{ mode: 'x' }, { readOnly: true }, { cache: { direct: true } }]) {
@@ -188,7 +188,7 @@ describe('reopen', () => {
   })
 
   it('does not make a driver write that cannot', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const node = await graph.addNode({ driver: 'mute', nodeName: 'q' })
     expect(node.readOnly).toBe(true)
     await expect(graph.reopen('q', { readOnly: false })).rejects.toMatchObject({
@@ -199,10 +199,10 @@ describe('reopen', () => {
   })
 
   it('takes over new limits and a new size, and users hear of it even when a listener fails', async () => {
-    const { puppets, graph } = await ground()
+    const { fakes, graph } = await setUp()
     let size = 4096
     let alignment = 1
-    puppets.extra.set('n', {
+    fakes.extra.set('n', {
       get limits() {
         return { alignment }
       },
@@ -214,9 +214,9 @@ describe('reopen', () => {
         abort() {},
       }),
     })
-    const original = puppets.disk.open
+    const original = fakes.disk.open
     const growing: DriverDescriptor = {
-      ...puppets.disk,
+      ...fakes.disk,
       name: 'growing',
       open: async (context) => {
         const image = await original(context)
@@ -236,7 +236,7 @@ describe('reopen', () => {
     await graph.reopen('n', { mode: 'x' })
     expect(told).toEqual([8192, 8192])
     expect([disk.node.limits.alignment, disk.node.simpleWrite, disk.node.options.mode]).toEqual([512, false, 'x'])
-    expect(puppets.warnings.join()).toContain('listener')
+    expect(fakes.warnings.join()).toContain('listener')
     await graph.close()
   })
 })

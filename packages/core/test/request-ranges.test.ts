@@ -2,16 +2,16 @@ import { describe, expect, it } from 'vitest'
 import type { OpenImage } from '../src/driver.ts'
 import { BlockError, Flag, Node } from '../src/index.ts'
 import { topBase } from '../src/options/base-options.ts'
-import { Puppets } from './puppet.ts'
+import { FakeDrivers } from './fake-drivers.ts'
 
 /** A node over `size` bytes that all differ from their neighbours, which logs the ranges that reach its image. */
-function ground(extra: Partial<OpenImage> = {}, base: Partial<typeof topBase> = {}, size = 4096) {
+function setUp(extra: Partial<OpenImage> = {}, base: Partial<typeof topBase> = {}, size = 4096) {
   const node = new Node({
     ...topBase,
     discard: 'unmap',
     ...base,
     name: 'n',
-    driver: new Puppets().disk,
+    driver: new FakeDrivers().disk,
     options: {},
     filename: '',
     children: new Map(),
@@ -40,7 +40,7 @@ const MiB = 2 ** 20
 
 describe('a request in pieces', () => {
   it('reads the right bytes from the middle of a block on, in whole blocks', async () => {
-    const { node, bytes, log } = ground({ limits: { alignment: 512, maxTransfer: 512 } })
+    const { node, bytes, log } = setUp({ limits: { alignment: 512, maxTransfer: 512 } })
     const buf = new Uint8Array(1000)
     await node.read(700, buf, 0)
     expect(buf).toEqual(bytes.slice(700, 1700))
@@ -52,7 +52,7 @@ describe('a request in pieces', () => {
   })
 
   it('reads and writes the right bytes of a long buffer, the last piece shorter', async () => {
-    const { node, bytes, log, before } = ground({ limits: { maxTransfer: 512 } })
+    const { node, bytes, log, before } = setUp({ limits: { maxTransfer: 512 } })
     const buf = new Uint8Array(1200)
     await node.read(300, buf, 0)
     expect(buf).toEqual(before.slice(300, 1500))
@@ -75,7 +75,7 @@ describe('zeroes that are written out', () => {
   ]
 
   it('fill the range and no more, a MiB at a time', async () => {
-    const { node, bytes, log, before } = ground({}, {}, 3 * MiB)
+    const { node, bytes, log, before } = setUp({}, {}, 3 * MiB)
     await node.writeZeroes(100, MiB + 7, 0)
     expect(log).toEqual(range)
     expect([bytes[99], bytes[100], bytes[MiB + 106], bytes[MiB + 107]]).toEqual([before[99], 0, 0, before[MiB + 107]])
@@ -85,12 +85,12 @@ describe('zeroes that are written out', () => {
   })
 
   it('because the image cannot make them do so, too, and hold nothing afterwards', async () => {
-    const { node, log } = ground({ writeZeroes: unsupported }, {}, 3 * MiB)
+    const { node, log } = setUp({ writeZeroes: unsupported }, {}, 3 * MiB)
     await node.writeZeroes(100, MiB + 7, 0)
     await node.writeZeroes(0, MiB, 0)
     expect(log).toEqual([...range, ['write', 0, MiB]])
     expect(node.rangeLock.acquire(0, 3 * MiB, true)).not.toBeInstanceOf(Promise)
-    await expect(ground().node.writeZeroes(0, 5, Flag.NoFallback)).rejects.toMatchObject({ code: 'ENOTSUP', node: 'n' })
+    await expect(setUp().node.writeZeroes(0, 5, Flag.NoFallback)).rejects.toMatchObject({ code: 'ENOTSUP', node: 'n' })
   })
 })
 
@@ -101,7 +101,7 @@ describe('a discard', () => {
       ranges.push([offset, length])
       if (fail) throw new BlockError('EIO', 'no')
     }
-    return { ...ground({ limits, discard }, {}, size), ranges }
+    return { ...setUp({ limits, discard }, {}, size), ranges }
   }
 
   it('keeps its odd end only at the end of the image', async () => {
@@ -123,15 +123,15 @@ describe('a discard', () => {
   })
 
   it('is refused by a read-only node, and dropped by an image that has none', async () => {
-    const { node } = ground({ discard: async () => undefined }, { readOnly: true })
+    const { node } = setUp({ discard: async () => undefined }, { readOnly: true })
     await expect(node.discard(0, 5)).rejects.toMatchObject({ code: 'EPERM' })
-    await ground().node.discard(0, 5)
+    await setUp().node.discard(0, 5)
   })
 })
 
 describe('a change', () => {
   it('is told to notifiers by its kind, and the furthest end stays', async () => {
-    const { node } = ground({ discard: async () => undefined })
+    const { node } = setUp({ discard: async () => undefined })
     const told: unknown[] = []
     node.addWriteNotifier((...given) => void told.push(given))
     await node.write(100, new Uint8Array(50), 0)
@@ -146,13 +146,13 @@ describe('a change', () => {
   })
 
   it('is refused by name where the image has no means for it', async () => {
-    const compressed = ground().node.write(0, new Uint8Array(1), Flag.Compressed)
+    const compressed = setUp().node.write(0, new Uint8Array(1), Flag.Compressed)
     const message = "driver 'disk' cannot write compressed data"
     await expect(compressed).rejects.toMatchObject({ code: 'ENOTSUP', node: 'n', message })
   })
 
   it('of the first sector of a guessed format is looked at as it would be, and others are not', async () => {
-    const { node, log, before } = ground({}, {}, 4096)
+    const { node, log, before } = setUp({}, {}, 4096)
     const heads: Uint8Array[] = []
     node.probeGuard = (head) => {
       heads.push(head.slice())

@@ -1,16 +1,16 @@
 import { expect, it } from 'vitest'
 import type { OpenImage } from '../src/driver.ts'
 import { BlockError, Flag } from '../src/index.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { FakeDrivers, isPending } from './fake-drivers.ts'
 
 /** A disk of 4096 ones whose image logs what reaches it. */
-async function ground(extra: Partial<OpenImage> = {}, options: object = {}) {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
+async function setUp(extra: Partial<OpenImage> = {}, options: object = {}) {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
   const log: string[] = []
   const bytes = new Uint8Array(4096).fill(1)
-  puppets.content.set('a', bytes)
-  puppets.extra.set('a', {
+  fakes.content.set('a', bytes)
+  fakes.extra.set('a', {
     limits: { alignment: 512 },
     read: async (offset, buf) => {
       log.push(`read ${offset}+${buf.length}`)
@@ -25,7 +25,7 @@ async function ground(extra: Partial<OpenImage> = {}, options: object = {}) {
     ...extra,
   })
   const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a', ...options })
-  return { puppets, graph, disk, log, bytes }
+  return { fakes, graph, disk, log, bytes }
 }
 
 const events = (log: string[]): Partial<OpenImage> => ({
@@ -95,7 +95,7 @@ it('an unaligned write reads the blocks at its ends once each, and says so', asy
     [512, 512, ['pwritev', 'write 512+512 0', 'pwritev_done']],
   ] as const) {
     const log: string[] = []
-    const at = await ground(events(log))
+    const at = await setUp(events(log))
     const { graph, disk, bytes } = at
     const merged = at.log
     // One log for both, in order.
@@ -109,7 +109,7 @@ it('an unaligned write reads the blocks at its ends once each, and says so', asy
 })
 
 it('an unaligned read takes whole blocks, in one piece', async () => {
-  const { graph, disk, log, bytes } = await ground()
+  const { graph, disk, log, bytes } = await setUp()
   bytes.set([5, 6, 7], 511)
   const buf = new Uint8Array(3)
   await disk.read(511, buf)
@@ -124,7 +124,7 @@ it('long requests go in pieces, eight at a time, and all of a batch have ended b
   let running = 0
   let begun = 0
   const release: (() => void)[] = []
-  const { graph, disk } = await ground({
+  const { graph, disk } = await setUp({
     limits: { alignment: 256, maxTransfer: 300 },
     read: async (offset) => {
       running++
@@ -148,7 +148,7 @@ it('long requests go in pieces, eight at a time, and all of a batch have ended b
 
 it('a piece that throws at once is waited for with the others', async () => {
   const release: (() => void)[] = []
-  const { graph, disk } = await ground({
+  const { graph, disk } = await setUp({
     limits: { maxTransfer: 512 },
     write: (offset) => {
       if (offset === 512) throw new BlockError('EIO', 'at once')
@@ -165,14 +165,14 @@ it('a piece that throws at once is waited for with the others', async () => {
 
 it('FUA is passed where the image has it, else followed by one flush, after all pieces', async () => {
   const limits = { alignment: 512, maxTransfer: 512 }
-  const plain = await ground({ limits })
+  const plain = await setUp({ limits })
   await plain.disk.write(0, new Uint8Array(1024), Flag.Fua)
   expect(plain.log).toEqual(['write 0+512 0', 'write 512+512 0', 'flush'])
   plain.log.length = 0
   await plain.disk.write(0, new Uint8Array(1024), Flag.Unchanged)
   expect(plain.log).toEqual([`write 0+512 ${Flag.Unchanged}`, `write 512+512 ${Flag.Unchanged}`])
   await plain.graph.close()
-  const own = await ground({ limits, writeFlags: Flag.Fua })
+  const own = await setUp({ limits, writeFlags: Flag.Fua })
   await own.disk.write(0, new Uint8Array(512), Flag.Fua | Flag.NoFallback)
   expect(own.log).toEqual([`write 0+512 ${Flag.Fua}`])
   await own.graph.close()
@@ -180,7 +180,7 @@ it('FUA is passed where the image has it, else followed by one flush, after all 
 
 it('zeroes go to the image in whole units of its own, and their edges as data', async () => {
   const log: string[] = []
-  const { graph, disk, bytes } = await ground(
+  const { graph, disk, bytes } = await setUp(
     {
       limits: { alignment: 512, writeZeroesAlignment: 1024, maxWriteZeroes: 1500 },
       zeroFlags: Flag.MayUnmap,
@@ -227,7 +227,7 @@ it('unmapping is asked for only where the node passes discards on', async () => 
     ['ignore', 0],
   ] as const) {
     const seen: number[] = []
-    const { graph, disk } = await ground(
+    const { graph, disk } = await setUp(
       { zeroFlags: Flag.MayUnmap, writeZeroes: async (_offset, _length, flags) => void seen.push(flags) },
       { discard },
     )
@@ -241,7 +241,7 @@ it('zeroes that an image finds it cannot make are written, with one flush for FU
   const refuse = async (): Promise<never> => {
     throw new BlockError('ENOTSUP', 'cannot')
   }
-  const { graph, disk, log } = await ground({ writeZeroes: refuse })
+  const { graph, disk, log } = await setUp({ writeZeroes: refuse })
   await disk.writeZeroes(0, 1024, Flag.Fua | Flag.MayUnmap)
   expect(log).toEqual(['write 0+1024 0', 'flush'])
   log.length = 0
@@ -251,7 +251,7 @@ it('zeroes that an image finds it cannot make are written, with one flush for FU
   await expect(disk.writeZeroes(0, 1024, Flag.NoFallback)).rejects.toThrow('cannot')
   expect(log).toEqual([])
   await graph.close()
-  const broken = await ground({ writeZeroes: () => Promise.reject(new BlockError('EIO', 'broken')) })
+  const broken = await setUp({ writeZeroes: () => Promise.reject(new BlockError('EIO', 'broken')) })
   await expect(broken.disk.writeZeroes(0, 1024)).rejects.toThrow('broken')
   expect(broken.log).toEqual([])
   await broken.graph.close()
@@ -259,7 +259,7 @@ it('zeroes that an image finds it cannot make are written, with one flush for FU
 
 it('discards are cut to whole units, except at the end of the disk, and one that is refused is no error', async () => {
   const seen: string[] = []
-  const { graph, disk } = await ground(
+  const { graph, disk } = await setUp(
     {
       limits: { alignment: 512, discardAlignment: 1024, maxDiscard: 1024 },
       discard: async (offset, length) => {
@@ -287,14 +287,14 @@ it('discards are cut to whole units, except at the end of the disk, and one that
 })
 
 it('writes that an image has no means for are refused, compressed ones too', async () => {
-  const { graph, disk } = await ground()
+  const { graph, disk } = await setUp()
   await expect(disk.write(0, new Uint8Array(512), Flag.Compressed)).rejects.toMatchObject({
     code: 'ENOTSUP',
     message: "driver 'disk' cannot write compressed data",
   })
   await graph.close()
   const seen: number[] = []
-  const able = await ground(
+  const able = await setUp(
     {
       writeFlags: Flag.Compressed,
       write: async (_offset, _buf, flags) => void seen.push(flags),
@@ -312,7 +312,7 @@ it('zeroes are detected in whole requests only, and unmapped where the node says
     ['unmap', Flag.MayUnmap],
   ] as const) {
     const seen: unknown[] = []
-    const { graph, disk, log } = await ground(
+    const { graph, disk, log } = await setUp(
       { zeroFlags: Flag.MayUnmap, writeZeroes: async (...request) => void seen.push(request.slice(0, 3)) },
       { detectZeroes, discard: 'unmap' },
     )
@@ -325,7 +325,7 @@ it('zeroes are detected in whole requests only, and unmapped where the node says
 })
 
 it('what was written furthest is remembered', async () => {
-  const { graph, disk } = await ground({ limits: {} })
+  const { graph, disk } = await setUp({ limits: {} })
   await disk.write(100, new Uint8Array(50))
   await disk.write(0, new Uint8Array(10))
   expect(disk.node.writtenUpTo).toBe(150)

@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest'
 import { done, type OpenImage } from '../src/driver.ts'
 import { Flag, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { FakeDrivers, isPending } from './fake-drivers.ts'
 
 async function disk(extra: Partial<OpenImage> = {}) {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
-  puppets.extra.set('a', extra)
-  return { puppets, graph, disk: await graph.addUnchecked({ driver: 'disk', nodeName: 'a', discard: 'unmap' }) }
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
+  fakes.extra.set('a', extra)
+  return { fakes, graph, disk: await graph.addUnchecked({ driver: 'disk', nodeName: 'a', discard: 'unmap' }) }
 }
 
 const name = `disk 'json:{"driver": "disk"}'`
@@ -120,7 +120,7 @@ it('a detach that is undone lets the requests go on that it held', async () => {
 })
 
 it('a listener of the size is told once for each size, and one that fails is a warning', async () => {
-  const { puppets, graph, disk: root } = await disk()
+  const { fakes, graph, disk: root } = await disk()
   const told: number[] = []
   root.onResize((size) => {
     told.push(size)
@@ -130,7 +130,7 @@ it('a listener of the size is told once for each size, and one that fails is a w
   await root.truncate(512)
   root.resized()
   expect(told).toEqual([512])
-  expect(puppets.warnings).toEqual(['a listener of a size failed: listener'])
+  expect(fakes.warnings).toEqual(['a listener of a size failed: listener'])
   await graph.close()
 })
 

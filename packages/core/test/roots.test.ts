@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { type Disk, Flag, type Graph, type Node, Permission, Root } from '../src/index.ts'
-import { isPending, Puppets, settle } from './puppet.ts'
+import { FakeDrivers, isPending, settle } from './fake-drivers.ts'
 
-async function ground(extra: object = {}) {
-  const puppets = new Puppets()
-  const graph = puppets.graph()
-  puppets.extra.set('a', extra)
+async function setUp(extra: object = {}) {
+  const fakes = new FakeDrivers()
+  const graph = fakes.graph()
+  fakes.extra.set('a', extra)
   const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'a', discard: 'unmap' })
   await graph.addNode({ driver: 'disk', nodeName: 'b', size: 512 })
-  puppets.log.length = 0
-  return { puppets, graph, disk }
+  fakes.log.length = 0
+  return { fakes, graph, disk }
 }
 
 const requests: Readonly<Record<string, (disk: Root, signal?: AbortSignal) => Promise<unknown>>> = {
@@ -24,7 +24,7 @@ const kindOf = { read: 'read', write: 'write', writeZeroes: 'write', discard: 'd
 
 describe.each(Object.entries(requests))('%s', (name, request) => {
   it('is refused with ENOMEDIUM while there is no medium, and works when one is there again', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     await graph.change((change) => change.move(disk.edge, undefined))
     if (name === 'status') expect(await request(disk)).toBeUndefined()
     else await expect(request(disk)).rejects.toMatchObject({ code: 'ENOMEDIUM' })
@@ -35,9 +35,9 @@ describe.each(Object.entries(requests))('%s', (name, request) => {
   })
 
   it('is not begun when its signal is aborted, and a wait ends with it', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     await expect(request(disk, AbortSignal.abort())).rejects.toMatchObject({ code: 'ECANCELED' })
-    expect(puppets.log).toEqual([])
+    expect(fakes.log).toEqual([])
     const abort = new AbortController()
     await graph.drained('a', async () => {
       const held = request(disk, abort.signal)
@@ -45,16 +45,16 @@ describe.each(Object.entries(requests))('%s', (name, request) => {
       abort.abort(new Error('enough'))
       await expect(held).rejects.toMatchObject({ code: 'ECANCELED', cause: { message: 'enough' } })
     })
-    expect(puppets.log.filter((step) => /read|write|flush|status/.test(step))).toEqual([])
+    expect(fakes.log.filter((step) => /read|write|flush|status/.test(step))).toEqual([])
     await graph.close()
   })
 
   it('that fails is counted, named after its node, and told to the observer', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     const told: unknown[] = []
     disk.observer = (kind, bytes, _begin, failed) => told.push([kind, bytes, failed])
     const step = { read: 'read', write: 'write', writeZeroes: 'write', status: 'status' }[name] ?? name
-    puppets.fail(`a.${step}`, Object.assign(new Error('no space'), { code: 'ENOSPC' }))
+    fakes.fail(`a.${step}`, Object.assign(new Error('no space'), { code: 'ENOSPC' }))
     await expect(request(disk)).rejects.toMatchObject({ name: 'BlockError', code: 'ENOSPC', node: 'a' })
     if (name !== 'status') {
       const kind = kindOf[name as keyof typeof kindOf]
@@ -70,7 +70,7 @@ describe.each(Object.entries(requests))('%s', (name, request) => {
     const broken = (): never => {
       throw new Error('at once')
     }
-    const { graph, disk } = await ground({
+    const { graph, disk } = await setUp({
       read: broken,
       write: broken,
       discard: broken,
@@ -91,7 +91,7 @@ describe.each(Object.entries(requests))('%s', (name, request) => {
   })
 
   it('is told to the observer when it went well, and an observer that throws spoils nothing', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     await request(disk)
     const told: unknown[] = []
     disk.observer = (kind, bytes, begin, failed) => {
@@ -102,7 +102,7 @@ describe.each(Object.entries(requests))('%s', (name, request) => {
     if (name !== 'status') {
       const kind = kindOf[name as keyof typeof kindOf]
       expect(told).toEqual([[kind, name === 'flush' ? 0 : 4, 'number', false]])
-      expect(puppets.warnings.join()).toContain('observer')
+      expect(fakes.warnings.join()).toContain('observer')
       expect(disk.statistics[kind].totals()).toMatchObject({ operations: 2, failed: 0 })
     }
     await graph.close()
@@ -149,20 +149,20 @@ describe('arguments', () => {
   }
 
   it.each(Object.entries(entries))('%s must be a whole number of bytes', async (_, entry) => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     for (const value of nonNumbers) {
       await expect(entry(disk, value as never), String(value)).rejects.toMatchObject({
         code: 'EINVAL',
         message: expect.stringContaining(String(value)),
       })
     }
-    expect(puppets.log).toEqual([])
+    expect(fakes.log).toEqual([])
     await graph.drained('a', async () => undefined)
     await graph.close()
   })
 
   it('extents and their limits must be whole numbers of bytes', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     for (const value of [-1, 0.5, Number.NaN, Infinity, 2 ** 53, '0', null, {}]) {
       expect(() => disk.extents({ offset: value as never }), String(value)).toThrow('is not a whole number of bytes')
       expect(() => disk.extents({ length: value as never }), String(value)).toThrow('is not a whole number of bytes')
@@ -171,19 +171,19 @@ describe('arguments', () => {
   })
 
   it.each(['read', 'write'] as const)('the buffer of %s must be one of bytes, or nothing is wedged', async (kind) => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     for (const buf of buffers) {
       await expect(disk[kind](0, buf as never), String(buf)).rejects.toThrow('the buffer is not a Uint8Array')
     }
     await disk.write(0, Buffer.from([1]))
     await disk.read(0, new Uint8ClampedArray(1) as never)
-    expect(puppets.log).toEqual(['a.write', 'a.read'])
+    expect(fakes.log).toEqual(['a.write', 'a.read'])
     await disk.close()
     await graph.close()
   })
 
   it('flags that there are not are refused', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     for (const flags of [32, -1, 0.5, Number.NaN, '1', null, {}, 2 ** 32 + 1]) {
       const attempts = [
         disk.read(0, new Uint8Array(1), flags as never),
@@ -197,7 +197,7 @@ describe('arguments', () => {
   })
 
   it('requests past the end are refused with EIO, those up to it are not, and empty ones pass', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     const end = 4096
     for (const attempt of [
       () => disk.read(end, new Uint8Array(1)),
@@ -209,7 +209,7 @@ describe('arguments', () => {
     ]) {
       await expect(attempt()).rejects.toMatchObject({ code: 'EIO', message: expect.stringContaining('ends at 4096') })
     }
-    expect(puppets.log).toEqual([])
+    expect(fakes.log).toEqual([])
     for (const request of [
       disk.read(end - 1, new Uint8Array(1)),
       disk.write(0, new Uint8Array(end)),
@@ -223,19 +223,19 @@ describe('arguments', () => {
   })
 
   it('no request is longer than 2 GiB less a sector, however large the disk', async () => {
-    const { puppets, graph, disk } = await ground({ size: 2 ** 40, writeZeroes: async () => undefined })
+    const { fakes, graph, disk } = await setUp({ size: 2 ** 40, writeZeroes: async () => undefined })
     const long = { length: 2 ** 31, BYTES_PER_ELEMENT: 1 }
     const buf = new Proxy(new Uint8Array(1), {
       get: (target, key) => (key in long ? long[key as keyof typeof long] : Reflect.get(target, key)),
     })
     await expect(disk.read(0, buf)).rejects.toMatchObject({ name: 'BlockError' })
-    expect(puppets.log).toEqual([])
+    expect(fakes.log).toEqual([])
     await disk.writeZeroes(2 ** 40 - 4096, 4096)
     await graph.close()
   })
 
   it('of the graph itself are refused with a clear error', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const wrong = graph as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>
     for (const value of [undefined, null, 5, true, Symbol.iterator, () => undefined]) {
       for (const method of ['open', 'addUnchecked', 'addNode', 'createUnchecked', 'attach', 'remove', 'reopen']) {
@@ -260,7 +260,7 @@ describe('arguments', () => {
 
 describe('permissions of a root', () => {
   it('a root that may only read is refused every change, with the reason', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const reader = await graph.attach('a', { permissions: Permission.ConsistentRead })
     for (const [kind, verb] of [
       ['write', 'write'],
@@ -291,7 +291,7 @@ describe('permissions of a root', () => {
   })
 
   it('a read-only disk says that it is read-only', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const disk = await graph.addUnchecked({ driver: 'disk', nodeName: 'r', readOnly: true })
     expect(disk.readOnly).toBe(true)
     await expect(disk.write(0, new Uint8Array(1))).rejects.toThrow('it is read-only')
@@ -299,7 +299,7 @@ describe('permissions of a root', () => {
   })
 
   it('write-unchanged permission lets only writes pass that say so', async () => {
-    const { graph } = await ground()
+    const { graph } = await setUp()
     const stream = await graph.attach('a', { permissions: Permission.WriteUnchanged })
     await stream.write(0, new Uint8Array(1), Flag.Unchanged)
     await stream.writeZeroes(0, 1, Flag.Unchanged)
@@ -311,7 +311,7 @@ describe('permissions of a root', () => {
 
   it('a writethrough disk has every write on stable storage', async () => {
     const flags: number[] = []
-    const { graph } = await ground({
+    const { graph } = await setUp({
       write: async (_offset: number, _buf: Uint8Array, flag: number) => void flags.push(flag),
     })
     const through = await graph.attach('a', { writethrough: true })
@@ -327,9 +327,9 @@ describe('permissions of a root', () => {
 
 describe('a root', () => {
   it('tells of its size when the disk is resized, by whomever, and when another medium stands there', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     await graph.attach('a')
-    const filter = await graph.addUnchecked({ driver: 'veil', nodeName: 'f', file: 'a' })
+    const filter = await graph.addUnchecked({ driver: 'filter', nodeName: 'f', file: 'a' })
     const told: unknown[] = []
     disk.onResize(() => {
       throw new Error('listener')
@@ -359,7 +359,7 @@ describe('a root', () => {
   })
 
   it('counts other work: a section waits for it, its own requests pass, and those of others do not', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     const other = await graph.attach('a')
     let go = (): void => undefined
     const work = disk.whileCounted(async () => {
@@ -367,7 +367,7 @@ describe('a root', () => {
       await disk.read(0, new Uint8Array(1))
       return 'done'
     })
-    const section = graph.drained('a', async () => puppets.log.push('section'))
+    const section = graph.drained('a', async () => fakes.log.push('section'))
     await settle()
     const held = other.flush()
     expect(await isPending(section)).toBe(true)
@@ -375,12 +375,12 @@ describe('a root', () => {
     expect(await work).toBe('done')
     await section
     await held
-    expect(puppets.log.filter((step) => /read|section|flush/.test(step))).toEqual(['a.read', 'section', 'a.flush'])
+    expect(fakes.log.filter((step) => /read|section|flush/.test(step))).toEqual(['a.read', 'section', 'a.flush'])
     await graph.close()
   })
 
   it('counted work that fails or throws at once is named and leaves nothing behind', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     await expect(disk.whileCounted(() => Promise.reject(new Error('broken')))).rejects.toMatchObject({
       name: 'BlockError',
       message: 'broken',
@@ -397,7 +397,7 @@ describe('a root', () => {
   })
 
   it('is attached once at a time', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     const permissions = { permissions: Permission.ConsistentRead, shared: Permission.All }
     await expect(graph.attachRoot(disk, { permissions })).rejects.toMatchObject({ code: 'EBUSY' })
     expect([...graph.roots]).toEqual([disk])
@@ -411,7 +411,7 @@ describe('a root', () => {
   })
 
   it('knows its node, its size and its name', async () => {
-    const { graph, disk } = await ground()
+    const { graph, disk } = await setUp()
     expect([disk.nodeName, disk.filename, disk.size, disk.readOnly, disk.closed, disk.node]).toEqual([
       'a',
       'json:{"driver": "disk"}',

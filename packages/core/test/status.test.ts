@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest'
 import type { ChildHandle, OpenImage } from '../src/driver.ts'
 import type { BlockStatus, DriverDescriptor, Node } from '../src/index.ts'
 import { chainStatus } from '../src/internal.ts'
-import { Puppets } from './puppet.ts'
+import { FakeDrivers } from './fake-drivers.ts'
 
 type Status = Partial<BlockStatus> & { readonly at?: number }
 
 /** A format whose status the test tells: one run per entry, the last goes to the end. */
 async function chain(layers: Readonly<Record<string, Status[]>>, extra: Partial<OpenImage> = {}, sizes: number[] = []) {
-  const puppets = new Puppets()
+  const fakes = new FakeDrivers()
   const told: DriverDescriptor = {
     name: 'told',
     kind: 'format',
@@ -39,7 +39,7 @@ async function chain(layers: Readonly<Record<string, Status[]>>, extra: Partial<
       ...extra,
     }),
   }
-  const graph = puppets.graph([told])
+  const graph = fakes.graph([told])
   let backing: string | undefined
   for (const [i, name] of Object.keys(layers).entries()) {
     const below = backing === undefined ? {} : { backing }
@@ -63,7 +63,7 @@ async function chain(layers: Readonly<Record<string, Status[]>>, extra: Partial<
     }
     return found
   }
-  return { puppets, graph, disk, extents }
+  return { fakes, graph, disk, extents }
 }
 
 const data = { data: true, allocated: true }
@@ -140,25 +140,25 @@ describe('extents', () => {
       ['zeroes', 'data zero present'],
       ['all', 'zero present'],
     ] as const) {
-      const { puppets, graph, disk, extents } = await chain({ top: [{ ...data, offset: 0, recurse }] })
+      const { fakes, graph, disk, extents } = await chain({ top: [{ ...data, offset: 0, recurse }] })
       const file = graph.find('top-file') as Node
       file.image = { ...file.image, size: 1000, blockStatus: hole }
       expect(await extents()).toEqual([`0+1000 top 0 ${words} @0 top-file`])
       expect((await disk.status(0, 1000))?.length).toBe(50)
-      expect(puppets.log).not.toContain('top-file.status')
+      expect(fakes.log).not.toContain('top-file.status')
       await graph.close()
     }
   })
 
   it('do not ask the storage about what is zeroes already, or has no place there', async () => {
-    const { puppets, graph, extents } = await chain({
+    const { fakes, graph, extents } = await chain({
       top: [
         { zero: true, allocated: true, recurse: 'all', offset: 0 },
         { at: 500, ...data, recurse: 'all' },
       ],
     })
     expect(await extents()).toEqual(['0+500 top 0 zero present @0 top-file', '500+500 top 0 data present'])
-    expect(puppets.log).not.toContain('top-file.status')
+    expect(fakes.log).not.toContain('top-file.status')
     await graph.close()
   })
 })
@@ -205,7 +205,7 @@ describe('the status of a driver', () => {
 
   it('of a filter is that of what it filters, without a level of its own', async () => {
     const { graph } = await chain({ base: [{ ...data, offset: 3 }], top: [{}] })
-    const filter = await graph.addNode({ driver: 'veil', nodeName: 'f', file: 'top' })
+    const filter = await graph.addNode({ driver: 'filter', nodeName: 'f', file: 'top' })
     const extent = await chainStatus(filter, undefined, 0, 1000)
     expect([extent.node.name, extent.depth, extent.hostOffset]).toEqual(['base', 1, 3])
     const above = await chainStatus(filter, graph.find('top'), 0, 1000)
@@ -239,7 +239,7 @@ describe('a child', () => {
   })
 
   it('without the permission to resize takes no write past its last sector', async () => {
-    const { puppets, graph } = await chain({ base: [{}], top: [{}] })
+    const { fakes, graph } = await chain({ base: [{}], top: [{}] })
     const backing = graph.find('top')?.backing as ChildHandle
     const message = "write of 2000 bytes at 0 is past the end of node 'base' (1000 bytes)"
     await expect(backing.write(0, new Uint8Array(2000))).rejects.toMatchObject({
@@ -248,7 +248,7 @@ describe('a child', () => {
       node: 'base',
     })
     await expect(backing.writeZeroes(1000, 600)).rejects.toMatchObject({ code: 'ENOSPC' })
-    expect(puppets.log).not.toContain('base.write')
+    expect(fakes.log).not.toContain('base.write')
     await graph.close()
   })
 

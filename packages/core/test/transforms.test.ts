@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { delay, Passthrough, RangeLock, Transform } from '../src/driver.ts'
 import { type DriverDescriptor, Flag, systemClock } from '../src/index.ts'
-import { isPending, Puppets } from './puppet.ts'
+import { FakeDrivers, isPending } from './fake-drivers.ts'
 
 /** Shows every byte inverted. */
 class Inverted extends Transform {
@@ -14,44 +14,44 @@ class Inverted extends Transform {
   }
 }
 
-async function ground(size = 1000, unit?: number) {
-  const puppets = new Puppets()
+async function setUp(size = 1000, unit?: number) {
+  const fakes = new FakeDrivers()
   const inverted: DriverDescriptor = {
-    ...puppets.veil,
+    ...fakes.filter,
     name: 'inverted',
     kind: 'format',
     options: { file: { type: 'child', role: 'storage', required: true, description: 'storage' } },
     open: async ({ children }) => new Inverted(children.require('file'), unit),
   }
-  puppets.content.set('a', new Uint8Array(size).fill(0xff))
-  const graph = puppets.graph([inverted])
+  fakes.content.set('a', new Uint8Array(size).fill(0xff))
+  const graph = fakes.graph([inverted])
   const disk = await graph.addUnchecked({
     driver: 'inverted',
     nodeName: 'n',
     file: { driver: 'disk', nodeName: 'a', size },
   })
-  return { puppets, graph, disk, image: disk.node.image as Inverted }
+  return { fakes, graph, disk, image: disk.node.image as Inverted }
 }
 
 describe('a transform', () => {
   it('shows decoded bytes and stores encoded ones, and leaves the buffer of a writer as it is', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     const buf = new Uint8Array(3).fill(9)
     await disk.read(5, buf)
     expect([...buf]).toEqual([0, 0, 0])
     const mine = new Uint8Array([1, 2])
     await disk.write(5, mine)
-    expect([[...mine], [...puppets.bytes('a').subarray(4, 8)]]).toEqual([
+    expect([[...mine], [...fakes.bytes('a').subarray(4, 8)]]).toEqual([
       [1, 2],
       [0xff, 0xfe, 0xfd, 0xff],
     ])
     await disk.writeZeroes(5, 2)
-    expect([...puppets.bytes('a').subarray(5, 7)]).toEqual([0xff, 0xff])
+    expect([...fakes.bytes('a').subarray(5, 7)]).toEqual([0xff, 0xff])
     await graph.close()
   })
 
   it('takes whole units, ends with one, and knows nothing of zeroes', async () => {
-    const { graph, disk, image } = await ground(1000, 512)
+    const { graph, disk, image } = await setUp(1000, 512)
     expect([disk.size, image.limits.alignment, image.zeroInit, image.writeFlags]).toEqual([512, 512, false, Flag.Fua])
     expect(await image.blockStatus(0, 7)).toEqual({ length: 7, data: true, zero: false, allocated: true })
     expect(await image.info()).toEqual({})
@@ -59,19 +59,19 @@ describe('a transform', () => {
   })
 
   it('fills what is new with encoded zeroes, or has the old size when that fails', async () => {
-    const { puppets, graph, disk } = await ground()
+    const { fakes, graph, disk } = await setUp()
     await disk.truncate(1000 + 2 ** 20 + 5)
-    const bytes = puppets.bytes('a')
+    const bytes = fakes.bytes('a')
     expect([bytes.length, bytes.every((byte) => byte === 0xff)]).toEqual([1000 + 2 ** 20 + 5, true])
     await disk.truncate(1000)
-    puppets.fail('a.write', new Error('full'), 1)
+    fakes.fail('a.write', new Error('full'), 1)
     await expect(disk.truncate(1000 + 2 ** 20 + 5)).rejects.toThrow('full')
-    expect([disk.size, puppets.bytes('a').length]).toEqual([1000, 1000])
+    expect([disk.size, fakes.bytes('a').length]).toEqual([1000, 1000])
     await graph.close()
   })
 
   it('passes on FUA and no other flag, and what its storage takes', async () => {
-    const { puppets, graph, disk, image } = await ground()
+    const { fakes, graph, disk, image } = await setUp()
     const flags: number[] = []
     const { node } = image.file as unknown as { node: { image: { write?: unknown } } }
     node.image.write = async (_offset: number, _buf: Uint8Array, given: number) => void flags.push(given)
@@ -79,7 +79,7 @@ describe('a transform', () => {
     await image.write(0, new Uint8Array(1), Flag.MayUnmap)
     expect(flags).toEqual([Flag.Fua, 0])
     expect(image.limits.maxTransfer).toBe(disk.node.limits.maxTransfer)
-    expect(puppets.warnings).toEqual([])
+    expect(fakes.warnings).toEqual([])
     await graph.close()
   })
 })

@@ -3,7 +3,7 @@ import { done } from '../src/driver.ts'
 import { ChangeLock } from '../src/graph/change-lock.ts'
 import { systemClock } from '../src/index.ts'
 import { Activity, WaitingLine } from '../src/request/activity.ts'
-import { isPending, settle } from './puppet.ts'
+import { isPending, settle } from './fake-drivers.ts'
 
 /** A signal that counts who listens to it. */
 function listening() {

@@ -1,7 +1,7 @@
 /** A storage that fails once, at every call in turn. */
 import { type Disk, type ErrorCode, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
-import { Faults, type PagedFile, Shelf } from '@diskgraph/driver-testkit'
+import { Faults, MemoryFiles, type PagedFile } from '@diskgraph/driver-testkit'
 
 /** Runs `work` on copies of an image while its n-th call to the storage fails, for every n, and examines each. */
 export async function failEachCall(
@@ -13,7 +13,7 @@ export async function failEachCall(
   let runs = 0
   for (const code of ['EIO', 'ENOSPC'] as ErrorCode[]) {
     for (let nth = 1; ; nth++) {
-      const shelf = new Shelf()
+      const shelf = new MemoryFiles()
       shelf.put('image', image.clone())
       const faults = new Faults()
       const graph = new Graph({ drivers: [qcow2, shelf.driver, faults.driver], onWarning: () => {} })

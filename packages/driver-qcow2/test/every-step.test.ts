@@ -3,7 +3,7 @@
 import { type Disk, Flag, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { raw } from '@diskgraph/driver-raw'
-import { findTool, PagedFile, randomSeed, runTool, Shelf, storeFile, TempFolder } from '@diskgraph/driver-testkit'
+import { findTool, MemoryFiles, PagedFile, randomSeed, runTool, storeFile, TempFolder } from '@diskgraph/driver-testkit'
 import { afterAll, describe, expect, it } from 'vitest'
 import { endAtEveryStep, type WholeOperation } from './every-step.ts'
 
@@ -32,7 +32,7 @@ const size = 96 * KiB
 
 /** An image with data, shared and zero clusters, with and without clusters of their own, over several L2 tables. */
 async function makeFiles({ create, snapshots, backing }: Variant): Promise<ReadonlyMap<string, PagedFile>> {
-  const shelf = new Shelf()
+  const shelf = new MemoryFiles()
   shelf.put('image')
   const graph = new Graph({ drivers: [qcow2, raw, shelf.driver], references: 'allow', onWarning: () => {} })
   const file = { driver: 'testkit-file', name: 'image' }
@@ -50,7 +50,7 @@ async function makeFiles({ create, snapshots, backing }: Variant): Promise<Reado
   await disk.write(60 * KiB, new Uint8Array(12 * KiB).fill(3))
   await disk.write(2 * KiB, new Uint8Array(1 * KiB).fill(4))
   await graph.close()
-  return shelf.files
+  return shelf.byName
 }
 
 const amend = (name: string, options: Readonly<Record<string, unknown>>): WholeOperation => ({

@@ -8,7 +8,7 @@
  * a factory, and what an operation makes of it is found out by running it without a fault.
  */
 import { type Disk, type DriverDescriptor, type ErrorCode, errorCodeOf, Flag, Graph } from '@diskgraph/core'
-import { type Call, Faults, type PagedFile, Random, Shelf } from '@diskgraph/driver-testkit'
+import { type Call, Faults, MemoryFiles, type PagedFile, Random } from '@diskgraph/driver-testkit'
 
 /** One operation on a whole image. */
 export interface WholeOperation {
@@ -293,7 +293,7 @@ class Steps extends Faults {
 
 /** The files of one run, and the graph over them. */
 class World {
-  readonly shelf = new Shelf()
+  readonly shelf = new MemoryFiles()
   readonly steps = new Steps()
   private readonly settings: StepSettings
   private graph: Graph | undefined
@@ -304,7 +304,7 @@ class World {
   }
 
   clones(): ReadonlyMap<string, PagedFile> {
-    return new Map([...this.shelf.files].map(([name, file]) => [name, file.clone()]))
+    return new Map([...this.shelf.byName].map(([name, file]) => [name, file.clone()]))
   }
 
   open(options: Readonly<Record<string, unknown>> = this.settings.options ?? {}): Promise<Disk> {

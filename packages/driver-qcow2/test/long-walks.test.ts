@@ -1,7 +1,7 @@
 /** Walks through images that are, or claim to be, very large. */
 import { type Disk, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
-import { Shelf } from '@diskgraph/driver-testkit'
+import { MemoryFiles } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 import { Patient } from './damage.ts'
 import { Folder, haveQemu, newGraph, run } from './images.ts'
@@ -10,8 +10,8 @@ const MiB = 2 ** 20
 const TiB = 2 ** 40
 
 /** An image of 1 GiB with 1 MiB of data, on a shelf. */
-async function makeShelf(size = 2 ** 30): Promise<Shelf> {
-  const shelf = new Shelf()
+async function makeShelf(size = 2 ** 30): Promise<MemoryFiles> {
+  const shelf = new MemoryFiles()
   shelf.put('image')
   await using graph = new Graph({ drivers: [qcow2, shelf.driver] })
   const file = { driver: 'testkit-file', name: 'image' }
@@ -21,7 +21,7 @@ async function makeShelf(size = 2 ** 30): Promise<Shelf> {
   return shelf
 }
 
-async function open(shelf: Shelf, options: object = {}, check = false): Promise<Disk> {
+async function open(shelf: MemoryFiles, options: object = {}, check = false): Promise<Disk> {
   const graph = new Graph({ drivers: [qcow2, shelf.driver], onWarning: () => {} })
   const file = { driver: 'testkit-file', name: 'image' }
   return graph.addUnchecked({ driver: 'qcow2', ...options, file }, { check })
@@ -58,7 +58,7 @@ describe('a small image whose file was extended by a hole of 32 TiB', () => {
 })
 
 /** An image of 2 PiB all of whose L1 entries point to one L2 table. */
-async function repetitive(): Promise<Shelf> {
+async function repetitive(): Promise<MemoryFiles> {
   const entries = 2 ** 21
   const shelf = await makeShelf()
   const image = shelf.file('image')

@@ -1,6 +1,6 @@
 import { Permission } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { child, filled, firstByte, ground, open } from './stack.ts'
+import { child, filled, firstByte, open, setUp } from './stack.ts'
 
 describe('children of a quorum', () => {
   it('are added and removed under load, and the disk lives on', async () => {
@@ -134,7 +134,7 @@ describe('options of a quorum', () => {
   })
 
   it('come dotted, nested or by node name', async () => {
-    const { graph } = ground([{}, {}, {}])
+    const { graph } = setUp([{}, {}, {}])
     await graph.addNode({ ...child({}, 2) })
     const disk = await graph.addQapi({
       driver: 'quorum',

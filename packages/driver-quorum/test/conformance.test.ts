@@ -1,11 +1,11 @@
 import { quorum } from '@diskgraph/driver-quorum'
-import { conformance, type Ground } from '@diskgraph/driver-testkit'
+import { conformance, type SetUpContext } from '@diskgraph/driver-testkit'
 import { describe, it } from 'vitest'
 
 function over(count: number, options: object) {
-  return ({ shelf, storage, size }: Ground) => {
+  return ({ files, storage, size }: SetUpContext) => {
     const names = Array.from({ length: count }, (_, i) => `leg${i}`)
-    for (const name of names) shelf.put(name).truncate(size)
+    for (const name of names) files.put(name).truncate(size)
     return { definition: { driver: 'quorum', ...options, children: names.map(storage) } }
   }
 }

@@ -9,13 +9,13 @@ import { filled, firstByte } from './stack.ts'
 
 const size = 2 ** 20
 
-function ground(...names: string[]) {
+function setUp(...names: string[]) {
   const storages = new Map(names.map((name) => [name, new MemoryStorage(size)]))
   return { storages, graph: new Graph({ drivers: [blkdebug, memoryDriver(storages), qcow2, quorum, raw] }) }
 }
 
 it('a quorum over different formats lives on when one of its legs is lost', async () => {
-  const { graph } = ground('plain', 'base', 'failing')
+  const { graph } = setUp('plain', 'base', 'failing')
   await graph.create({ driver: 'qcow2', size, file: { driver: 'memory', name: 'overlay' } })
   const disk = await graph.add({
     driver: 'quorum',
@@ -51,7 +51,7 @@ it('a quorum over different formats lives on when one of its legs is lost', asyn
 })
 
 it('an image on a quorum grows on all children alike', async () => {
-  const { graph, storages } = ground('a', 'b', 'c')
+  const { graph, storages } = setUp('a', 'b', 'c')
   await graph.create({ driver: 'qcow2', size, file: { driver: 'memory', name: 'a' } })
   const image = storages.get('a') as MemoryStorage
   const bytes = new Uint8Array(image.size)

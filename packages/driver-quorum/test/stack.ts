@@ -19,14 +19,14 @@ export interface Leg {
 }
 
 /** A graph with one storage per leg, and spare ones after them. */
-export function ground(legs: readonly Leg[]): { graph: Graph; storages: MemoryStorage[]; events: BlockEvent[] } {
+export function setUp(legs: readonly Leg[]): { graph: Graph; storages: MemoryStorage[]; events: BlockEvent[] } {
   const storages = legs.map(({ content, size = 65536 }) => {
     const storage = new MemoryStorage(size)
     if (content !== undefined) storage.write(0, content)
     return storage
   })
-  const shelf = new Map(storages.map((storage, i) => [`${i}`, storage]))
-  const graph = new Graph({ drivers: [quorum, blkdebug, memoryDriver(shelf)] })
+  const files = new Map(storages.map((storage, i) => [`${i}`, storage]))
+  const graph = new Graph({ drivers: [quorum, blkdebug, memoryDriver(files)] })
   const events: BlockEvent[] = []
   graph.onEvent((event) => events.push(event))
   return { graph, storages, events }
@@ -47,7 +47,7 @@ export async function open(
   legs: readonly Leg[],
   base: object = {},
 ): Promise<Stack> {
-  const { graph, storages, events } = ground(legs)
+  const { graph, storages, events } = setUp(legs)
   const disk = await graph.add({ driver: 'quorum', nodeName: 'q', ...options, ...base, children: legs.map(child) })
   return { graph, disk, storages, events }
 }

@@ -8,8 +8,8 @@ await conformance({
   test: { describe, it },
   driver: raw,
   refuses: ['copyRange', 'grow', 'shrink'],
-  setUp({ shelf, size, storage }) {
-    shelf.put('image').truncate(size + 12_288)
+  setUp({ files, size, storage }) {
+    files.put('image').truncate(size + 12_288)
     return { definition: { driver: 'raw', offset: 4097, size, file: storage('image') } }
   },
 })

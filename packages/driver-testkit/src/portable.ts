@@ -1,8 +1,9 @@
 /** The parts of the kit that run everywhere, browsers included. */
 export { must, mustBeAll, mustEqual, mustReject } from './assertions.ts'
 export { bugIn } from './bugs.ts'
+export { checked, checkedImage, type Report } from './checker.ts'
+export type { ConformanceSettings, Definition, SetUpContext, Subject, TestFunctions } from './conformance/fixture.ts'
 export { conformance } from './conformance/suite.ts'
-export type { ConformanceSettings, Definition, Ground, Subject, TestFunctions } from './conformance/trial.ts'
 export {
   type CrashFinding,
   type CrashJudge,
@@ -19,6 +20,7 @@ export type { GuestKind, Workload } from './crash/workload.ts'
 export { compareWhole, type DiskLike, perform, performBatch } from './exercise.ts'
 export { type Fault, Faults } from './faults.ts'
 export { type Call, type CallKind, callKinds } from './forward.ts'
+export { type MemoryFileOptions, MemoryFiles } from './memory-files.ts'
 export { type ByteRange, Model } from './model.ts'
 export { type Field, type FieldList, mutate } from './mutation/mutations.ts'
 export { qcow2Fields } from './mutation/qcow2-fields.ts'
@@ -32,7 +34,5 @@ export {
 } from './operations.ts'
 export { PagedFile } from './paged-file.ts'
 export { Random, randomSeed } from './random.ts'
-export { Shelf, type ShelfFileOptions } from './shelf.ts'
 export { type SimulationReport, type SimulationSettings, simulate } from './simulation/simulate.ts'
 export { errorSweep, type SweepFinding, type SweepReport, type SweepSettings } from './sweep.ts'
-export { type Report, watchedImage, witness } from './witness.ts'

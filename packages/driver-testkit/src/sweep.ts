@@ -12,8 +12,8 @@ import { bugIn } from './bugs.ts'
 import { imageDefinition, type Workload } from './crash/workload.ts'
 import { Faults } from './faults.ts'
 import type { CallKind } from './forward.ts'
+import { MemoryFiles } from './memory-files.ts'
 import type { PagedFile } from './paged-file.ts'
-import { Shelf } from './shelf.ts'
 
 /** What {@link errorSweep} does. */
 export interface SweepSettings extends Pick<Workload, 'driver' | 'drivers' | 'options' | 'createOptions'> {
@@ -140,7 +140,7 @@ class Sweep {
     this.#content = new Uint8Array(disk.size)
     await disk.read(0, this.#content)
     await world.close()
-    this.#image = world.shelf.file('image').clone()
+    this.#image = world.files.file('image').clone()
   }
 
   verbs(): string[] {
@@ -153,7 +153,7 @@ class Sweep {
   async verb(name: string, code: ErrorCode): Promise<void> {
     for (let nth = 1; nth < 2000; nth++) {
       const world = new World(this.#settings)
-      if (name !== 'create') world.shelf.put('image', (this.#image as PagedFile).clone())
+      if (name !== 'create') world.files.put('image', (this.#image as PagedFile).clone())
       const failure = await this.#run(world, name, code, nth)
       const hit = world.faults.hits[0]
       if (hit === undefined) return
@@ -233,7 +233,7 @@ class Sweep {
       this.#find({ ...finding, kind: 'corrupt', text: `cannot be opened again: ${String(error)}` })
     }
     if (judge === undefined || this.#report.runs % judgeEvery !== 0) return
-    const text = await judge(world.shelf.file('image'))
+    const text = await judge(world.files.file('image'))
     if (text !== undefined) this.#find({ ...finding, kind: 'corrupt', text })
   }
 
@@ -243,9 +243,9 @@ class Sweep {
   }
 }
 
-/** One image on a shelf with faults above it. */
+/** One image in memory with faults above it. */
 class World {
-  readonly shelf = new Shelf()
+  readonly files = new MemoryFiles()
   readonly faults = new Faults()
   /** Where a write after the fault was acknowledged. */
   acknowledged: number | undefined
@@ -257,7 +257,7 @@ class World {
 
   constructor(settings: SweepSettings) {
     this.#settings = settings
-    this.shelf.put('image')
+    this.files.put('image')
   }
 
   async create(): Promise<void> {
@@ -282,7 +282,7 @@ class World {
     const onWarning = (): void => {
       this.warnings++
     }
-    return new Graph({ drivers: [driver, ...drivers, this.shelf.driver, this.faults.driver], onWarning })
+    return new Graph({ drivers: [driver, ...drivers, this.files.driver, this.faults.driver], onWarning })
   }
 }
 

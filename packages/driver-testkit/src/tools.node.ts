@@ -51,7 +51,7 @@ export class TempFolder {
   }
 }
 
-/** Writes a file of a shelf to the disk, holes included. */
+/** Writes a file in memory to the disk, holes included. */
 export function storeFile(path: string, file: PagedFile): void {
   const fd = openSync(path, 'w')
   try {
@@ -62,7 +62,7 @@ export function storeFile(path: string, file: PagedFile): void {
   }
 }
 
-/** Reads a file from the disk onto a shelf. */
+/** Reads a file from the disk into memory. */
 export function loadFile(path: string): PagedFile {
   return PagedFile.from(readFileSync(path))
 }

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type DriverDescriptor, Graph } from '@diskgraph/core'
-import { conformance, Shelf } from '@diskgraph/driver-testkit'
+import { conformance, MemoryFiles } from '@diskgraph/driver-testkit'
 import { afterAll, describe, expect, it } from 'vitest'
 
 const page = readFileSync(new URL('../../../docs/writing-a-driver.md', import.meta.url), 'utf8')
@@ -15,9 +15,9 @@ afterAll(() => rmSync(folder, { recursive: true }))
 await conformance({
   test: { describe, it },
   driver: xor,
-  setUp({ shelf, size, blank, storage }) {
+  setUp({ files, size, blank, storage }) {
     const content = Uint8Array.from({ length: size }, (_, i) => (blank ? 7 : (i % 253) + 1))
-    const image = shelf.put('image')
+    const image = files.put('image')
     image.truncate(size)
     const stored = content.map((byte) => byte ^ 7)
     if (!blank) image.write(0, stored)
@@ -27,9 +27,9 @@ await conformance({
 
 describe('the documented driver', () => {
   it('says data of holes of its child, which read as the key', async () => {
-    const shelf = new Shelf()
-    shelf.put('image').truncate(65536)
-    await using graph = new Graph({ drivers: [xor, shelf.driver] })
+    const files = new MemoryFiles()
+    files.put('image').truncate(65536)
+    await using graph = new Graph({ drivers: [xor, files.driver] })
     const file = { driver: 'testkit-file', name: 'image' }
     const disk = await graph.addUnchecked({ driver: 'xor', key: 7, file })
     const extents = []

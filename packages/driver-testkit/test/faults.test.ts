@@ -1,16 +1,16 @@
 import { Graph } from '@diskgraph/core'
-import { Faults, Recording, Shelf } from '@diskgraph/driver-testkit'
+import { Faults, MemoryFiles, Recording } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 async function open() {
-  const shelf = new Shelf()
-  shelf.put('a').truncate(8192)
+  const files = new MemoryFiles()
+  files.put('a').truncate(8192)
   const faults = new Faults()
   const recording = new Recording()
-  const graph = new Graph({ drivers: [shelf.driver, faults.driver, recording.driver] })
+  const graph = new Graph({ drivers: [files.driver, faults.driver, recording.driver] })
   const below = { driver: 'testkit-fault', file: { driver: 'testkit-file', name: 'a' } } as const
   const disk = await graph.add({ driver: 'testkit-recorder', as: 'a', file: below, discard: 'unmap' })
-  return { shelf, faults, recording, disk }
+  return { files, faults, recording, disk }
 }
 
 describe('faults', () => {
@@ -25,11 +25,11 @@ describe('faults', () => {
   })
 
   it('may last, and may store a part of what they fail to write', async () => {
-    const { faults, disk, shelf } = await open()
+    const { faults, disk, files } = await open()
     faults.arm({ nth: 1, code: 'EIO', kinds: ['write'], lasting: true, written: 0.5 })
     await expect(disk.write(0, new Uint8Array(10).fill(1))).rejects.toMatchObject({ code: 'EIO' })
     await expect(disk.write(100, new Uint8Array(10).fill(1))).rejects.toMatchObject({ code: 'EIO' })
-    expect([...shelf.file('a').bytes().subarray(0, 10)]).toEqual([1, 1, 1, 1, 1, 0, 0, 0, 0, 0])
+    expect([...files.file('a').bytes().subarray(0, 10)]).toEqual([1, 1, 1, 1, 1, 0, 0, 0, 0, 0])
   })
 })
 

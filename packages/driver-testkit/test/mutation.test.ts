@@ -1,16 +1,16 @@
 import { Graph } from '@diskgraph/core'
-import { mutationTest, type PagedFile, Shelf } from '@diskgraph/driver-testkit'
+import { MemoryFiles, mutationTest, type PagedFile } from '@diskgraph/driver-testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Mistake, toyFormat } from './toy-format.ts'
 
 async function toyImage(): Promise<PagedFile> {
-  const shelf = new Shelf()
-  await using graph = new Graph({ drivers: [toyFormat(), shelf.driver] })
+  const files = new MemoryFiles()
+  await using graph = new Graph({ drivers: [toyFormat(), files.driver] })
   const storage = { driver: 'testkit-file', name: 'image' }
   await graph.createUnchecked({ driver: 'toy', size: 2 ** 18, file: storage })
   const disk = await graph.addUnchecked({ driver: 'toy', file: storage })
   await disk.write(1000, new Uint8Array(20_000).fill(5))
-  return shelf.file('image')
+  return files.file('image')
 }
 
 async function run(mistake: Mistake, cases: number) {

@@ -1,9 +1,9 @@
 /** `bench`: sends requests of one size, so many at a time, and says how long that took. */
 import { type Disk, isBlockError } from '@diskgraph/core'
 import { mod } from '@diskgraph/core/driver'
-import { Breath } from '../breath.ts'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { EventLoop } from '../event-loop.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { parseInteger } from '../integers.ts'
 import { CommandError, errnoText } from '../messages.ts'
@@ -154,7 +154,7 @@ class Run {
   /** Slots that wait for a flush. */
   #idle: (() => void)[] = []
   readonly #size: number
-  readonly #breath: Breath
+  readonly #loop: EventLoop
   #settle: (() => void) | undefined
 
   constructor(disk: Disk, request: Request, signal: AbortSignal) {
@@ -165,7 +165,7 @@ class Run {
     this.#next = request.offset
     this.#untilFlush = request.flushInterval
     this.#size = disk.size
-    this.#breath = new Breath(signal)
+    this.#loop = new EventLoop(signal)
   }
 
   /** Runs all requests; the first failure ends the run when what is under way has ended. */
@@ -192,7 +192,7 @@ class Run {
         this.#end()
         return
       }
-      const turn = this.#breath.take()
+      const turn = this.#loop.turn()
       if (turn !== undefined) {
         this.#inFlight++
         turn.then(rested, failed)

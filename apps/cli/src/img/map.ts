@@ -1,8 +1,8 @@
 /** `map`: where the data of an image stands, layer by layer. */
 import type { Disk, Node } from '@diskgraph/core'
-import { Breath } from '../breath.ts'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { EventLoop } from '../event-loop.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, visibleLine } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
@@ -60,9 +60,9 @@ const longestQuery = 2 ** 30
 
 async function* entries(disk: Disk, start: number, end: number, signal: AbortSignal): AsyncGenerator<MapEntry> {
   let run: MapEntry = { start, length: 0, depth: 0, present: false, zero: false, data: false }
-  const breath = new Breath(signal)
+  const loop = new EventLoop(signal)
   for (let at = start; at < end; ) {
-    await breath.take()
+    await loop.turn()
     const next = await entryAt(disk.node, at, Math.min(end - at, longestQuery), signal)
     at += next.length
     if (run.length > 0 && continues(run, next)) run = { ...run, length: run.length + next.length }

@@ -7,7 +7,7 @@ import { inTime, jitter, Load, randomContent, seed, turn } from './load.ts'
 
 const size = 2 ** 20
 
-function ground(random: Random, content: Uint8Array): { graph: Graph; definition: object } {
+function setUp(random: Random, content: Uint8Array): { graph: Graph; definition: object } {
   const storage = new MemoryStorage(content.length)
   storage.write(0, content)
   const drivers = [raw, memoryDriver(new Map([['disk', storage]])), jitter(random).driver]
@@ -18,7 +18,7 @@ function ground(random: Random, content: Uint8Array): { graph: Graph; definition
 it(`options of a node change under load (seed ${seed})`, async () => {
   const random = new Random(seed)
   const content = randomContent(size, random)
-  const { graph, definition } = ground(random, content)
+  const { graph, definition } = setUp(random, content)
   const disk = await graph.addUnchecked({ ...definition })
   const load = new Load(disk, content, random)
   for (let i = 0; i < 40; i++) {
@@ -40,7 +40,7 @@ it(`options of a node change under load (seed ${seed})`, async () => {
 it(`a request sees the options before or after a change, never a mix (seed ${seed})`, async () => {
   const random = new Random(seed)
   const half = size / 2
-  const { graph, definition } = ground(random, new Uint8Array(size).fill(1, 0, half).fill(2, half))
+  const { graph, definition } = setUp(random, new Uint8Array(size).fill(1, 0, half).fill(2, half))
   const disk = await graph.addUnchecked({ ...definition, offset: 0, size: half })
   let running = true
   const seen = [0, 0, 0]
@@ -68,7 +68,7 @@ it(`a request sees the options before or after a change, never a mix (seed ${see
 it(`a node becomes read-only and writable again under load, when its users allow it (seed ${seed})`, async () => {
   const random = new Random(seed)
   const content = randomContent(size, random)
-  const { graph, definition } = ground(random, content)
+  const { graph, definition } = setUp(random, content)
   const reader = await graph.addUnchecked({ ...definition }, { permissions: Permission.ConsistentRead })
   let running = true
   const reading = readAlong(reader, () => running)

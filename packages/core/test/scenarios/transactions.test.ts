@@ -7,13 +7,13 @@ import { type Change, type Disk, type DriverDescriptor, type Graph, type Node, P
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { type Faults, Random } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { Puppets, stateOf } from '../puppet.ts'
+import { FakeDrivers, stateOf } from '../fake-drivers.ts'
 import { inTime, jitter, Load, randomContent, seed } from './load.ts'
 
 const size = 2 ** 18
 
-interface Ground {
-  readonly puppets: Puppets
+interface Fixture {
+  readonly fakes: FakeDrivers
   readonly graph: Graph
   readonly disk: Disk
   /** The users that a job has at both of its ends, once it has begun. */
@@ -22,9 +22,9 @@ interface Ground {
 
 /** One change: `prepare` opens what it needs, `run` does it, `check` looks at the result. */
 interface Scenario {
-  prepare?(at: Ground): Promise<unknown>
-  run(change: Change, at: Ground): Promise<unknown>
-  check(at: Ground): Promise<unknown> | unknown
+  prepare?(at: Fixture): Promise<unknown>
+  run(change: Change, at: Fixture): Promise<unknown>
+  check(at: Fixture): Promise<unknown> | unknown
 }
 
 const scenarios: Readonly<Record<string, Scenario>> = {
@@ -83,12 +83,12 @@ const scenarios: Readonly<Record<string, Scenario>> = {
       await change.reopen('top', { mode: 'new' })
       await change.replace(base, 'snap')
       await change.setBacking('snap', base)
-      await change.insert('snap', { driver: 'veil', nodeName: 'veil' })
+      await change.insert('snap', { driver: 'filter', nodeName: 'filter' })
       await change.reopen('store', { mode: 'new' })
       await change.addChild('others', 'children', await change.open({ driver: 'disk', nodeName: 'more', size: 512 }))
     },
     check: ({ graph }) => {
-      expect([below(graph, 'top'), below(graph, 'veil')]).toEqual(['veil', 'snap'])
+      expect([below(graph, 'top'), below(graph, 'filter')]).toEqual(['filter', 'snap'])
       expect(graph.find('snap')?.backing?.node.name).toBe('base')
       expect([graph.find('top')?.options.mode, graph.find('store')?.options.mode]).toEqual(['new', 'new'])
       expect(graph.find('others')?.children.size).toBe(2)
@@ -104,14 +104,14 @@ describe.each(Object.entries(scenarios))('%s', (_, scenario) => {
 async function play(scenario: Scenario): Promise<void> {
   const random = new Random(seed)
   const content = randomContent(size, random)
-  const rehearsal = await ground(content, random)
+  const rehearsal = await setUp(content, random)
   await scenario.prepare?.(rehearsal)
-  rehearsal.puppets.log.length = 0
+  rehearsal.fakes.log.length = 0
   await rehearsal.graph.change((change) => scenario.run(change, rehearsal))
-  const steps = rehearsal.puppets.log.filter((step) => /\.(open|permissions|reopen|drain-begin)$/.test(step))
+  const steps = rehearsal.fakes.log.filter((step) => /\.(open|permissions|reopen|drain-begin)$/.test(step))
   await rehearsal.graph.close()
 
-  const at = await ground(content, random)
+  const at = await setUp(content, random)
   await scenario.prepare?.(at)
   const load = new Load(at.disk, content.slice(), random)
   const counts = new Map<string, number>()
@@ -120,7 +120,7 @@ async function play(scenario: Scenario): Promise<void> {
     counts.set(step, after + 1)
     await load.go(random.between(1, 10))
     const before = stateOf(at.graph)
-    at.puppets.fail(step, undefined, after)
+    at.fakes.fail(step, undefined, after)
     const change = at.graph.change((change) => scenario.run(change, at))
     await expect(inTime(step, change), `${step} after ${after} (seed ${seed})`).rejects.toThrow(`${step} fails`)
     expect(stateOf(at.graph), `${step} after ${after} (seed ${seed})`).toEqual(before)
@@ -138,14 +138,14 @@ async function play(scenario: Scenario): Promise<void> {
   expect([...at.graph.nodes]).toEqual([])
 }
 
-/** Disk `top`, a filter over `base`, a qcow2 image over jitter over the puppet `store`; and `others`, a list of its own. */
-async function ground(content: Uint8Array, random: Random): Promise<Ground> {
-  const puppets = new Puppets()
+/** Disk `top`, a filter over `base`, a qcow2 image over jitter over the fake `store`; and `others`, a list of its own. */
+async function setUp(content: Uint8Array, random: Random): Promise<Fixture> {
+  const fakes = new FakeDrivers()
   const faults: Faults = jitter(random)
-  const graph = puppets.graph([qcow2, faults.driver as DriverDescriptor])
+  const graph = fakes.graph([qcow2, faults.driver as DriverDescriptor])
   await graph.createUnchecked({ driver: 'qcow2', size, file: { driver: 'disk', disk: 'store', size: 0 } })
   const disk = await graph.addUnchecked({
-    driver: 'veil',
+    driver: 'filter',
     nodeName: 'top',
     file: {
       driver: 'qcow2',
@@ -155,18 +155,18 @@ async function ground(content: Uint8Array, random: Random): Promise<Ground> {
   })
   await graph.addNode({ driver: 'many', nodeName: 'others', children: [{ driver: 'disk', size: 512 }] })
   await disk.write(0, content)
-  return { puppets, graph, disk, ends: [] }
+  return { fakes, graph, disk, ends: [] }
 }
 
 /** A node for a copy of `base`, and the users of a job that copies. */
-async function addCopy({ graph, ends }: Ground): Promise<void> {
+async function addCopy({ graph, ends }: Fixture): Promise<void> {
   await graph.addNode({ driver: 'disk', nodeName: 'copy', size })
   ends.push(await graph.attach('base', { permissions: Permission.ConsistentRead }))
   ends.push(await graph.attach('copy', { permissions: Permission.Write }))
 }
 
 /** Copies the disk while nothing is in flight, and ends the users of the job. */
-async function copied(change: Change, { graph, ends }: Ground): Promise<void> {
+async function copied(change: Change, { graph, ends }: Fixture): Promise<void> {
   const [reader, writer] = ends as [Disk, Disk]
   for (const end of ends) change.admit(end)
   await change.drain('base')

@@ -1,6 +1,6 @@
 import { type BlockEvent, type Disk, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
-import { type PagedFile, Shelf } from '@diskgraph/driver-testkit'
+import { MemoryFiles, type PagedFile } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 const MiB = 1024 * 1024
@@ -10,7 +10,7 @@ const [refcountTable, refcountBlock, l1, l2] = [0x10000, 0x20000, 0x30000, 0x400
 
 /** An image whose bytes a test sets. */
 class EditedImage {
-  readonly shelf = new Shelf()
+  readonly shelf = new MemoryFiles()
   readonly warnings: string[] = []
   readonly events: BlockEvent[] = []
   readonly graph = new Graph({ drivers: [this.shelf.driver, qcow2], onWarning: (text) => this.warnings.push(text) })
@@ -29,7 +29,7 @@ class EditedImage {
   }
 
   get file(): PagedFile {
-    return this.shelf.files.get('image')!
+    return this.shelf.byName.get('image')!
   }
 
   set(offset: number, value: bigint): void {

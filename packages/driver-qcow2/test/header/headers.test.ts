@@ -1,6 +1,6 @@
 import { Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
-import { type PagedFile, Shelf } from '@diskgraph/driver-testkit'
+import { MemoryFiles, type PagedFile } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 type Edit = readonly [offset: number, bytes: Uint8Array]
@@ -16,8 +16,8 @@ function swap(value: number): number {
   return ((value & 0xff) << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24)
 }
 
-async function newShelf(): Promise<Shelf> {
-  const shelf = new Shelf()
+async function newShelf(): Promise<MemoryFiles> {
+  const shelf = new MemoryFiles()
   await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
   const file = { driver: 'testkit-file', name: 'image' }
   await graph.createUnchecked({ driver: 'qcow2', file, size: 100 * 1024 * 1024 })
@@ -33,7 +33,7 @@ function edit(file: PagedFile, edits: readonly Edit[]): void {
 
 async function openEdited(edits: readonly Edit[], options: Record<string, unknown> = {}): Promise<void> {
   const shelf = await newShelf()
-  edit(shelf.files.get('image')!, edits)
+  edit(shelf.byName.get('image')!, edits)
   await using graph = new Graph({ drivers: [shelf.driver, qcow2], onWarning: () => {} })
   await graph.addUnchecked({ driver: 'qcow2', file: { driver: 'testkit-file', name: 'image' }, ...options })
 }
@@ -130,7 +130,7 @@ describe('headers', () => {
       [100, 'qcow2 header too short'],
     ] as const) {
       const shelf = await newShelf()
-      shelf.files.get('image')!.truncate(size)
+      shelf.byName.get('image')!.truncate(size)
       await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
       const opened = graph.addUnchecked({ driver: 'qcow2', file: { driver: 'testkit-file', name: 'image' } })
       await expect(opened).rejects.toThrow(message)
@@ -139,7 +139,7 @@ describe('headers', () => {
 
   it('unknown extensions, compatible bits and header fields survive a change of the backing file', async () => {
     const shelf = await newShelf()
-    const file = shelf.files.get('image')!
+    const file = shelf.byName.get('image')!
     edit(file, [u32(0x70, 0x12345678), u64(80, 1n << 40n)])
     const extension = new Uint8Array(0x180)
     file.read(0x78, extension)
@@ -161,7 +161,7 @@ describe('headers', () => {
 
   it('autoclear bits are cleared by the first read-write open, before anything else is written', async () => {
     const shelf = await newShelf()
-    const file = shelf.files.get('image')!
+    const file = shelf.byName.get('image')!
     edit(file, [u64(88, 1n << 33n)])
     const autoclear = () => {
       const bytes = new Uint8Array(8)
@@ -180,7 +180,7 @@ describe('headers', () => {
 
   it('looking at an image that uses unsupported features tells what they are', async () => {
     const shelf = await newShelf()
-    edit(shelf.files.get('image')!, [u64(72, 16n)])
+    edit(shelf.byName.get('image')!, [u64(72, 16n)])
     await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
     const definition = { driver: 'qcow2', readOnly: true, file: { driver: 'testkit-file', name: 'image' } }
     const disk = await graph.addUnchecked(definition, { inspect: true })

@@ -1,14 +1,14 @@
 /** An image with very many snapshots, whose names are very long. */
 import { type Disk, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
-import { Shelf } from '@diskgraph/driver-testkit'
+import { MemoryFiles } from '@diskgraph/driver-testkit'
 import { beforeAll, describe, expect, it } from 'vitest'
 
 const MiB = 2 ** 20
 const cluster = 65536
 const count = 60_000
 const entryBytes = 960
-const shelf = new Shelf()
+const shelf = new MemoryFiles()
 
 /** Makes an empty image and gives it a table of `count` empty snapshots. */
 async function makeImage(): Promise<void> {
@@ -52,7 +52,7 @@ describe('an image with 60,000 snapshots', () => {
   beforeAll(makeImage)
   for (const [name, run] of Object.entries(verbs)) {
     it(`takes less than 160 MiB of memory: ${name}`, async () => {
-      const own = new Shelf()
+      const own = new MemoryFiles()
       own.put('image', shelf.file('image').clone())
       const before = process.memoryUsage()
       await using graph = new Graph({ drivers: [qcow2, own.driver] })

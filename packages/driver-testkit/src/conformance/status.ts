@@ -3,7 +3,7 @@ import { Flag } from '@diskgraph/core/driver'
 import { must, mustBeAll, mustEqual } from '../assertions.ts'
 import { performBatch } from '../exercise.ts'
 import { OperationGenerator } from '../operations.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Fixture } from './fixture.ts'
 
 /** Checks all that the extents of a disk claim against what it reads as. */
 export async function checkExtents(disk: Disk, offset = 0, length: number = disk.size): Promise<Extent[]> {
@@ -32,8 +32,8 @@ async function checkExtent(disk: Disk, extent: Extent): Promise<void> {
   }
 }
 
-async function scatter(trial: Trial, disk: Disk): Promise<void> {
-  const model = trial.model(disk)
+async function scatter(fixture: Fixture, disk: Disk): Promise<void> {
+  const model = fixture.model(disk)
   const { writeZeroes, discard } = disk.node.image
   const generator = new OperationGenerator(
     {
@@ -41,7 +41,7 @@ async function scatter(trial: Trial, disk: Disk): Promise<void> {
       weights: { write: 3, ...(writeZeroes ? { zeroes: 1 } : {}), ...(discard ? { discard: 1 } : {}) },
       zeroFlags: [Flag.MayUnmap],
     },
-    trial.random.fork(),
+    fixture.random.fork(),
   )
   for (let i = 0; i < 30; i++) await performBatch(disk, model, [generator.next()])
 }
@@ -61,28 +61,28 @@ function mustBePlain(value: unknown, where: string): void {
 export const statusCases: readonly Case[] = [
   {
     name: 'tells the truth about a new disk: every byte has a status, and zeroes are zero',
-    run: async (trial) => {
-      await checkExtents(await trial.open())
+    run: async (fixture) => {
+      await checkExtents(await fixture.open())
     },
   },
   {
     name: 'tells the truth about a disk that was written to, from any offset on',
-    needs: ['write', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      await scatter(trial, disk)
+    needs: ['write', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      await scatter(fixture, disk)
       await checkExtents(disk)
       for (let i = 0; i < 20; i++) {
-        const offset = trial.random.below(disk.size)
-        await checkExtents(disk, offset, trial.random.between(1, disk.size - offset))
+        const offset = fixture.random.below(disk.size)
+        await checkExtents(disk, offset, fixture.random.between(1, disk.size - offset))
       }
     },
   },
   {
     name: 'says data of a range that holds some',
-    needs: ['write', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
+    needs: ['write', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
       await disk.write(65536, new Uint8Array(65536).fill(1))
       for (const extent of await checkExtents(disk, 65536, 65536)) {
         must(extent.data && !extent.zero && extent.present, `at ${extent.offset}: no data, though some was written`)
@@ -92,8 +92,8 @@ export const statusCases: readonly Case[] = [
   {
     name: 'gives information that can be shown',
     needs: ['info'],
-    run: async (trial) => {
-      const disk = await trial.open()
+    run: async (fixture) => {
+      const disk = await fixture.open()
       const info = await disk.info()
       mustBePlain(info, 'info')
       const { clusterSize, allocatedSize } = info

@@ -1,32 +1,32 @@
 import { must } from '../assertions.ts'
 import { randomSeed } from '../random.ts'
-import { concurrentCases } from './concurrent.ts'
-import { describingCases } from './describing.ts'
-import { failingCases } from './failing.ts'
-import { fullCases } from './full.ts'
-import { interruptedCases } from './interrupted.ts'
-import { keepingCases } from './keeping.ts'
-import { lackingCases } from './lacking.ts'
-import { lateCases } from './late.ts'
-import { randomCases } from './random.ts'
-import { readingCases } from './reading.ts'
+import { concurrencyCases } from './concurrency.ts'
+import { descriptorCases } from './descriptor.ts'
+import { failureCases } from './failures.ts'
+import { type Case, type ConformanceSettings, capabilitiesOf, Fixture } from './fixture.ts'
+import { fullStorageCases } from './full-storage.ts'
+import { interruptionCases } from './interruptions.ts'
+import { lateAnswerCases } from './late-answers.ts'
+import { missingMethodCases } from './missing-methods.ts'
+import { randomOperationCases } from './random-operations.ts'
+import { readCases } from './reads.ts'
+import { snapshotCases } from './snapshots.ts'
 import { statusCases } from './status.ts'
-import { type Case, type ConformanceSettings, capabilitiesOf, Trial } from './trial.ts'
-import { writingCases } from './writing.ts'
+import { writeCases } from './writes.ts'
 
 const groups: readonly (readonly [string, readonly Case[]])[] = [
-  ['descriptor', describingCases],
-  ['reading', readingCases],
-  ['writing', writingCases],
+  ['descriptor', descriptorCases],
+  ['reading', readCases],
+  ['writing', writeCases],
   ['status', statusCases],
-  ['snapshots and checks', keepingCases],
-  ['random operations', randomCases],
-  ['operations at once', concurrentCases],
-  ['late answers', lateCases],
-  ['failures', failingCases],
-  ['every step fails', interruptedCases],
-  ['a full storage', fullCases],
-  ['what is left out', lackingCases],
+  ['snapshots and checks', snapshotCases],
+  ['random operations', randomOperationCases],
+  ['operations at once', concurrencyCases],
+  ['late answers', lateAnswerCases],
+  ['failures', failureCases],
+  ['every step fails', interruptionCases],
+  ['a full storage', fullStorageCases],
+  ['what is left out', missingMethodCases],
 ]
 
 /**
@@ -35,8 +35,8 @@ const groups: readonly (readonly [string, readonly Case[]])[] = [
  *     await conformance({ test: { describe, it }, driver: raw })
  *
  * The driver is opened once to see what it can do; only the tests of what it has are registered, and the title says
- * what that is. Await it at the top level of a test file. Every test has a world of its own, and besides what its
- * name says it holds the driver and the core to the contract through a witness between them.
+ * what that is. Await it at the top level of a test file. Every test has a fixture of its own, and besides what its
+ * name says it holds the driver and the core to the contract through a checker between them.
  */
 export async function conformance(settings: ConformanceSettings): Promise<void> {
   const seed = settings.seed ?? randomSeed()
@@ -50,8 +50,8 @@ export async function conformance(settings: ConformanceSettings): Promise<void> 
       )
       if (chosen.length === 0) continue
       describe(title, () => {
-        for (const { name, run, ...world } of chosen) {
-          it(name, () => Trial.run(settings, seed, run, { capabilities, ...world }))
+        for (const { name, run, ...options } of chosen) {
+          it(name, () => Fixture.run(settings, seed, run, { capabilities, ...options }))
         }
       })
     }
@@ -61,15 +61,15 @@ export async function conformance(settings: ConformanceSettings): Promise<void> 
 /** What the driver declares: the methods of its images, less what its author says they refuse. */
 async function discover(settings: ConformanceSettings, seed: number): Promise<Set<string>> {
   const capabilities = new Set<string>()
-  await Trial.run(settings, seed, async (trial) => {
-    const disk = await trial.open()
+  await Fixture.run(settings, seed, async (fixture) => {
+    const disk = await fixture.open()
     if (!disk.readOnly) for (const name of capabilitiesOf(disk.node.image)) capabilities.add(name)
     else if (disk.node.image.info !== undefined) capabilities.add('info')
     if (disk.readOnly) capabilities.add('read-only')
-    if (trial.shelf.files.size > 0) capabilities.add('shelf')
+    if (fixture.files.byName.size > 0) capabilities.add('file')
   })
   if (capabilities.has('truncate')) capabilities.add('grow').add('shrink')
-  if (settings.keepsData !== false) capabilities.add('keeping')
+  if (settings.keepsData !== false) capabilities.add('persistence')
   for (const name of ['create', 'probe', 'measure'] as const) {
     if (settings.driver[name] !== undefined && settings.setUp === undefined) capabilities.add(name)
   }

@@ -3,13 +3,13 @@ import type { Disk } from '@diskgraph/core'
 import { must, mustSettle } from '../assertions.ts'
 import { type ActionKind, actionKinds, amending } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import type { Trial } from './trial.ts'
+import type { Fixture } from './fixture.ts'
 
 /** The kinds of actions that the driver can do. */
-export function kindsOf(trial: Trial): ActionKind[] {
-  const amend = amending(trial.settings.driver.createOptions)
+export function kindsOf(fixture: Fixture): ActionKind[] {
+  const amend = amending(fixture.settings.driver.createOptions)
   const all = amend === undefined ? actionKinds : [...actionKinds, amend]
-  return all.filter(({ needs }) => needs.every((need) => trial.capabilities.has(need)))
+  return all.filter(({ needs }) => needs.every((need) => fixture.capabilities.has(need)))
 }
 
 /** All bytes of a disk. */
@@ -21,24 +21,24 @@ export async function contentOf(disk: Disk): Promise<Uint8Array> {
 
 /** See the top of the file. */
 export class UsedDisk {
-  readonly trial: Trial
+  readonly fixture: Fixture
   disk: Disk
   state: DiskState
 
-  private constructor(trial: Trial, disk: Disk, state: DiskState) {
-    this.trial = trial
+  private constructor(fixture: Fixture, disk: Disk, state: DiskState) {
+    this.fixture = fixture
     this.disk = disk
     this.state = state
   }
 
-  static async open(trial: Trial): Promise<UsedDisk> {
-    const disk = await trial.open()
-    return new UsedDisk(trial, disk, new DiskState(trial.model(disk).bytes))
+  static async open(fixture: Fixture): Promise<UsedDisk> {
+    const disk = await fixture.open()
+    return new UsedDisk(fixture, disk, new DiskState(fixture.model(disk).bytes))
   }
 
   /** Opens the disk again, after it was closed. */
   async reopen(): Promise<void> {
-    this.disk = await mustSettle(this.trial.open(), 'opening again')
+    this.disk = await mustSettle(this.fixture.open(), 'opening again')
     this.state = new DiskState(this.state.bytes, this.state.others, this.state.snapshots)
   }
 
@@ -58,7 +58,7 @@ export class UsedDisk {
   async #settleSnapshots(candidates: readonly DiskState[], bytes: Uint8Array, when: string): Promise<void> {
     const [first] = candidates as [DiskState]
     this.state = new DiskState(bytes, bytes, first.snapshots)
-    if (!this.trial.capabilities.has('snapshots')) return
+    if (!this.fixture.capabilities.has('snapshots')) return
     const names = listed(this.disk)
     const fitting = candidates.filter(({ snapshots }) => [...snapshots.keys()].sort().join() === names)
     must(fitting.length > 0, `${when}: the snapshots are ${names}, not ${[...first.snapshots.keys()].sort().join()}`)

@@ -7,9 +7,9 @@
  * check`) see every tenth state, and every one that has failed already.
  */
 import { type Disk, Graph } from '@diskgraph/core'
+import { MemoryFiles } from '../memory-files.ts'
 import type { PagedFile } from '../paged-file.ts'
 import { Random } from '../random.ts'
-import { Shelf } from '../shelf.ts'
 import type { GuestLog } from './guest-log.ts'
 import type { RecordedCall } from './recorder.ts'
 import { holdsStamp } from './stamps.ts'
@@ -161,11 +161,11 @@ class Examination {
   }
 
   async run(ask: boolean): Promise<void> {
-    const shelf = new Shelf()
-    for (const [name, file] of this.#state.files) shelf.put(name, file.clone())
-    const opened = await this.#attempt('unopenable', () => this.#recover(shelf))
-    const recovered = opened ? new Map([...shelf.files].map(([name, file]) => [name, file.clone()])) : undefined
-    if (opened) await this.#attempt('unopenable', () => this.#goOn(shelf))
+    const files = new MemoryFiles()
+    for (const [name, file] of this.#state.files) files.put(name, file.clone())
+    const opened = await this.#attempt('unopenable', () => this.#recover(files))
+    const recovered = opened ? new Map([...files.byName].map(([name, file]) => [name, file.clone()])) : undefined
+    if (opened) await this.#attempt('unopenable', () => this.#goOn(files))
     if (!ask && this.faults.length === 0) return
     this.asked = true
     const faultOfContent = (bytes: Uint8Array): string | undefined => this.#faultOfContent(bytes)?.text
@@ -176,8 +176,8 @@ class Examination {
   }
 
   /** Opens, checks, compares all content, closes. */
-  async #recover(shelf: Shelf): Promise<void> {
-    await this.#withDisk(shelf, async (disk) => {
+  async #recover(files: MemoryFiles): Promise<void> {
+    await this.#withDisk(files, async (disk) => {
       await this.#check(disk, 'after the crash')
       const bytes = new Uint8Array(disk.size)
       await disk.read(0, bytes)
@@ -187,15 +187,15 @@ class Examination {
   }
 
   /** Writes one more cluster, and checks what that leaves. */
-  async #goOn(shelf: Shelf): Promise<void> {
+  async #goOn(files: MemoryFiles): Promise<void> {
     const { cluster = 65536 } = this.#settings
     const data = new Uint8Array(cluster).fill(0x5e)
     let offset = 0
-    await this.#withDisk(shelf, (disk) => {
+    await this.#withDisk(files, (disk) => {
       offset = this.#random.below(Math.floor(disk.size / cluster)) * cluster
       return disk.write(offset, data)
     })
-    await this.#withDisk(shelf, async (disk) => {
+    await this.#withDisk(files, async (disk) => {
       await this.#check(disk, 'after one more write')
       const buf = new Uint8Array(cluster)
       await disk.read(offset, buf)
@@ -229,9 +229,9 @@ class Examination {
     }
   }
 
-  async #withDisk(shelf: Shelf, work: (disk: Disk) => Promise<void>): Promise<void> {
+  async #withDisk(files: MemoryFiles, work: (disk: Disk) => Promise<void>): Promise<void> {
     const { driver, drivers = [] } = this.#settings
-    const graph = new Graph({ drivers: [driver, ...drivers, shelf.driver], onWarning: () => undefined })
+    const graph = new Graph({ drivers: [driver, ...drivers, files.driver], onWarning: () => undefined })
     try {
       const storage = { driver: 'testkit-file', name: 'image' }
       await work(await graph.addUnchecked(imageDefinition(this.#settings, storage)))

@@ -1,10 +1,10 @@
 import { type Disk, Graph } from '@diskgraph/core'
 import { type DriverDescriptor, errorCodeOf, Flag } from '@diskgraph/core/driver'
-import type { Definition } from '../conformance/trial.ts'
+import type { Definition } from '../conformance/fixture.ts'
 import { Faults } from '../faults.ts'
+import { MemoryFiles } from '../memory-files.ts'
 import type { PagedFile } from '../paged-file.ts'
 import type { Random } from '../random.ts'
-import { Shelf } from '../shelf.ts'
 import { GuestLog } from './guest-log.ts'
 import { type RecordedCall, Recording } from './recorder.ts'
 import { readStamp, sectorSize, stamp } from './stamps.ts'
@@ -37,7 +37,7 @@ export interface Workload {
   /** Default 4. */
   readonly atOnce?: number
   readonly weights?: Readonly<Partial<Record<GuestKind, number>>>
-  /** Stamped content of a file called `base` of the shelf, given to the node as the child of this name. */
+  /** Stamped content of a file called `base` in memory, given to the node as the child of this name. */
   readonly backing?: string
 }
 
@@ -67,7 +67,7 @@ const defaultWeights: Readonly<Record<GuestKind, number>> = {
 /** A disk that grows becomes at most this times as large. */
 const mostGrowth = 2
 
-/** The definition of the image over the file `image` of a shelf; with `storage` between them. */
+/** The definition of the image over the file `image` in memory; with `storage` between them. */
 export function imageDefinition(workload: Workload, storage: Definition): Definition {
   const backing = workload.backing === undefined ? {} : { [workload.backing]: { driver: 'testkit-file', name: 'base' } }
   return { driver: workload.driver.name, discard: 'unmap', ...workload.options, file: storage, ...backing }
@@ -75,21 +75,21 @@ export function imageDefinition(workload: Workload, storage: Definition): Defini
 
 /** Creates an image, runs random operations of a guest on it, and records what reaches the storage. */
 export async function recordWorkload(workload: Workload, random: Random): Promise<RecordedWorkload> {
-  const shelf = new Shelf()
+  const memory = new MemoryFiles()
   const faults = new Faults()
   const recording = new Recording()
   const { driver, drivers = [], createOptions = {}, size = 2 ** 22 } = workload
   const graph = new Graph({
-    drivers: [driver, ...drivers, shelf.driver, faults.driver, recording.driver],
+    drivers: [driver, ...drivers, memory.driver, faults.driver, recording.driver],
     onWarning: () => undefined,
   })
-  shelf.put('image')
+  memory.put('image')
   const initial = new Int32Array((size * mostGrowth) / sectorSize)
-  if (workload.backing !== undefined) putBase(shelf, initial.subarray(0, size / sectorSize))
+  if (workload.backing !== undefined) putBase(memory, initial.subarray(0, size / sectorSize))
   const storage = { driver: 'testkit-file', name: 'image' }
-  if (driver.create === undefined) shelf.file('image').truncate(size)
+  if (driver.create === undefined) memory.file('image').truncate(size)
   else await graph.createUnchecked({ driver: driver.name, size, ...createOptions, file: storage })
-  const files = new Map([...shelf.files].map(([name, file]) => [name, file.clone()]))
+  const files = new Map([...memory.byName].map(([name, file]) => [name, file.clone()]))
   faults.jitter = random.fork()
   const below = { driver: 'testkit-fault', file: storage }
   const recorder = { driver: 'testkit-recorder', as: 'image', file: below }
@@ -100,10 +100,10 @@ export async function recordWorkload(workload: Workload, random: Random): Promis
   return { files, calls: recording.calls, guest: guest.log, end: recording.now }
 }
 
-function putBase(shelf: Shelf, initial: Int32Array): void {
+function putBase(memory: MemoryFiles, initial: Int32Array): void {
   const bytes = new Uint8Array(initial.length * sectorSize)
   stamp(bytes, 0, 1)
-  shelf.put('base').write(0, bytes)
+  memory.put('base').write(0, bytes)
   initial.fill(1)
 }
 

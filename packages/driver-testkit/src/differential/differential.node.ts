@@ -144,7 +144,7 @@ class Sequence {
   /** The same base for both sides: data with holes. */
   #putBase(): void {
     const { size } = this.#settings
-    const base = this.#ours.shelf.put('base')
+    const base = this.#ours.files.put('base')
     const random = new Random(this.#seed + 1)
     for (let i = 0; i < 12; i++) base.write(random.below(size / 2), random.bytes(random.between(1, size / 8)))
     base.truncate(Math.floor((size * 3) / 4 / 512) * 512)
@@ -184,7 +184,7 @@ class Sequence {
   async #compareImages(): Promise<void> {
     const { format, compareMap = true, check = true } = this.#settings
     const path = this.#folder.file('ours')
-    storeFile(path, this.#ours.shelf.file('image'))
+    storeFile(path, this.#ours.files.file('image'))
     const compared = await runTool('qemu-img', ['compare', '-f', format, '-F', format, path, this.#theirs.path])
     if (compared.status !== 0) this.#differ('content', `qemu-img compare: ${compared.stdout}${compared.stderr}`)
     if (check) {
@@ -225,7 +225,7 @@ class Sequence {
   /** Our driver reads the image that the real tools made. */
   async #openTheirs(): Promise<void> {
     const mine = await this.#content(this.#ours)
-    this.#ours.shelf.put('image', loadFile(this.#theirs.path))
+    this.#ours.files.put('image', loadFile(this.#theirs.path))
     const other = await this.#content(this.#ours)
     const at = mine.findIndex((byte, i) => byte !== other[i])
     if (at >= 0 || mine.length !== other.length)

@@ -1,7 +1,7 @@
 import { type Disk, Graph } from '@diskgraph/core'
 import { type DriverDescriptor, describeErrorCode, Flag, isBlockError } from '@diskgraph/core/driver'
-import type { Definition } from '../conformance/trial.ts'
-import { Shelf } from '../shelf.ts'
+import type { Definition } from '../conformance/fixture.ts'
+import { MemoryFiles } from '../memory-files.ts'
 import { QemuIo, runTool } from '../tools.node.ts'
 import { qemuIoCommand, type Step } from './steps.ts'
 
@@ -34,9 +34,9 @@ export interface Outcome {
 
 const good: Outcome = { error: undefined }
 
-/** The image of the driver under test, on a shelf. */
+/** The image of the driver under test, in memory. */
 export class OurSide {
-  readonly shelf = new Shelf()
+  readonly files = new MemoryFiles()
   readonly #settings: SideSettings
   readonly #basePath: string
   #graph: Graph | undefined
@@ -50,7 +50,7 @@ export class OurSide {
   async create(): Promise<void> {
     const { driver, size, createOptions = {}, backing } = this.#settings
     const reference = backing?.createOptions(this.#basePath)
-    this.shelf.put('image')
+    this.files.put('image')
     await using graph = this.#newGraph()
     const file = { driver: 'testkit-file', name: 'image' }
     await graph.createUnchecked({ driver: driver.name, size, ...createOptions, ...reference, file })
@@ -123,7 +123,7 @@ export class OurSide {
 
   #newGraph(): Graph {
     const { driver, drivers = [] } = this.#settings
-    return new Graph({ drivers: [driver, ...drivers, this.shelf.driver], onWarning: () => undefined })
+    return new Graph({ drivers: [driver, ...drivers, this.files.driver], onWarning: () => undefined })
   }
 }
 

@@ -2,9 +2,9 @@
 import { type Disk, Graph, type OpenSettings } from '@diskgraph/core'
 import { type DriverDescriptor, Flag } from '@diskgraph/core/driver'
 import { bugIn } from '../bugs.ts'
+import { MemoryFiles } from '../memory-files.ts'
 import type { PagedFile } from '../paged-file.ts'
 import type { Random } from '../random.ts'
-import { Shelf } from '../shelf.ts'
 
 /** The drivers that open mutated images. */
 export interface MutationDrivers {
@@ -42,9 +42,9 @@ async function withDisk(
   settings: OpenSettings,
   work: (disk: Disk) => Promise<void>,
 ): Promise<void> {
-  const shelf = new Shelf()
-  shelf.put('image', file)
-  const graph = new Graph({ drivers: [driver, ...drivers, shelf.driver], onWarning: () => undefined })
+  const files = new MemoryFiles()
+  files.put('image', file)
+  const graph = new Graph({ drivers: [driver, ...drivers, files.driver], onWarning: () => undefined })
   const storage = { driver: 'testkit-file', name: 'image' }
   let disk: Disk | undefined
   await attempt(use, 'open', async () => {

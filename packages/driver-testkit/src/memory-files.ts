@@ -14,18 +14,18 @@ import {
 } from '@diskgraph/core/driver'
 import { PagedFile } from './paged-file.ts'
 
-/** Options of a node over a file of a {@link Shelf}. */
-export interface ShelfFileOptions {
+/** Options of a node over a file of a {@link MemoryFiles}. */
+export interface MemoryFileOptions {
   name: string
 }
 
 declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
-    'testkit-file': { open: ShelfFileOptions; create: ShelfFileOptions & { size?: number } }
+    'testkit-file': { open: MemoryFileOptions; create: MemoryFileOptions & { size?: number } }
   }
 }
 
-class ShelfImage implements OpenImage {
+class MemoryFileImage implements OpenImage {
   readonly writeFlags = Flag.Fua
   readonly zeroFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback
   readonly identity: string
@@ -51,7 +51,7 @@ class ShelfImage implements OpenImage {
     throwIfAborted(signal)
     const fitting = this.file.fitting(offset, buf.length)
     if (fitting > 0) this.file.write(offset, buf.subarray(0, fitting))
-    if (fitting < buf.length) throw new BlockError('ENOSPC', 'the shelf is full')
+    if (fitting < buf.length) throw new BlockError('ENOSPC', 'no space is left')
   }
 
   async writeZeroes(offset: number, length: number, _flags: number, signal?: AbortSignal): Promise<void> {
@@ -84,22 +84,22 @@ class ShelfImage implements OpenImage {
 }
 
 /**
- * A set of named files in memory, and the protocol driver `testkit-file` that opens them: the ground under a driver
+ * A set of named files in memory, and the protocol driver `testkit-file` that opens them: the storage of a driver
  * that is tested. A file can be taken out, copied and put back between two openings.
  */
-export class Shelf {
-  readonly files = new Map<string, PagedFile>()
+export class MemoryFiles {
+  readonly byName = new Map<string, PagedFile>()
   readonly driver: DriverDescriptor
 
   constructor(limits: Partial<Limits> = {}) {
-    const { files } = this
+    const { byName } = this
     this.driver = {
       name: 'testkit-file',
       kind: 'protocol',
       description: 'A file in memory, for tests.',
-      options: { name: { type: 'string', required: true, description: 'Name on the shelf' } },
+      options: { name: { type: 'string', required: true, description: 'Name of the file' } },
       createOptions: {
-        name: { type: 'string', required: true, description: 'Name on the shelf' },
+        name: { type: 'string', required: true, description: 'Name of the file' },
         size: { type: 'integer', size: true, minimum: 0, default: 0, description: 'Size of the new file' },
       },
       prefixes: ['testkit-file'],
@@ -107,34 +107,34 @@ export class Shelf {
       formatFilename: ({ name }) => `testkit-file:${name}`,
       async open(context: OpenContext<{ name: string }>) {
         const { name } = context.options
-        const file = files.get(name)
-        if (file === undefined) throw new BlockError('ENOENT', `cannot open '${name}': it is not on the shelf`)
-        return new ShelfImage(name, file, limits)
+        const file = byName.get(name)
+        if (file === undefined) throw new BlockError('ENOENT', `cannot open '${name}': there is no such file`)
+        return new MemoryFileImage(name, file, limits)
       },
       async create(context: CreateContext<{ name: string; size?: number }>) {
-        files.set(context.options.name, new PagedFile(context.options.size))
+        byName.set(context.options.name, new PagedFile(context.options.size))
       },
       async remove(options) {
-        files.delete((options as { name: string }).name)
+        byName.delete((options as { name: string }).name)
       },
     }
   }
 
   /** Leaves so many bytes to each file that is there: a write that has to store more fails with ENOSPC. */
   limitSpace(bytes: number): void {
-    for (const file of this.files.values()) file.space = file.allocatedSize + bytes
+    for (const file of this.byName.values()) file.space = file.allocatedSize + bytes
   }
 
   /** The file called `name`, which must be there. */
   file(name: string): PagedFile {
-    const file = this.files.get(name)
-    if (file === undefined) throw new Error(`no file '${name}' on the shelf`)
+    const file = this.byName.get(name)
+    if (file === undefined) throw new Error(`no file '${name}' in memory`)
     return file
   }
 
-  /** Puts an empty file, or `file`, on the shelf and returns it. */
+  /** Adds an empty file, or `file`, and returns it. */
   put(name: string, file: PagedFile = new PagedFile()): PagedFile {
-    this.files.set(name, file)
+    this.byName.set(name, file)
     return file
   }
 }

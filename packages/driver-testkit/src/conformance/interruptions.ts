@@ -10,7 +10,7 @@ import { must, mustSettle } from '../assertions.ts'
 import { bugIn } from '../bugs.ts'
 import type { Action, ActionKind } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Fixture } from './fixture.ts'
 import { contentOf, kindsOf, UsedDisk } from './used-disk.ts'
 
 type Way = 'EIO' | 'ENOSPC' | 'abort' | 'throw'
@@ -19,15 +19,15 @@ const mostSteps = 150
 
 /** Data that `used` is given and has flushed, and a snapshot to apply and to delete. */
 async function prepare(used: UsedDisk): Promise<void> {
-  const { disk, trial } = used
+  const { disk, fixture } = used
   for (let i = 0; i < 4; i++) {
-    const offset = trial.random.below(disk.size - 8192)
-    const data = new Uint8Array(8192).fill(trial.random.between(1, 255))
+    const offset = fixture.random.below(disk.size - 8192)
+    const data = new Uint8Array(8192).fill(fixture.random.between(1, 255))
     await disk.write(offset, data)
     used.state = used.state.written(offset, data)
   }
   await disk.flush()
-  if (trial.capabilities.has('snapshots') && used.state.snapshots.size === 0) {
+  if (fixture.capabilities.has('snapshots') && used.state.snapshots.size === 0) {
     await disk.snapshots.create({ name: 'before' })
     used.state = used.state.withSnapshots(new Map([['before', used.state]]))
   }
@@ -44,13 +44,15 @@ function partly(before: DiskState, action: Action): DiskState[] {
 
 /** Runs `kind` once with a failure at call `nth`; false when it met none. */
 async function breakOff(used: UsedDisk, kind: ActionKind, way: Way, nth: number): Promise<boolean> {
-  const { trial, disk } = used
+  const { fixture, disk } = used
   await prepare(used)
-  const action = kind.make(used.state, trial.random)
+  const action = kind.make(used.state, fixture.random)
   const what = `'${action.text}', with ${way} at call ${nth}`
   const controller = new AbortController()
   const code: ErrorCode = way === 'ENOSPC' ? 'ENOSPC' : 'EIO'
-  trial.faults.arm(way === 'abort' ? { nth, onHit: () => controller.abort() } : { nth, code, thrown: way === 'throw' })
+  fixture.faults.arm(
+    way === 'abort' ? { nth, onHit: () => controller.abort() } : { nth, code, thrown: way === 'throw' },
+  )
   let failure: unknown
   await mustSettle(
     action.run(disk, controller.signal).catch((error: unknown) => {
@@ -58,8 +60,8 @@ async function breakOff(used: UsedDisk, kind: ActionKind, way: Way, nth: number)
     }),
     what,
   )
-  const hit = trial.faults.hits[0]
-  trial.faults.disarm()
+  const hit = fixture.faults.hits[0]
+  fixture.faults.disarm()
   const bug = failure === undefined ? undefined : bugIn(failure)
   must(bug === undefined, `${what}: ${bug}`)
   const outcomes = action.outcomes(used.state)
@@ -92,7 +94,7 @@ async function useOn(used: UsedDisk, candidates: readonly DiskState[], where: st
   }
   await mustSettle(disk.close(), `${where}: closing`).catch(onlyRefusal)
   await used.reopen()
-  const repair = used.trial.capabilities.has('check')
+  const repair = used.fixture.capabilities.has('check')
   if (repair) {
     const found: string[] = []
     const onFinding = (kind: string, text: string): void => void (kind === 'error' && found.push(text))
@@ -109,9 +111,9 @@ function onlyRefusal(error: unknown): undefined {
   return undefined
 }
 
-async function everyStep(trial: Trial, ways: readonly Way[]): Promise<void> {
-  const used = await UsedDisk.open(trial)
-  const kinds = kindsOf(trial).filter(({ whole, name }) => whole || name === 'flush')
+async function everyStep(fixture: Fixture, ways: readonly Way[]): Promise<void> {
+  const used = await UsedDisk.open(fixture)
+  const kinds = kindsOf(fixture).filter(({ whole, name }) => whole || name === 'flush')
   for (const kind of kinds) {
     for (const way of ways) {
       for (let nth = 1; nth < mostSteps && (await breakOff(used, kind, way, nth)); nth++);
@@ -120,35 +122,35 @@ async function everyStep(trial: Trial, ways: readonly Way[]): Promise<void> {
 }
 
 /** What holds when an operation is broken off. */
-export const interruptedCases: readonly Case[] = [
+export const interruptionCases: readonly Case[] = [
   {
     name: 'is as before or as after each whole operation whose n-th call to the storage fails, and goes on',
-    needs: ['write', 'keeping', 'shelf'],
+    needs: ['write', 'persistence', 'file'],
     size: 2 ** 17 + 3 * 512,
-    run: (trial) => everyStep(trial, ['EIO', 'ENOSPC']),
+    run: (fixture) => everyStep(fixture, ['EIO', 'ENOSPC']),
   },
   {
     name: 'is as before or as after each whole operation that is aborted at its n-th call to the storage, and goes on',
-    needs: ['write', 'keeping', 'shelf'],
+    needs: ['write', 'persistence', 'file'],
     size: 2 ** 17 + 3 * 512,
-    run: (trial) => everyStep(trial, ['abort']),
+    run: (fixture) => everyStep(fixture, ['abort']),
   },
   {
     name: 'rejects, and hangs nowhere, when its storage throws instead of rejecting',
-    needs: ['write', 'keeping', 'shelf'],
+    needs: ['write', 'persistence', 'file'],
     size: 2 ** 17 + 3 * 512,
-    run: async (trial) => {
-      await everyStep(trial, ['throw'])
-      await throwingRequests(trial)
+    run: async (fixture) => {
+      await everyStep(fixture, ['throw'])
+      await throwingRequests(fixture)
     },
   },
 ]
 
 /** Requests over a storage that throws. */
-async function throwingRequests(trial: Trial): Promise<void> {
+async function throwingRequests(fixture: Fixture): Promise<void> {
   for (let nth = 1; nth < mostSteps; nth++) {
-    const disk = await trial.open()
-    trial.faults.arm({ nth, code: 'EIO', thrown: true })
+    const disk = await fixture.open()
+    fixture.faults.arm({ nth, code: 'EIO', thrown: true })
     const requests = [
       () => disk.write(700, new Uint8Array(9000).fill(nth)),
       () => disk.read(0, new Uint8Array(20_000)),
@@ -159,8 +161,8 @@ async function throwingRequests(trial: Trial): Promise<void> {
     // In a function of their own: what throws at once must reject all the same.
     const ended = requests.map(async (request) => request())
     const results = await mustSettle(Promise.allSettled(ended), `call ${nth} throws, and a request`)
-    const hit = trial.faults.hits[0]
-    trial.faults.disarm()
+    const hit = fixture.faults.hits[0]
+    fixture.faults.disarm()
     for (const result of results) if (result.status === 'rejected') onlyRefusal(result.reason)
     await mustSettle(disk.write(700, new Uint8Array(9000)), `call ${nth} threw, and a write after it`).catch(
       onlyRefusal,

@@ -5,8 +5,8 @@
 
 const longest = 20
 
-/** Tells a loop when it is time to wait for a turn. */
-export class Breath {
+/** Lets a loop wait for a turn of the event loop when it is time. */
+export class EventLoop {
   readonly #signal: AbortSignal | undefined
   #last = performance.now()
   /** All who ask meanwhile wait for one turn: one each would keep the loop busy between two looks at signals. */
@@ -17,7 +17,7 @@ export class Breath {
   }
 
   /** A promise to wait for every few milliseconds, else undefined. It rejects with the reason of an abort. */
-  take(): Promise<void> | undefined {
+  turn(): Promise<void> | undefined {
     if (this.#turning !== undefined) return this.#turning
     if (performance.now() - this.#last < longest) return undefined
     this.#turning = this.#turn()

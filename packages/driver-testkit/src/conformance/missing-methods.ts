@@ -2,21 +2,21 @@
 import { Permission } from '@diskgraph/core/driver'
 import { must, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Fixture } from './fixture.ts'
 
 /** A case in which `attempt` must end with ENOTSUP and change nothing. */
 function refusal(
   what: string,
   conditions: Pick<Case, 'needs' | 'lacks'>,
-  attempt: (disk: Awaited<ReturnType<Trial['open']>>, trial: Trial) => Promise<unknown>,
+  attempt: (disk: Awaited<ReturnType<Fixture['open']>>, fixture: Fixture) => Promise<unknown>,
 ): Case {
   return {
     ...conditions,
     name: `refuses ${what} with ENOTSUP, and changes nothing`,
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
-      await mustReject(async () => attempt(disk, trial), what, ['ENOTSUP'])
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
+      await mustReject(async () => attempt(disk, fixture), what, ['ENOTSUP'])
       must(disk.size === model.bytes.length, `the size changed to ${disk.size}`)
       await compareWhole(disk, model, 'afterwards')
     },
@@ -24,14 +24,14 @@ function refusal(
 }
 
 /** See the top of the file. */
-export const lackingCases: readonly Case[] = [
+export const missingMethodCases: readonly Case[] = [
   {
     name: 'refuses to be opened for writing, and every change of what was opened without saying',
     needs: ['read-only'],
-    run: async (trial) => {
-      await mustReject(() => trial.open({ readOnly: false, autoReadOnly: false }), 'opening for writing')
-      const disk = await trial.open()
-      const model = trial.model(disk)
+    run: async (fixture) => {
+      await mustReject(() => fixture.open({ readOnly: false, autoReadOnly: false }), 'opening for writing')
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
       must(disk.readOnly, 'the node says that it can be written')
       must((disk.edge.permissions & Permission.Write) === 0, 'the handle has the permission to write')
       await mustReject(() => disk.write(0, new Uint8Array(512)), 'a write', ['EPERM'])
@@ -54,23 +54,23 @@ export const lackingCases: readonly Case[] = [
   ),
   {
     name: 'drops a discard where it has none, and keeps the data',
-    needs: ['write', 'keeping'],
+    needs: ['write', 'persistence'],
     lacks: ['discard'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
-      await performBatch(disk, model, [{ kind: 'write', offset: 0, data: trial.random.bytes(100_000), flags: 0 }])
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
+      await performBatch(disk, model, [{ kind: 'write', offset: 0, data: fixture.random.bytes(100_000), flags: 0 }])
       await disk.discard(0, disk.size)
       await compareWhole(disk, model, 'after a discard')
     },
   },
   {
     name: 'keeps what is discarded while it is told to ignore discards',
-    needs: ['write', 'keeping', 'discard'],
-    run: async (trial) => {
-      const disk = await trial.open({ discard: 'ignore' })
-      const model = trial.model(disk)
-      await performBatch(disk, model, [{ kind: 'write', offset: 0, data: trial.random.bytes(100_000), flags: 0 }])
+    needs: ['write', 'persistence', 'discard'],
+    run: async (fixture) => {
+      const disk = await fixture.open({ discard: 'ignore' })
+      const model = fixture.model(disk)
+      await performBatch(disk, model, [{ kind: 'write', offset: 0, data: fixture.random.bytes(100_000), flags: 0 }])
       await disk.discard(0, disk.size)
       await compareWhole(disk, model, 'after a discard')
     },
@@ -78,8 +78,8 @@ export const lackingCases: readonly Case[] = [
   {
     name: 'says data of every range where it has no block status',
     lacks: ['blockStatus', 'read-only'],
-    run: async (trial) => {
-      const disk = await trial.open()
+    run: async (fixture) => {
+      const disk = await fixture.open()
       for await (const { offset, data, zero, present } of disk.extents()) {
         must(data && !zero && present, `the extent at ${offset} is not simply data`)
       }
@@ -88,8 +88,8 @@ export const lackingCases: readonly Case[] = [
   {
     name: 'gives no information where it has none',
     lacks: ['info', 'read-only'],
-    run: async (trial) => {
-      const disk = await trial.open()
+    run: async (fixture) => {
+      const disk = await fixture.open()
       must(Object.keys(await disk.info()).length === 0, 'there is information')
     },
   },

@@ -9,8 +9,8 @@ import { must, mustSettle, turns } from '../assertions.ts'
 import { bugIn } from '../bugs.ts'
 import type { Action, ActionKind } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import { checkImage } from './random.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Fixture } from './fixture.ts'
+import { checkImage } from './random-operations.ts'
 import { kindsOf, UsedDisk } from './used-disk.ts'
 
 /** What came of one action. */
@@ -91,7 +91,7 @@ async function runPair(used: UsedDisk, first: Action, second: Action, gap: numbe
 
 /** Runs one action with nothing beside it. */
 async function runAlone(used: UsedDisk, kind: ActionKind): Promise<void> {
-  const action = kind.make(used.state, used.trial.random)
+  const action = kind.make(used.state, used.fixture.random)
   const { failure } = await mustSettle(
     resultOf(() => action.run(used.disk)),
     `'${action.text}'`,
@@ -106,18 +106,18 @@ async function runAlone(used: UsedDisk, kind: ActionKind): Promise<void> {
 }
 
 /** Starts every pair of kinds in both orders. */
-async function allPairs(trial: Trial): Promise<void> {
-  trial.faults.jitter = trial.random.fork()
-  const used = await UsedDisk.open(trial)
-  const kinds = kindsOf(trial)
+async function allPairs(fixture: Fixture): Promise<void> {
+  fixture.faults.jitter = fixture.random.fork()
+  const used = await UsedDisk.open(fixture)
+  const kinds = kindsOf(fixture)
   for (const kind of kinds) await runAlone(used, kind)
   const pairs = kinds.flatMap((a) => kinds.map((b) => [a, b] as const))
   while (pairs.length > 0) {
-    const [[a, b]] = pairs.splice(trial.random.below(pairs.length), 1) as [readonly [ActionKind, ActionKind]]
+    const [[a, b]] = pairs.splice(fixture.random.below(pairs.length), 1) as [readonly [ActionKind, ActionKind]]
     const { state } = used
-    const gap = trial.random.pick([0, 0, 1, 3, 9, 20])
-    await runPair(used, a.make(state, trial.random), b.make(state, trial.random), gap)
-    if (trial.random.chance(0.1)) await checkImage(used.disk)
+    const gap = fixture.random.pick([0, 0, 1, 3, 9, 20])
+    await runPair(used, a.make(state, fixture.random), b.make(state, fixture.random), gap)
+    if (fixture.random.chance(0.1)) await checkImage(used.disk)
   }
   await checkImage(used.disk)
   await used.disk.close()
@@ -126,16 +126,16 @@ async function allPairs(trial: Trial): Promise<void> {
 }
 
 /** What holds when operations meet. */
-export const concurrentCases: readonly Case[] = [
+export const concurrencyCases: readonly Case[] = [
   {
     name: 'gives one of the two orders for each pair of operations that are started together',
-    needs: ['write', 'keeping'],
+    needs: ['write', 'persistence'],
     size: 2 ** 17 + 3 * 512,
     run: allPairs,
   },
   {
     name: 'gives one of the two orders for each pair over a storage with blocks of 4 KiB that grows',
-    needs: ['write', 'keeping', 'shelf'],
+    needs: ['write', 'persistence', 'file'],
     size: 2 ** 17 + 3 * 4096,
     blocks: 4096,
     run: allPairs,

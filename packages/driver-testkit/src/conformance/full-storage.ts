@@ -8,7 +8,7 @@ import { errorCodeOf } from '@diskgraph/core/driver'
 import { must, mustSettle } from '../assertions.ts'
 import { type Action, actionKinds } from './actions.ts'
 import { DiskState } from './disk-state.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Fixture } from './fixture.ts'
 import { contentOf, UsedDisk } from './used-disk.ts'
 
 /** Pages of 4 KiB that are left, run after run. */
@@ -61,8 +61,8 @@ class Filling {
 
   /** Takes the files as they are now, as a crash would, and looks at them in another graph. */
   async crash(): Promise<void> {
-    const { trial } = this.used
-    const disk = await trial.open()
+    const { fixture } = this.used
+    const disk = await fixture.open()
     const bytes = await contentOf(disk)
     const lost = bytes.findIndex((byte, i) => this.#changed[i] === 0 && byte !== this.#flushed[i])
     must(lost < 0, `byte ${lost} was flushed as ${this.#flushed[lost]} and is ${bytes[lost]} after a crash`)
@@ -81,23 +81,23 @@ async function mustBeSound(disk: Disk): Promise<void> {
   must(corruptions === 0, `check finds ${corruptions} corruptions on a full storage: ${found.slice(0, 3).join('; ')}`)
 }
 
-async function fill(trial: Trial): Promise<void> {
-  const used = await UsedDisk.open(trial)
+async function fill(fixture: Fixture): Promise<void> {
+  const used = await UsedDisk.open(fixture)
   const kinds = actionKinds.filter(
     ({ name, needs }) =>
       ['write', 'write zeroes', 'discard', 'flush'].includes(name) &&
-      needs.every((need) => trial.capabilities.has(need)),
+      needs.every((need) => fixture.capabilities.has(need)),
   )
   let full = 0
   for (const pages of spare) {
-    trial.shelf.limitSpace(pages * 4096)
+    fixture.files.limitSpace(pages * 4096)
     const filling = new Filling(used)
-    for (let i = 0; i < 12; i++) await filling.run(trial.random.pick(kinds).make(used.state, trial.random))
+    for (let i = 0; i < 12; i++) await filling.run(fixture.random.pick(kinds).make(used.state, fixture.random))
     full += filling.full
-    const copies = [...trial.shelf.files].map(([name, file]) => [name, file.clone()] as const)
-    trial.shelf.limitSpace(Number.POSITIVE_INFINITY)
+    const copies = [...fixture.files.byName].map(([name, file]) => [name, file.clone()] as const)
+    fixture.files.limitSpace(Number.POSITIVE_INFINITY)
     await goOn(used, pages)
-    for (const [name, file] of copies) trial.shelf.put(name, file)
+    for (const [name, file] of copies) fixture.files.put(name, file)
     await filling.crash()
   }
   must(full > 0, 'the storage was never full: the test proves nothing')
@@ -106,7 +106,7 @@ async function fill(trial: Trial): Promise<void> {
 /** There is space again: the same node takes everything. */
 async function goOn(used: UsedDisk, pages: number): Promise<void> {
   const what = `space again after ${pages} spare pages`
-  const data = used.trial.random.bytes(used.disk.size)
+  const data = used.fixture.random.bytes(used.disk.size)
   await used.disk.flush()
   const before = await contentOf(used.disk)
   const fault = used.state.faultOf(before)
@@ -122,10 +122,10 @@ async function goOn(used: UsedDisk, pages: number): Promise<void> {
 }
 
 /** What holds when the storage is full. */
-export const fullCases: readonly Case[] = [
+export const fullStorageCases: readonly Case[] = [
   {
     name: 'says ENOSPC on a full storage, loses nothing that it has acknowledged, and goes on when there is space',
-    needs: ['write', 'keeping', 'shelf'],
+    needs: ['write', 'persistence', 'file'],
     blank: true,
     size: 2 ** 19 + 3 * 512,
     run: fill,

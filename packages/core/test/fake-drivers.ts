@@ -18,10 +18,10 @@ interface HeldStep {
 }
 
 /** See the top of the file. */
-export class Puppets {
+export class FakeDrivers {
   readonly log: string[] = []
   readonly content = new Map<string, Uint8Array>()
-  /** What the images look like, by node name, over what the puppet has anyway. */
+  /** What the images look like, by node name, over what the fake has anyway. */
   readonly extra = new Map<string, Partial<OpenImage>>()
   readonly warnings: string[] = []
   readonly #gates = new Map<string, HeldStep[]>()
@@ -29,7 +29,7 @@ export class Puppets {
 
   /** A graph that knows these drivers and `more`. */
   graph(more: readonly DriverDescriptor[] = [], settings: Partial<ConstructorParameters<typeof Graph>[0]> = {}): Graph {
-    const drivers = [this.disk, this.veil, this.many, this.overlay, ...more]
+    const drivers = [this.disk, this.filter, this.many, this.overlay, ...more]
     return new Graph({ drivers, onWarning: (message) => this.warnings.push(message), ...settings })
   }
 
@@ -155,7 +155,7 @@ export class Puppets {
     }
   }
 
-  /** What every puppet has: preparations and drained sections. */
+  /** What every fake has: preparations and drained sections. */
   #hooks(name: string): Partial<OpenImage> {
     return {
       close: () => this.step(`${name}.close`),
@@ -194,8 +194,8 @@ export class Puppets {
   }
 
   /** A filter with steps. */
-  readonly veil: DriverDescriptor = {
-    name: 'veil',
+  readonly filter: DriverDescriptor = {
+    name: 'filter',
     kind: 'filter',
     description: 'forwards everything',
     options: {

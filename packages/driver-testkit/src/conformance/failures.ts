@@ -1,46 +1,46 @@
 import { must, mustReject } from '../assertions.ts'
 import { compareWhole } from '../exercise.ts'
 import { Model } from '../model.ts'
-import type { Case } from './trial.ts'
+import type { Case } from './fixture.ts'
 
 /** What happens when the storage fails. */
-export const failingCases: readonly Case[] = [
+export const failureCases: readonly Case[] = [
   {
     name: 'reports a failing read of its storage',
-    needs: ['write', 'keeping', 'shelf'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      await disk.write(0, trial.random.bytes(65536))
+    needs: ['write', 'persistence', 'file'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      await disk.write(0, fixture.random.bytes(65536))
       await disk.close()
-      const again = await trial.open()
-      trial.faults.arm({ nth: 1, code: 'EIO', kinds: ['read'], lasting: true })
+      const again = await fixture.open()
+      fixture.faults.arm({ nth: 1, code: 'EIO', kinds: ['read'], lasting: true })
       await mustReject(again.read(0, new Uint8Array(65536)), 'a read of a storage that fails', ['EIO'])
-      trial.faults.disarm()
+      fixture.faults.disarm()
       await again.read(0, new Uint8Array(65536))
     },
   },
   {
     name: 'reports each failing call of its storage, with its code, and goes on afterwards',
-    needs: ['write', 'keeping', 'shelf'],
-    run: async (trial) => {
+    needs: ['write', 'persistence', 'file'],
+    run: async (fixture) => {
       for (const code of ['EIO', 'ENOSPC'] as const) {
         for (let nth = 1; nth < 200; nth++) {
-          const disk = await trial.open()
-          trial.faults.arm({ nth, code, kinds: ['read', 'write', 'writeZeroes', 'flush', 'truncate'] })
-          const data = trial.random.bytes(100_000)
+          const disk = await fixture.open()
+          fixture.faults.arm({ nth, code, kinds: ['read', 'write', 'writeZeroes', 'flush', 'truncate'] })
+          const data = fixture.random.bytes(100_000)
           const failure = await disk
             .write(30_000, data)
             .then(() => disk.flush())
             .catch((error: { code?: string }) => error)
-          const hit = trial.faults.hits[0]
-          trial.faults.disarm()
+          const hit = fixture.faults.hits[0]
+          fixture.faults.disarm()
           if (hit === undefined) break
           must(failure !== undefined, `call ${nth} (${hit.kind} at ${hit.offset}) fails, but write and flush do not`)
           must(failure.code === code, `call ${nth} fails with ${code}, but the driver says ${failure.code}`)
           await disk.close().catch(() => undefined)
         }
       }
-      const disk = await trial.open()
+      const disk = await fixture.open()
       const model = new Model(new Uint8Array(disk.size))
       await disk.read(0, model.bytes)
       model.bytes.set(new Uint8Array(1000).fill(1), 500)
@@ -50,17 +50,17 @@ export const failingCases: readonly Case[] = [
   },
   {
     name: 'opens, or says why not, whichever call of its storage fails',
-    needs: ['shelf'],
-    run: async (trial) => {
+    needs: ['file'],
+    run: async (fixture) => {
       for (let nth = 1; nth < 200; nth++) {
-        trial.faults.arm({ nth, code: 'EIO', kinds: ['read', 'write', 'flush'] })
-        const disk = await trial.open().catch((error: { code?: string }) => {
+        fixture.faults.arm({ nth, code: 'EIO', kinds: ['read', 'write', 'flush'] })
+        const disk = await fixture.open().catch((error: { code?: string }) => {
           must(error.code === 'EIO', `open fails with ${error.code} where the storage fails with EIO`)
         })
-        const hit = trial.faults.hits[0]
-        trial.faults.disarm()
+        const hit = fixture.faults.hits[0]
+        fixture.faults.disarm()
         await disk?.close()
-        must([...trial.graph.nodes].length === 0, 'a failed open leaves nodes in the graph')
+        must([...fixture.graph.nodes].length === 0, 'a failed open leaves nodes in the graph')
         if (hit === undefined) return
       }
     },

@@ -3,11 +3,11 @@ import { Flag } from '@diskgraph/core/driver'
 import { must } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
 import { OperationGenerator } from '../operations.ts'
+import type { Case, Fixture } from './fixture.ts'
 import { checkExtents } from './status.ts'
-import type { Case, Trial } from './trial.ts'
 
 /** A generator of operations that suit the disk. */
-function generatorFor(trial: Trial, disk: Disk): OperationGenerator {
+function generatorFor(fixture: Fixture, disk: Disk): OperationGenerator {
   const { writeZeroes, discard } = disk.node.image
   return new OperationGenerator(
     {
@@ -22,7 +22,7 @@ function generatorFor(trial: Trial, disk: Disk): OperationGenerator {
       writeFlags: [Flag.Fua],
       zeroFlags: [Flag.MayUnmap],
     },
-    trial.random.fork(),
+    fixture.random.fork(),
   )
 }
 
@@ -38,46 +38,46 @@ export async function checkImage(disk: Disk): Promise<void> {
   )
 }
 
-async function compareWithModel(trial: Trial, atOnce: number, jitter: boolean): Promise<void> {
-  if (jitter) trial.faults.jitter = trial.random.fork()
-  let disk = await trial.open()
-  const model = trial.model(disk)
-  const generator = generatorFor(trial, disk)
-  const operations = trial.settings.operations ?? 300
+async function compareWithModel(fixture: Fixture, atOnce: number, jitter: boolean): Promise<void> {
+  if (jitter) fixture.faults.jitter = fixture.random.fork()
+  let disk = await fixture.open()
+  const model = fixture.model(disk)
+  const generator = generatorFor(fixture, disk)
+  const operations = fixture.settings.operations ?? 300
   for (let i = 0; i < operations; ) {
     const batch = generator.batch(atOnce)
     i += batch.length
     await performBatch(disk, model, batch)
-    if (trial.random.chance(0.03)) {
+    if (fixture.random.chance(0.03)) {
       await disk.close()
-      disk = await trial.open()
+      disk = await fixture.open()
     }
   }
   await compareWhole(disk, model, 'at the end')
   await checkExtents(disk)
   await checkImage(disk)
   await disk.close()
-  disk = await trial.open()
+  disk = await fixture.open()
   await compareWhole(disk, model, 'after the end')
   await checkImage(disk)
 }
 
 /** Random operations against the reference model. */
-export const randomCases: readonly Case[] = [
+export const randomOperationCases: readonly Case[] = [
   {
     name: 'agrees with the reference model over random operations, one after the other',
-    needs: ['write', 'keeping'],
-    run: (trial) => compareWithModel(trial, 1, false),
+    needs: ['write', 'persistence'],
+    run: (fixture) => compareWithModel(fixture, 1, false),
   },
   {
     name: 'agrees with the reference model over random operations, several at once, over a storage that reorders them',
-    needs: ['write', 'keeping'],
-    run: (trial) => compareWithModel(trial, 10, true),
+    needs: ['write', 'persistence'],
+    run: (fixture) => compareWithModel(fixture, 10, true),
   },
   {
     name: 'agrees with the reference model over a storage with blocks of 4 KiB',
-    needs: ['write', 'keeping', 'shelf'],
+    needs: ['write', 'persistence', 'file'],
     blocks: 4096,
-    run: (trial) => compareWithModel(trial, 4, true),
+    run: (fixture) => compareWithModel(fixture, 4, true),
   },
 ]

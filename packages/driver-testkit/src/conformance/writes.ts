@@ -1,19 +1,19 @@
 import { Flag } from '@diskgraph/core/driver'
 import { must, mustBeAll, mustEqual, mustReject } from '../assertions.ts'
 import { compareWhole, performBatch } from '../exercise.ts'
-import { awkwardRanges } from './reading.ts'
-import type { Case } from './trial.ts'
+import type { Case } from './fixture.ts'
+import { awkwardRanges } from './reads.ts'
 
 /** What writing, zeroing and discarding promise. */
-export const writingCases: readonly Case[] = [
+export const writeCases: readonly Case[] = [
   {
     name: 'reads back what was written, at every alignment, and keeps the neighbours',
-    needs: ['write', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
+    needs: ['write', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
       for (const [offset, length] of awkwardRanges(disk.size)) {
-        await performBatch(disk, model, [{ kind: 'write', offset, data: trial.random.bytes(length), flags: 0 }])
+        await performBatch(disk, model, [{ kind: 'write', offset, data: fixture.random.bytes(length), flags: 0 }])
       }
       await compareWhole(disk, model, 'after all writes')
     },
@@ -21,38 +21,38 @@ export const writingCases: readonly Case[] = [
   {
     name: 'takes an empty write, and refuses one past its end',
     needs: ['write'],
-    run: async (trial) => {
-      const disk = await trial.open()
+    run: async (fixture) => {
+      const disk = await fixture.open()
       const { size } = disk
       await disk.write(0, new Uint8Array(0))
       await disk.write(size, new Uint8Array(0))
       await mustReject(disk.write(size - 1, new Uint8Array(2)), 'a write across the end')
       must(disk.size === size, `the size changed from ${size} to ${disk.size}`)
-      await compareWhole(disk, trial.model(disk), 'afterwards')
+      await compareWhole(disk, fixture.model(disk), 'afterwards')
     },
   },
   {
     name: 'writes the last byte',
     needs: ['write'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      await performBatch(disk, trial.model(disk), [
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      await performBatch(disk, fixture.model(disk), [
         { kind: 'write', offset: disk.size - 1, data: new Uint8Array([0x99]), flags: 0 },
       ])
     },
   },
   {
     name: 'loses none of many small writes at once into the same block',
-    needs: ['write', 'keeping'],
-    run: async (trial) => {
-      trial.faults.jitter = trial.random.fork()
-      const disk = await trial.open()
-      const model = trial.model(disk)
+    needs: ['write', 'persistence'],
+    run: async (fixture) => {
+      fixture.faults.jitter = fixture.random.fork()
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
       for (const step of [64, 512, 1000, 4096]) {
-        const start = trial.random.below(Math.max(1, disk.size - 40 * step))
+        const start = fixture.random.below(Math.max(1, disk.size - 40 * step))
         const batch = Array.from({ length: 40 }, (_, i) => start + i * step)
           .filter((offset) => offset + step <= disk.size)
-          .map((offset) => ({ kind: 'write', offset, data: trial.random.bytes(step), flags: 0 }) as const)
+          .map((offset) => ({ kind: 'write', offset, data: fixture.random.bytes(step), flags: 0 }) as const)
         await performBatch(disk, model, batch)
       }
       await compareWhole(disk, model, 'after all writes')
@@ -60,9 +60,9 @@ export const writingCases: readonly Case[] = [
   },
   {
     name: 'takes a write with FUA, and every flush',
-    needs: ['write', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
+    needs: ['write', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
       await disk.flush()
       await disk.write(4096, new Uint8Array(512).fill(3), Flag.Fua)
       await Promise.all([disk.flush(), disk.flush()])
@@ -73,14 +73,14 @@ export const writingCases: readonly Case[] = [
   },
   {
     name: 'reads as zeroes where zeroes were written, whatever the flags, and keeps the neighbours',
-    needs: ['write', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
+    needs: ['write', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
       for (const flags of [0, Flag.MayUnmap, Flag.Fua, Flag.MayUnmap | Flag.Fua]) {
         for (const [offset, length] of awkwardRanges(disk.size)) {
           const at = Math.max(0, offset - 100)
-          const data = trial.random.bytes(Math.min(length + 200, disk.size - at))
+          const data = fixture.random.bytes(Math.min(length + 200, disk.size - at))
           await performBatch(disk, model, [{ kind: 'write', offset: at, data, flags: 0 }])
           await performBatch(disk, model, [{ kind: 'zeroes', offset, length, flags }])
         }
@@ -91,11 +91,11 @@ export const writingCases: readonly Case[] = [
   },
   {
     name: 'makes zeroes without writing them out',
-    needs: ['zeroes', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
-      await performBatch(disk, model, [{ kind: 'write', offset: 0, data: trial.random.bytes(200000), flags: 0 }])
+    needs: ['zeroes', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
+      await performBatch(disk, model, [{ kind: 'write', offset: 0, data: fixture.random.bytes(200000), flags: 0 }])
       const zeroes = { kind: 'zeroes', offset: 65536, length: 65536, flags: Flag.NoFallback | Flag.MayUnmap } as const
       await performBatch(disk, model, [zeroes])
       await compareWhole(disk, model, 'afterwards')
@@ -103,12 +103,12 @@ export const writingCases: readonly Case[] = [
   },
   {
     name: 'refuses zeroes that it would have to write out, and changes nothing',
-    needs: ['write', 'keeping'],
+    needs: ['write', 'persistence'],
     lacks: ['zeroes'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
-      await performBatch(disk, model, [{ kind: 'write', offset: 0, data: trial.random.bytes(200000), flags: 0 }])
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
+      await performBatch(disk, model, [{ kind: 'write', offset: 0, data: fixture.random.bytes(200000), flags: 0 }])
       const attempt = disk.writeZeroes(65536, 65536, Flag.NoFallback | Flag.MayUnmap)
       await mustReject(attempt, 'zeroes without fallback', ['ENOTSUP'])
       await compareWhole(disk, model, 'afterwards')
@@ -116,13 +116,13 @@ export const writingCases: readonly Case[] = [
   },
   {
     name: 'reads a discarded range as before or as zeroes, and keeps the neighbours',
-    needs: ['discard', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
+    needs: ['discard', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
       for (const [offset, length] of awkwardRanges(disk.size)) {
         const at = Math.max(0, offset - 100)
-        const data = trial.random.bytes(Math.min(length + 200, disk.size - at))
+        const data = fixture.random.bytes(Math.min(length + 200, disk.size - at))
         await performBatch(disk, model, [{ kind: 'write', offset: at, data, flags: 0 }])
         await performBatch(disk, model, [{ kind: 'discard', offset, length }])
       }
@@ -132,11 +132,11 @@ export const writingCases: readonly Case[] = [
   },
   {
     name: 'copies ranges of itself without help',
-    needs: ['write', 'keeping', 'copyRange'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
-      const data = trial.random.bytes(100_000)
+    needs: ['write', 'persistence', 'copyRange'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
+      const data = fixture.random.bytes(100_000)
       await performBatch(disk, model, [{ kind: 'write', offset: 1000, data, flags: 0 }])
       await disk.edge.copyRange(0, disk.edge, 300_000, 150_000)
       model.bytes.copyWithin(300_000, 0, 150_000)
@@ -145,42 +145,42 @@ export const writingCases: readonly Case[] = [
   },
   {
     name: 'keeps what was written across close and open',
-    needs: ['write', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
+    needs: ['write', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
       for (const [offset, length] of awkwardRanges(disk.size)) {
-        await performBatch(disk, model, [{ kind: 'write', offset, data: trial.random.bytes(length), flags: 0 }])
+        await performBatch(disk, model, [{ kind: 'write', offset, data: fixture.random.bytes(length), flags: 0 }])
       }
       await disk.close()
-      const again = await trial.open()
+      const again = await fixture.open()
       must(again.size === model.bytes.length, `the size is ${again.size} instead of ${model.bytes.length}`)
       await compareWhole(again, model, 'after opening again')
     },
   },
   {
     name: 'keeps what was flushed when it is never closed',
-    needs: ['write', 'keeping', 'shelf'],
-    run: async (trial) => {
-      const disk = await trial.open()
-      const model = trial.model(disk)
+    needs: ['write', 'persistence', 'file'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
+      const model = fixture.model(disk)
       for (const [offset, length] of awkwardRanges(disk.size)) {
-        await performBatch(disk, model, [{ kind: 'write', offset, data: trial.random.bytes(length), flags: 0 }])
+        await performBatch(disk, model, [{ kind: 'write', offset, data: fixture.random.bytes(length), flags: 0 }])
       }
       await disk.flush()
-      const copies = [...trial.shelf.files].map(([name, file]) => [name, file.clone()] as const)
+      const copies = [...fixture.files.byName].map(([name, file]) => [name, file.clone()] as const)
       await disk.close()
-      for (const [name, file] of copies) trial.shelf.put(name, file)
-      await compareWhole(await trial.open(), model, 'after a crash')
+      for (const [name, file] of copies) fixture.files.put(name, file)
+      await compareWhole(await fixture.open(), model, 'after a crash')
     },
   },
   {
     name: 'gives zeroes for what truncate adds, and keeps the rest',
-    needs: ['grow', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
+    needs: ['grow', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
       const { size } = disk
-      const data = trial.random.bytes(size)
+      const data = fixture.random.bytes(size)
       await disk.write(0, data)
       await disk.truncate(size + 512 * 300)
       must(disk.size === size + 512 * 300, `the size is ${disk.size} instead of ${size + 512 * 300}`)
@@ -190,17 +190,17 @@ export const writingCases: readonly Case[] = [
       mustBeAll(buf.subarray(size), 0, 'the new part')
       await disk.write(disk.size - 512, new Uint8Array(512).fill(1))
       await disk.close()
-      must((await trial.open()).size === size + 512 * 300, 'the new size is lost on close')
+      must((await fixture.open()).size === size + 512 * 300, 'the new size is lost on close')
     },
   },
   {
     name: 'forgets what truncate cuts off',
-    needs: ['grow', 'shrink', 'keeping'],
-    run: async (trial) => {
-      const disk = await trial.open()
+    needs: ['grow', 'shrink', 'persistence'],
+    run: async (fixture) => {
+      const disk = await fixture.open()
       const { size } = disk
       const half = Math.floor(size / 1024) * 512
-      const data = trial.random.bytes(size)
+      const data = fixture.random.bytes(size)
       await disk.write(0, data)
       await disk.truncate(half)
       must(disk.size === half, `the size is ${disk.size} instead of ${half}`)

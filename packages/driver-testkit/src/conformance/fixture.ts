@@ -1,11 +1,11 @@
 import { type Disk, Graph } from '@diskgraph/core'
 import { alignUp, type DriverDescriptor, Flag, type OpenImage } from '@diskgraph/core/driver'
 import { must, mustSettle, patience } from '../assertions.ts'
+import { checked } from '../checker.ts'
 import { Faults } from '../faults.ts'
+import { MemoryFiles } from '../memory-files.ts'
 import { Model } from '../model.ts'
 import { Random } from '../random.ts'
-import { Shelf } from '../shelf.ts'
-import { witness } from '../witness.ts'
 
 /** A definition of a node, of whatever driver. */
 export type Definition = Readonly<Record<string, unknown>>
@@ -23,16 +23,16 @@ export interface Subject {
 }
 
 /** What {@link ConformanceSettings.setUp} has to build a subject from. */
-export interface Ground {
+export interface SetUpContext {
   /** Size that the disk should have. */
   readonly size: number
   /** The test is one of a storage that runs full: what can be a hole is to be one. */
   readonly blank: boolean
   /** Files in memory. */
-  readonly shelf: Shelf
+  readonly files: MemoryFiles
   /** A graph with the drivers of the test, to create images with; the suite closes it. */
   readonly graph: Graph
-  /** A definition of the file `name` of the shelf, with the suite's faults between it and the driver above. */
+  /** A definition of the file `name` in memory, with the suite's faults between it and the driver above. */
   storage(name: string): Definition
 }
 
@@ -67,7 +67,7 @@ export interface ConformanceSettings {
   /** Milliseconds after which something that does not end is a failure. Default 20000. */
   readonly patience?: number
   /** Makes the subject of one test. Default: a new image, or a filter, over a file in memory. */
-  setUp?(ground: Ground): Promise<Subject> | Subject
+  setUp?(context: SetUpContext): Promise<Subject> | Subject
 }
 
 /** What the suite needs of a test runner. */
@@ -78,8 +78,8 @@ export interface TestFunctions {
 
 const defaultSize = 2 ** 20 + 3 * 512
 
-/** What a test asks of its world. */
-interface World {
+/** What a test asks of its fixture. */
+interface FixtureOptions {
   /** Size of the blocks that the storage takes requests in. Default 1. */
   readonly blocks?: number
   /** Size of the disk. Default: that of the settings. */
@@ -89,23 +89,23 @@ interface World {
   readonly blank?: boolean
 }
 
-/** One test of the suite, and the world that it asks for. */
-export interface Case extends Omit<World, 'capabilities'> {
+/** One test of the suite, and the fixture that it asks for. */
+export interface Case extends Omit<FixtureOptions, 'capabilities'> {
   readonly name: string
   /**
-   * What the driver must have for it: optional methods of its images, or `create`, `probe`, `measure`; `keeping`
-   * (what is written stays); `shelf` (its storage is a file of the kit's shelf).
+   * What the driver must have for it: optional methods of its images, or `create`, `probe`, `measure`; `persistence`
+   * (what is written stays); `file` (its storage is a file in memory).
    */
   readonly needs?: readonly string[]
   /** What the driver must be without: tests of what happens then. */
   readonly lacks?: readonly string[]
-  run(trial: Trial): Promise<void>
+  run(fixture: Fixture): Promise<void>
 }
 
-/** One test's world: storage, faults, graph, and the witnesses' findings. */
-export class Trial {
+/** What one test works on: storage, faults, graph, and the checker's findings. */
+export class Fixture {
   readonly settings: ConformanceSettings
-  readonly shelf: Shelf
+  readonly files: MemoryFiles
   readonly faults = new Faults()
   readonly findings: string[] = []
   readonly random: Random
@@ -116,41 +116,41 @@ export class Trial {
   readonly #size: number
   readonly #blank: boolean
 
-  private constructor(settings: ConformanceSettings, seed: number, world: World) {
-    const { blocks = 1, capabilities = new Set(), size, blank = false } = world
+  private constructor(settings: ConformanceSettings, seed: number, options: FixtureOptions) {
+    const { blocks = 1, capabilities = new Set(), size, blank = false } = options
     this.settings = settings
     this.capabilities = capabilities
     this.#size = size ?? alignUp(settings.size ?? defaultSize, blocks)
     this.#blank = blank
-    this.shelf = new Shelf({ alignment: blocks })
+    this.files = new MemoryFiles({ alignment: blocks })
     this.random = new Random(seed)
-    const watched = witness(settings.driver, (finding) => this.findings.push(finding))
+    const driver = checked(settings.driver, (finding) => this.findings.push(finding))
     this.graph = new Graph({
-      drivers: [watched, ...(settings.drivers ?? []), this.shelf.driver, this.faults.driver],
+      drivers: [driver, ...(settings.drivers ?? []), this.files.driver, this.faults.driver],
       onWarning: () => undefined,
     })
   }
 
-  /** Runs `body` in a new world and holds the driver to what the witnesses found. */
+  /** Runs `body` with a new fixture and holds the driver to what the checker found. */
   static async run(
     settings: ConformanceSettings,
     seed: number,
-    body: (trial: Trial) => Promise<void>,
-    world: World = {},
+    body: (fixture: Fixture) => Promise<void>,
+    options: FixtureOptions = {},
   ): Promise<void> {
-    const trial = new Trial(settings, seed, world)
+    const fixture = new Fixture(settings, seed, options)
     patience.milliseconds = settings.patience ?? 20_000
     try {
-      trial.subject = await trial.#setUp()
-      await body(trial)
-      await mustSettle(trial.graph.close(), 'closing the graph')
+      fixture.subject = await fixture.#setUp()
+      await body(fixture)
+      await mustSettle(fixture.graph.close(), 'closing the graph')
     } catch (error) {
-      await mustSettle(trial.graph.close(), 'closing the graph').catch(() => undefined)
+      await mustSettle(fixture.graph.close(), 'closing the graph').catch(() => undefined)
       throw error
     } finally {
-      await trial.subject.tearDown?.()
+      await fixture.subject.tearDown?.()
     }
-    must(trial.findings.length === 0, `broken promises:\n  ${[...new Set(trial.findings)].join('\n  ')}`)
+    must(fixture.findings.length === 0, `broken promises:\n  ${[...new Set(fixture.findings)].join('\n  ')}`)
   }
 
   get size(): number {
@@ -169,35 +169,35 @@ export class Trial {
     return new Model(bytes, this.subject.below)
   }
 
-  /** A definition of a file of the shelf with the faults above it. */
+  /** A definition of a file in memory with the faults above it. */
   storage(name: string): Definition {
     return { driver: 'testkit-fault', file: { driver: 'testkit-file', name } }
   }
 
   async #setUp(): Promise<Subject> {
-    const { settings, size, shelf, graph } = this
-    const ground: Ground = { size, blank: this.#blank, shelf, graph, storage: (name) => this.storage(name) }
-    return settings.setUp === undefined ? defaultSubject(settings, ground) : settings.setUp(ground)
+    const { settings, size, files, graph } = this
+    const context: SetUpContext = { size, blank: this.#blank, files, graph, storage: (name) => this.storage(name) }
+    return settings.setUp === undefined ? defaultSubject(settings, context) : settings.setUp(context)
   }
 }
 
-async function defaultSubject(settings: ConformanceSettings, ground: Ground): Promise<Subject> {
+async function defaultSubject(settings: ConformanceSettings, context: SetUpContext): Promise<Subject> {
   const { driver, options = {}, createOptions = {} } = settings
   const child = Object.entries(driver.options).find(([, schema]) => schema.type === 'child' && schema.required)?.[0]
   must(child !== undefined, `driver '${driver.name}' has no required child: give setUp() to conformance()`)
-  const file = ground.shelf.put('image')
-  const definition = { driver: driver.name, ...options, [child]: ground.storage('image') }
+  const file = context.files.put('image')
+  const definition = { driver: driver.name, ...options, [child]: context.storage('image') }
   if (driver.create !== undefined) {
     const storage = { driver: 'testkit-file', name: 'image' }
-    await ground.graph.createUnchecked({ driver: driver.name, size: ground.size, ...createOptions, [child]: storage })
+    await context.graph.createUnchecked({ driver: driver.name, size: context.size, ...createOptions, [child]: storage })
     return { definition }
   }
   must(driver.kind === 'filter', `driver '${driver.name}' creates no images: give setUp() to conformance()`)
-  const content = ground.blank
-    ? new Uint8Array(ground.size)
-    : Uint8Array.from({ length: ground.size }, (_, i) => (i % 253) + 1)
-  file.truncate(ground.size)
-  if (!ground.blank) file.write(0, content)
+  const content = context.blank
+    ? new Uint8Array(context.size)
+    : Uint8Array.from({ length: context.size }, (_, i) => (i % 253) + 1)
+  file.truncate(context.size)
+  if (!context.blank) file.write(0, content)
   return { definition, content }
 }
 

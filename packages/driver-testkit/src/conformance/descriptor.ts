@@ -1,6 +1,6 @@
 import { type OptionSchemas, validateOptions } from '@diskgraph/core/driver'
 import { must, mustReject } from '../assertions.ts'
-import type { Case } from './trial.ts'
+import type { Case } from './fixture.ts'
 
 function checkSchemas(schemas: OptionSchemas, what: string): void {
   for (const [name, schema] of Object.entries(schemas)) {
@@ -16,7 +16,7 @@ function checkSchemas(schemas: OptionSchemas, what: string): void {
 }
 
 /** What a descriptor promises, and opening and creating. */
-export const describingCases: readonly Case[] = [
+export const descriptorCases: readonly Case[] = [
   {
     name: 'describes itself and each of its options',
     run: async ({ settings: { driver } }) => {
@@ -29,29 +29,36 @@ export const describingCases: readonly Case[] = [
   },
   {
     name: 'opens and closes, several times, and leaves nothing behind',
-    run: async (trial) => {
+    run: async (fixture) => {
       for (let i = 0; i < 3; i++) {
-        const disk = await trial.open()
+        const disk = await fixture.open()
         must(Number.isSafeInteger(disk.size) && disk.size >= 0, `the size is ${disk.size}`)
         await disk.close()
-        must([...trial.graph.nodes].length === 0, 'nodes are left in the graph')
+        must([...fixture.graph.nodes].length === 0, 'nodes are left in the graph')
       }
     },
   },
   {
     name: 'opens nothing for a caller who has gone',
-    run: async (trial) => {
+    run: async (fixture) => {
       const settings = { signal: AbortSignal.abort() }
-      await mustReject(trial.graph.addUnchecked(trial.subject.definition, settings), 'open after abort', ['ECANCELED'])
-      must([...trial.graph.nodes].length === 0, 'nodes are left in the graph')
+      await mustReject(fixture.graph.addUnchecked(fixture.subject.definition, settings), 'open after abort', [
+        'ECANCELED',
+      ])
+      must([...fixture.graph.nodes].length === 0, 'nodes are left in the graph')
     },
   },
   {
     name: 'claims nothing that is not its own when it probes',
-    run: async (trial) => {
-      const { driver } = trial.settings
+    run: async (fixture) => {
+      const { driver } = fixture.settings
       if (driver.probe === undefined) return
-      for (const head of [new Uint8Array(0), new Uint8Array(2048), trial.random.bytes(2048), trial.random.bytes(3)]) {
+      for (const head of [
+        new Uint8Array(0),
+        new Uint8Array(2048),
+        fixture.random.bytes(2048),
+        fixture.random.bytes(3),
+      ]) {
         const score = driver.probe(head, 'disk')
         must(score >= 0 && score <= 1, `probing ${head.length} bytes that are not an image gives ${score}`)
       }
@@ -59,31 +66,31 @@ export const describingCases: readonly Case[] = [
   },
   {
     name: 'recognises an image that it has created',
-    needs: ['create', 'shelf', 'probe'],
-    run: async (trial) => {
+    needs: ['create', 'file', 'probe'],
+    run: async (fixture) => {
       const head = new Uint8Array(2048)
-      trial.shelf.file('image').read(0, head)
-      const score = trial.settings.driver.probe?.(head, 'image') ?? 0
+      fixture.files.file('image').read(0, head)
+      const score = fixture.settings.driver.probe?.(head, 'image') ?? 0
       must(score >= 1 && score <= 100, `probing its own image gives ${score}`)
     },
   },
   {
     name: 'measures no less than a full image takes',
-    needs: ['create', 'shelf', 'measure', 'write'],
-    run: async (trial) => {
-      const { driver, createOptions = {} } = trial.settings
+    needs: ['create', 'file', 'measure', 'write'],
+    run: async (fixture) => {
+      const { driver, createOptions = {} } = fixture.settings
       const options = validateOptions(
         { ...driver.createOptions, file: { type: 'child', role: 'storage', description: '-' } },
         {
-          size: trial.size,
+          size: fixture.size,
           ...createOptions,
         },
       )
-      const measured = await driver.measure?.({ options, size: trial.size })
-      const disk = await trial.open()
+      const measured = await driver.measure?.({ options, size: fixture.size })
+      const disk = await fixture.open()
       await disk.write(0, new Uint8Array(disk.size).fill(1))
       await disk.close()
-      const taken = trial.shelf.file('image').size
+      const taken = fixture.files.file('image').size
       must(measured !== undefined && measured.required <= measured.fullyAllocated, 'required is above fullyAllocated')
       must(taken <= measured.fullyAllocated, `a full image takes ${taken}, measured were ${measured.fullyAllocated}`)
     },

@@ -5,7 +5,7 @@
 import { must, mustSettle, turns } from '../assertions.ts'
 import { type ActionKind, actionKinds } from './actions.ts'
 import type { DiskState } from './disk-state.ts'
-import type { Case, Trial } from './trial.ts'
+import type { Case, Fixture } from './fixture.ts'
 import { UsedDisk } from './used-disk.ts'
 
 interface LateRead {
@@ -15,10 +15,10 @@ interface LateRead {
 }
 
 function startReads(used: UsedDisk): LateRead[] {
-  const { disk, trial } = used
+  const { disk, fixture } = used
   return Array.from({ length: 6 }, () => {
-    const length = trial.random.pick([512, 4096, 20_000])
-    const offset = trial.random.below(disk.size - length)
+    const length = fixture.random.pick([512, 4096, 20_000])
+    const offset = fixture.random.below(disk.size - length)
     const buf = new Uint8Array(length).fill(0xd6)
     return { offset, buf, ended: disk.read(offset, buf) }
   })
@@ -29,12 +29,12 @@ async function change(
   used: UsedDisk,
   kinds: readonly ActionKind[],
 ): Promise<{ states: DiskState[]; ended: Promise<unknown> }> {
-  const { disk, trial } = used
+  const { disk, fixture } = used
   const states = [used.state]
   const running: Promise<unknown>[] = []
   for (let i = 0; i < 8; i++) {
     const last = states.at(-1) as DiskState
-    const action = trial.random.pick(kinds).make(last, trial.random)
+    const action = fixture.random.pick(kinds).make(last, fixture.random)
     states.push(...action.outcomes(last).map(({ state }) => state))
     const ended = action.run(disk)
     running.push(ended)
@@ -53,22 +53,22 @@ function faultOf({ offset, buf }: LateRead, states: readonly DiskState[]): strin
   return undefined
 }
 
-async function readLate(trial: Trial): Promise<void> {
-  const used = await UsedDisk.open(trial)
+async function readLate(fixture: Fixture): Promise<void> {
+  const used = await UsedDisk.open(fixture)
   const names = ['write', 'write zeroes', 'discard', 'flush']
   const kinds = actionKinds.filter(
-    ({ name, needs }) => names.includes(name) && needs.every((need) => trial.capabilities.has(need)),
+    ({ name, needs }) => names.includes(name) && needs.every((need) => fixture.capabilities.has(need)),
   )
   const pattern = Uint8Array.from({ length: used.disk.size }, (_, i) => (Math.floor(i / 4096) % 200) + 1)
   for (let round = 0; round < 25; round++) {
     await used.disk.write(0, pattern)
     used.state = used.state.written(0, pattern)
-    trial.faults.hold('read')
+    fixture.faults.hold('read')
     const reads = startReads(used)
     await turns(60)
-    trial.faults.hold()
+    fixture.faults.hold()
     const { states, ended } = await change(used, kinds)
-    trial.faults.release()
+    fixture.faults.release()
     await mustSettle(Promise.all([ended, ...reads.map((read) => read.ended)]), 'a late read, or a change meanwhile,')
     for (const read of reads) {
       const fault = faultOf(read, states)
@@ -81,10 +81,10 @@ async function readLate(trial: Trial): Promise<void> {
 }
 
 /** What holds for reads that take long. */
-export const lateCases: readonly Case[] = [
+export const lateAnswerCases: readonly Case[] = [
   {
     name: 'shows a late reader what was there at some moment, and nothing else',
-    needs: ['write', 'keeping', 'shelf'],
+    needs: ['write', 'persistence', 'file'],
     size: 2 ** 18 + 3 * 512,
     run: readLate,
   },

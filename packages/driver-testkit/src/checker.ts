@@ -1,5 +1,5 @@
 /**
- * A witness stands between the core and the images of a driver, and checks the promises of both sides of the
+ * A checker stands between the core and the images of a driver, and checks the promises of both sides of the
  * contract at every call.
  *
  * Buffers: an image never gets the caller's buffer, but a poisoned copy inside a larger one. Canaries before and
@@ -16,14 +16,14 @@ const canary = 0xc5
 /** Receives one sentence per broken promise. */
 export type Report = (finding: string) => void
 
-/** A driver like `driver`, whose images are watched. */
-export function witness(driver: DriverDescriptor, report: Report): DriverDescriptor {
+/** A driver like `driver`, whose images are checked. */
+export function checked(driver: DriverDescriptor, report: Report): DriverDescriptor {
   const say = (text: string) => report(`${driver.name}: ${text}`)
   return {
     ...driver,
     async open(context: OpenContext) {
       try {
-        return watchedImage(await driver.open(context), say)
+        return checkedImage(await driver.open(context), say)
       } catch (error) {
         const bug = bugIn(error)
         if (bug !== undefined) say(`open fails with something that is not a BlockError: ${bug}`)
@@ -33,11 +33,11 @@ export function witness(driver: DriverDescriptor, report: Report): DriverDescrip
   }
 }
 
-/** `image` behind a witness. Methods that it lacks stay lacking. */
-export function watchedImage(image: OpenImage, report: Report): OpenImage {
-  const watch = new Watch(image, report)
-  const replaced = watch.methods()
-  const watched = new Proxy(image, {
+/** `image` behind a checker. Methods that it lacks stay lacking. */
+export function checkedImage(image: OpenImage, report: Report): OpenImage {
+  const checker = new Checker(image, report)
+  const replaced = checker.methods()
+  const proxy = new Proxy(image, {
     get(target, property) {
       const own = Reflect.get(target, property, target) as unknown
       if (typeof own !== 'function') return own
@@ -45,16 +45,16 @@ export function watchedImage(image: OpenImage, report: Report): OpenImage {
       return substitute ?? (own as (...args: unknown[]) => unknown).bind(target)
     },
   })
-  originals.set(watched, image)
-  return watched
+  originals.set(proxy, image)
+  return proxy
 }
 
-/** The images behind the witnesses: a driver that copies to another image of its own needs that one itself. */
+/** The images behind the checkers: a driver that copies to another image of its own needs that one itself. */
 const originals = new WeakMap<OpenImage, OpenImage>()
 
 type Methods = { [K in keyof OpenImage]?: (...args: never[]) => unknown }
 
-class Watch {
+class Checker {
   readonly #image: OpenImage
   readonly #report: Report
   #closed = false
