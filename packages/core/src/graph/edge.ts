@@ -48,7 +48,7 @@ export class Edge implements ChildHandle {
     return isRoot(this.parent) ? this.parent.describe() : this.parent.name
   }
 
-  /** Tells the parent that `old` was behind this edge before. */
+  /** @internal Tells the parent that `old` was behind this edge before. */
   movedFrom(old: Node): void {
     const { parent } = this
     if (isRoot(parent)) parent.resized()

@@ -85,20 +85,20 @@ export class Node {
   explicit = false
   /** Above 0: kept although nobody uses it yet, by whoever opens or changes it now. */
   pins = 0
-  /** Its driver is opening it now, and is counted as work. */
+  /** @internal Its driver is opening it now, and is counted as work. */
   opening = false
   /** Above 0: a drained section holds the node, and roots hold their requests. */
   quiesced = 0
-  /** Work under way that no request from above asked for. */
+  /** @internal Work under way that no request from above asked for. */
   readonly activity = new Activity()
-  /** Such work that waits for the end of a drained section. */
+  /** @internal Such work that waits for the end of a drained section. */
   readonly line = new WaitingLine()
   readonly blockers = new Set<Blocker>()
   readonly clock: Clock
   readonly warn: (message: string) => void
   image: OpenImage = noImage
   limits: Limits = defaultLimits
-  /** End of the furthest write so far. */
+  /** @internal End of the furthest write so far. */
   writtenUpTo = 0
   /** Present on a node whose format was guessed to be raw. */
   probeGuard: ProbeGuard | undefined
@@ -106,10 +106,13 @@ export class Node {
   readonly resizeListeners = new Set<(size: number) => void>()
   #toldSize = 0
   readonly dirtyBitmaps: DirtyBitmap[] = []
+  /** @internal */
   readonly rangeLock = new RangeLock()
-  /** Writes of a guarded first sector, one after the other. */
+  /** @internal Writes of a guarded first sector, one after the other. */
   readonly guardLock = new RangeLock()
+  /** @internal */
   simpleRead = false
+  /** @internal */
   simpleWrite = false
 
   constructor(settings: NodeSettings) {
@@ -138,7 +141,7 @@ export class Node {
     return this.image.size
   }
 
-  /** Puts an opened image behind the node. */
+  /** @internal Puts an opened image behind the node. */
   attachImage(image: OpenImage): void {
     this.image = image
     this.limits = resolveLimits(image.limits)
@@ -146,25 +149,25 @@ export class Node {
     this.updatePaths()
   }
 
-  /** The options have changed, and with them what the image can do. */
+  /** @internal The options have changed, and with them what the image can do. */
   reopened(): void {
     this.refreshLimits()
     this.tellSize()
   }
 
-  /** The limits of the image, or those of a child that it follows, may be others than before. */
+  /** @internal The limits of the image, or those of a child that it follows, may be others than before. */
   refreshLimits(): void {
     this.limits = resolveLimits(this.image.limits)
     this.updatePaths()
     for (const { parent } of this.parents) if (!isRoot(parent)) parent.refreshLimits()
   }
 
-  /** Forgets the image, which is closed: requests fail with ENOMEDIUM from now on. */
+  /** @internal Forgets the image, which is closed: requests fail with ENOMEDIUM from now on. */
   detachImage(): void {
     this.attachImage(noImage)
   }
 
-  /** Recomputes which requests may take the fast path. */
+  /** @internal Recomputes which requests may take the fast path. */
   updatePaths(): void {
     const aligned = this.limits.alignment === 1
     this.simpleRead = aligned
@@ -197,7 +200,7 @@ export class Node {
     return writeRequest(this, offset, buf, flags, signal)
   }
 
-  /** Waits for a change of what lies below `end`, which may have made the image grow. */
+  /** @internal Waits for a change of what lies below `end`, which may have made the image grow. */
   async counting(change: Promise<void>, end: number): Promise<void> {
     if (end > this.writtenUpTo) this.writtenUpTo = end
     try {
@@ -259,7 +262,7 @@ export class Node {
     }
   }
 
-  /** Tells bitmaps, listeners and everything above when the size is another than they were told last. */
+  /** @internal Tells bitmaps, listeners and everything above when the size is another than they were told last. */
   tellSize(): void {
     const { size } = this.image
     if (size === this.#toldSize) return
