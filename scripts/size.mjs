@@ -9,7 +9,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { build } from 'esbuild'
 import { isProgram, runNpm, runQuietly } from './processes.mjs'
 import { filesIn, packInto } from './tarballs.mjs'
 import { packages } from './workspace.mjs'
@@ -84,6 +83,8 @@ function sizesOf(tarball) {
 
 /** What a page loads that uses the drivers in `page`. Fails on an import that a browser cannot have. */
 async function bundleSize(folder) {
+  // `npm test` imports this file before anything is installed.
+  const { build } = await import('esbuild')
   const contents = page.map((name, i) => `export * as p${i} from '${name}'\n`).join('')
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: folder },

@@ -1,3 +1,4 @@
+import { getSystemErrorName } from 'node:util'
 import { BlockError, describeErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core/driver'
 
 /** The words of the C library for codes that {@link BlockError} does not carry. */
@@ -10,18 +11,26 @@ const otherWords: { readonly [code: string]: string | undefined } = {
   EXDEV: 'Invalid cross-device link',
 }
 
-/** The errno name of a system error, or undefined. */
+/**
+ * The errno name of a system error, or undefined. Bun refuses sizes from 2^52 on itself, in words of its own; some of
+ * Deno's errors have their number in the message only.
+ */
 export function systemCode(error: unknown): string | undefined {
-  const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined
-  return typeof code === 'string' ? code : undefined
+  if (typeof error !== 'object' || error === null) return undefined
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  if (code === 'ERR_OUT_OF_RANGE') return 'EFBIG'
+  if (typeof code === 'string') return code
+  const [, errno] = /\(os error (\d+)\)$/.exec(String(message)) ?? []
+  return errno === undefined ? undefined : getSystemErrorName(-errno)
 }
 
 /** A system error as a {@link BlockError} that says `attempt: reason` in the words of the C library. */
 export function fileError(error: unknown, attempt: string): BlockError {
   if (isBlockError(error)) return error
-  const other = otherWords[systemCode(error) ?? '']
-  const code = errorCodeOf(error)
-  const known = code !== 'EIO' || systemCode(error) === 'EIO'
+  const name = systemCode(error)
+  const other = otherWords[name ?? '']
+  const code = errorCodeOf({ code: name })
+  const known = code !== 'EIO' || name === 'EIO'
   const words = other ?? (known || !(error instanceof Error) ? describeErrorCode(code) : error.message)
   return new BlockError(code, `${attempt}: ${words}`, { cause: error })
 }

@@ -47,8 +47,11 @@ export function writeFully(target: WriteTarget, buf: Uint8Array, offset: number)
     let at = 0
     const next = () => fs.write(target.fd, buf, at, buf.byteLength - at, offset + at, onWritten)
     const fail = (error: unknown) => {
-      target.written(offset + at)
-      reject(fileError(error, `cannot write ${buf.byteLength} bytes at ${offset} of '${target.filename}'`))
+      // Deno goes on after a short write, and does not tell how far it came before the one that failed.
+      fs.fstat(target.fd, (_, stats) => {
+        target.written(Math.max(offset + at, Math.min(stats?.size ?? 0, offset + buf.byteLength)))
+        reject(fileError(error, `cannot write ${buf.byteLength} bytes at ${offset} of '${target.filename}'`))
+      })
     }
     const onWritten = (error: NodeJS.ErrnoException | null, count: number) => {
       if (error !== null) {

@@ -99,13 +99,13 @@ export class Node extends Layer {
   explicit = false
   /** Above 0: kept although nobody uses it yet, by whoever opens or changes it now. */
   pins = 0
-  /** Its driver is opening it now, and is counted as work. */
+  /** @internal Its driver is opening it now, and is counted as work. */
   opening = false
   /** Above 0: a drained section holds the node, and roots hold their requests. */
   quiesced = 0
-  /** Work under way that no request from above asked for. */
+  /** @internal Work under way that no request from above asked for. */
   readonly activity = new Activity()
-  /** Such work that waits for the end of a drained section. */
+  /** @internal Such work that waits for the end of a drained section. */
   readonly line = new WaitingLine()
   readonly blockers = new Set<Blocker>()
 
@@ -118,13 +118,13 @@ export class Node extends Layer {
     Object.defineProperty(this, nodeBrand, { value: true })
   }
 
-  /** The options have changed, and with them what the image can do. */
+  /** @internal The options have changed, and with them what the image can do. */
   reopened(): void {
     this.refreshLimits()
     this.tellSize()
   }
 
-  /** The limits of the image, or those of a child that it follows, may be others than before. */
+  /** @internal The limits of the image, or those of a child that it follows, may be others than before. */
   refreshLimits(): void {
     this.limits = resolveLimits(this.image.limits)
     this.updatePaths()
@@ -149,7 +149,7 @@ export class Node extends Layer {
     return writeRequest(this, offset, buf, flags, signal)
   }
 
-  /** Waits for a change of what lies below `end`, which may have made the image grow. */
+  /** @internal Waits for a change of what lies below `end`, which may have made the image grow. */
   async counting(change: Promise<void>, end: number): Promise<void> {
     if (end > this.writtenUpTo) this.writtenUpTo = end
     try {

@@ -53,7 +53,7 @@ export abstract class Layer {
   readonly warn: (message: string) => void
   image: OpenImage = noImage
   limits: Limits = defaultLimits
-  /** End of the furthest write so far. */
+  /** @internal End of the furthest write so far. */
   writtenUpTo = 0
   /** Present on a node whose format was guessed to be raw. */
   probeGuard: ProbeGuard | undefined
@@ -61,10 +61,13 @@ export abstract class Layer {
   readonly dirtyBitmaps: DirtyBitmap[] = []
   /** They hear of a new size. */
   readonly resizeListeners: Listeners<number>
+  /** @internal */
   readonly rangeLock = new RangeLock()
-  /** Writes of a guarded first sector, one after the other. */
+  /** @internal Writes of a guarded first sector, one after the other. */
   readonly guardLock = new RangeLock()
+  /** @internal */
   simpleRead = false
+  /** @internal */
   simpleWrite = false
   protected toldSize = 0
 
@@ -96,7 +99,7 @@ export abstract class Layer {
     return this.image.size
   }
 
-  /** Puts an opened image behind the node. */
+  /** @internal Puts an opened image behind the node. */
   attachImage(image: OpenImage): void {
     this.image = image
     this.limits = resolveLimits(image.limits)
@@ -104,12 +107,12 @@ export abstract class Layer {
     this.updatePaths()
   }
 
-  /** Forgets the image, which is closed: requests fail with ENOMEDIUM from now on. */
+  /** @internal Forgets the image, which is closed: requests fail with ENOMEDIUM from now on. */
   detachImage(): void {
     this.attachImage(noImage)
   }
 
-  /** Recomputes which requests may take the fast path. */
+  /** @internal Recomputes which requests may take the fast path. */
   updatePaths(): void {
     const aligned = this.limits.alignment === 1
     this.simpleRead = aligned
