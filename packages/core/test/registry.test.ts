@@ -130,6 +130,19 @@ describe('a probe', () => {
     expect(await new Registry([protocol]).probe(head, '')).toBe('raw')
   })
 
+  it('loads no format whose signature is known and does not stand there, and never raw', async () => {
+    const signed = new Uint8Array([...'QFI\xfb\0\0\0\x03'].map((char) => char.charCodeAt(0)))
+    for (const [bytes, loads] of [
+      [head, []],
+      [signed, ['qcow2']],
+    ] as const) {
+      const known = lazy(format('qcow2', () => 100))
+      const plain = lazy(format('raw', () => 100))
+      expect(await new Registry([known.entry, plain.entry]).probe(bytes, '')).toBe(loads[0] ?? 'raw')
+      expect([known.loads, plain.loads]).toEqual([loads, []])
+    }
+  })
+
   it('of what is to be written into a raw disk counts formats that are surer than raw', () => {
     const looks = (name: string, score: number) => new Registry([format(name, () => score)]).looksFormatted(head, '')
     expect([looks('f', 2), looks('f', 1), looks('f', 0), looks('raw', 100)]).toEqual([true, false, false, false])

@@ -8,6 +8,7 @@ import {
   Flag,
   maxOffset,
   type OpenImage,
+  type Prepared,
   type TruncateOptions,
   throwIfAborted,
 } from '@diskgraph/core/driver'
@@ -104,6 +105,11 @@ class MemoryImage implements OpenImage {
   truncate(size: number, _options: TruncateOptions): Promise<void> {
     this.storage.truncate(size)
     return done
+  }
+
+  /** Nothing is held outside, so every mode is ready at once. */
+  async reopen(): Promise<Prepared> {
+    return { commit: () => undefined, abort: () => undefined }
   }
 
   info(): Promise<DriverInfo> {

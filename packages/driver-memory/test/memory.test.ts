@@ -1,4 +1,4 @@
-import { Flag, Graph } from '@diskgraph/core'
+import { Flag, Graph, Permission } from '@diskgraph/core'
 import { MemoryStorage, memory, memoryDriver } from '@diskgraph/driver-memory'
 import { mustShowExample } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
@@ -21,6 +21,17 @@ describe('memory', () => {
     const buf = new Uint8Array(5)
     await second.read(99, buf)
     expect([...buf]).toEqual([0, 1, 2, 3, 0])
+  })
+
+  it('is made read-only and writable again while it is open', async () => {
+    await using graph = graphOf()
+    const disk = await graph.add({ driver: 'memory', size: 8192 }, { permissions: Permission.ConsistentRead })
+    await graph.reopen(disk.node, { readOnly: true })
+    await expect(graph.attach(disk.node, { permissions: Permission.Write })).rejects.toMatchObject({ code: 'EPERM' })
+    await graph.reopen(disk.node, { readOnly: false })
+    const writer = await graph.attach(disk.node)
+    await writer.write(0, new Uint8Array([7]))
+    await expect(graph.reopen(disk.node, { size: 1 })).rejects.toMatchObject({ code: 'EINVAL' })
   })
 
   it('keeps a named storage when its node is closed', async () => {

@@ -35,4 +35,5 @@ export {
 export { PagedFile } from './paged-file.ts'
 export { Random, randomSeed } from './random.ts'
 export { type SimulationReport, type SimulationSettings, simulate } from './simulation/simulate.ts'
+export { VirtualClock } from './simulation/virtual-clock.ts'
 export { errorSweep, type SweepFinding, type SweepReport, type SweepSettings } from './sweep.ts'

@@ -7,11 +7,11 @@ export const areEqual: (one: Uint8Array, other: Uint8Array) => boolean =
   Buffer === undefined ? haveEqualWords : (one, other) => Buffer.compare(one, other) === 0
 
 /** {@link areEqual} without help of the runtime. */
-function haveEqualWords(one: Uint8Array, other: Uint8Array): boolean {
+export function haveEqualWords(one: Uint8Array, other: Uint8Array): boolean {
   const { length } = one
   let at = 0
-  if (one.byteOffset % 4 === other.byteOffset % 4) {
-    for (; at < length && (one.byteOffset + at) % 4 !== 0; at++) if (one[at] !== other[at]) return false
+  if (length >= 4 && one.byteOffset % 4 === other.byteOffset % 4) {
+    for (; (one.byteOffset + at) % 4 !== 0; at++) if (one[at] !== other[at]) return false
     const words = Math.floor((length - at) / 4)
     const left = new Int32Array(one.buffer, one.byteOffset + at, words)
     const right = new Int32Array(other.buffer, other.byteOffset + at, words)

@@ -1,5 +1,5 @@
 /** `--help` of `dg-img`. */
-import { drivers } from '../drivers.ts'
+import { drivers } from '../driver-table.ts'
 import type { Terminal } from '../terminal.ts'
 import { compatibleVersion, versionLine } from '../version.ts'
 

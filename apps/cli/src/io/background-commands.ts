@@ -1,7 +1,7 @@
 /** `aio_read`, `aio_write` and `aio_flush`: requests that end while other commands run. */
 import { errnoText } from '../messages.ts'
 import { parseAmount, parsePattern } from './numbers.ts'
-import { describeMismatch, describeRead, readDisk } from './read-commands.ts'
+import { describeMismatch, describeRead } from './read-commands.ts'
 import { report } from './report.ts'
 import { CommandFailure, type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'
 import { parseVector } from './vector.ts'
@@ -31,7 +31,7 @@ export const aioRead: IoCommand = {
     const { offset, length } = parseVector(words.operands)
     const buf = session.buffer(length, 0xab)
     const begin = performance.now()
-    const request = readDisk(session, offset, buf)
+    const request = session.disk.read(offset, buf, 0, session.terminal.signal)
     const expected = byte === undefined ? undefined : { byte, start: 0, length }
     session.background.start(
       request.then(
@@ -84,11 +84,11 @@ function beginWrite(session: Session, words: CommandWords, pattern: number): Pro
   const { offset, length } = zeroes ? zeroRange(words) : parseVector(words.operands)
   const buf = zeroes ? undefined : session.buffer(length, pattern)
   const begin = performance.now()
-  const request = (): Promise<void> =>
+  const request =
     buf === undefined
       ? disk.writeZeroes(offset, length, writeFlags(words), terminal.signal)
       : disk.write(offset, buf, writeFlags(words), terminal.signal)
-  return session.change(request).then(
+  return request.then(
     () => {
       if (words.has('q')) return ''
       const seconds = (performance.now() - begin) / 1000

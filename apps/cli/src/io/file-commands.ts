@@ -5,7 +5,6 @@ import { setReadOnly, storageNodes } from '@diskgraph/jobs'
 import { parseKeyValues, toObject } from '../key-values.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import type { CacheMode } from '../opening.ts'
-import { CopyOnRead } from './copy-on-read.ts'
 import { OpenMode, openFile, requireCacheMode } from './open-file.ts'
 import { type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'
 
@@ -129,11 +128,15 @@ async function changeFile(
 ): Promise<void> {
   const { graph } = session
   const file = session.file as NonNullable<Session['file']>
-  const { node } = file.disk
-  const holder = await graph.attach(node, { permissions: Permission.ConsistentRead })
-  await file.disk.close()
+  const { node, disk } = file
+  const top = disk.node
+  if (readOnly && top !== node) {
+    throw new CommandError(`Can't set node '${node.name}' to r/o with copy-on-read enabled`)
+  }
+  const holder = await graph.attach(top, { permissions: Permission.ConsistentRead })
+  await disk.close()
   try {
-    if (readOnly !== undefined) await setReadOnly(graph, node, readOnly)
+    if (readOnly !== undefined) await setReadOnly(graph, top, readOnly)
     if (cache !== undefined) {
       const { direct, noFlush } = cache
       for (const one of storageNodes(node)) await graph.reopen(one, { cache: { direct, noFlush } })
@@ -143,11 +146,8 @@ async function changeFile(
     throw new CommandError(messageOf(error), { cause: error })
   } finally {
     const writethrough = cache === undefined ? {} : { writethrough: cache.writethrough }
-    const disk = await graph.attach(node, writethrough)
+    session.file = { ...file, disk: await graph.attach(top, writethrough) }
     await holder.close()
-    const { copyOnRead } = file
-    const clusterSize = copyOnRead === undefined ? 0 : ((await disk.info()).clusterSize ?? 0)
-    session.file = { ...file, disk, copyOnRead: copyOnRead && new CopyOnRead(disk, clusterSize) }
   }
 }
 

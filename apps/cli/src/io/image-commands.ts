@@ -1,5 +1,6 @@
 /** Commands about the open file as a whole: its size, its allocation, what it is. */
 import { describeErrorCode, isBlockError, type Node, type Preallocation } from '@diskgraph/core'
+import { unfiltered } from '@diskgraph/jobs'
 import { specificLines } from '../info-text.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import { maxRequest, parseAmount } from './numbers.ts'
@@ -49,10 +50,7 @@ export const discard: IoCommand = {
     if (length > maxRequest) throw new CommandFailure(`length cannot exceed ${maxRequest}, given ${lengthWord}`)
     const begin = performance.now()
     const { disk, terminal } = session
-    await attempt(
-      'discard',
-      session.change(() => disk.discard(offset, length, terminal.signal)),
-    )
+    await attempt('discard', disk.discard(offset, length, terminal.signal))
     if (words.has('q')) return
     const seconds = (performance.now() - begin) / 1000
     session.terminal.out(report({ verb: 'discard', offset, length, total: length, seconds }, words.has('C')))
@@ -99,8 +97,8 @@ export const info: IoCommand = {
   maximum: 0,
   summary: 'shows format, cluster size and what else the format tells',
   waits: true,
-  async run({ disk, terminal }) {
-    terminal.out(`format name: ${disk.node.driver.name}\n`)
+  async run({ disk, node, terminal }) {
+    terminal.out(`format name: ${node.driver.name}\n`)
     const { clusterSize = 0, vmStateOffset = 0, specific } = await disk.info()
     terminal.out(`cluster size: ${amount(clusterSize)}\nvm state offset: ${amount(vmStateOffset)}\n`)
     if (specific !== undefined) {
@@ -143,8 +141,7 @@ export const map: IoCommand = {
   run: runMap,
 }
 
-async function runMap({ disk, terminal }: Session): Promise<void> {
-  const { node, size } = disk
+async function runMap({ disk: { size, node }, terminal }: Session): Promise<void> {
   let begin = 0
   let current: boolean | undefined
   const tell = (end: number): void => {
@@ -166,6 +163,7 @@ async function runMap({ disk, terminal }: Session): Promise<void> {
   if (current !== undefined) tell(size)
 }
 
+/** Whether the layer has a range itself; filters have none. */
 async function allocationAt(
   node: Node,
   offset: number,
@@ -173,7 +171,7 @@ async function allocationAt(
   signal: AbortSignal,
 ): Promise<{ allocated: boolean; length: number }> {
   try {
-    return await node.blockStatus(offset, length, signal)
+    return await unfiltered(node).blockStatus(offset, length, signal)
   } catch (error) {
     const reason = isBlockError(error) ? describeErrorCode(error.code) : messageOf(error)
     throw new CommandFailure(`is_allocated failed: ${reason}`)

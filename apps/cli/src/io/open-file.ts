@@ -3,7 +3,6 @@ import { fromQapi } from '@diskgraph/core/internal'
 import { parseKeyValues, toObject } from '../key-values.ts'
 import { CommandError, hintOf, messageOf, reportWarning } from '../messages.ts'
 import { type CacheMode, cacheMode, openImage, openReason } from '../opening.ts'
-import { CopyOnRead } from './copy-on-read.ts'
 import type { Session } from './session.ts'
 import { overlayOn } from './temporary-overlay.ts'
 
@@ -99,12 +98,9 @@ async function open(session: Session, filename: string | undefined, mode: OpenMo
     signal: terminal.signal,
   })
   if (mode.snapshot) disk = await overlayOn(graph, disk, mode.readOnly, { writethrough: mode.cache.writethrough })
-  const { clusterSize = 0 } = mode.copyOnRead ? await disk.info() : {}
-  session.file = {
-    disk,
-    filename: filename ?? disk.filename,
-    copyOnRead: mode.copyOnRead ? new CopyOnRead(disk, clusterSize) : undefined,
-  }
+  const { node } = disk
+  if (mode.copyOnRead) await graph.insertFilter(node, { driver: 'copy-on-read' })
+  session.file = { disk, node, filename: filename ?? disk.filename }
 }
 
 function checkMode(mode: OpenMode, filename: string | undefined): void {

@@ -63,20 +63,16 @@ async function runRead(session: Session, words: CommandWords): Promise<void> {
   }
   const buf = session.buffer(length, 0xab)
   const begin = performance.now()
-  await attempt('read', words.has('b') ? readVmState(session, offset, buf) : readDisk(session, offset, buf))
+  await attempt(
+    'read',
+    words.has('b') ? readVmState(session, offset, buf) : session.disk.read(offset, buf, 0, session.terminal.signal),
+  )
   tellRead(session, words, { offset, buf, expected, seconds: (performance.now() - begin) / 1000 })
 }
 
 async function readVmState(session: Session, offset: number, buf: Uint8Array): Promise<void> {
-  const state = requireVmState(session.disk)
+  const state = requireVmState(session)
   await session.disk.whileCounted(() => state.read(offset, buf, session.terminal.signal))
-}
-
-/** Reads from the disk, and keeps in its own layer what came from below when the file is open so. */
-export async function readDisk(session: Session, offset: number, buf: Uint8Array): Promise<void> {
-  const { copyOnRead } = session.file ?? {}
-  if (copyOnRead !== undefined) await copyOnRead.fetch(offset, buf.length)
-  await session.disk.read(offset, buf, 0, session.terminal.signal)
 }
 
 export const readv: IoCommand = {
@@ -104,7 +100,7 @@ export const readv: IoCommand = {
     const { offset, length } = parseVector(words.operands)
     const buf = session.buffer(length, 0xab)
     const begin = performance.now()
-    await attempt('readv', readDisk(session, offset, buf))
+    await attempt('readv', session.disk.read(offset, buf, 0, session.terminal.signal))
     const expected = byte === undefined ? undefined : { byte, start: 0, length }
     tellRead(session, words, { offset, buf, expected, seconds: (performance.now() - begin) / 1000 })
   },

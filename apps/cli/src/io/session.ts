@@ -5,11 +5,10 @@
  * the moods of an event loop, results are held back while a command runs that would not wait for anything in the
  * tool that scripts are written for, and are told when something waits: a request, `sleep`, or standard input.
  */
-import type { Disk, Graph } from '@diskgraph/core'
+import type { Disk, Graph, Node } from '@diskgraph/core'
 import { errnoText, showFailure } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { Background } from './background.ts'
-import type { CopyOnRead } from './copy-on-read.ts'
 import { GetoptError, parseOptions } from './getopt.ts'
 
 /** A command has failed; the message is a line of its own. */
@@ -66,7 +65,8 @@ export interface IoCommand {
 interface OpenFile {
   readonly disk: Disk
   readonly filename: string
-  readonly copyOnRead: CopyOnRead | undefined
+  /** The image itself: with `-C` it stands below the filter that the disk reads through. */
+  readonly node: Node
 }
 
 /** Events of breakpoints, which are told as they happen. */
@@ -106,10 +106,9 @@ export class Session {
     return (this.file as OpenFile).disk
   }
 
-  /** Runs a change of the disk; with copy-on-read, when no copy is under way. */
-  change(work: () => Promise<void>): Promise<void> {
-    const { copyOnRead } = this.file as OpenFile
-    return copyOnRead === undefined ? work() : copyOnRead.inOrder(work)
+  /** The image of the open disk. */
+  get node(): Node {
+    return (this.file as OpenFile).node
   }
 
   find(name: string): IoCommand | undefined {

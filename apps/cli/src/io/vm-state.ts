@@ -1,8 +1,9 @@
-import { BlockError, type Disk, type VmState } from '@diskgraph/core'
+import { BlockError, type VmState } from '@diskgraph/core'
+import type { Session } from './session.ts'
 
-/** The VM state area of a disk. ENOTSUP where the format has none. */
-export function requireVmState(disk: Disk): VmState {
-  const { vmState } = disk.node.image
-  if (vmState === undefined) throw new BlockError('ENOTSUP', `driver '${disk.node.driver.name}' has no VM state`)
+/** The VM state area of the open file. ENOTSUP where the format has none. */
+export function requireVmState({ node }: Session): VmState {
+  const { vmState } = node.image
+  if (vmState === undefined) throw new BlockError('ENOTSUP', `driver '${node.driver.name}' has no VM state`)
   return vmState
 }

@@ -62,7 +62,7 @@ async function runWrite(session: Session, words: CommandWords): Promise<void> {
     ? () => session.disk.writeZeroes(offset, length, writeFlags(words), session.terminal.signal)
     : writeOf(session, words, offset, source === undefined ? session.buffer(length, pattern) : fromFile(source, length))
   const begin = performance.now()
-  await attempt('write', session.change(request))
+  await attempt('write', request())
   tellWrite(session, words, offset, length, begin)
 }
 
@@ -88,7 +88,7 @@ function writeOf(session: Session, words: CommandWords, offset: number, buf: Uin
   const { disk, terminal } = session
   if (words.has('b')) {
     return async () => {
-      const state = requireVmState(disk)
+      const state = requireVmState(session)
       await disk.whileCounted(() => state.write(offset, buf, terminal.signal))
     }
   }
@@ -143,8 +143,7 @@ export const writev: IoCommand = {
     const buf = session.buffer(length, pattern)
     const begin = performance.now()
     const { disk, terminal } = session
-    const request = (): Promise<void> => disk.write(offset, buf, writeFlags(words), terminal.signal)
-    await attempt('writev', session.change(request))
+    await attempt('writev', disk.write(offset, buf, writeFlags(words), terminal.signal))
     tellWrite(session, words, offset, length, begin)
   },
 }

@@ -1,7 +1,8 @@
 /** `diskgraph`: the commands of `dg-img` with colours, bars, aliases and advice, and a few of its own. */
 import type { Command } from '../command.ts'
 import { enableDrivers } from '../driver-packages.ts'
-import { drivers, formatAliases } from '../drivers.ts'
+import { drivers } from '../driver-table.ts'
+import { formatAliases } from '../drivers.ts'
 import { commands as imageCommands } from '../img/main.ts'
 import { CommandError, HelpRequested, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'

@@ -22,6 +22,7 @@ const files: Readonly<Record<string, () => Promise<unknown>>> = {
   'driver-blob': () => import('./blob.ts'),
   'driver-http: conformance': () => import('./http-conformance.ts'),
   'driver-http': () => import('./http.ts'),
+  jobs: () => import('./jobs.ts'),
   stacks: () => import('./stacks.ts'),
 }
 

@@ -53,9 +53,14 @@ export interface DriverDescriptor {
   create?(context: CreateContext): Promise<void>
   /** Throws for create options that do not go together, before any storage is touched. */
   validateCreate?(options: Readonly<Record<string, unknown>>): void
-  /** The permissions of an edge, where those of its role do not fit. Arguments: the node's own, as bits. */
+  /** The permissions of an edge, where those of its role do not fit. Arguments: the node's own mode, and bits. */
   childPermissions?(
-    child: { readonly name: string; readonly role: ChildRole; readonly options: Readonly<Record<string, unknown>> },
+    child: {
+      readonly name: string
+      readonly role: ChildRole
+      readonly options: Readonly<Record<string, unknown>>
+      readonly readOnly: boolean
+    },
     permissions: number,
     shared: number,
   ): { readonly permissions: number; readonly shared: number }

@@ -187,7 +187,7 @@ export class PermissionUpdate {
   #childPermissions(node: Node, edge: GraphEdge): EdgePermissions {
     const own = this.#nodes.get(node) ?? { permissions: node.permissions, shared: node.shared }
     const custom = node.driver.childPermissions?.(
-      { name: edge.name, role: edge.role, options: node.options },
+      { name: edge.name, role: edge.role, options: node.options, readOnly: node.readOnly },
       own.permissions,
       own.shared,
     )

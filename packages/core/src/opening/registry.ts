@@ -3,13 +3,14 @@ import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError } from '../errors.ts'
 import type { Node } from '../graph/node.ts'
 import { nearestName } from '../options/names.ts'
-import { headFormats, refuseForeignFormat } from './signatures.ts'
+import { headFormats, mayBe, refuseForeignFormat } from './signatures.ts'
 
 /** A driver that is loaded when it is first needed. */
 export interface LazyDriver {
   readonly name: string
   readonly kind: DriverDescriptor['kind']
   readonly prefixes?: readonly string[]
+  /** Without one a format is loaded to be asked, unless its signature is known and does not stand there. */
   readonly probe?: DriverDescriptor['probe']
   readonly claimsPath?: DriverDescriptor['claimsPath']
   load(): Promise<DriverDescriptor>
@@ -101,8 +102,11 @@ export class Registry {
     let best = 'raw'
     let bestScore = 0
     for (const entry of this.#entries.values()) {
-      if (entry.kind !== 'format') continue
-      const probing = entry.probe === undefined && 'load' in entry ? await this.#loaded(entry) : entry
+      // Raw is what is left when no other format stands there.
+      if (entry.kind !== 'format' || entry.name === 'raw') continue
+      const isUnknown = entry.probe === undefined && 'load' in entry
+      if (isUnknown && !mayBe(entry.name, head)) continue
+      const probing = isUnknown ? await this.#loaded(entry) : entry
       const score = probing.probe?.(head, filename) ?? 0
       if (score > bestScore) {
         best = entry.name

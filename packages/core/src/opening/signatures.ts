@@ -60,6 +60,11 @@ export function headFormats(head: Uint8Array): string[] {
   return [...new Set(found.map(({ format }) => format))]
 }
 
+/** False for a format whose signatures are known and do not stand there: its driver need not be asked. */
+export function mayBe(format: string, head: Uint8Array): boolean {
+  return headFormats(head).includes(format) || !signatures.some((one) => one.format === format)
+}
+
 /** Footers of VHD take 512 bytes, those of its first version 511. */
 const vpcFooters: readonly number[] = [512, 511]
 
