@@ -5,15 +5,8 @@
  *
  * with blocks that describe all of these clusters. The header is written last: until then there is no image.
  */
-import {
-  alignUp,
-  BlockError,
-  type ChildHandle,
-  type CreateContext,
-  isPowerOfTwo,
-  type Preallocation,
-} from '@diskgraph/core/driver'
-import { viewOf } from './bytes.ts'
+import { alignUp, type ChildHandle, type CreateContext, isPowerOfTwo, type Preallocation } from '@diskgraph/core/driver'
+import { refuse, viewOf } from './bytes.ts'
 import type { Zlib } from './compressed/read.ts'
 import { initialExtensions } from './header/extensions.ts'
 import { type Header, serializeHeader, withBacking } from './header/header.ts'
@@ -54,35 +47,35 @@ export function checkCreateOptions(options: Readonly<Record<string, unknown>>): 
   const version = options.compat === 'v2' || options.compat === '0.10' ? 2 : 3
   const clusterSize = options.clusterSize as number
   if (!isPowerOfTwo(clusterSize) || clusterSize < 2 ** minClusterBits || clusterSize > 2 ** maxClusterBits) {
-    invalid('Cluster size must be a power of two between 512 and 2048k')
+    refuse('EINVAL', 'Cluster size must be a power of two between 512 and 2048k')
   }
   const refcountBits = options.refcountBits as number
   if (!isPowerOfTwo(refcountBits) || refcountBits > 64) {
-    invalid('Refcount width must be a power of two and may not exceed 64 bits')
+    refuse('EINVAL', 'Refcount width must be a power of two and may not exceed 64 bits')
   }
   const newer = '(use version=v3 or greater)'
   if (version === 2 && refcountBits !== 16) {
-    invalid(`Different refcount widths than 16 bits require compatibility level 1.1 or above ${newer}`)
+    refuse('EINVAL', `Different refcount widths than 16 bits require compatibility level 1.1 or above ${newer}`)
   }
   if (version === 2 && options.lazyRefcounts === true) {
-    invalid(`Lazy refcounts only supported with compatibility level 1.1 and above ${newer}`)
+    refuse('EINVAL', `Lazy refcounts only supported with compatibility level 1.1 and above ${newer}`)
   }
   const backingFile = (options.backingFile as string | undefined) || undefined
   const backingFormat = (options.backingFmt as string | undefined) || undefined
   const preallocation = options.preallocation as Preallocation
   if (backingFile !== undefined && preallocation !== 'off') {
-    invalid('Backing file and preallocation can only be used at the same time if extended_l2 is on')
+    refuse('EINVAL', 'Backing file and preallocation can only be used at the same time if extended_l2 is on')
   }
   if (backingFile === undefined && backingFormat !== undefined)
-    invalid('Backing format cannot be used without backing file')
+    refuse('EINVAL', 'Backing format cannot be used without backing file')
   if (backingFormat !== undefined && new TextEncoder().encode(backingFormat).length > maxBackingFormatSize) {
-    invalid(`Parameter 'backing-fmt' does not accept value '${backingFormat}'`)
+    refuse('EINVAL', `Parameter 'backing-fmt' does not accept value '${backingFormat}'`)
   }
   const size = alignUp(options.size as number, 512)
   const geometry = geometryOf(Math.log2(clusterSize), Math.log2(refcountBits))
   if (!Number.isSafeInteger(size) || Math.ceil(size / geometry.l2Span) * entrySize > maxL1TableSize) {
     const message = "The image size is too large for file format 'qcow2' (try using a larger cluster size)"
-    throw new BlockError('EFBIG', message)
+    refuse('EFBIG', message)
   }
   const lazyRefcounts = options.lazyRefcounts === true
   return { version, size, geometry, lazyRefcounts, preallocation, backingFile, backingFormat }
@@ -90,16 +83,12 @@ export function checkCreateOptions(options: Readonly<Record<string, unknown>>): 
 
 function refuseUnsupported(options: Readonly<Record<string, unknown>>): void {
   const notYet = (what: string): never => {
-    throw new BlockError('ENOTSUP', `cannot create the image: ${what} is not supported yet`)
+    refuse('ENOTSUP', `cannot create the image: ${what} is not supported yet`)
   }
   if (options.encryption === true || options.encrypt !== undefined) notYet('encryption')
   if (options.dataFile !== undefined || options.dataFileRaw === true) notYet('an external data file')
   if (options.extendedL2 === true) notYet('extended_l2')
   if (options.compressionType === 'zstd') notYet('compression_type zstd')
-}
-
-function invalid(message: string): never {
-  throw new BlockError('EINVAL', message)
 }
 
 interface Plan {

@@ -1,5 +1,6 @@
 /** Options of the driver: schemas, types, and what the cache options come to. */
-import { BlockError, type Child, type OptionalChild, type OptionSchemas } from '@diskgraph/core/driver'
+import type { Child, OptionalChild, OptionSchemas } from '@diskgraph/core/driver'
+import { refuse } from './bytes.ts'
 import type { Geometry } from './header/layout.ts'
 import type { FreeReason } from './refcounts/frees.ts'
 import { overlapTemplates, Structure } from './tables/overlap.ts'
@@ -239,7 +240,7 @@ export function runtimeOptions(given: Given, geometry: Geometry, size: number, u
   const sliceSize = (given.l2CacheEntrySize as number | undefined) ?? Math.min(clusterSize, 65536)
   if (sliceSize < 512 || sliceSize > clusterSize || 2 ** Math.floor(Math.log2(sliceSize)) !== sliceSize) {
     const range = `between 512 and the cluster size (${clusterSize})`
-    throw new BlockError('EINVAL', `L2 cache entry size must be a power of two ${range}`)
+    refuse('EINVAL', `L2 cache entry size must be a power of two ${range}`)
   }
   const sizes = cacheSizes(given, geometry, size)
   return {
@@ -271,13 +272,13 @@ function cacheSizes(given: Given, geometry: Geometry, size: number): { l2: numbe
   const refcounts = given.refcountCacheSize as number | undefined
   if (total !== undefined) {
     if (l2 !== undefined && refcounts !== undefined) {
-      invalid('cache-size, l2-cache-size and refcount-cache-size may not be set at the same time')
+      refuse('EINVAL', 'cache-size, l2-cache-size and refcount-cache-size may not be set at the same time')
     }
-    if (l2 !== undefined && l2 > total) invalid('l2-cache-size may not exceed cache-size')
-    if (refcounts !== undefined && refcounts > total) invalid('refcount-cache-size may not exceed cache-size')
+    if (l2 !== undefined && l2 > total) refuse('EINVAL', 'l2-cache-size may not exceed cache-size')
+    if (refcounts !== undefined && refcounts > total) refuse('EINVAL', 'refcount-cache-size may not exceed cache-size')
   }
-  if (l2 !== undefined && l2 > maxCacheSize) invalid('L2 cache size too big')
-  if (refcounts !== undefined && refcounts > maxCacheSize) invalid('Refcount cache size too big')
+  if (l2 !== undefined && l2 > maxCacheSize) refuse('EINVAL', 'L2 cache size too big')
+  if (refcounts !== undefined && refcounts > maxCacheSize) refuse('EINVAL', 'Refcount cache size too big')
   const smallest = Math.max(4 * clusterSize, minRefcountCacheSize)
   const needed = Math.ceil(size / l2Span) * clusterSize
   if (total !== undefined) {
@@ -302,9 +303,5 @@ function overlapMask(given: Qcow2Options['overlapCheck']): number {
 function templateMask(name: string): number {
   if (templates.includes(name)) return overlapTemplates[name]!
   const allowed = `Allowed are any of the following: ${templates.join(', ')}`
-  return invalid(`Unsupported value '${name}' for qcow2 option 'overlap-check'. ${allowed}`)
-}
-
-function invalid(message: string): never {
-  throw new BlockError('EINVAL', message)
+  return refuse('EINVAL', `Unsupported value '${name}' for qcow2 option 'overlap-check'. ${allowed}`)
 }
