@@ -38,11 +38,17 @@ const chunkSize = 2 ** 20
 const inFlight = 4
 const sectorSize = 512
 
-/** What is to be read of a range: `both` sides, or one that must be zeroes. */
+/** What is to be read of a range: both sides, or one that must be zeroes, or nothing. */
 interface Chunk {
   readonly offset: number
   readonly length: number
   readonly reads: readonly (0 | 1)[]
+}
+
+/** A chunk and what is found in it. */
+interface Judgement {
+  readonly chunk: Chunk
+  readonly difference: Promise<Comparison | undefined>
 }
 
 /** A difference, as a rejection of the scan. */
@@ -85,7 +91,7 @@ class Scan {
 
   /** Rejects with the first {@link Difference}. */
   async run(): Promise<void> {
-    const pending: Promise<Comparison | undefined>[] = []
+    const pending: Judgement[] = []
     try {
       for await (const chunk of this.#chunks()) {
         if (chunk === 'common part') {
@@ -93,9 +99,8 @@ class Scan {
           if (this.#disks[0].size !== this.#disks[1].size) this.#options.onSizeMismatch()
           continue
         }
-        pending.push(this.#compare(chunk))
+        pending.push({ chunk, difference: this.#compare(chunk) })
         if (pending.length >= inFlight) await this.#judge(pending)
-        this.#options.onProgress(chunk.offset, this.#total)
       }
     } catch (error) {
       // What was found before the chunk that failed comes first.
@@ -106,10 +111,14 @@ class Scan {
   }
 
   /** Waits for the oldest chunk; on a difference for all others, too, as their buffers are in use. */
-  async #judge(pending: Promise<Comparison | undefined>[]): Promise<void> {
-    const result = await (pending.shift() as Promise<Comparison | undefined>)
-    if (result === undefined) return
-    await Promise.all(pending.splice(0))
+  async #judge(pending: Judgement[]): Promise<void> {
+    const { chunk, difference } = pending.shift() as Judgement
+    const result = await difference
+    if (result === undefined) {
+      this.#options.onProgress(chunk.offset + chunk.length, this.#total)
+      return
+    }
+    await Promise.all(pending.splice(0).map((other) => other.difference))
     throw new Difference(result)
   }
 
@@ -123,8 +132,7 @@ class Scan {
       const length = Math.min(extents[0].length, extents[1].length)
       if (this.#options.strict && !sameStatus(extents, common)) throw new Difference({ kind: 'status', offset: at })
       const reads = ([0, 1] as const).filter((side) => !readsAsZeroes(extents[side]))
-      if (reads.length > 0) yield* cut(at, length, reads)
-      else this.#options.onProgress(at, this.#total)
+      yield* cut(at, length, reads)
       at += length
     }
     yield 'common part'
@@ -139,7 +147,7 @@ class Scan {
     for (let at = common; at < size; ) {
       await breath.take()
       const extent = await this.#status(side, at, size)
-      if (!readsAsZeroes(extent)) yield* cut(at, extent.length, [side])
+      yield* cut(at, extent.length, readsAsZeroes(extent) ? [] : [side])
       at += extent.length
     }
   }
@@ -154,6 +162,7 @@ class Scan {
 
   /** The difference in one chunk. Never rejects. */
   async #compare({ offset, length, reads }: Chunk): Promise<Comparison | undefined> {
+    if (reads.length === 0) return undefined
     const buffers = this.#buffers.pop() ?? [new Uint8Array(chunkSize), new Uint8Array(chunkSize)]
     const results = await Promise.allSettled(
       reads.map((side) => this.#disks[side].read(offset, buffers[side].subarray(0, length), 0, this.#options.signal)),
@@ -187,8 +196,9 @@ function sameStatus([one, other]: readonly [Extent, Extent], end: number): boole
 }
 
 function* cut(offset: number, length: number, reads: readonly (0 | 1)[]): Generator<Chunk> {
-  for (let at = 0; at < length; at += chunkSize) {
-    yield { offset: offset + at, length: Math.min(chunkSize, length - at), reads }
+  const size = reads.length === 0 ? length : chunkSize
+  for (let at = 0; at < length; at += size) {
+    yield { offset: offset + at, length: Math.min(size, length - at), reads }
   }
 }
 

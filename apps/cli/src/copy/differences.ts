@@ -34,9 +34,8 @@ export async function copyDifferences(differences: Differences): Promise<void> {
   const breath = new Breath(differences.signal)
   for (let at = 0; at < disk.size; ) {
     await breath.take()
-    const length = await stepAt(differences, at, buffers)
-    at += length
-    onProgress(at, overlay.size)
+    if (at > 0) onProgress(at, overlay.size)
+    at += await stepAt(differences, at, buffers)
   }
 }
 

@@ -74,7 +74,7 @@ async function run(
   { progress: wanted, quiet, strict }: Flags,
   terminal: Terminal,
 ): Promise<number> {
-  const progress = progressFor(terminal, 'compare', wanted && !quiet)
+  const progress = progressFor(terminal, 'compare', wanted && !quiet, 2)
   try {
     const options = {
       strict,
@@ -85,7 +85,6 @@ async function run(
       onProgress: (done: number, total: number) => progress.update(done, total),
     }
     const result = await compareDisks(disks[0] as Disk, disks[1] as Disk, options)
-    if (result.kind === 'same') progress.update(1, 1)
     if (result.kind === 'failed') throw failure(result, names, terminal)
     if (!quiet) say(terminal, progress, describe(result))
     return result.kind === 'same' ? exitCode.same : exitCode.different

@@ -114,7 +114,7 @@ async function keepContent(
   const name = request.backingFile as string
   const overlay = unfiltered(disk.node)
   const opened = name === '' ? undefined : await openBacking(graph, disk, request, cache, terminal)
-  const progress = progressFor(terminal, 'rebase', request.progress && !request.quiet)
+  const progress = progressFor(terminal, 'rebase', request.progress && !request.quiet, 2)
   try {
     const { clusterSize = 65536 } = await overlay.info()
     await copyDifferences({
