@@ -1,5 +1,6 @@
 /** For the programs and packages of this project, which change together with it: no promise is made about these. */
 
+export { imageFilename } from './graph/node-filename.ts'
 export { validateAmend } from './opening/create.ts'
 export {
   detectForeignFormat,

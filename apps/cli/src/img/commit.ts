@@ -5,15 +5,16 @@
  * need not: what they cover is all that is written, so nobody who reads through them sees a change. The base is
  * therefore used with the permission to write unchanged data only, and it grows, if it must, before the copy.
  */
+import { realpathSync } from 'node:fs'
 import { type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
-import { resolveReference } from '@diskgraph/core/internal'
+import { imageFilename, protocolOf, resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { type CopyTarget, copyDisks, workOf } from '../copy/copier.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
 import { Source } from '../copy/source.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
-import { CommandError, messageOf } from '../messages.ts'
+import { CommandError, errnoText } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 import { sizeArgument } from '../sizes.ts'
@@ -111,7 +112,9 @@ async function commitOverlay(graph: Graph, overlay: Disk, request: Request, term
     await writer.flush(signal)
     if (!request.keep) await empty(graph, overlay)
   } catch (error) {
-    throw copyFailure(error, signal)
+    const failure = copyFailure(error, signal)
+    if (failure === error) throw error
+    throw new CommandError(`Block job failed: ${errnoText((failure as CommandError).cause)}`, { cause: failure })
   } finally {
     progress.end()
     await writer?.close()
@@ -126,15 +129,22 @@ async function findBase(overlay: Disk, name: string | undefined): Promise<Node> 
   if (name === undefined) return below
   while (below !== undefined) {
     const recorded = (await layer.info()).backingFilename
-    if (name === recorded || name === below.filename || resolved(layer.filename, name) === below.filename) return below
+    if (name === recorded || namesSame(name, layer, below)) return below
     layer = unfiltered(below)
     below = layer.backing?.node
   }
   throw new CommandError(`Did not find '${name}' in the backing chain of '${overlay.filename}'`)
 }
 
-function resolved(image: string, name: string): string | undefined {
-  return image.startsWith('json:') ? undefined : resolveReference(image, name)
+/** Whether `name`, which is relative to the overlay `layer` if it is a path, is one of the layer `below`. */
+function namesSame(name: string, layer: Node, below: Node): boolean {
+  if (protocolOf(name) !== undefined || protocolOf(below.filename) !== undefined) return name === below.filename
+  if (name === '') return false
+  try {
+    return realpathSync(resolveReference(imageFilename(layer), name)) === realpathSync(below.filename)
+  } catch {
+    return false
+  }
 }
 
 /** Writes to the node of `disk` that need no more than the permission to write unchanged data. */
@@ -156,6 +166,6 @@ async function empty(graph: Graph, overlay: Disk): Promise<void> {
   try {
     await graph.drained(node, () => (image.makeEmpty as NonNullable<typeof image.makeEmpty>)())
   } catch (error) {
-    throw new CommandError(`Could not empty ${overlay.filename}: ${messageOf(error)}`, { cause: error })
+    throw new CommandError(`Failed to empty ${overlay.filename}: ${errnoText(error)}`, { cause: error })
   }
 }

@@ -6,7 +6,7 @@
  * compared. With `-u` only the reference changes.
  */
 import { type Disk, type Edge, type Graph, type Node, Permission } from '@diskgraph/core'
-import { resolveReference } from '@diskgraph/core/internal'
+import { imageFilename, resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
@@ -155,7 +155,7 @@ async function openBacking(
   const name = request.backingFile as string
   const overlay = unfiltered(disk.node)
   try {
-    const filename = resolveReference(overlay.filename, name)
+    const filename = resolveReference(imageFilename(overlay), name)
     for (let layer = overlay.backing?.node; layer !== undefined; layer = unfiltered(layer).backing?.node) {
       if (layer.filename !== filename) continue
       const backing = await graph.attach(layer, { permissions: Permission.ConsistentRead })

@@ -16,7 +16,7 @@ import { ChildTable } from '../graph/child-table.ts'
 import type { Edge } from '../graph/edge.ts'
 import type { Graph } from '../graph/graph.ts'
 import { Node } from '../graph/node.ts'
-import { nodeFilename } from '../graph/node-filename.ts'
+import { imageFilename, nodeFilename } from '../graph/node-filename.ts'
 import { isNode } from '../graph/parent.ts'
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
@@ -243,14 +243,14 @@ export class Opener {
     if ((name in given && overrides !== own) || scope.withoutBacking || scope.inspect) return undefined
     const role = roleOf(node.driver, name)
     const what = role === 'cow' ? 'backing file' : `'${name}' file`
-    const verdict = judgeReference(this.#graph.references, node.filename, name, reference)
+    const verdict = judgeReference(this.#graph.references, imageFilename(node), name, reference)
     if (verdict !== true) {
       throw new BlockError(verdict.code, `refusing to open the ${what} '${reference.filename}': ${verdict.reason}`, {
         hint: `pass references: 'allow' to new Graph(…), or give '${name}' as an option of the node`,
       })
     }
     const below = { ...storageBase(base), readOnly: role === 'cow' || node.readOnly, autoReadOnly: true }
-    const contain = this.#graph.references === 'neighbours' ? containingDirectory(node.filename) : scope.contain
+    const contain = this.#graph.references === 'neighbours' ? containingDirectory(imageFilename(node)) : scope.contain
     const nested = { ...scope, check: false, depth: scope.depth + 1, base: below, contain }
     try {
       await opening.suspended(async () => {
@@ -275,15 +275,16 @@ export class Opener {
     { filename, format }: ImageReference,
     { overrides, ...scope }: Scope & { readonly overrides: Readonly<Record<string, unknown>> },
   ): Promise<Node> {
+    const image = imageFilename(node)
     if (role === 'cow') {
       const { driver, ...rest } = overrides
       const given = driver === undefined ? format : String(driver)
-      return this.openFilename(resolveReference(node.filename, filename), given, scope, rest)
+      return this.openFilename(resolveReference(image, filename), given, scope, rest)
     }
     // Through the parent's own protocol: the extents of an image on a server lie on that server.
-    const name = resolveLiteral(node.filename, filename)
+    const name = resolveLiteral(image, filename)
     const protocol = node.children.get('file')?.node.driver.name ?? 'file'
-    const isPath = protocolOf(node.filename) === undefined
+    const isPath = protocolOf(image) === undefined
     return this.open(isPath ? { driver: protocol, filename: name } : await this.optionsFromFilename(name), scope)
   }
 
