@@ -55,6 +55,23 @@ const refused: readonly (readonly [string, string, readonly Edit[]])[] = [
     [u64(72, (1n << 63n) | (1n << 30n))],
   ],
   [
+    'an unknown bit whose name is the last and is cut short',
+    'Unsupported qcow2 feature(s): flux, Unknown incompatible feature: 400',
+    [u64(72, 3n << 9n), u32(0x74, 6), [0x78, new TextEncoder().encode('\0\u0009flux\0\0')], u64(0x80, 0n)],
+  ],
+  [
+    'an unknown bit that the second table names',
+    'Unsupported qcow2 feature(s): flux',
+    [
+      u64(72, 1n << 9n),
+      u32(0x74, 0),
+      u32(0x78, 0x6803f857),
+      u32(0x7c, 6),
+      [0x80, new TextEncoder().encode('\0\u0009flux\0\0')],
+      u64(0x88, 0n),
+    ],
+  ],
+  [
     'an unknown bit with a name',
     'Unsupported qcow2 feature(s): flux?[0m',
     [u64(72, 1n << 9n), u8(0x78 + 1, 9), [0x78 + 2, new TextEncoder().encode('flux\u001b[0m\0\0')]],
@@ -176,6 +193,25 @@ describe('headers', () => {
     const writer = await graph.addUnchecked({ driver: 'qcow2', file: storage })
     expect(autoclear()).toBe(0n)
     await writer.close()
+  })
+
+  it('autoclear bits that nobody here knows are cleared by a repair, those of bitmaps are not', async () => {
+    const shelf = await newShelf()
+    const file = shelf.files.get('image')!
+    edit(file, [u64(88, (1n << 63n) | 1n)])
+    await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
+    const storage = { driver: 'testkit-file', name: 'image' }
+    const disk = await graph.addUnchecked({ driver: 'qcow2', file: storage }, { check: true })
+    const bits = () => {
+      const bytes = new Uint8Array(8)
+      file.read(88, bytes)
+      return new DataView(bytes.buffer).getBigUint64(0)
+    }
+    await disk.check({ repair: 'none' })
+    expect(bits()).toBe((1n << 63n) | 1n)
+    await disk.check({ repair: 'leaks' })
+    expect(bits()).toBe(1n)
+    await disk.close()
   })
 
   it('looking at an image that uses unsupported features tells what they are', async () => {

@@ -93,6 +93,12 @@ export class ConvertRequest {
     return this.sparse ?? defaultSparse
   }
 
+  /** The unit in which zeroes are found in a target with such clusters; 0: not at all. Clusters are compressed one by one. */
+  zeroUnit(clusterSize: number): number {
+    if (this.zeroRun === 0) return 0
+    return this.compress ? clusterSize : Math.max(this.zeroRun, clusterSize)
+  }
+
   /** The mode of the target. @throws CommandError when there is none of that name. */
   get targetMode(): CacheMode {
     const mode = cacheMode(this.cache)

@@ -120,7 +120,7 @@ async function fill(
   signal: AbortSignal,
 ): Promise<void> {
   const { clusterSize = 1 } = await target.info()
-  const unit = request.zeroRun === 0 ? 0 : Math.max(request.zeroRun, clusterSize)
+  const unit = request.zeroUnit(clusterSize)
   const flags = request.compress ? Flag.Compressed : 0
   let offset = 0
   let next = first

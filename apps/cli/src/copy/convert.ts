@@ -163,7 +163,7 @@ async function copy({ request, sources, target, planned, terminal, progress }: C
     source,
     target,
     clusterSize,
-    zeroUnit: request.zeroRun === 0 ? 0 : Math.max(request.zeroRun, clusterSize),
+    zeroUnit: request.zeroUnit(clusterSize),
     targetIsZero: !hasBacking && (await isZero(request, target, planned, source.length, signal)),
     compressed: request.compress,
     lanes: request.lanes,

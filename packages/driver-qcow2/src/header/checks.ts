@@ -4,6 +4,7 @@ import { printable, refuse } from '../bytes.ts'
 import { type FeatureName, findExtension, type HeaderExtension, parseFeatureNames } from './extensions.ts'
 import type { HeaderFields } from './header.ts'
 import {
+  AutoclearBit,
   CompressionType,
   CryptMethod,
   ExtensionType,
@@ -15,7 +16,13 @@ import {
 } from './layout.ts'
 
 /** All incompatible features that an image may have without being refused as unknown. */
-const knownIncompatible = Object.values(IncompatibleBit).reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n)
+const knownIncompatible = maskOf(IncompatibleBit)
+/** The autoclear features whose meaning is known here. */
+export const knownAutoclear = maskOf(AutoclearBit)
+
+function maskOf(bits: Readonly<Record<string, number>>): bigint {
+  return Object.values(bits).reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n)
+}
 
 /** Whether `bit` is set in a feature word. */
 export function hasFeature(features: bigint, bit: number): boolean {

@@ -75,9 +75,9 @@ function checkExtension(type: number, length: number, cryptMethod: number): void
   }
 }
 
-/** The first extension of `type`. */
+/** The extension of `type`; of several the last one counts. */
 export function findExtension(extensions: readonly HeaderExtension[], type: number): HeaderExtension | undefined {
-  return extensions.find((extension) => extension.type === type)
+  return extensions.findLast((extension) => extension.type === type)
 }
 
 /** The list with the extension of `type` replaced, added (in front) or, without `data`, removed. */
@@ -106,10 +106,10 @@ export function serializeExtensions(extensions: readonly HeaderExtension[]): Uin
   return area
 }
 
-/** The feature name table of an image, cut to whole entries. */
+/** The feature name table of an image. The name of its last entry may be cut short. */
 export function parseFeatureNames(data: Uint8Array): FeatureName[] {
   const names: FeatureName[] = []
-  for (let at = 0; at + featureNameEntrySize <= data.byteLength; at += featureNameEntrySize) {
+  for (let at = 0; at + 2 < data.byteLength; at += featureNameEntrySize) {
     const bytes = data.subarray(at + 2, at + 2 + featureNameSize)
     const end = bytes.indexOf(0)
     names.push({ kind: data[at]!, bit: data[at + 1]!, name: decodeText(end < 0 ? bytes : bytes.subarray(0, end)) })
