@@ -19,7 +19,14 @@ import { Node } from '../graph/node.ts'
 import { imageFilename, nodeFilename } from '../graph/node-filename.ts'
 import { isNode } from '../graph/parent.ts'
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
-import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
+import {
+  namedChildren,
+  overImage,
+  pick,
+  requireChildren,
+  withoutChildren,
+  withoutChildSchemas,
+} from '../options/child-options.ts'
 import { directoryOf, parseJsonFilename, protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
 import { isOverride, refuseUnusedOverrides } from '../options/overrides.ts'
 import { isRecord, validateOptions } from '../options/validate.ts'
@@ -303,6 +310,9 @@ export class Opener {
     if (format !== undefined) {
       const driver = await this.#graph.registry.get(format)
       if (driver.kind === 'protocol') return this.open({ ...named, driver: format, ...options }, scope)
+      if (driver.kind === 'filter' && driver.options.file === undefined) {
+        return this.open({ driver: format, ...overImage(driver, named, options) }, scope)
+      }
     }
     if (more !== undefined && (isNode(more) || !isRecord(more))) {
       throw new BlockError('EINVAL', `Parameter 'file' says what '${filename}' says: give one of the two`)
@@ -358,7 +368,7 @@ function isStorage(child: OpenedChild): boolean {
 }
 
 function unsupportedOption(driver: DriverDescriptor, option: string): string {
-  return driver.kind === 'protocol'
+  return driver.kind === 'protocol' || driver.prefixes !== undefined
     ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
     : `Block format '${driver.name}' does not support the option '${option}'`
 }

@@ -3,6 +3,8 @@ import type { ChildRole, DriverDescriptor } from '../contract/contract.ts'
 import type { OptionSchema, OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError } from '../errors.ts'
 import type { Node } from '../graph/node.ts'
+import { isNode } from '../graph/parent.ts'
+import { isRecord } from './validate.ts'
 
 type ChildSchema = Extract<OptionSchema, { readonly type: 'child' | 'children' }>
 
@@ -82,6 +84,27 @@ export function filteredOption(driver: DriverDescriptor): string {
   )
   if (driver.kind === 'filter' && found !== undefined) return found[0]
   throw new BlockError('EINVAL', `driver '${driver.name}' is no filter that shows the content of one child`)
+}
+
+/**
+ * The options of a filter over the image in the file `named`. What they say of that image is added to it: with a driver
+ * the file is below that, without one it is the image; it is not probed, as in QEMU.
+ */
+export function overImage(
+  driver: DriverDescriptor,
+  named: Readonly<Record<string, unknown>>,
+  options: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const name = filteredOption(driver)
+  const given = options[name] ?? {}
+  if (isNode(given) || !isRecord(given)) {
+    throw new BlockError(
+      'EINVAL',
+      `Parameter '${name}' is the image that the file name stands for: give one of the two`,
+    )
+  }
+  const image = given.driver === undefined ? { ...named, ...given } : { file: named, ...given }
+  return { ...options, [name]: image }
 }
 
 /** The name of a new child behind the others of the list `list`: `children.3`. */
