@@ -54,6 +54,8 @@ const refused: readonly (readonly [string, string, readonly Edit[]])[] = [
     'Unsupported qcow2 feature(s): Unknown incompatible feature: 8000000040000000',
     [u64(72, (1n << 63n) | (1n << 30n))],
   ],
+  ['an extension that goes on behind its area', 'Header extension too large', [u64(8, 0x74n), u32(0x74, 0x7fffffff)]],
+  ['an odd place for a table of no snapshots', 'Snapshot table offset invalid', [u64(64, 0x1234n)]],
   [
     'an unknown bit whose name is the last and is cut short',
     'Unsupported qcow2 feature(s): flux, Unknown incompatible feature: 400',

@@ -43,14 +43,14 @@ export const featureNames: readonly FeatureName[] = [
 ]
 
 /**
- * Parses the extension area, of which `area` has the used part; it is `room` bytes long up to the backing file name
- * or the end of the cluster. EINVAL with QEMU's texts for what does not fit or contradicts the header.
+ * Parses the extension area at the start of `area`; it is `room` bytes long up to the backing file name or the end of
+ * the cluster, and what begins in it must end in it. EINVAL with QEMU's texts for what does not fit or contradicts the header.
  */
 export function parseExtensions(area: Uint8Array, room: number, cryptMethod: number): HeaderExtension[] {
   const view = viewOf(area)
   const extensions: HeaderExtension[] = []
   let position = 0
-  while (position + 8 <= area.byteLength) {
+  while (position < room && position + 8 <= area.byteLength) {
     const type = view.getUint32(position)
     const length = view.getUint32(position + 4)
     if (type === ExtensionType.end) break

@@ -117,7 +117,7 @@ export function parseHeader(region: Uint8Array, fileSize: number): Header {
   const areaEnd = backingFileOffset === 0 ? 2 ** clusterBits : backingFileOffset
   const areaStart = Math.min(headerLength, areaEnd)
   const fields = parseFields(view, version, headerLength)
-  const area = region.subarray(areaStart, areaEnd)
+  const area = region.subarray(areaStart)
   const extensions = parseExtensions(area, areaEnd - areaStart, fields.cryptMethod)
   checkFeatures(fields, extensions)
   if (fields.refcountOrder > maxRefcountOrder) {
