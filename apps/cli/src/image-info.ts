@@ -1,6 +1,6 @@
 /** What there is to tell of an open image: QAPI's ImageInfo. */
 import { type Disk, type DriverInfo, type InfoValue, isBlockError, type Node, type SnapshotInfo } from '@diskgraph/core'
-import { resolveReference, toKebabCase } from '@diskgraph/core/internal'
+import { imageFilename, resolveReference, toKebabCase } from '@diskgraph/core/internal'
 
 /** Facts about one image. */
 export interface ImageInfo {
@@ -26,7 +26,7 @@ export async function imageInfo(disk: Disk): Promise<ImageInfo> {
   const info = await disk.info()
   const actualSize = await allocatedSize(node)
   const { backingFilename } = info
-  const full = backingFilename === undefined ? undefined : fullName(node.filename, backingFilename)
+  const full = backingFilename === undefined ? undefined : fullName(imageFilename(node), backingFilename)
   return {
     filename: node.filename,
     format: node.driver.name,

@@ -14,29 +14,31 @@ const silent: Progress = { update: () => undefined, end: () => undefined }
 
 /**
  * The progress of one piece of work. `wanted` is `-p`: the drop-in tools then print QEMU's percentages on standard
- * output. The front end for people draws a bar on a terminal, or writes JSON lines with `--progress=json`.
+ * output, at least `step` apart. The front end for people draws a bar on a terminal, or writes JSON lines with `--progress=json`.
  */
-export function progressFor(terminal: Terminal, title: string, wanted: boolean): Progress {
+export function progressFor(terminal: Terminal, title: string, wanted: boolean, step = 1): Progress {
   if (terminal.progressStyle === 'json') return new JsonProgress(terminal, title)
   if (terminal.progressStyle === 'none') return silent
-  if (!terminal.forPeople) return wanted ? new PercentProgress(terminal) : silent
+  if (!terminal.forPeople) return wanted ? new PercentProgress(terminal, step) : silent
   return terminal.interactive ? new BarProgress(terminal, title) : silent
 }
 
-/** QEMU's own: `    (12.34/100%)` on one line that is overwritten. */
+/** QEMU's own: `    (12.34/100%)` on one line that is overwritten. Every word of the end is printed. */
 class PercentProgress implements Progress {
   readonly #terminal: Terminal
+  readonly #step: number
   #shown = 0
   #ended = false
 
-  constructor(terminal: Terminal) {
+  constructor(terminal: Terminal, step: number) {
     this.#terminal = terminal
+    this.#step = step
     this.#print(0)
   }
 
   update(done: number, total: number): void {
     const percent = percentOf(done, total)
-    if (percent - this.#shown < 1 && (percent < 100 || this.#shown === 100)) return
+    if (percent - this.#shown < this.#step && percent < 100) return
     this.#shown = percent
     this.#print(percent)
   }

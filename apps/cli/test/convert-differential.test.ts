@@ -187,6 +187,18 @@ describe.skipIf(!hasQemu)('dg-img convert does as qemu-img convert does', () => 
     }
   })
 
+  test.each(['-c', '-c -S 4k', '-c -S 8k', '-c -S 0', '-S 4k', '-S 8k'])(
+    '%s finds zeroes in the same units',
+    async (options) => {
+      await run(`${options} -f raw -O qcow2 -o cluster_size=1k s.raw o`)
+      const [ours, theirs] = [twins.ours, twins.theirs].map((cwd) => {
+        const { stdout } = spawnSync('qemu-img', ['map', '--output=json', 'o'], { cwd, encoding: 'utf8' })
+        return stdout.replace(/, "offset": \d+/g, '')
+      })
+      expect(ours).toBe(theirs)
+    },
+  )
+
   test.each(bad)('%s', async (line) => {
     const { code } = await run(line)
     expect(code).toBe(1)

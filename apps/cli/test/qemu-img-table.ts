@@ -9,6 +9,12 @@ const snapshotSize = 'a snapshot has the size that the disk had when it was take
 const tracing = 'there are no trace events'
 const allocation = 'other clusters are taken'
 
+/** Options of images over a file of options, which have no other name than `json:`. */
+const namedByOptions = [
+  'driver=blkdebug,file.image.filename=d/top,file.align=512',
+  'driver=quorum,file.vote-threshold=1,file.children.0.driver=file,file.children.0.filename=d/top,file.children.1.driver=file,file.children.1.filename=d/copy',
+].map((file) => `info --image-opts driver=qcow2,file.${file}`)
+
 /** Command lines of qemu-img, which ours must answer in the same words. */
 export const groups: readonly Group[] = [
   {
@@ -838,6 +844,39 @@ export const groups: readonly Group[] = [
       'create -f raw w.img +1k',
       "create -f raw w.img ''",
     ],
+  },
+  {
+    name: 'qcow2: relative names of backing files beside what stands between',
+    setup: [
+      'mkdir d',
+      'qemu-img create -q -f qcow2 d/base 1M',
+      'qemu-img create -q -f qcow2 -b base -F qcow2 d/top',
+      'cp d/top d/copy',
+      'touch c',
+    ],
+    deliberate: Object.fromEntries(namedByOptions.map((line) => [line, jsonNames])),
+    lines: [
+      ...namedByOptions,
+      'info blkdebug::d/top',
+      'info --backing-chain blkdebug:c:d/top',
+      'map blkdebug::d/top',
+      `info --backing-chain "json:{'driver':'qcow2','file':{'driver':'file','filename':'d/top','locking':'off'}}"`,
+    ],
+  },
+  {
+    name: 'qcow2: commit into a layer by one of its names',
+    setup: [
+      'mkdir d e',
+      'qemu-img create -q -f qcow2 d/base 1M',
+      'qemu-img create -q -f qcow2 -b base -F qcow2 d/mid',
+      'qemu-img create -q -f qcow2 -b mid -F qcow2 d/top',
+      'qemu-io -c "write 0 64k" d/top',
+      'ln -s mid d/link',
+      'ln -s ../d e/l',
+    ],
+    lines: ['mid', 'base', './mid', '../d/mid', 'link', '../e/l/mid', 'd/mid', 'd/base', 'file:mid', 'none', "''"].map(
+      (name) => `commit -b ${name} d/top`,
+    ),
   },
 ]
 

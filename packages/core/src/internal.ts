@@ -1,6 +1,7 @@
 /** For the programs and packages of this project, which change together with it: no promise is made about these. */
 
 export { chainStatus } from './graph/extents.ts'
+export { imageFilename } from './graph/node-filename.ts'
 export {
   foreignFooter,
   foreignFormat,

@@ -44,16 +44,44 @@ const flat: DriverDescriptor = {
   },
 }
 
+/** Shows its file as it is; what its option says must stand in names. */
+const lens: DriverDescriptor = {
+  name: 'lens',
+  kind: 'filter',
+  description: 'a filter',
+  options: {
+    file: { type: 'child', role: 'filtered', required: true, description: 'the file' },
+    strength: { type: 'integer', strong: true, description: 'an option that changes the content' },
+  },
+  async open({ children }): Promise<OpenImage> {
+    const file = children.require('file')
+    return {
+      size: file.size,
+      limits: file.limits,
+      read: (offset, buf, flags, signal) => file.read(offset, buf, flags, signal),
+    }
+  },
+}
+
 function setUp(names: readonly string[], settings: Partial<GraphSettings> = {}) {
   const storage = new Storage()
   storage.disks.set('/in/image', new TextEncoder().encode(names.join('\n')))
   for (const name of ['/in/e0', '/in/e1', '/secret', '/in/sub/e2', '/in/a:b']) {
     storage.disks.set(name, new Uint8Array(512).fill(name.length))
   }
-  const graph = new Graph({ drivers: [web(storage), flat], ...settings })
+  const graph = new Graph({ drivers: [web(storage), flat, lens], ...settings })
   const open = (options = {}) => graph.open('web://host/in/image', { format: 'flat', ...options })
   return { storage, graph, open }
 }
+
+test('a name inside an image is relative to the file of the image, whatever stands between', async () => {
+  const { graph } = setUp(['e0'])
+  const file = { driver: 'lens', file: { filename: 'web://host/in/image' }, strength: 1 }
+  const disk = await graph.addUnchecked({ driver: 'flat', file })
+  expect(disk.filename).toMatch(/^json:/)
+  expect(disk.node.children.get('extents.0')?.node.filename).toBe('web://host/in/e0')
+  await graph.close()
+})
 
 test('extents open by the protocol of the image, writable as it is, and are told apart by their places', async () => {
   const { storage, graph, open } = setUp(['e0', 'e1', 'sub/e2'])

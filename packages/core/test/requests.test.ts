@@ -145,25 +145,54 @@ test('statistics count bytes, operations and failures', async () => {
   expect(disk.statistics.flush.totals()).toMatchObject({ operations: 1 })
 })
 
-test('range locks let shared holders overlap, and exclusive ones wait their turn', async () => {
+test('range locks let shared holders overlap, and exclusive ones wait until the range is free', async () => {
   const lock = new RangeLock()
   const a = await lock.acquire(0, 10, false)
   const b = await lock.acquire(5, 10, false)
   const order: string[] = []
-  const c = Promise.resolve(lock.acquire(8, 4, true)).then((hold) => {
-    order.push('exclusive')
+  const wait = async (name: string, offset: number, length: number) => {
+    const hold = await lock.acquire(offset, length, true)
+    order.push(name)
     return hold
-  })
-  const d = Promise.resolve(lock.acquire(9, 1, false)).then((hold) => {
-    order.push('behind it')
-    return hold
-  })
+  }
+  const c = wait('first', 8, 4)
+  const d = wait('second', 9, 1)
   expect(lock.acquire(100, 1, true)).not.toBeInstanceOf(Promise)
   lock.release(a)
   lock.release(b)
   lock.release(await c)
   lock.release(await d)
-  expect(order).toEqual(['exclusive', 'behind it'])
+  expect(order).toEqual(['first', 'second'])
+})
+
+test('who waits for a range holds nobody back that need not wait, and is not served beside who came later', async () => {
+  const lock = new RangeLock()
+  const left = await lock.acquire(0, 10, true)
+  let served = false
+  const both = Promise.resolve(lock.acquire(5, 10, true)).then((hold) => {
+    served = true
+    return hold
+  })
+  const right = lock.acquire(10, 10, true)
+  expect(right).not.toBeInstanceOf(Promise)
+  lock.release(left)
+  await Promise.resolve()
+  expect(served).toBe(false)
+  lock.release(await right)
+  lock.release(await both)
+  expect(served).toBe(true)
+})
+
+test('who waits for a range is overtaken 64 times at most', async () => {
+  const lock = new RangeLock()
+  const left = await lock.acquire(0, 10, true)
+  const both = lock.acquire(5, 10, true)
+  for (let i = 0; i < 64; i++) lock.release(await lock.acquire(10, 10, true))
+  const late = lock.acquire(10, 10, true)
+  expect(late).toBeInstanceOf(Promise)
+  lock.release(left)
+  lock.release(await both)
+  lock.release(await late)
 })
 
 test('a dirty bitmap gives its runs in order and follows a resize', () => {

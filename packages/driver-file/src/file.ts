@@ -12,8 +12,8 @@ export const file: DriverDescriptor = {
   createOptions: fileCreateSchemas,
   prefixes: ['file'],
   parseFilename: (filename) => ({ filename: withoutPrefix(filename, 'file:') }),
-  formatFilename: ({ filename, ...rest }) =>
-    Object.keys(rest).length === 0 && typeof filename === 'string' ? plainName(filename, 'file:') : undefined,
+  // No other option changes the content.
+  formatFilename: ({ filename }) => (typeof filename === 'string' ? plainName(filename, 'file:') : undefined),
   open: (context) => openImage(context, 'file'),
   create: createFile,
   remove: (options) => {

@@ -183,8 +183,9 @@ export class FileImage implements OpenImage {
     this.#ranges?.forget()
     const resize = { from: this.size, to: size, preallocation }
     try {
-      // Preallocation writes at any offset, which direct access would not take.
-      if (this.#direct === undefined || preallocation === 'off') await this.#resize(this.fd, resize, signal)
+      // Preallocation and the first block are written at any length, which direct access would not take.
+      if (this.#direct === undefined || (preallocation === 'off' && this.size > 0))
+        await this.#resize(this.fd, resize, signal)
       else await withBuffered(this, (fd) => this.#resize(fd, resize, signal))
       this.size = size
     } finally {

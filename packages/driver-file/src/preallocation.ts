@@ -15,19 +15,23 @@ export interface Resize {
 
 /**
  * Sets the size of a file. `falloc` reserves the new range, or writes it where that is not possible; `full` writes
- * it. When that fails the old size is set again.
+ * it. When that fails the old size is set again. A file that was empty gets a first block with data, as in QEMU.
  */
 export async function resizeFile(file: WriteTarget, resize: Resize, signal?: AbortSignal): Promise<void> {
   const { from, to, preallocation } = resize
   if (preallocation === 'metadata') {
     throw new BlockError('ENOTSUP', `Unsupported preallocation mode: ${preallocation}`)
   }
-  if (preallocation === 'off') return setSize(file, to)
+  if (preallocation === 'off') {
+    await setSize(file, to)
+    return allocateFirstBlock(file, resize)
+  }
   if (to < from) throw new BlockError('EINVAL', "Preallocation can't be used for shrinking files")
   if (to === from) return
   try {
     const reserved = preallocation === 'falloc' && (await reserve(file, from, to))
     if (!reserved) await writeZeroes(file, from, to, signal)
+    else await allocateFirstBlock(file, resize)
   } catch (error) {
     await truncate(file.fd, from).catch((cause: unknown) => {
       throw fileError(cause, `Failed to restore old file length of '${file.filename}'`)
@@ -42,6 +46,16 @@ async function setSize(file: WriteTarget, size: number): Promise<void> {
   } catch (error) {
     throw fileError(error, 'Could not resize file')
   }
+}
+
+const firstBlock = 4096
+
+/**
+ * Who looks for the alignment of direct access reads the start of a file, and a hole is read at any alignment. It is no
+ * failure when there is no room for the block: the file has its size.
+ */
+async function allocateFirstBlock(file: WriteTarget, { from, to }: Resize): Promise<void> {
+  if (from === 0) await writeFully(file, new Uint8Array(Math.min(firstBlock, to)), 0).catch(() => {})
 }
 
 /** Reserves a new range; false where that is not possible. */

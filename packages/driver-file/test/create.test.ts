@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Graph } from '@diskgraph/core'
 import { expect, it } from 'vitest'
@@ -10,11 +10,11 @@ const folder = temporaryFolder()
 const at = (name: string) => join(folder, name)
 const MiB = 1024 * 1024
 
-it('makes a file of its size without taking space', async () => {
+it('makes a file of its size that takes the space of its first block only', async () => {
   await createImage({ filename: at('plain'), size: 5 * MiB + 100 })
   const stats = statSync(at('plain'))
   expect(stats.size).toBe(5 * MiB + 100)
-  expect(stats.blocks).toBe(0)
+  expect(stats.blocks * 512).toBe(4096)
   expect(stats.mode & 0o777 & ~0o644).toBe(0)
 })
 
@@ -24,6 +24,23 @@ it.each(['falloc', 'full'])('takes all space at once with preallocation %s', asy
   expect(stats.size).toBe(3 * MiB)
   expect(stats.blocks * 512).toBeGreaterThanOrEqual(3 * MiB)
   expect(readFileSync(at(preallocation)).every((byte) => byte === 0)).toBe(true)
+})
+
+it('gives a file that was empty a first block, also by direct access, and grows others without one', async () => {
+  for (const direct of [false, true]) {
+    await createImage({ filename: at('grown'), size: 0 })
+    expect(statSync(at('grown')).blocks).toBe(0)
+    const disk = await openImage(at('grown'), { direct })
+    await disk.truncate(1000 * 512, {})
+    await disk.close()
+    expect(statSync(at('grown'))).toMatchObject({ size: 1000 * 512, blocks: 8 })
+  }
+  writeFileSync(at('hole'), '')
+  truncateSync(at('hole'), MiB)
+  const disk = await openImage(at('hole'))
+  await disk.truncate(2 * MiB, {})
+  await disk.close()
+  expect(statSync(at('hole')).blocks).toBe(0)
 })
 
 it('empties a file that is there', async () => {

@@ -311,7 +311,7 @@ describe('names', () => {
     expect(file.parseFilename?.('plain.raw')).toEqual({ filename: 'plain.raw' })
     expect(file.formatFilename?.({ filename: '/x/a:b.raw' }, {})).toBe('/x/a:b.raw')
     expect(file.formatFilename?.({ filename: 'a:b.raw' }, {})).toBe('file:a:b.raw')
-    expect(file.formatFilename?.({ filename: 'a', locking: 'off' }, {})).toBeUndefined()
+    expect(file.formatFilename?.({ filename: 'a', locking: 'off' }, {})).toBe('a')
   })
 
   it('tell the same storage by the same identity', async () => {

@@ -5,7 +5,7 @@
  * cover is all that is written, so nobody who reads through them sees a change. The base is therefore used with the
  * permission to write unchanged data only, and it grows, if it must, before the copy.
  */
-import { BlockError, type Disk, Flag, type Node, Permission } from '@diskgraph/core'
+import { BlockError, type Disk, describeErrorCode, Flag, type Node, Permission } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
 import { setReadOnly, unfiltered } from './chain.ts'
 import { runCopy } from './copier.ts'
@@ -67,12 +67,13 @@ async function copyDown(overlay: Disk, base: Node, { signal, onProgress, speed }
 
 async function empty(overlay: Disk, node: Node): Promise<void> {
   const { image } = node
-  const attempt = `Could not empty ${overlay.filename}`
-  if (image.makeEmpty === undefined) throw new BlockError('ENOTSUP', `${attempt}: Operation not supported`)
+  if (image.makeEmpty === undefined) {
+    throw new BlockError('ENOTSUP', `Could not empty ${overlay.filename}: Operation not supported`)
+  }
   try {
     await overlay.graph.drained(node, () => (image.makeEmpty as NonNullable<typeof image.makeEmpty>)())
   } catch (error) {
     const cause = toBlockError(error)
-    throw new BlockError(cause.code, `${attempt}: ${cause.message}`, { cause })
+    throw new BlockError(cause.code, `Failed to empty ${overlay.filename}: ${describeErrorCode(cause.code)}`, { cause })
   }
 }

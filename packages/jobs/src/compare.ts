@@ -35,11 +35,17 @@ type Side = 0 | 1
 
 const sides = ['first', 'second'] as const
 
-/** What is to be read of a range: both sides, or one that must be zeroes. */
+/** What is to be read of a range: both sides, or one that must be zeroes, or nothing. */
 interface Chunk {
   readonly offset: number
   readonly length: number
   readonly reads: readonly Side[]
+}
+
+/** A chunk and what is found in it. */
+interface Judgement {
+  readonly chunk: Chunk
+  readonly result: Promise<Difference | JobError | undefined>
 }
 
 /** The end of a scan that found something. */
@@ -89,27 +95,38 @@ class Scan {
   async run(): Promise<void> {
     const { speed, signal, onSizeMismatch } = this.#options
     const limit = speed === undefined ? undefined : new RateLimit(this.#clock, speed, signal)
-    const pending: Promise<Difference | JobError | undefined>[] = []
+    const pending: Judgement[] = []
     this.#tell(0)
     try {
       for await (const chunk of this.#chunks()) {
         if (chunk === 'common part') {
-          while (pending.length > 0) await judgeFirst(pending)
+          while (pending.length > 0) await this.#judgeFirst(pending)
           if (this.#disks[0].size !== this.#disks[1].size) onSizeMismatch?.()
           continue
         }
-        await limit?.wait(chunk.length)
-        pending.push(this.#compare(chunk))
-        if (pending.length >= inFlight) await judgeFirst(pending)
-        this.#tell(chunk.offset)
+        if (chunk.reads.length > 0) await limit?.wait(chunk.length)
+        pending.push({ chunk, result: this.#compare(chunk) })
+        if (pending.length >= inFlight) await this.#judgeFirst(pending)
       }
     } catch (error) {
       // What was found before the chunk that failed comes first.
-      while (pending.length > 0) await judgeFirst(pending)
+      while (pending.length > 0) await this.#judgeFirst(pending)
       throw error
     }
-    while (pending.length > 0) await judgeFirst(pending)
+    while (pending.length > 0) await this.#judgeFirst(pending)
     this.#tell(this.#total)
+  }
+
+  /** Waits for the oldest chunk; when that ends the scan for all others, too, as their buffers are in use. */
+  async #judgeFirst(pending: Judgement[]): Promise<void> {
+    const { chunk, result } = pending.shift() as Judgement
+    const found = await result
+    if (found === undefined) {
+      this.#tell(chunk.offset + chunk.length)
+      return
+    }
+    await Promise.all(pending.splice(0).map((other) => other.result))
+    throw found instanceof JobError ? found : new Found(found)
   }
 
   #tell(done: number): void {
@@ -126,8 +143,7 @@ class Scan {
       const length = Math.min(extents[0].length, extents[1].length)
       if (this.#options.strict && !sameStatus(extents, common)) throw new Found({ kind: 'status', offset: at })
       const reads = ([0, 1] as const).filter((side) => !readsAsZeroes(extents[side]))
-      if (reads.length > 0) yield* cut(at, length, reads)
-      else this.#tell(at)
+      yield* cut(at, length, reads)
       at += length
     }
     yield 'common part'
@@ -142,7 +158,7 @@ class Scan {
     for (let at = common; at < size; ) {
       await slice.end()
       const extent = await this.#status(side, at, size)
-      if (!readsAsZeroes(extent)) yield* cut(at, extent.length, [side])
+      yield* cut(at, extent.length, readsAsZeroes(extent) ? [] : [side])
       at += extent.length
     }
   }
@@ -160,6 +176,7 @@ class Scan {
 
   /** What is found in one chunk. Never rejects. */
   async #compare({ offset, length, reads }: Chunk): Promise<Difference | JobError | undefined> {
+    if (reads.length === 0) return undefined
     const buffers = this.#buffers.pop() ?? [new Uint8Array(chunkSize), new Uint8Array(chunkSize)]
     const results = await Promise.allSettled(
       reads.map((side) => this.#disks[side].read(offset, buffers[side].subarray(0, length), 0, this.#options.signal)),
@@ -173,14 +190,6 @@ class Scan {
     this.#buffers.push(buffers)
     return differs === undefined ? undefined : { kind: 'content', offset: offset + differs }
   }
-}
-
-/** Waits for the oldest chunk; when that ends the scan for all others, too, as their buffers are in use. */
-async function judgeFirst(pending: Promise<Difference | JobError | undefined>[]): Promise<void> {
-  const result = await pending.shift()
-  if (result === undefined) return
-  await Promise.all(pending.splice(0))
-  throw result instanceof JobError ? result : new Found(result)
 }
 
 function readsAsZeroes({ zero, present }: Extent): boolean {
@@ -200,7 +209,8 @@ function sameStatus([one, other]: readonly [Extent, Extent], end: number): boole
 }
 
 function* cut(offset: number, length: number, reads: readonly Side[]): Generator<Chunk> {
-  for (let at = 0; at < length; at += chunkSize) {
-    yield { offset: offset + at, length: Math.min(chunkSize, length - at), reads }
+  const size = reads.length === 0 ? length : chunkSize
+  for (let at = 0; at < length; at += size) {
+    yield { offset: offset + at, length: Math.min(size, length - at), reads }
   }
 }

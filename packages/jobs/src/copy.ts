@@ -6,6 +6,7 @@ import { runCopy, type Writer } from './copier.ts'
 import { JobError, type JobOptions, runJob } from './job.ts'
 import { Source, type UnreadableListener } from './source.ts'
 import { TimeSlice } from './time-slice.ts'
+import { zeroUnitOf } from './zero-runs.ts'
 
 /** Where a copy goes: a {@link Disk}, or anything else that takes writes (a stream, if they are ordered). */
 export interface CopyTarget extends Writer {
@@ -74,7 +75,7 @@ async function copyAll(disks: readonly Disk[], target: CopyTarget, options: Copy
     target,
     clock: first.graph.clock,
     clusterSize,
-    zeroUnit: sparseSize === 0 ? 0 : Math.max(sparseSize, clusterSize),
+    zeroUnit: zeroUnitOf(sparseSize, clusterSize, compressed),
     targetIsZero: targetIsZero ?? (sync === 'full' && sparseSize > 0 && (await zero(disk, source.length, signal))),
     writeFlags: compressed ? compressedFlag(clusterSize) : 0,
     workers: parallel,

@@ -4,7 +4,7 @@ import { alignUp, throwIfAborted } from '@diskgraph/core/driver'
 import { chunkLength } from './copier.ts'
 import type { CopyOptions } from './copy.ts'
 import { allSettled, JobError, runJob } from './job.ts'
-import { zeroRuns } from './zero-runs.ts'
+import { zeroRuns, zeroUnitOf } from './zero-runs.ts'
 
 /** How {@link copyStream} copies. */
 export type StreamOptions = Pick<CopyOptions, 'sparseSize' | 'compressed' | 'signal'>
@@ -21,7 +21,7 @@ export function copyStream(
   return runJob(options, async () => {
     const { sparseSize = 4096, compressed = false, signal } = options
     const { clusterSize = 1 } = await target.info()
-    const unit = sparseSize === 0 ? 0 : Math.max(sparseSize, clusterSize)
+    const unit = zeroUnitOf(sparseSize, clusterSize, compressed)
     const flags = compressed ? Flag.Compressed : 0
     const chunks = chunksOf(stream, signal)
     let offset = 0

@@ -30,3 +30,12 @@ export function zeroRuns(buf: Uint8Array, offset: number, unit: number): Run[] {
   if (zero !== undefined) runs.push({ start, length: buf.length - start, zero })
   return runs
 }
+
+/**
+ * The unit in which zeroes are found in a target with clusters of `clusterSize` bytes, when runs of `sparseSize` are
+ * wanted; 0: not at all. Clusters are compressed one by one.
+ */
+export function zeroUnitOf(sparseSize: number, clusterSize: number, compressed: boolean): number {
+  if (sparseSize === 0) return 0
+  return compressed ? clusterSize : Math.max(sparseSize, clusterSize)
+}

@@ -1,12 +1,13 @@
 /** `commit`: writes what an overlay holds down into its backing file, or into a deeper one. */
+import { realpathSync } from 'node:fs'
 import type { Disk, Node } from '@diskgraph/core'
-import { resolveReference } from '@diskgraph/core/internal'
+import { imageFilename, protocolOf, resolveReference } from '@diskgraph/core/internal'
 import { commit as commitOverlay, unfiltered } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
-import { CommandError } from '../messages.ts'
+import { CommandError, errnoText } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 import { sizeArgument } from '../sizes.ts'
@@ -81,7 +82,9 @@ async function commitInto(overlay: Disk, request: Request, terminal: Terminal): 
       signal,
     })
   } catch (error) {
-    throw copyFailure(error, signal)
+    const failure = copyFailure(error, signal)
+    if (failure === error) throw error
+    throw new CommandError(`Block job failed: ${errnoText((failure as CommandError).cause)}`, { cause: failure })
   } finally {
     progress.end()
   }
@@ -95,13 +98,20 @@ async function findBase(overlay: Disk, name: string | undefined): Promise<Node> 
   if (name === undefined) return below
   while (below !== undefined) {
     const recorded = (await layer.info()).backingFilename
-    if (name === recorded || name === below.filename || resolved(layer.filename, name) === below.filename) return below
+    if (name === recorded || namesSame(name, layer, below)) return below
     layer = unfiltered(below)
     below = layer.backing?.node
   }
   throw new CommandError(`Did not find '${name}' in the backing chain of '${overlay.filename}'`)
 }
 
-function resolved(image: string, name: string): string | undefined {
-  return image.startsWith('json:') ? undefined : resolveReference(image, name)
+/** Whether `name`, which is relative to the overlay `layer` if it is a path, is one of the layer `below`. */
+function namesSame(name: string, layer: Node, below: Node): boolean {
+  if (protocolOf(name) !== undefined || protocolOf(below.filename) !== undefined) return name === below.filename
+  if (name === '') return false
+  try {
+    return realpathSync(resolveReference(imageFilename(layer), name)) === realpathSync(below.filename)
+  } catch {
+    return false
+  }
 }

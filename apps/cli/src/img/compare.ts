@@ -74,7 +74,7 @@ async function run(
   { progress: wanted, quiet, strict }: Flags,
   terminal: Terminal,
 ): Promise<number> {
-  const progress = progressFor(terminal, 'compare', wanted && !quiet)
+  const progress = progressFor(terminal, 'compare', wanted && !quiet, 2)
   try {
     const difference = await compareDisks(disks[0] as Disk, disks[1] as Disk, {
       strict,

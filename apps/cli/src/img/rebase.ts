@@ -2,7 +2,7 @@
  * `rebase`: gives an image another backing file. In safe mode the content stays; with `-u` only the reference changes.
  */
 import { type Disk, type Graph, Permission } from '@diskgraph/core'
-import { resolveReference } from '@diskgraph/core/internal'
+import { imageFilename, resolveReference } from '@diskgraph/core/internal'
 import {
   type BackingReference,
   changeBacking,
@@ -120,7 +120,7 @@ async function rebaseSafely(
 ): Promise<void> {
   const { signal } = terminal
   const backing = request.backingFile === '' ? undefined : await openBacking(graph, disk, request, cache, terminal)
-  const progress = progressFor(terminal, 'rebase', request.progress && !request.quiet)
+  const progress = progressFor(terminal, 'rebase', request.progress && !request.quiet, 2)
   try {
     const onProgress = ({ done, total }: JobProgress): void => progress.update(done, total)
     await rebaseOnto(disk, backing, referenceOf(request), { onProgress, signal })
@@ -143,7 +143,7 @@ async function openBacking(
   const name = request.backingFile as string
   const overlay = unfiltered(disk.node)
   try {
-    const filename = resolveReference(overlay.filename, name)
+    const filename = resolveReference(imageFilename(overlay), name)
     for (let layer = overlay.backing?.node; layer !== undefined; layer = unfiltered(layer).backing?.node) {
       if (layer.filename !== filename) continue
       return await graph.attach(layer, { permissions: Permission.ConsistentRead })

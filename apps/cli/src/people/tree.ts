@@ -1,6 +1,6 @@
 /** `tree`: an image and everything below it, drawn. */
 import type { Disk, Graph, GraphEdge } from '@diskgraph/core'
-import { resolveReference } from '@diskgraph/core/internal'
+import { imageFilename, resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { imageInfo } from '../image-info.ts'
@@ -64,6 +64,7 @@ async function describe(
 ): Promise<Branch> {
   const info = await imageInfo(disk)
   const identity = identityOf(disk)
+  const image = imageFilename(disk.node)
   const branch: Branch = {
     name: info.filename,
     format: info.format,
@@ -78,9 +79,7 @@ async function describe(
   await disk.close()
   if (info.backingFilename === undefined) return branch
   const chain = new Map(above).set(identity, info.filename)
-  branch.below.push(
-    await describeBacking(graph, info.filename, info.backingFilename, info.backingFormat, chain, request),
-  )
+  branch.below.push(await describeBacking(graph, image, info.backingFilename, info.backingFormat, chain, request))
   return branch
 }
 

@@ -29,6 +29,16 @@ export function nodeFilename(
   return jsonFilename(definitionOf(driver, options, children))
 }
 
+/**
+ * The name that references inside the image of `node` are relative to: that of the file which holds it, whatever stands
+ * between. The node's own name where there are several such files.
+ */
+export function imageFilename(node: Node): string {
+  const below = [...node.children.values()].filter(({ role }) => role !== 'cow')
+  const file = node.children.get('file') ?? (below.length === 1 ? below[0] : undefined)
+  return file === undefined ? node.filename : imageFilename(file.node)
+}
+
 /** Driver, content-changing options and children, nested: what `json:` names hold. */
 function definitionOf(
   driver: DriverDescriptor,

@@ -17,7 +17,7 @@ import type { Change, Definition } from '../graph/change.ts'
 import { ChildTable } from '../graph/child-table.ts'
 import type { GraphEdge } from '../graph/node.ts'
 import { isNode, Node } from '../graph/node.ts'
-import { nodeFilename } from '../graph/node-filename.ts'
+import { imageFilename, nodeFilename } from '../graph/node-filename.ts'
 import type { ObjectTable } from '../graph/object-table.ts'
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
@@ -26,7 +26,7 @@ import { isRecord, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
 import { judgeReference, type ReferencePolicy } from './gate.ts'
 import { type OpenedChild, Opening, type OpeningGraph, release } from './opening.ts'
-import { isOverride, refuseUnusedOverrides } from './overrides.ts'
+import { isOverride, overImage, refuseUnusedOverrides } from './overrides.ts'
 import type { Registry } from './registry.ts'
 
 /** What one opening knows of the chain above it. */
@@ -257,14 +257,14 @@ export class Opener {
     if ((name in given && overrides !== own) || scope.withoutBacking || scope.inspect) return undefined
     const role = roleOf(node.driver, name)
     const what = role === 'cow' ? 'backing file' : `'${name}' file`
-    const verdict = judgeReference(this.#graph.references, node.filename, name, reference)
+    const verdict = judgeReference(this.#graph.references, imageFilename(node), name, reference)
     if (verdict !== true) {
       throw new BlockError(verdict.code, `refusing to open the ${what} '${reference.filename}': ${verdict.reason}`, {
         hint: `pass references: 'allow' to new Graph(…), or give '${name}' as an option of the node`,
       })
     }
     const below = { ...storageBase(base), readOnly: role === 'cow' || node.readOnly, autoReadOnly: true }
-    const contain = this.#graph.references === 'neighbours' ? containingDirectory(node.filename) : scope.contain
+    const contain = this.#graph.references === 'neighbours' ? containingDirectory(imageFilename(node)) : scope.contain
     const nested = { ...scope, check: false, depth: scope.depth + 1, base: below, contain }
     try {
       await opening.suspended(async () => {
@@ -289,15 +289,16 @@ export class Opener {
     { filename, format }: ImageReference,
     { overrides, ...scope }: Scope & { readonly overrides: Readonly<Record<string, unknown>> },
   ): Promise<Node> {
+    const image = imageFilename(node)
     if (role === 'cow') {
       const { driver, ...rest } = overrides
       const given = driver === undefined ? format : String(driver)
-      return this.openFilename(resolveReference(node.filename, filename), given, scope, rest)
+      return this.openFilename(resolveReference(image, filename), given, scope, rest)
     }
     // Through the parent's own protocol: the extents of an image on a server lie on that server.
-    const name = resolveLiteral(node.filename, filename)
+    const name = resolveLiteral(image, filename)
     const protocol = node.children.get('file')?.node.driver.name ?? 'file'
-    const isPath = protocolOf(node.filename) === undefined
+    const isPath = protocolOf(image) === undefined
     return this.open(isPath ? { driver: protocol, filename: name } : await this.optionsFromFilename(name), scope)
   }
 
@@ -316,6 +317,9 @@ export class Opener {
     if (format !== undefined) {
       const driver = await this.#graph.registry.get(format)
       if (driver.kind === 'protocol') return this.open({ ...named, driver: format, ...options }, scope)
+      if (driver.kind === 'filter' && driver.options.file === undefined) {
+        return this.open({ driver: format, ...overImage(driver, named, options) }, scope)
+      }
     }
     if (more !== undefined && (isNode(more) || !isRecord(more))) {
       throw new BlockError('EINVAL', `Parameter 'file' says what '${filename}' says: give one of the two`)
@@ -371,7 +375,7 @@ function isStorage(child: OpenedChild): boolean {
 }
 
 function unsupportedOption(driver: DriverDescriptor, option: string): string {
-  return driver.kind === 'protocol'
+  return driver.kind === 'protocol' || driver.prefixes !== undefined
     ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
     : `Block format '${driver.name}' does not support the option '${option}'`
 }

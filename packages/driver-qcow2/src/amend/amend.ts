@@ -36,7 +36,10 @@ export async function amendImage(state: Qcow2State, request: AmendRequest): Prom
   }
   await state.exclusively(async () => {
     await state.makeClean()
-    if (target.version > value.version) await upgrade(state)
+    if (target.version > value.version) {
+      await upgrade(state)
+      part++
+    }
     if (target.refcountOrder !== value.refcountOrder) {
       await changeRefcountWidth(state, target.refcountOrder, progress)
       part++
@@ -62,14 +65,13 @@ export async function amendImage(state: Qcow2State, request: AmendRequest): Prom
       await downgrade(state, progress)
     })
   }
-  onProgress?.(parts, parts)
+  if (parts > 0) onProgress?.(parts, parts)
 }
 
-/** How many of the steps take long. */
+/** How many of the steps are told of. */
 function partsOf(state: Qcow2State, target: Target): number {
   const { value } = state.header
-  const count = Number(target.refcountOrder !== value.refcountOrder) + Number(target.version < value.version)
-  return Math.max(1, count)
+  return Number(target.refcountOrder !== value.refcountOrder) + Number(target.version !== value.version)
 }
 
 /** Works out what is wanted, and refuses what cannot be. */

@@ -12,6 +12,7 @@
  * A check holds the metadata mutex: the file is as the caches are. What the check reads goes around them.
  */
 import { BlockError, type CheckOptions, type ImageCheck } from '@diskgraph/core/driver'
+import { knownAutoclear } from '../header/header.ts'
 import { IncompatibleBit } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
 import { checkCopiedFlags, repairEntries } from './entries.ts'
@@ -132,9 +133,12 @@ async function repairCounts(check: CheckState, differs: boolean, before: Figures
   report.leaks = 0
 }
 
-/** The image is in order again: the dirty and the corrupt bit go. */
+/** The image is in order again: the dirty and the corrupt bit go, and what a writer has to clear that does not know it. */
 async function clearBits(image: Qcow2State): Promise<void> {
   await image.store.flushFile()
   if (image.header.dirty && !image.store.lazy) await image.header.setIncompatible(IncompatibleBit.dirty, false)
   if (image.header.corrupt) await image.header.setIncompatible(IncompatibleBit.corrupt, false)
+  const { autoclearFeatures } = image.header.value
+  const known = autoclearFeatures & knownAutoclear
+  if (known !== autoclearFeatures) await image.header.update({ autoclearFeatures: known })
 }

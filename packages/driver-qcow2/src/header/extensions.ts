@@ -43,14 +43,14 @@ const featureNames: readonly FeatureName[] = [
 ]
 
 /**
- * Parses the extension area, of which `area` has the used part; it is `size` bytes long up to the backing file name
- * or the end of the cluster. EINVAL with QEMU's texts for what does not fit or contradicts the header.
+ * Parses the extension area at the start of `area`; it is `size` bytes long up to the backing file name or the end of
+ * the cluster, and what begins in it must end in it. EINVAL with QEMU's texts for what does not fit or contradicts the header.
  */
 export function parseExtensions(area: Uint8Array, size: number, cryptMethod: number): HeaderExtension[] {
   const view = viewOf(area)
   const extensions: HeaderExtension[] = []
   let position = 0
-  while (position + 8 <= area.byteLength) {
+  while (position < size && position + 8 <= area.byteLength) {
     const type = view.getUint32(position)
     const length = view.getUint32(position + 4)
     if (type === ExtensionType.end) break
@@ -75,9 +75,9 @@ function checkExtension(type: number, length: number, cryptMethod: number): void
   }
 }
 
-/** The first extension of `type`. */
+/** The extension of `type`; of several the last one counts. */
 export function findExtension(extensions: readonly HeaderExtension[], type: number): HeaderExtension | undefined {
-  return extensions.find((extension) => extension.type === type)
+  return extensions.findLast((extension) => extension.type === type)
 }
 
 /** The list with the extension of `type` replaced, added (in front) or, without `data`, removed. */
@@ -106,10 +106,10 @@ export function serializeExtensions(extensions: readonly HeaderExtension[]): Uin
   return area
 }
 
-/** The feature name table of an image, cut to whole entries. */
+/** The feature name table of an image. The name of its last entry may be cut short. */
 export function parseFeatureNames(data: Uint8Array): FeatureName[] {
   const names: FeatureName[] = []
-  for (let at = 0; at + featureNameEntrySize <= data.byteLength; at += featureNameEntrySize) {
+  for (let at = 0; at + 2 < data.byteLength; at += featureNameEntrySize) {
     const bytes = data.subarray(at + 2, at + 2 + featureNameSize)
     const end = bytes.indexOf(0)
     names.push({ kind: data[at]!, bit: data[at + 1]!, name: decodeText(end < 0 ? bytes : bytes.subarray(0, end)) })

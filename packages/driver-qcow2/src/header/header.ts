@@ -16,6 +16,7 @@ import {
   withExtension,
 } from './extensions.ts'
 import {
+  AutoclearBit,
   CompressionType,
   CryptMethod,
   ExtensionType,
@@ -125,7 +126,7 @@ export function parseHeader(region: Uint8Array, fileSize: number): Header {
   const areaEnd = backingFileOffset === 0 ? 2 ** clusterBits : backingFileOffset
   const areaStart = Math.min(headerLength, areaEnd)
   const fields = parseFields(view, version, headerLength)
-  const area = region.subarray(areaStart, areaEnd)
+  const area = region.subarray(areaStart)
   const extensions = parseExtensions(area, areaEnd - areaStart, fields.cryptMethod)
   checkFeatures(fields, extensions)
   if (fields.refcountOrder > maxRefcountOrder) {
@@ -189,7 +190,13 @@ function parseBackingFile(
 }
 
 /** All incompatible features that an image may have without being refused as unknown. */
-const knownIncompatible = Object.values(IncompatibleBit).reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n)
+const knownIncompatible = maskOf(IncompatibleBit)
+/** The autoclear features whose meaning is known here. */
+export const knownAutoclear = maskOf(AutoclearBit)
+
+function maskOf(bits: Readonly<Record<string, number>>): bigint {
+  return Object.values(bits).reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n)
+}
 
 /** Refuses unknown incompatible features by their names, and contradictions between features and fields. */
 function checkFeatures(fields: HeaderFields, extensions: readonly HeaderExtension[]): void {

@@ -269,12 +269,12 @@ async function loadSnapshot(state: Qcow2State, idOrName: string): Promise<void> 
  */
 export async function loadSnapshotTable(state: Qcow2State): Promise<readonly SnapshotRecord[]> {
   const { nbSnapshots, snapshotsOffset } = state.header.value
+  if (!Number.isSafeInteger(snapshotsOffset) || !isAligned(snapshotsOffset, state.geometry.clusterSize)) {
+    throw new BlockError('EINVAL', 'Snapshot table offset invalid')
+  }
   if (nbSnapshots === 0) {
     setSnapshots(state, [], { offset: 0, length: 0 })
     return []
-  }
-  if (!Number.isSafeInteger(snapshotsOffset) || !isAligned(snapshotsOffset, state.geometry.clusterSize)) {
-    throw new BlockError('EINVAL', 'Snapshot table offset invalid')
   }
   const { records, length } = await readSnapshotTable(state.file, snapshotsOffset, nbSnapshots)
   setSnapshots(state, records, { offset: snapshotsOffset, length })

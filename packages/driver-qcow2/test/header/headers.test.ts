@@ -54,6 +54,25 @@ const refused: readonly (readonly [string, string, readonly Edit[]])[] = [
     'Unsupported qcow2 feature(s): Unknown incompatible feature: 8000000040000000',
     [u64(72, (1n << 63n) | (1n << 30n))],
   ],
+  ['an extension that goes on behind its area', 'Header extension too large', [u64(8, 0x74n), u32(0x74, 0x7fffffff)]],
+  ['an odd place for a table of no snapshots', 'Snapshot table offset invalid', [u64(64, 0x1234n)]],
+  [
+    'an unknown bit whose name is the last and is cut short',
+    'Unsupported qcow2 feature(s): flux, Unknown incompatible feature: 400',
+    [u64(72, 3n << 9n), u32(0x74, 6), [0x78, new TextEncoder().encode('\0\u0009flux\0\0')], u64(0x80, 0n)],
+  ],
+  [
+    'an unknown bit that the second table names',
+    'Unsupported qcow2 feature(s): flux',
+    [
+      u64(72, 1n << 9n),
+      u32(0x74, 0),
+      u32(0x78, 0x6803f857),
+      u32(0x7c, 6),
+      [0x80, new TextEncoder().encode('\0\u0009flux\0\0')],
+      u64(0x88, 0n),
+    ],
+  ],
   [
     'an unknown bit with a name',
     'Unsupported qcow2 feature(s): flux?[0m',
@@ -176,6 +195,25 @@ describe('headers', () => {
     const writer = await graph.addUnchecked({ driver: 'qcow2', file: storage })
     expect(autoclear()).toBe(0n)
     await writer.close()
+  })
+
+  it('autoclear bits that nobody here knows are cleared by a repair, those of bitmaps are not', async () => {
+    const shelf = await newShelf()
+    const file = shelf.byName.get('image')!
+    edit(file, [u64(88, (1n << 63n) | 1n)])
+    await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
+    const storage = { driver: 'testkit-file', name: 'image' }
+    const disk = await graph.addUnchecked({ driver: 'qcow2', file: storage }, { check: true })
+    const bits = () => {
+      const bytes = new Uint8Array(8)
+      file.read(88, bytes)
+      return new DataView(bytes.buffer).getBigUint64(0)
+    }
+    await disk.check({ repair: 'none' })
+    expect(bits()).toBe((1n << 63n) | 1n)
+    await disk.check({ repair: 'leaks' })
+    expect(bits()).toBe(1n)
+    await disk.close()
   })
 
   it('looking at an image that uses unsupported features tells what they are', async () => {
