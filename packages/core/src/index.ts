@@ -14,7 +14,14 @@ export {
   type TruncateOptions,
 } from './contract/contract.ts'
 export type { DriverDescriptor } from './contract/descriptor.ts'
-export type { BaseOptions, Child, CreateOptions, NodeOptions, OptionalChild } from './contract/drivers.ts'
+export type {
+  BaseOptions,
+  Child,
+  CreateOptions,
+  FilterOptions,
+  NodeOptions,
+  OptionalChild,
+} from './contract/drivers.ts'
 export * from './contract/image-operations.ts'
 export { DirtyBitmap, type DirtyRange } from './dirty-bitmap.ts'
 export {

@@ -11,7 +11,9 @@ import type {
   Snapshots,
 } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
-import { validateAmend } from '../options/validate.ts'
+import { type Inspect, inspected, inspection } from '../inspection.ts'
+import { withoutCredentials } from '../options/filenames.ts'
+import { isRecord, validateAmend } from '../options/validate.ts'
 import type { BlockGraph } from './block-graph.ts'
 import type { BlockedOperation } from './blockers.ts'
 import { type Extent, mergedExtents } from './extents.ts'
@@ -94,6 +96,7 @@ export class Disk extends Root {
 
   /** Changes create options of the image in place. ENOTSUP where the format cannot. */
   async amend(request: AmendRequest): Promise<void> {
+    if (!isRecord(request?.options)) throw new BlockError('EINVAL', 'amend({ options }) takes options by name')
     const amend = async ({ image, driver }: Node): Promise<void> => {
       if (image.amend !== undefined) {
         const options = validateAmend(driver.createOptions ?? {}, request.options)
@@ -129,6 +132,15 @@ export class Disk extends Root {
     }
   }
 
+  override toJSON(): Readonly<Record<string, unknown>> {
+    const { description: _, ...own } = super.toJSON()
+    return { filename: withoutCredentials(this.filename), ...own }
+  }
+
+  override [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Disk', this, options, inspect)
+  }
+
   /** Flushes and lets go of the disk. Errors of delayed writes come out here. Every call waits for the same closing. */
   close(): Promise<void> {
     this.#closing ??= this.graph.detachRoot(this)
@@ -146,6 +158,7 @@ export class Disk extends Root {
 
   #snapshots(): Snapshots {
     const { driver, image } = this.node
+    if (this.closed) throw new BlockError('ENOMEDIUM', `cannot use the snapshots of ${this.describe()}: it is closed`)
     if (image.snapshots !== undefined) return image.snapshots
     throw new BlockError('ENOTSUP', `driver '${driver.name}' has no internal snapshots`, { node: this.nodeName })
   }

@@ -7,9 +7,12 @@
 import { isByteCount, isBytes } from '../bytes.ts'
 import { done, Flag, Permission } from '../contract/contract.ts'
 import { abortedError, BlockError, toBlockError } from '../errors.ts'
+import { type Inspect, inspected, inspection } from '../inspection.ts'
 import { Listeners } from '../listeners.ts'
+import { withoutCredentials } from '../options/filenames.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
 import { maxRequest } from '../request/limits.ts'
+import { areFlags, requestRefusal } from '../request/refusals.ts'
 import { type RequestKind, Statistics } from '../request/statistics.ts'
 import { Edge } from './edge.ts'
 import { chainStatus, type Extent } from './extents.ts'
@@ -27,8 +30,6 @@ export interface RootSettings {
 
 /** Hears of each request when it ends. `begin` is the graph's clock in milliseconds when it began. */
 export type RequestObserver = (kind: RequestKind, bytes: number, begin: number, failed: boolean) => void
-
-const allFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Compressed | Flag.Unchanged
 
 /** A user of a node from outside, whose requests are counted and held. Offsets and lengths are bytes; buffers belong to the caller again when the promise settles. */
 export class Root implements GraphRoot {
@@ -206,6 +207,18 @@ export class Root implements GraphRoot {
     }
   }
 
+  /** What is worth knowing of the root. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { node, size, closed } = this
+    const { name, driver, readOnly } = node
+    const description = withoutCredentials(this.#description)
+    return { description, node: name, driver: driver.name, size, readOnly, closed }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Root', this, options, inspect)
+  }
+
   // What the graph calls; see GraphRoot.
 
   idle(): Promise<void> {
@@ -304,21 +317,7 @@ export class Root implements GraphRoot {
   ): Promise<never> {
     if (this.#closed) return Promise.reject(this.#closedError(verb))
     if (signal?.aborted) return Promise.reject(abortedError(signal))
-    const invalid = (reason: string): Promise<never> =>
-      Promise.reject(new BlockError('EINVAL', `cannot ${verb} ${this.describe()}: ${reason}`))
-    const takesBuffer = verb === 'read' || verb === 'write'
-    if (takesBuffer && !isBytes(data)) return invalid('the buffer is not a Uint8Array')
-    const length = takesBuffer ? (data as Uint8Array).length : (data as number)
-    if (!isByteCount(offset)) return invalid(`the offset ${String(offset)} is not a whole number of bytes`)
-    if (!isByteCount(length)) return invalid(`the length ${String(length)} is not a whole number of bytes`)
-    if (!areFlags(flags)) return invalid(`there are no such flags: ${String(flags)}`)
-    const range = verb === 'flush' ? '' : `${length} bytes at ${offset} of `
-    const attempt = `cannot ${verb} ${range}${this.describe()}`
-    if (this.edge.node.isEmpty) return Promise.reject(new BlockError('ENOMEDIUM', `${attempt}: it has no medium`))
-    if (length > maxRequest && offset + length <= this.size) {
-      return Promise.reject(new BlockError('EINVAL', `${attempt}: a request is at most ${maxRequest} bytes long`))
-    }
-    return Promise.reject(new BlockError('EIO', `${attempt}: the disk ends at ${this.size}`))
+    return Promise.reject(requestRefusal(this, verb, offset, data, flags))
   }
 
   #closedError(verb: string): BlockError {
@@ -387,8 +386,4 @@ export class Root implements GraphRoot {
     if (failure.node === undefined) failure.node = this.node.name
     return failure
   }
-}
-
-function areFlags(flags: number): boolean {
-  return Number.isInteger(flags) && flags >= 0 && flags <= allFlags
 }
