@@ -11,18 +11,7 @@ export * from './contract/option-schema.ts'
 export { Passthrough } from './contract/passthrough.ts'
 export { Transform } from './contract/transform.ts'
 export { DirtyBitmap, type DirtyRange } from './dirty-bitmap.ts'
-export {
-  abortedError,
-  BlockError,
-  type BlockErrorOptions,
-  describeErrorCode,
-  type ErrorCode,
-  errorCodeOf,
-  errorCodes,
-  isBlockError,
-  throwIfAborted,
-  toBlockError,
-} from './errors.ts'
+export * from './errors.ts'
 export { emptyMedium } from './graph/node.ts'
 export { jsonFilename, withoutCredentials } from './options/filenames.ts'
 export { parseSize } from './options/size.ts'

@@ -117,17 +117,6 @@ export function toBlockError(error: unknown, attempt?: string): BlockError {
   })
 }
 
-/** Throws EINVAL for what cannot be called. */
-export function mustBeFunction(what: string, value: unknown): void {
-  if (typeof value !== 'function') throw new BlockError('EINVAL', `${what} is a function, not ${kindOf(value)}`)
-}
-
-/** What kind of value this is, for messages: the value itself may be a secret. */
-export function kindOf(value: unknown): string {
-  if (value === null || value === undefined) return String(value)
-  return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`
-}
-
 /** Throws the error of an aborted operation when `signal` is aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortedError(signal)

@@ -1,4 +1,5 @@
-import { mustBeFunction, toBlockError } from './errors.ts'
+import { toBlockError } from './errors.ts'
+import { mustBeFunction } from './inspection.ts'
 
 /** Who hears of events of one kind. A listener that throws does not disturb the others: it is warned of. */
 export class Listeners<Event> {

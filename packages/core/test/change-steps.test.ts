@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type Graph, type GraphChange, Permission, Root } from '../src/index.ts'
-import { FakeDrivers, settle, stateOf } from './fake-drivers.ts'
+import { type GraphChange, Permission, Root } from '../src/index.ts'
+import { FakeDrivers, settle, shape, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead, Write, Resize, All } = Permission
 const reader = { permissions: ConsistentRead, shared: All }
@@ -17,14 +17,6 @@ async function setUp() {
   graph.onChange((change) => told.push(change))
   fakes.log.length = 0
   return { fakes, graph, disk, told }
-}
-
-function shape(graph: Graph): Record<string, Record<string, string>> {
-  const entries = [...graph.nodes].map((node) => [
-    node.name,
-    Object.fromEntries([...node.children].map(([name, edge]) => [name, edge.node.name])),
-  ])
-  return Object.fromEntries(entries)
 }
 
 describe('attach and detach', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type Graph, type GraphChange, Permission } from '../src/index.ts'
-import { FakeDrivers, stateOf } from './fake-drivers.ts'
+import { type GraphChange, Permission } from '../src/index.ts'
+import { FakeDrivers, shape, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead } = Permission
 
@@ -16,14 +16,6 @@ async function setUp() {
   graph.onChange((change) => told.push(change))
   fakes.log.length = 0
   return { fakes, graph, told }
-}
-
-function shape(graph: Graph): Record<string, Record<string, string>> {
-  const entries = [...graph.nodes].map((node) => [
-    node.name,
-    Object.fromEntries([...node.children].map(([name, edge]) => [name, edge.node.name])),
-  ])
-  return Object.fromEntries(entries)
 }
 
 describe('children', () => {

@@ -1,8 +1,9 @@
 /** What a graph is made with, how it opens, and what it tells. */
 import type { RandomSource } from '../clock.ts'
 import type { DriverDescriptor } from '../contract/descriptor.ts'
-import { BlockError, kindOf, mustBeFunction } from '../errors.ts'
+import { BlockError } from '../errors.ts'
 import type { BlockGraphSettings } from '../graph/block-graph.ts'
+import { kindOf, mustBeFunction } from '../inspection.ts'
 import { isRecord } from '../options/validate.ts'
 import type { ReferencePolicy } from './gate.ts'
 import type { DriverResolver, LazyDriver } from './registry.ts'

@@ -1,7 +1,8 @@
 /** Why a request of a root is refused before it reaches a node. */
 import { isByteCount, isBytes } from '../bytes.ts'
 import { Flag } from '../contract/contract.ts'
-import { BlockError, kindOf } from '../errors.ts'
+import { BlockError } from '../errors.ts'
+import { kindOf } from '../inspection.ts'
 import { maxRequest } from './limits.ts'
 
 const allFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Compressed | Flag.Unchanged
