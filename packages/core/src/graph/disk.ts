@@ -56,7 +56,10 @@ export class Disk extends Root {
     return this.node.readOnly
   }
 
-  /** The extents of the disk, from the lowest offset on: what is data, zero, or absent, and in which layer. */
+  /**
+   * The extents of the disk, from the lowest offset on, without gaps and each as long as can be: what is data, zero, or
+   * absent, and in which layer. EINVAL for a range that is none; one that passes the end is cut there.
+   */
   extents(options: ExtentOptions = {}): AsyncGenerator<Extent> {
     const { offset = 0, length = maxOffset - offset, base, signal } = options
     mustBeBytes('offset', offset)
@@ -67,13 +70,14 @@ export class Disk extends Root {
     return mergedExtents(offset, next)
   }
 
-  /** Sets the size in bytes. ENOTSUP where the format or the storage cannot. */
+  /** Sets the size in bytes. EPERM on a disk that may not be written, ENOTSUP where the format or the storage cannot. */
   async truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void> {
     mustBeBytes('size', size)
     mustBeOneOf('preallocation', options?.preallocation ?? 'off', preallocations)
     return this.#alone('resize', 'truncate', (node) => node.truncate(size, options, signal), signal)
   }
 
+  /** What the driver tells of the image of the top node beyond its size; empty where it tells nothing. */
   info(): Promise<DriverInfo> {
     return this.request(() => this.node.info())
   }
@@ -94,7 +98,10 @@ export class Disk extends Root {
     )
   }
 
-  /** Changes create options of the image in place. ENOTSUP where the format cannot. */
+  /**
+   * Changes create options (`request.options`, camelCase) of the image in place. EINVAL for options that may not change,
+   * ENOTSUP where the format cannot.
+   */
   async amend(request: AmendRequest): Promise<void> {
     if (!isRecord(request?.options)) throw new BlockError('EINVAL', 'amend({ options }) takes options by name')
     const amend = async ({ image, driver }: Node): Promise<void> => {
@@ -107,7 +114,7 @@ export class Disk extends Root {
     return this.#alone('amend', 'amend', amend, request.signal)
   }
 
-  /** Internal snapshots: list, create, apply, delete. */
+  /** Internal snapshots: list, create, apply, delete, load. ENOTSUP where the format has none, ENOMEDIUM when it is closed. */
   get snapshots(): Snapshots {
     this.#snapshots()
     const alone = <T>(work: (snapshots: Snapshots) => Promise<T>, permissions = 0): Promise<T> =>

@@ -31,7 +31,12 @@ export interface RootSettings {
 /** Hears of each request when it ends. `begin` is the graph's clock in milliseconds when it began. */
 export type RequestObserver = (kind: RequestKind, bytes: number, begin: number, failed: boolean) => void
 
-/** A user of a node from outside, whose requests are counted and held. Offsets and lengths are bytes; buffers belong to the caller again when the promise settles. */
+/**
+ * A user of a node from outside, whose requests are counted and held. Offsets and lengths are bytes, `flags` bits of
+ * {@link Flag}; a buffer belongs to the root until the promise settles, and then to the caller again. Errors that every
+ * request may have: EINVAL for arguments that are none, ENOMEDIUM when the root is closed or has no medium, ECANCELED
+ * when its signal is aborted, EIO past the end of the disk, and what the storage says.
+ */
 export class Root implements GraphRoot {
   readonly isRoot = true
   readonly edge: GraphEdge
@@ -76,7 +81,7 @@ export class Root implements GraphRoot {
     return this.#closed
   }
 
-  /** Fills `buf` from `offset`. EIO past the end; ECANCELED when `signal` is aborted. */
+  /** Fills all of `buf` with the bytes from `offset` on. After an error its content is undefined. */
   read(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {
     if (this.#mustStop(offset, buf, flags, signal)) return this.#stop('read', offset, buf, flags, signal)
     if (this.#isHeld()) return this.#hold(() => this.read(offset, buf, flags, signal), signal)
@@ -93,7 +98,7 @@ export class Root implements GraphRoot {
     return done
   }
 
-  /** Writes `buf` at `offset`. EIO past the end, EPERM on a read-only disk, ENOSPC when the storage is full. */
+  /** Writes all of `buf` at `offset`. EPERM on a read-only disk, ENOSPC when the storage is full. */
   write(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {
     if (this.#mustStop(offset, buf, flags, signal)) return this.#stop('write', offset, buf, flags, signal)
     if (!this.#mayWrite(flags)) return Promise.reject(this.refusal('write'))
@@ -112,7 +117,7 @@ export class Root implements GraphRoot {
     return done
   }
 
-  /** Makes a range read as zeroes; with `Flag.MayUnmap` by deallocating where that is allowed. */
+  /** Makes a range read as zeroes; with `Flag.MayUnmap` by deallocating where that is allowed. EPERM on a read-only disk. */
   writeZeroes(offset: number, length: number, flags = 0, signal?: AbortSignal): Promise<void> {
     if (this.#mustStopLong(offset, length, flags, signal)) return this.#stop('zero', offset, length, flags, signal)
     if (!this.#mayWrite(flags)) return Promise.reject(this.refusal('write zeroes'))
@@ -127,7 +132,7 @@ export class Root implements GraphRoot {
     }
   }
 
-  /** Tells that a range is no longer needed; its content is undefined afterwards. */
+  /** Tells that a range is no longer needed; its content is undefined afterwards. EPERM on a read-only disk. */
   discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
     if (this.#mustStopLong(offset, length, 0, signal)) return this.#stop('discard', offset, length, 0, signal)
     if (!this.#mayWrite(0)) return Promise.reject(this.refusal('discard'))

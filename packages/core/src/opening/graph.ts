@@ -43,7 +43,11 @@ export class Graph extends BlockGraph {
     for (const [id, value] of Object.entries(settings.secrets ?? {})) this.addSecret(id, value)
   }
 
-  /** Opens a stack of nodes and a handle on its top. Closing the handle closes the nodes that nobody else uses. */
+  /**
+   * Opens a stack of nodes and a handle on its top. Closing the handle closes the nodes that nobody else uses. EINVAL for
+   * options that are none, EPERM when other users of a node do not share what is needed, ENOTSUP for a driver that is not
+   * registered; what the storage says otherwise. After an error everything is as before.
+   */
   add(options: NodeOptions, settings?: OpenSettings): Promise<Disk> {
     return this.addUnchecked(options as unknown as Readonly<Record<string, unknown>>, settings)
   }
