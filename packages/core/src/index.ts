@@ -14,7 +14,14 @@ export {
   type TruncateOptions,
 } from './contract/contract.ts'
 export type { DriverDescriptor } from './contract/descriptor.ts'
-export type { BaseOptions, Child, CreateOptions, NodeOptions, OptionalChild } from './contract/drivers.ts'
+export type {
+  BaseOptions,
+  Child,
+  CreateOptions,
+  FilterOptions,
+  NodeOptions,
+  OptionalChild,
+} from './contract/drivers.ts'
 export * from './contract/image-operations.ts'
 export { DirtyBitmap, type DirtyRange } from './dirty-bitmap.ts'
 export {
@@ -36,8 +43,8 @@ export { type GraphEdge, type GraphRoot, Node, type Parent } from './graph/node.
 export type { GraphChange } from './graph/node-table.ts'
 export { describePermissions, type EdgePermissions } from './graph/permissions.ts'
 export { type RequestObserver, Root, type RootSettings } from './graph/root.ts'
-export { Graph } from './graph.ts'
 export type { ReferencePolicy } from './opening/gate.ts'
+export { Graph } from './opening/graph.ts'
 export type { DriverResolver, LazyDriver } from './opening/registry.ts'
 export type { GraphSettings, OpenSettings } from './opening/settings.ts'
 export type { WriteKind, WriteNotifier } from './request/layer.ts'

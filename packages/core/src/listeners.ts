@@ -1,4 +1,5 @@
 import { toBlockError } from './errors.ts'
+import { mustBeFunction } from './inspection.ts'
 
 /** Who hears of events of one kind. A listener that throws does not disturb the others: it is warned of. */
 export class Listeners<Event> {
@@ -11,6 +12,7 @@ export class Listeners<Event> {
 
   /** The result takes the listener away again. */
   add(listener: (event: Event) => void): () => void {
+    mustBeFunction('a listener', listener)
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }

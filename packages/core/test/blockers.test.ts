@@ -64,7 +64,7 @@ describe('a frozen chain', () => {
     first()
     const both = graph.freezeChain('top', 'other', 'both')
     await expect(graph.setChild('mid', 'backing', undefined)).rejects.toMatchObject({ code: 'EPERM' })
-    await expect(graph.insertFilter('mid', { driver: 'filter' })).rejects.toMatchObject({ code: 'EPERM' })
+    await expect(graph.insertFilterUnchecked('mid', { driver: 'filter' })).rejects.toMatchObject({ code: 'EPERM' })
     both()
     await graph.setChild('mid', 'backing', undefined)
     const none = graph.freezeChain('mid', 'mid', 'nothing')

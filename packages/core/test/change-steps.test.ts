@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type Graph, type GraphChange, Permission, Root } from '../src/index.ts'
-import { FakeDrivers, settle, stateOf } from './fake-drivers.ts'
+import { type GraphChange, Permission, Root } from '../src/index.ts'
+import { FakeDrivers, settle, shape, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead, Write, Resize, All } = Permission
 const reader = { permissions: ConsistentRead, shared: All }
@@ -17,14 +17,6 @@ async function setUp() {
   graph.onChange((change) => told.push(change))
   fakes.log.length = 0
   return { fakes, graph, disk, told }
-}
-
-function shape(graph: Graph): Record<string, Record<string, string>> {
-  const entries = [...graph.nodes].map((node) => [
-    node.name,
-    Object.fromEntries([...node.children].map(([name, edge]) => [name, edge.node.name])),
-  ])
-  return Object.fromEntries(entries)
 }
 
 describe('attach and detach', () => {
@@ -211,7 +203,7 @@ describe('replace, insert and remove', () => {
     const user = await graph.attach('b')
     const other = await graph.attach('b')
     told.length = 0
-    const filter = await graph.insertFilter('b', { driver: 'filter', nodeName: 'n' })
+    const filter = await graph.insertFilterUnchecked('b', { driver: 'filter', nodeName: 'n' })
     expect([user.node, other.node, filter.readOnly, filter.discardMode]).toEqual([filter, filter, true, 'unmap'])
     expect(shape(graph).n).toEqual({ file: 'b' })
     expect(told.map(({ kind, node }) => `${kind} ${node}`)).toEqual([
@@ -230,7 +222,9 @@ describe('replace, insert and remove', () => {
   it('two inserts at once both come to stand in the path', async () => {
     const { graph } = await setUp()
     const user = await graph.attach('b')
-    await Promise.all(['one', 'two'].map((nodeName) => graph.insertFilter('b', { driver: 'filter', nodeName })))
+    await Promise.all(
+      ['one', 'two'].map((nodeName) => graph.insertFilterUnchecked('b', { driver: 'filter', nodeName })),
+    )
     const path: string[] = []
     for (let node = user.node; ; ) {
       path.push(node.name)
@@ -249,7 +243,7 @@ describe('replace, insert and remove', () => {
       graph.block(node, { reason: 'a job', operations: [operation] })
     for (const release of [block('replace', 'a')]) {
       await expect(graph.replace('a', 'b')).rejects.toMatchObject({ code: 'EBUSY' })
-      await expect(graph.insertFilter('a', { driver: 'filter' })).rejects.toMatchObject({ code: 'EBUSY' })
+      await expect(graph.insertFilterUnchecked('a', { driver: 'filter' })).rejects.toMatchObject({ code: 'EBUSY' })
       await graph.setChild('o', 'backing', 'b')
       await graph.setChild('o', 'backing', undefined)
       release()
@@ -319,9 +313,9 @@ describe('an opening inside a change', () => {
   it('is closed again when nobody uses it at the end, and one that others keep is not', async () => {
     const { fakes, graph } = await setUp()
     await graph.change(async (change) => {
-      const node = await change.open({ driver: 'disk', nodeName: 'n' })
+      const node = await change.openUnchecked({ driver: 'disk', nodeName: 'n' })
       expect([graph.find('n'), node.pins]).toEqual([node, 0])
-      expect(await change.open(graph.find('b') as never)).toBe(graph.find('b'))
+      expect(await change.openUnchecked(graph.find('b') as never)).toBe(graph.find('b'))
     })
     expect([graph.find('n'), graph.find('b')?.name]).toEqual([undefined, 'b'])
     expect(fakes.log).toContain('n.close')
@@ -336,7 +330,7 @@ describe('an opening inside a change', () => {
       if (failing !== undefined) fakes.fail(failing)
       const change = graph.change(async (change) => {
         await change.move(disk.edge, 'b')
-        await change.open({ driver: 'filter', nodeName: 'n', file: 'f' })
+        await change.openUnchecked({ driver: 'filter', nodeName: 'n', file: 'f' })
         expect([graph.find('f')?.permissions, graph.find('a')?.permissions]).toEqual([3, 3])
         fakes.strike('later')
         await change.move(disk.edge, 'n')
@@ -358,7 +352,7 @@ describe('an opening inside a change', () => {
   it('whose closing fails is a warning', async () => {
     const { fakes, graph } = await setUp()
     fakes.fail('n.close')
-    await graph.change((change) => change.open({ driver: 'disk', nodeName: 'n' }))
+    await graph.change((change) => change.openUnchecked({ driver: 'disk', nodeName: 'n' }))
     expect(fakes.warnings).toEqual(['closing a node that is no longer used failed: n.close fails'])
     await graph.close()
   })

@@ -34,7 +34,7 @@ const works: Readonly<Record<string, (change: Change, at: Work) => Promise<unkno
   'taking out the medium': (change, { disk }) => change.move(disk.edge, undefined),
   'move of a child': (change, { graph }) => change.move(graph.find('f')?.children.get('file') as never, 'b'),
   replace: (change) => change.replace('a', 'b'),
-  insert: (change) => change.insert('a', { driver: 'filter', nodeName: 'new' }),
+  insert: (change) => change.insertUnchecked('a', { driver: 'filter', nodeName: 'new' }),
   remove: (change) => change.remove('f'),
   'setBacking where there is none': (change) => change.setBacking('o', 'b'),
   'setChild that swaps': (change) => change.setChild('o', 'file', 'b'),
@@ -48,18 +48,18 @@ const works: Readonly<Record<string, (change: Change, at: Work) => Promise<unkno
     await change.reopen('b', { readOnly: true })
   },
   'open and use': async (change, { disk }) => {
-    const node = await change.open({ driver: 'filter', nodeName: 'new', file: 'b' })
+    const node = await change.openUnchecked({ driver: 'filter', nodeName: 'new', file: 'b' })
     await change.move(disk.edge, node)
   },
   alone: (change, { disk }) =>
     change.alone(disk, { operation: 'resize', permissions: Permission.Resize }, (node) => node.truncate(4096)),
   'all at once': async (change, { graph, disk }) => {
     await change.reopen('b', { mode: 'new' })
-    await change.insert('a', { driver: 'filter', nodeName: 'new' })
+    await change.insertUnchecked('a', { driver: 'filter', nodeName: 'new' })
     await change.setBacking('o', 'b')
     await change.attach(root(graph, 'o'), reader)
     await change.remove('f')
-    await change.move(disk.edge, await change.open({ driver: 'disk', nodeName: 'e' }))
+    await change.move(disk.edge, await change.openUnchecked({ driver: 'disk', nodeName: 'e' }))
   },
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type Graph, type GraphChange, Permission } from '../src/index.ts'
-import { FakeDrivers, stateOf } from './fake-drivers.ts'
+import { type GraphChange, Permission } from '../src/index.ts'
+import { FakeDrivers, shape, stateOf } from './fake-drivers.ts'
 
 const { ConsistentRead } = Permission
 
@@ -16,14 +16,6 @@ async function setUp() {
   graph.onChange((change) => told.push(change))
   fakes.log.length = 0
   return { fakes, graph, told }
-}
-
-function shape(graph: Graph): Record<string, Record<string, string>> {
-  const entries = [...graph.nodes].map((node) => [
-    node.name,
-    Object.fromEntries([...node.children].map(([name, edge]) => [name, edge.node.name])),
-  ])
-  return Object.fromEntries(entries)
 }
 
 describe('children', () => {
@@ -69,6 +61,27 @@ describe('children', () => {
     await graph.close()
   })
 
+  it('that are given as definitions are opened in the change, and closed when it fails', async () => {
+    const { graph } = await setUp()
+    const names = (): string[] => [...graph.nodes].map(({ name }) => name)
+    const before = names()
+    const disk = (nodeName: string) => ({ driver: 'disk', nodeName }) as never
+    await expect(
+      graph.change(async (change) => {
+        await change.addChild('m', 'children', disk('new'))
+        throw new Error('no')
+      }),
+    ).rejects.toThrow('no')
+    expect(names()).toEqual(before)
+    expect(await graph.addChild('m', 'children', disk('new'))).toBe('children.1')
+    await graph.setChild('o', 'backing', disk('base'))
+    expect([shape(graph).m?.['children.1'], shape(graph).o?.backing]).toEqual(['new', 'base'])
+    await graph.setChild('o', 'backing', undefined)
+    expect(graph.find('base')).toBeUndefined()
+    await expect(graph.setChild('o', 'none', disk('other'))).rejects.toThrow("has no child 'none'")
+    await graph.close()
+  })
+
   it('backing files are set, changed and taken away, and a node that only a link kept is closed', async () => {
     const { fakes, graph } = await setUp()
     const user = await graph.attach('o')
@@ -82,7 +95,7 @@ describe('children', () => {
     expect(await read()).toBe(7)
     expect(graph.find('o')?.backing?.permissions).toBe(ConsistentRead)
     await graph.change(async (change) => {
-      await change.setBacking('o', await change.open({ driver: 'disk', nodeName: 'other' }))
+      await change.setBacking('o', await change.openUnchecked({ driver: 'disk', nodeName: 'other' }))
     })
     expect([await read(), graph.find('other')?.explicit]).toEqual([0, false])
     await graph.change((change) => change.setBacking('o', undefined))

@@ -4,7 +4,8 @@
  */
 
 import { type OpenContext, type OpenImage, Passthrough, type PermissionHooks, type Prepared } from '../src/driver.ts'
-import { BlockError, type DriverDescriptor, Flag, Graph, Permission } from '../src/index.ts'
+import { BlockError, type DriverDescriptor, Flag, Graph, Node, Permission } from '../src/index.ts'
+import { topBase } from '../src/options/base-options.ts'
 
 /** A step that is held: `arrived` resolves when an image comes to it. */
 export interface Gate {
@@ -308,4 +309,19 @@ export async function isPending(work: Promise<unknown>): Promise<boolean> {
   work.then(end, end)
   await settle()
   return pending
+}
+
+/** The names of the children of each node, by the names that its parent has for them. */
+export function shape(graph: Graph): Record<string, Record<string, string>> {
+  const entries = [...graph.nodes].map((node) => [
+    node.name,
+    Object.fromEntries([...node.children].map(([name, edge]) => [name, edge.node.name])),
+  ])
+  return Object.fromEntries(entries)
+}
+
+/** A node of a protocol, in no graph, without an image. */
+export function bareNode(base: Partial<typeof topBase> = {}): Node {
+  const { disk: driver } = new FakeDrivers()
+  return new Node({ ...topBase, ...base, name: 'n', driver, options: {}, filename: '', children: new Map() })
 }

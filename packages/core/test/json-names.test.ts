@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { Graph } from '../src/graph.ts'
+import { Graph } from '../src/opening/graph.ts'
 import { fromQapi, parseJsonFilename, toQapi } from '../src/options/filenames.ts'
 import { ram, Storage } from './drivers.ts'
 

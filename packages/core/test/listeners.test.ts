@@ -3,9 +3,8 @@ import { ObjectTable } from '../src/graph/object-table.ts'
 import { BlockError } from '../src/index.ts'
 import { Listeners } from '../src/listeners.ts'
 import { judgeReference } from '../src/opening/gate.ts'
-import { newScope, Openings } from '../src/opening/openings.ts'
+import { describingFailure, nameOfDefinition, newScope, Openings } from '../src/opening/openings.ts'
 import { topBase } from '../src/options/base-options.ts'
-import { describingFailure, nameOfDefinition } from '../src/options/described.ts'
 import { isPending } from './fake-drivers.ts'
 
 describe('the gate', () => {

@@ -2,19 +2,11 @@ import { describe, expect, it } from 'vitest'
 import { done, type OpenImage } from '../src/driver.ts'
 import { BlockError, Flag, Node } from '../src/index.ts'
 import { topBase } from '../src/options/base-options.ts'
-import { FakeDrivers } from './fake-drivers.ts'
+import { bareNode, FakeDrivers } from './fake-drivers.ts'
 
 /** A node of a protocol whose image is `image`, in no graph. */
 function nodeOf(image: Partial<OpenImage>, base: Partial<typeof topBase> = {}): Node {
-  const node = new Node({
-    ...topBase,
-    ...base,
-    name: 'n',
-    driver: new FakeDrivers().disk,
-    options: {},
-    filename: '',
-    children: new Map(),
-  })
+  const node = bareNode(base)
   expect([node.simpleRead, node.simpleWrite]).toEqual([false, false])
   node.attachImage({ size: 4096, read: async () => undefined, ...image })
   return node

@@ -74,7 +74,107 @@ describe('a disk refuses', () => {
   })
 })
 
+describe('a disk says', () => {
+  test('what it was given instead of a buffer', async () => {
+    const { open } = setUp()
+    const disk = await open()
+    const kinds = [
+      [512, 'a value of type number'],
+      ['x', 'a value of type string'],
+      [[1, 2], 'a list'],
+      [undefined, 'undefined'],
+      [null, 'null'],
+      [new ArrayBuffer(8), 'a value of type object'],
+    ] as const
+    for (const [value, kind] of kinds) {
+      const message = `cannot write ${disk.describe()}: the buffer is not a Uint8Array, but ${kind}`
+      await expect(disk.write(0, anything(value))).rejects.toMatchObject({ ...invalid, message })
+      await expect(disk.read(0, anything(value))).rejects.toMatchObject(invalid)
+    }
+    await disk.close()
+  })
+
+  test('that it is closed, to whatever is asked of it then', async () => {
+    const { graph, open } = setUp()
+    const disk = await open()
+    await disk.close()
+    const asked: (() => Promise<unknown>)[] = [
+      () => disk.read(0, new Uint8Array(1)),
+      () => disk.write(0, new Uint8Array(1)),
+      () => disk.flush(),
+      () => disk.extents().next(),
+      () => disk.truncate(0),
+      () => disk.info(),
+      () => disk.check(),
+      () => disk.amend({ options: {} }),
+      async () => disk.snapshots.list(),
+    ]
+    for (const ask of asked) {
+      await expect(ask(), String(ask)).rejects.toMatchObject({ code: 'ENOMEDIUM', message: /it is closed|is closed/ })
+    }
+    await disk.close()
+    await graph.close()
+  })
+
+  test('that options to amend are missing', async () => {
+    const { open } = setUp()
+    const disk = await open()
+    for (const request of [undefined, {}, { options: 1 }]) {
+      await expect(disk.amend(anything(request))).rejects.toThrow('amend({ options }) takes options by name')
+    }
+    await disk.close()
+  })
+})
+
 describe('a graph refuses', () => {
+  test('drivers that are no list, and says what to pass', () => {
+    for (const settings of [undefined, {}, { drivers: raw }, { drivers: 'raw' }, { drivers: null }]) {
+      expect(() => new Graph(anything(settings)), String(settings)).toThrow(
+        expect.objectContaining({
+          ...invalid,
+          message: expect.stringContaining('needs a list of drivers, not '),
+          hint: expect.stringContaining('put the descriptors into a list'),
+        }),
+      )
+    }
+  })
+
+  test('functions that are none, and shows no secret that stands where another thing is due', () => {
+    for (const name of ['onWarning', 'random', 'resolveDriver']) {
+      expect(() => new Graph(anything({ drivers: [], [name]: 1 }))).toThrow(
+        `${name} is a function, not a value of type number`,
+      )
+    }
+    expect(() => new Graph({ drivers: [], clock: anything({}) })).toThrow('clock.now is a function, not undefined')
+    expect(() => new Graph({ drivers: [], secrets: anything({ key: ['hunter2'] }) })).toThrow(
+      'a secret is a text or bytes, not a list',
+    )
+  })
+
+  test('a listener and the work of a change that cannot be called', async () => {
+    const { graph } = setUp()
+    expect(() => graph.onChange(anything('x'))).toThrow('a listener is a function, not a value of type string')
+    expect(() => graph.onEvent(anything(undefined))).toThrow(expect.objectContaining(invalid))
+    await expect(graph.change(anything(undefined))).rejects.toThrow('the work of a change is a function, not undefined')
+    await graph.close()
+  })
+
+  test('a format where options are due, and settings and signals that are none', async () => {
+    const { graph, open } = setUp()
+    await expect(graph.open('ram:a', anything('raw'))).rejects.toMatchObject({
+      message: 'options are an object, not a value of type string',
+      hint: expect.stringContaining('graph.open(filename, { format })'),
+    })
+    await expect(graph.open('ram:a', {}, anything('raw'))).rejects.toThrow('settings are an object')
+    await expect(graph.addUnchecked({ driver: 'ram', disk: 'a' }, { signal: anything(5) })).rejects.toThrow(
+      'settings.signal is an AbortSignal, not a value of type number',
+    )
+    const { signal } = new AbortController()
+    await (await graph.addUnchecked({ driver: 'ram', disk: 'a' }, { signal })).close()
+    await (await open()).close()
+    await graph.close()
+  })
+
   test('settings that are none', () => {
     expect(() => new Graph(anything({}))).toThrow(expect.objectContaining(invalid))
     expect(() => new Graph({ drivers: [], references: anything('alow') })).toThrow(expect.objectContaining(invalid))
@@ -94,8 +194,10 @@ describe('a graph refuses', () => {
   test('to insert what is no filter, and changes nothing', async () => {
     const { graph, open } = setUp()
     const disk = await open()
-    await expect(graph.insertFilter('n', anything(undefined))).rejects.toMatchObject(invalid)
-    await expect(graph.insertFilter('n', { driver: 'raw', size: 512 })).rejects.toThrow("driver 'raw' is no filter")
+    await expect(graph.insertFilterUnchecked('n', anything(undefined))).rejects.toMatchObject(invalid)
+    await expect(graph.insertFilterUnchecked('n', { driver: 'raw', size: 512 })).rejects.toThrow(
+      "driver 'raw' is no filter",
+    )
     expect(disk.nodeName).toBe('n')
     await graph.close()
   })
@@ -103,7 +205,7 @@ describe('a graph refuses', () => {
   test('a child behind the others of a list that is no list', async () => {
     const { graph, open } = setUp()
     await open()
-    await graph.insertFilter('n', { driver: 'pass', nodeName: 'f' })
+    await graph.insertFilterUnchecked('n', { driver: 'pass', nodeName: 'f' })
     await graph.addNode({ driver: 'ram', disk: 'a', nodeName: 'other' })
     await expect(graph.addChild('f', 'file', 'other')).rejects.toMatchObject(invalid)
     expect([...(graph.find('f')?.children.keys() ?? [])]).toEqual(['file'])
@@ -133,7 +235,7 @@ test('a filter finds its own child option', async () => {
   }
   const { graph, open } = setUp()
   const disk = await open()
-  await graph.insertFilter('n', { driver: image, nodeName: 'f' })
+  await graph.insertFilterUnchecked('n', { driver: image, nodeName: 'f' })
   expect(disk.nodeName).toBe('f')
   expect(graph.find('f')?.children.get('image')?.node.name).toBe('n')
   await graph.close()

@@ -281,7 +281,7 @@ describe('work of a node of its own', () => {
 describe('a change that has ended', () => {
   const steps: Readonly<Record<string, (change: Change, root: Root) => Promise<unknown> | unknown>> = {
     drain: (change) => change.drain('a'),
-    open: (change) => change.open({ driver: 'disk' }),
+    open: (change) => change.openUnchecked({ driver: 'disk' }),
     pin: (change) => change.pin('a'),
     admit: (change, root) => change.admit(root),
     attach: (change, root) => change.attach(new Root(root.node, { description: '', permissions: reader }), reader),
@@ -289,7 +289,7 @@ describe('a change that has ended', () => {
     setPermissions: (change, root) => change.setPermissions(root.edge, reader),
     move: (change, root) => change.move(root.edge, 'b'),
     replace: (change) => change.replace('a', 'b'),
-    insert: (change) => change.insert('a', { driver: 'filter' }),
+    insert: (change) => change.insertUnchecked('a', { driver: 'filter' }),
     remove: (change) => change.remove('f'),
     setBacking: (change) => change.setBacking('f', 'b'),
     setChild: (change) => change.setChild('f', 'file', 'b'),

@@ -1,21 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import type { OpenImage } from '../src/driver.ts'
-import { BlockError, Flag, Node } from '../src/index.ts'
-import { topBase } from '../src/options/base-options.ts'
-import { FakeDrivers } from './fake-drivers.ts'
+import { BlockError, Flag } from '../src/index.ts'
+import type { topBase } from '../src/options/base-options.ts'
+import { bareNode } from './fake-drivers.ts'
 
 /** A node over `size` bytes that all differ from their neighbours, which logs the ranges that reach its image. */
 function setUp(extra: Partial<OpenImage> = {}, base: Partial<typeof topBase> = {}, size = 4096) {
-  const node = new Node({
-    ...topBase,
-    discard: 'unmap',
-    ...base,
-    name: 'n',
-    driver: new FakeDrivers().disk,
-    options: {},
-    filename: '',
-    children: new Map(),
-  })
+  const node = bareNode({ discard: 'unmap', ...base })
   const bytes = Uint8Array.from({ length: size }, (_, i) => (i % 251) + 1)
   const log: [string, number, number][] = []
   node.attachImage({

@@ -10,7 +10,7 @@ import { expect, test } from 'vitest'
 declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     typedLeaf: { open: { filename: string; pace?: number }; create: { filename: string; size: number } }
-    typedFilter: { open: { file: Child } }
+    typedFilter: { open: { file: Child; speed?: number } }
     typedOverlay: { open: { file: Child; backing?: OptionalChild }; create: { file: Child; clusterSize?: number } }
   }
 }
@@ -25,6 +25,13 @@ export async function goodStacks(graph: Graph): Promise<void> {
     backing: { driver: 'typedOverlay', file: { driver: 'typedLeaf', filename: 'y' } },
   })
   await graph.create({ driver: 'typedOverlay', clusterSize: 512, file: { driver: 'typedLeaf', filename: 'x' } })
+  await graph.insertFilter('leaf', { driver: 'typedFilter', speed: 1, nodeName: 'filter' })
+  await graph.change(async (change) => {
+    const node = await change.open({ driver: 'typedOverlay', file: 'leaf', backing: null })
+    await change.insert(await change.open(node), { driver: 'typedFilter' })
+    await change.setChild(node, 'backing', { driver: 'typedLeaf', filename: 'x' })
+    await change.addChild('list', 'children', { driver: 'typedLeaf', filename: 'x' })
+  })
 }
 
 export async function badStacks(graph: Graph): Promise<void> {
@@ -45,6 +52,16 @@ export async function badStacks(graph: Graph): Promise<void> {
   await graph.add({ driver: 'typedFilter', file: null })
   // @ts-expect-error a value that the base option does not have
   await graph.add({ driver: 'typedLeaf', filename: 'x', detectZeroes: 'maybe' })
+  // @ts-expect-error an option of the wrong type, of a filter that is put over a node
+  await graph.insertFilter('leaf', { driver: 'typedFilter', speed: 'high' })
+  await graph.change(async (change) => {
+    // @ts-expect-error a required option is missing
+    await change.open({ driver: 'typedLeaf' })
+    // @ts-expect-error an option that the filter does not have
+    await change.insert('leaf', { driver: 'typedFilter', sped: 1 })
+    // @ts-expect-error a definition of a child with an option of the wrong type
+    await change.addChild('list', 'children', { driver: 'typedLeaf', filename: 3 })
+  })
   // @ts-expect-error an open option among the create options
   await graph.create({ driver: 'typedOverlay', backing: null, file: 'leaf' })
 }

@@ -40,6 +40,19 @@ export type NodeOptions = {
     (BlockDrivers[Name] extends { open: infer Open } ? Open : unknown)
 }[keyof BlockDrivers]
 
+/** The options of a driver that are children. */
+type ChildNames<Open> = {
+  [Name in keyof Open]-?: Child extends Exclude<Open[Name], undefined> ? Name : never
+}[keyof Open]
+
+/** Definition of a filter that is put over a node, which becomes the child that it shows: that one is left out. */
+export type FilterOptions = {
+  [Name in keyof BlockDrivers]: { driver: Name } & BaseOptions &
+    (BlockDrivers[Name] extends { open: infer Open }
+      ? Omit<Open, ChildNames<Open>> & Partial<Pick<Open, ChildNames<Open>>>
+      : unknown)
+}[keyof BlockDrivers]
+
 /** A child option: a definition, or the name of a node of the graph. */
 export type Child = NodeOptions | string
 

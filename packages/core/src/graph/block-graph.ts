@@ -3,8 +3,11 @@
 import { type Clock, systemClock } from '../clock.ts'
 import type { BlockEvent } from '../contract/contract.ts'
 import type { DriverDescriptor } from '../contract/descriptor.ts'
+import type { FilterOptions, NodeOptions } from '../contract/drivers.ts'
 import { BlockError } from '../errors.ts'
+import { type Inspect, inspected, inspection } from '../inspection.ts'
 import { Listeners } from '../listeners.ts'
+import { withoutCredentials } from '../options/filenames.ts'
 import { type Blocker, freezeChain, refuseBlocked } from './blockers.ts'
 import { Change, type ChangedGraph, type Definition } from './change.ts'
 import { ChangeLock } from './change-lock.ts'
@@ -58,6 +61,15 @@ export abstract class BlockGraph implements ChangedGraph {
   /** All users of the graph. */
   get roots(): IterableIterator<GraphRoot> {
     return this.users.values()
+  }
+
+  /** What is worth knowing of the graph: its nodes and who uses them. Secrets and other objects are left out. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    return { nodes: [...this.nodes], roots: [...this.users].map((root) => withoutCredentials(root.describe())) }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Graph', this, options, inspect)
   }
 
   /**
@@ -119,8 +131,13 @@ export abstract class BlockGraph implements ChangedGraph {
   }
 
   /** Opens a filter over `node` and puts it between the node and its parents. */
-  insertFilter(node: Node | string, filter: Readonly<Record<string, unknown>>): Promise<Node> {
+  insertFilter(node: Node | string, filter: FilterOptions): Promise<Node> {
     return this.change((change) => change.insert(node, filter))
+  }
+
+  /** As {@link insertFilter}, for options that the compiler does not know, or a driver that is not registered. */
+  insertFilterUnchecked(node: Node | string, filter: Readonly<Record<string, unknown>>): Promise<Node> {
+    return this.change((change) => change.insertUnchecked(node, filter))
   }
 
   /** Takes a filter out again: its parents use its child from then on. */
@@ -129,12 +146,12 @@ export abstract class BlockGraph implements ChangedGraph {
   }
 
   /** Adds, changes or (with undefined) removes the child `name` of `parent`, drained. */
-  setChild(parent: Node | string, name: string, child: Node | string | undefined): Promise<void> {
+  setChild(parent: Node | string, name: string, child: Node | NodeOptions | string | undefined): Promise<void> {
     return this.change((change) => change.setChild(parent, name, child))
   }
 
   /** Adds a child at the end of a list option of `parent`; returns its name, `children.3`. */
-  addChild(parent: Node | string, list: string, child: Node | string): Promise<string> {
+  addChild(parent: Node | string, list: string, child: Node | NodeOptions | string): Promise<string> {
     return this.change((change) => change.addChild(parent, list, child))
   }
 

@@ -13,12 +13,14 @@
 
 import { done } from '../contract/contract.ts'
 import type { DriverDescriptor } from '../contract/descriptor.ts'
+import type { FilterOptions, NodeOptions } from '../contract/drivers.ts'
 import { BlockError } from '../errors.ts'
+import { mustBeFunction } from '../inspection.ts'
 import { childSchema, filteredOption, listOf, nextChildName } from '../options/child-options.ts'
 import { type AloneSettings, refuseBlocked, refuseFrozen } from './blockers.ts'
 import { unlessAborted } from './change-lock.ts'
 import { Edge } from './edge.ts'
-import { emptyMedium, type GraphEdge, type GraphRoot, isRoot, type Node } from './node.ts'
+import { emptyMedium, type GraphEdge, type GraphRoot, isNode, isRoot, type Node } from './node.ts'
 import type { ChangeUnderWay, GraphChange, NodeReport, NodeTable } from './node-table.ts'
 import { checkPermissions, type EdgePermissions } from './permissions.ts'
 import { Quiesce, refuseLoop, startsBelow } from './quiesce.ts'
@@ -66,6 +68,7 @@ export class Change implements ChangeUnderWay {
   /** @internal Runs `work`, commits, and ends the change. */
   async run<T>(work: (change: Change) => Promise<T>): Promise<T> {
     try {
+      mustBeFunction('the work of a change', work)
       const result = await work(this)
       await this.commit()
       const failure = await this.#end()
@@ -97,7 +100,12 @@ export class Change implements ChangeUnderWay {
   }
 
   /** Opens a node; it is closed again when nobody uses it at the end of the change. */
-  async open(definition: Definition): Promise<Node> {
+  open(definition: NodeOptions | Node): Promise<Node> {
+    return this.openUnchecked(definition as unknown as Definition)
+  }
+
+  /** As {@link open}, for options that the compiler does not know. They are validated all the same. */
+  async openUnchecked(definition: Definition): Promise<Node> {
     this.#mustRun()
     const node = await this.#graph.openWithin(this, definition)
     this.#orphans.set(node, this.#orphans.get(node) ?? false)
@@ -204,12 +212,17 @@ export class Change implements ChangeUnderWay {
   }
 
   /** Puts a new filter between a node and its parents. EINVAL for a driver that does not show what is below it. */
-  async insert(node: Node | string, filter: Readonly<Record<string, unknown>>): Promise<Node> {
+  insert(node: Node | string, filter: FilterOptions): Promise<Node> {
+    return this.insertUnchecked(node, filter as unknown as Readonly<Record<string, unknown>>)
+  }
+
+  /** As {@link insert}, for options that the compiler does not know, or a driver that is not registered. */
+  async insertUnchecked(node: Node | string, filter: Readonly<Record<string, unknown>>): Promise<Node> {
     const below = this.#graph.table.require(node)
     const option = filteredOption(await this.#graph.registry.of(filter?.driver))
     refuseBlocked(below, 'replace')
     await this.#hold(below)
-    const above = await this.open({ readOnly: below.readOnly, discard: 'unmap', ...filter, [option]: below })
+    const above = await this.openUnchecked({ readOnly: below.readOnly, discard: 'unmap', ...filter, [option]: below })
     await this.replace(below, above)
     return above
   }
@@ -237,13 +250,13 @@ export class Change implements ChangeUnderWay {
     return this.setChild(node, 'backing', backing)
   }
 
-  /** Adds, swaps or (with undefined) removes a child. One of a list is named `children.3`. */
-  async setChild(parent: Node | string, name: string, child: Node | string | undefined): Promise<void> {
+  /** Adds, swaps or (with undefined) removes a child. One of a list is named `children.3`. A definition is opened. */
+  async setChild(parent: Node | string, name: string, child: Node | NodeOptions | string | undefined): Promise<void> {
     this.#mustRun()
     const above = this.#graph.table.require(parent)
-    const below = child === undefined ? undefined : this.#graph.table.require(child)
     const schema = childSchema(above.driver, name)
     refuseBlocked(above, 'change-child')
+    const below = child === undefined ? undefined : await this.#nodeOf(child)
     await this.#hold(above)
     above.image.checkChild?.(name, below)
     const old = above.children.get(name)
@@ -257,8 +270,13 @@ export class Change implements ChangeUnderWay {
     this.#staging.after(() => above.reopened())
   }
 
-  /** Adds a child at the end of a list option; returns its name, `children.3`. */
-  async addChild(parent: Node | string, list: string, child: Node | string): Promise<string> {
+  async #nodeOf(child: Node | NodeOptions | string): Promise<Node> {
+    if (typeof child === 'string' || isNode(child)) return this.#graph.table.require(child)
+    return this.open(child)
+  }
+
+  /** Adds a child at the end of a list option; returns its name, `children.3`. A definition is opened. */
+  async addChild(parent: Node | string, list: string, child: Node | NodeOptions | string): Promise<string> {
     this.#mustRun()
     const above = this.#graph.table.require(parent)
     // One after the other: the next name is known when the child before is there.

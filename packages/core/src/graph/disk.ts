@@ -11,7 +11,9 @@ import type {
   Snapshots,
 } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
-import { validateAmend } from '../options/validate.ts'
+import { type Inspect, inspected, inspection } from '../inspection.ts'
+import { withoutCredentials } from '../options/filenames.ts'
+import { isRecord, validateAmend } from '../options/validate.ts'
 import type { BlockGraph } from './block-graph.ts'
 import type { BlockedOperation } from './blockers.ts'
 import { type Extent, mergedExtents } from './extents.ts'
@@ -71,7 +73,10 @@ export class Disk extends Root {
     return this.node.readOnly
   }
 
-  /** The extents of the disk, from the lowest offset on: what is data, zero, or absent, and in which layer. */
+  /**
+   * The extents of the disk, from the lowest offset on, without gaps and each as long as can be: what is data, zero, or
+   * absent, and in which layer. EINVAL for a range that is none; one that passes the end is cut there.
+   */
   extents(options: ExtentOptions = {}): AsyncGenerator<Extent> {
     const { offset = 0, length = maxOffset - offset, base, signal } = options
     mustBeBytes('offset', offset)
@@ -82,13 +87,14 @@ export class Disk extends Root {
     return mergedExtents(offset, next)
   }
 
-  /** Sets the size in bytes. ENOTSUP where the format or the storage cannot. */
+  /** Sets the size in bytes. EPERM on a disk that may not be written, ENOTSUP where the format or the storage cannot. */
   async truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void> {
     mustBeBytes('size', size)
     mustBeOneOf('preallocation', options?.preallocation ?? 'off', preallocations)
     return this.#alone('resize', 'truncate', (node) => node.truncate(size, options, signal), signal)
   }
 
+  /** What the driver tells of the image of the top node beyond its size; empty where it tells nothing. */
   info(): Promise<DriverInfo> {
     return this.request(() => this.node.info())
   }
@@ -109,8 +115,12 @@ export class Disk extends Root {
     )
   }
 
-  /** Changes create options of the image in place. ENOTSUP where the format cannot. */
+  /**
+   * Changes create options (`request.options`, camelCase) of the image in place. EINVAL for options that may not change,
+   * ENOTSUP where the format cannot.
+   */
   async amend(request: AmendRequest): Promise<void> {
+    if (!isRecord(request?.options)) throw new BlockError('EINVAL', 'amend({ options }) takes options by name')
     const amend = async ({ image, driver }: Node): Promise<void> => {
       if (image.amend !== undefined) {
         const options = validateAmend(driver.createOptions ?? {}, request.options)
@@ -121,7 +131,7 @@ export class Disk extends Root {
     return this.#alone('amend', 'amend', amend, request.signal)
   }
 
-  /** Internal snapshots: list, create, apply, delete. */
+  /** Internal snapshots: list, create, apply, delete, load. ENOTSUP where the format has none, ENOMEDIUM when it is closed. */
   get snapshots(): Snapshots {
     this.#snapshots()
     const alone = <T>(work: (snapshots: Snapshots) => Promise<T>, permissions = 0): Promise<T> =>
@@ -146,6 +156,15 @@ export class Disk extends Root {
     }
   }
 
+  override toJSON(): Readonly<Record<string, unknown>> {
+    const { description: _, ...own } = super.toJSON()
+    return { filename: withoutCredentials(this.filename), ...own }
+  }
+
+  override [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Disk', this, options, inspect)
+  }
+
   /** Flushes and lets go of the disk. Errors of delayed writes come out here. Every call waits for the same closing. */
   close(): Promise<void> {
     this.#closing ??= this.graph.detachRoot(this)
@@ -163,6 +182,7 @@ export class Disk extends Root {
 
   #snapshots(): Snapshots {
     const { driver, image } = this.node
+    if (this.closed) throw new BlockError('ENOMEDIUM', `cannot use the snapshots of ${this.describe()}: it is closed`)
     if (image.snapshots !== undefined) return image.snapshots
     throw new BlockError('ENOTSUP', `driver '${driver.name}' has no internal snapshots`, { node: this.nodeName })
   }

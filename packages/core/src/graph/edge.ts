@@ -12,8 +12,11 @@ import {
 } from '../contract/contract.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
+import { type Inspect, inspected, inspection } from '../inspection.ts'
+import { withoutCredentials } from '../options/filenames.ts'
 import { chainStatus } from './extents.ts'
 import { type GraphEdge, isRoot, type Node, type Parent } from './node.ts'
+import { describePermissions } from './permissions.ts'
 
 const edgeBrand: unique symbol = Symbol.for('diskgraph.Edge') as never
 
@@ -189,6 +192,17 @@ export class Edge implements GraphEdge {
   debugEvent(event: string): Promise<void> | undefined {
     const { image } = this.node
     return image.debugEvent === undefined ? undefined : image.debugEvent(event)
+  }
+
+  /** What is worth knowing of the edge, permissions in words. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const [permissions, shared] = [describePermissions(this.permissions), describePermissions(this.shared)]
+    const parent = withoutCredentials(this.parentName)
+    return { name: this.name, role: this.role, parent, node: this.nodeName, permissions, shared }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Edge', this, options, inspect)
   }
 
   describe(): string {

@@ -1,8 +1,9 @@
 /** Block status of a whole chain, and of a disk as merged extents. */
 import type { BlockStatus } from '../contract/contract.ts'
+import { type Inspect, inspected, inspection } from '../inspection.ts'
 import type { GraphEdge, Node } from './node.ts'
 
-/** A run of a disk with one status, seen from the top of its backing chain. */
+/** A run of a disk with one status, seen from the top of its backing chain. As JSON it names its node and file. */
 export interface Extent {
   readonly offset: number
   readonly length: number
@@ -42,11 +43,11 @@ export async function chainStatus(
     if (status.allocated && !looksThrough(status, filtered, offset)) return decided(node, depth, offset, limit, status)
     if (last) {
       if (status.allocated) return decided(node, depth, offset, limit, status)
-      return { offset, length: limit, data: false, zero: true, present: false, depth, node, compressed: false }
+      return zeroes(node, depth, offset, limit, false)
     }
     if (offset >= below.size) {
       // The layer above reads as zeroes where its backing file has ended.
-      return { offset, length: limit, data: false, zero: true, present: true, depth, node, compressed: false }
+      return zeroes(node, depth, offset, limit, true)
     }
     limit = Math.min(limit, below.size - offset)
     if (filtered === undefined) depth++
@@ -59,8 +60,25 @@ function looksThrough(status: BlockStatus, filtered: GraphEdge | undefined, offs
   return filtered !== undefined && status.recurse === 'all' && status.file === filtered && status.offset === offset
 }
 
+const shown = {
+  toJSON(this: Extent): unknown {
+    return { ...this, node: this.node.name, file: this.file?.nodeName }
+  },
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Extent', this, options, inspect)
+  },
+}
+
+function extentOf(fields: Extent): Extent {
+  return Object.assign(Object.create(shown) as object, fields)
+}
+
+function zeroes(node: Node, depth: number, offset: number, length: number, present: boolean): Extent {
+  return extentOf({ offset, length, data: false, zero: true, present, depth, node, compressed: false })
+}
+
 function decided(node: Node, depth: number, offset: number, length: number, status: BlockStatus): Extent {
-  return {
+  return extentOf({
     offset,
     length,
     data: status.data,
@@ -70,7 +88,7 @@ function decided(node: Node, depth: number, offset: number, length: number, stat
     node,
     ...(status.offset === undefined ? {} : { hostOffset: status.offset, file: status.file as GraphEdge | undefined }),
     compressed: status.compressed === true,
-  }
+  })
 }
 
 /** Merges neighbours of equal status; `next` tells the extent at an offset, undefined at the end. */
@@ -83,7 +101,7 @@ export async function* mergedExtents(
     const extent = await next(at)
     if (extent === undefined) break
     at += extent.length
-    if (run !== undefined && continues(run, extent)) run = { ...run, length: run.length + extent.length }
+    if (run !== undefined && continues(run, extent)) run = extentOf({ ...run, length: run.length + extent.length })
     else {
       if (run !== undefined) yield run
       run = extent

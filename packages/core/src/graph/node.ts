@@ -11,6 +11,8 @@ import { type ChildHandle, done, Flag, type OpenImage, Permission, type Truncate
 import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
+import { type Inspect, inspected, inspection } from '../inspection.ts'
+import { withoutCredentials } from '../options/filenames.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
 import { Layer, type LayerSettings, noImage, readOnlyError } from '../request/layer.ts'
 import { resolveLimits } from '../request/limits.ts'
@@ -252,6 +254,17 @@ export class Node extends Layer {
   /** The child that holds the content of this layer: `file`, or what a filter shows. */
   get storage(): GraphEdge | undefined {
     return this.children.get('file') ?? this.filtered
+  }
+
+  /** What is worth knowing of the node: no options, for one of them may be a secret. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { name, driver, size, readOnly } = this
+    const children = Object.fromEntries([...this.children].map(([child, { nodeName }]) => [child, nodeName]))
+    return { name, driver: driver.name, filename: withoutCredentials(this.filename), size, readOnly, children }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Node', this, options, inspect)
   }
 
   /** The operation `name` that only some drivers have, of the nearest image from here downwards. ENOTSUP if none has it. */

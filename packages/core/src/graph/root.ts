@@ -7,9 +7,12 @@
 import { isByteCount, isBytes } from '../bytes.ts'
 import { done, Flag, Permission } from '../contract/contract.ts'
 import { abortedError, BlockError, toBlockError } from '../errors.ts'
+import { type Inspect, inspected, inspection } from '../inspection.ts'
 import { Listeners } from '../listeners.ts'
+import { withoutCredentials } from '../options/filenames.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
 import { maxRequest } from '../request/limits.ts'
+import { areFlags, requestRefusal } from '../request/refusals.ts'
 import { type RequestKind, Statistics } from '../request/statistics.ts'
 import { Edge } from './edge.ts'
 import { chainStatus, type Extent } from './extents.ts'
@@ -28,9 +31,12 @@ export interface RootSettings {
 /** Hears of each request when it ends. `begin` is the graph's clock in milliseconds when it began. */
 export type RequestObserver = (kind: RequestKind, bytes: number, begin: number, failed: boolean) => void
 
-const allFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Compressed | Flag.Unchanged
-
-/** A user of a node from outside, whose requests are counted and held. Offsets and lengths are bytes; buffers belong to the caller again when the promise settles. */
+/**
+ * A user of a node from outside, whose requests are counted and held. Offsets and lengths are bytes, `flags` bits of
+ * {@link Flag}; a buffer belongs to the root until the promise settles, and then to the caller again. Errors that every
+ * request may have: EINVAL for arguments that are none, ENOMEDIUM when the root is closed or has no medium, ECANCELED
+ * when its signal is aborted, EIO past the end of the disk, and what the storage says.
+ */
 export class Root implements GraphRoot {
   readonly isRoot = true
   readonly edge: GraphEdge
@@ -75,7 +81,7 @@ export class Root implements GraphRoot {
     return this.#closed
   }
 
-  /** Fills `buf` from `offset`. EIO past the end; ECANCELED when `signal` is aborted. */
+  /** Fills all of `buf` with the bytes from `offset` on. After an error its content is undefined. */
   read(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {
     if (this.#mustStop(offset, buf, flags, signal)) return this.#stop('read', offset, buf, flags, signal)
     if (this.#isHeld()) return this.#hold(() => this.read(offset, buf, flags, signal), signal)
@@ -92,7 +98,7 @@ export class Root implements GraphRoot {
     return done
   }
 
-  /** Writes `buf` at `offset`. EIO past the end, EPERM on a read-only disk, ENOSPC when the storage is full. */
+  /** Writes all of `buf` at `offset`. EPERM on a read-only disk, ENOSPC when the storage is full. */
   write(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {
     if (this.#mustStop(offset, buf, flags, signal)) return this.#stop('write', offset, buf, flags, signal)
     if (!this.#mayWrite(flags)) return Promise.reject(this.refusal('write'))
@@ -111,7 +117,7 @@ export class Root implements GraphRoot {
     return done
   }
 
-  /** Makes a range read as zeroes; with `Flag.MayUnmap` by deallocating where that is allowed. */
+  /** Makes a range read as zeroes; with `Flag.MayUnmap` by deallocating where that is allowed. EPERM on a read-only disk. */
   writeZeroes(offset: number, length: number, flags = 0, signal?: AbortSignal): Promise<void> {
     if (this.#mustStopLong(offset, length, flags, signal)) return this.#stop('zero', offset, length, flags, signal)
     if (!this.#mayWrite(flags)) return Promise.reject(this.refusal('write zeroes'))
@@ -126,7 +132,7 @@ export class Root implements GraphRoot {
     }
   }
 
-  /** Tells that a range is no longer needed; its content is undefined afterwards. */
+  /** Tells that a range is no longer needed; its content is undefined afterwards. EPERM on a read-only disk. */
   discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
     if (this.#mustStopLong(offset, length, 0, signal)) return this.#stop('discard', offset, length, 0, signal)
     if (!this.#mayWrite(0)) return Promise.reject(this.refusal('discard'))
@@ -204,6 +210,18 @@ export class Root implements GraphRoot {
       this.#counted--
       this.#activity.leave()
     }
+  }
+
+  /** What is worth knowing of the root. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { node, size, closed } = this
+    const { name, driver, readOnly } = node
+    const description = withoutCredentials(this.#description)
+    return { description, node: name, driver: driver.name, size, readOnly, closed }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Root', this, options, inspect)
   }
 
   // What the graph calls; see GraphRoot.
@@ -304,21 +322,7 @@ export class Root implements GraphRoot {
   ): Promise<never> {
     if (this.#closed) return Promise.reject(this.#closedError(verb))
     if (signal?.aborted) return Promise.reject(abortedError(signal))
-    const invalid = (reason: string): Promise<never> =>
-      Promise.reject(new BlockError('EINVAL', `cannot ${verb} ${this.describe()}: ${reason}`))
-    const takesBuffer = verb === 'read' || verb === 'write'
-    if (takesBuffer && !isBytes(data)) return invalid('the buffer is not a Uint8Array')
-    const length = takesBuffer ? (data as Uint8Array).length : (data as number)
-    if (!isByteCount(offset)) return invalid(`the offset ${String(offset)} is not a whole number of bytes`)
-    if (!isByteCount(length)) return invalid(`the length ${String(length)} is not a whole number of bytes`)
-    if (!areFlags(flags)) return invalid(`there are no such flags: ${String(flags)}`)
-    const range = verb === 'flush' ? '' : `${length} bytes at ${offset} of `
-    const attempt = `cannot ${verb} ${range}${this.describe()}`
-    if (this.edge.node.isEmpty) return Promise.reject(new BlockError('ENOMEDIUM', `${attempt}: it has no medium`))
-    if (length > maxRequest && offset + length <= this.size) {
-      return Promise.reject(new BlockError('EINVAL', `${attempt}: a request is at most ${maxRequest} bytes long`))
-    }
-    return Promise.reject(new BlockError('EIO', `${attempt}: the disk ends at ${this.size}`))
+    return Promise.reject(requestRefusal(this, verb, offset, data, flags))
   }
 
   #closedError(verb: string): BlockError {
@@ -387,8 +391,4 @@ export class Root implements GraphRoot {
     if (failure.node === undefined) failure.node = this.node.name
     return failure
   }
-}
-
-function areFlags(flags: number): boolean {
-  return Number.isInteger(flags) && flags >= 0 && flags <= allFlags
 }

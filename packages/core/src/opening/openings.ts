@@ -1,11 +1,13 @@
-/** The openings under way in a graph: its closing aborts them and waits for their ends. */
+/** Openings as a graph begins them: those under way, which its closing aborts and waits for, and what their failures say. */
 
+import { BlockError, toBlockError } from '../errors.ts'
 import { topBase } from '../options/base-options.ts'
+import { withoutCredentials } from '../options/filenames.ts'
 import { Activity } from '../request/activity.ts'
 import type { Scope } from './opener.ts'
 import type { OpenSettings } from './settings.ts'
 
-/** See the top of the file. */
+/** The openings under way. */
 export class Openings {
   readonly #activity = new Activity()
   #closing = new AbortController()
@@ -44,4 +46,32 @@ export function newScope(settings: OpenSettings): Scope {
     signal: settings.signal,
     change: undefined,
   }
+}
+
+/** Runs `open`; a failure gets `Could not open 'name': ` before its message. */
+export async function describingFailure<T>(name: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open()
+  } catch (error) {
+    const failure = toBlockError(error)
+    const prefix = `Could not open '${withoutCredentials(String(name))}': `
+    if (failure.message.startsWith(prefix)) throw failure
+    throw new BlockError(failure.code, prefix + failure.message, {
+      cause: error,
+      hint: failure.hint,
+      node: failure.node,
+    })
+  }
+}
+
+/** How messages name what a definition opens: its innermost file name, or its driver. */
+export function nameOfDefinition(options: Readonly<Record<string, unknown>>): string {
+  let at: unknown = options
+  while (typeof at === 'object' && at !== null) {
+    const { filename, file, image, url } = at as Record<string, unknown>
+    if (typeof filename === 'string') return filename
+    if (typeof url === 'string') return url
+    at = file ?? image
+  }
+  return typeof at === 'string' ? at : String(options?.driver ?? '')
 }

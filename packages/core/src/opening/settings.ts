@@ -4,6 +4,8 @@ import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError } from '../errors.ts'
 import type { BlockGraphSettings } from '../graph/block-graph.ts'
 import type { AttachSettings } from '../graph/disk.ts'
+import { kindOf, mustBeFunction } from '../inspection.ts'
+import { isRecord } from '../options/validate.ts'
 import type { ReferencePolicy } from './gate.ts'
 import type { DriverResolver, LazyDriver } from './registry.ts'
 
@@ -34,10 +36,17 @@ export interface OpenSettings extends AttachSettings {
 }
 
 /** Throws EINVAL for settings that a program without types may give. */
-export function checkSettings({ drivers, references = 'neighbours', maxDepth = 1 }: GraphSettings): void {
-  if (typeof drivers?.[Symbol.iterator] !== 'function') {
-    throw new BlockError('EINVAL', 'new Graph({ drivers: [...] }) needs a list of drivers')
+export function checkSettings(settings: GraphSettings): void {
+  const { drivers, references = 'neighbours', maxDepth = 1, clock } = settings ?? {}
+  if (typeof drivers !== 'object' || typeof drivers?.[Symbol.iterator] !== 'function') {
+    throw new BlockError('EINVAL', `new Graph({ drivers: [...] }) needs a list of drivers, not ${kindOf(drivers)}`, {
+      hint: 'put the descriptors into a list: new Graph({ drivers: [file, qcow2] })',
+    })
   }
+  for (const name of ['onWarning', 'random', 'resolveDriver'] as const) {
+    if (settings[name] !== undefined) mustBeFunction(name, settings[name])
+  }
+  if (clock !== undefined) mustBeFunction('clock.now', clock?.now)
   if (typeof references !== 'function' && !['neighbours', 'allow', 'deny'].includes(references)) {
     throw new BlockError(
       'EINVAL',
@@ -46,5 +55,14 @@ export function checkSettings({ drivers, references = 'neighbours', maxDepth = 1
   }
   if (!Number.isSafeInteger(maxDepth) || maxDepth < 0) {
     throw new BlockError('EINVAL', `maxDepth is a number of images, not ${String(maxDepth)}`)
+  }
+}
+
+/** Throws EINVAL for settings of an opening that are none. */
+export function checkOpenSettings(settings: OpenSettings): void {
+  if (!isRecord(settings)) throw new BlockError('EINVAL', `settings are an object, not ${kindOf(settings)}`)
+  const { signal }: OpenSettings = settings
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    throw new BlockError('EINVAL', `settings.signal is an AbortSignal, not ${kindOf(signal)}`)
   }
 }

@@ -62,11 +62,11 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     prepare: addCopy,
     run: async (change, at) => {
       await copied(change, at)
-      const list = await change.open({ driver: 'many', nodeName: 'list', children: ['copy'] })
+      const list = await change.openUnchecked({ driver: 'many', nodeName: 'list', children: ['copy'] })
       await change.replace('base', list)
-      await change.addChild(list, 'children', await change.open({ driver: 'disk', nodeName: 'second', size }))
+      await change.addChild(list, 'children', await change.openUnchecked({ driver: 'disk', nodeName: 'second', size }))
       await change.setChild(list, 'children.1', undefined)
-      await change.addChild(list, 'children', await change.open({ driver: 'disk', nodeName: 'third', size }))
+      await change.addChild(list, 'children', await change.openUnchecked({ driver: 'disk', nodeName: 'third', size }))
     },
     check: ({ graph }) => {
       expect([...(graph.find('list')?.children ?? [])].map(([name, { node }]) => [name, node.name])).toEqual([
@@ -83,9 +83,13 @@ const scenarios: Readonly<Record<string, Scenario>> = {
       await change.reopen('top', { mode: 'new' })
       await change.replace(base, 'snap')
       await change.setBacking('snap', base)
-      await change.insert('snap', { driver: 'filter', nodeName: 'filter' })
+      await change.insertUnchecked('snap', { driver: 'filter', nodeName: 'filter' })
       await change.reopen('store', { mode: 'new' })
-      await change.addChild('others', 'children', await change.open({ driver: 'disk', nodeName: 'more', size: 512 }))
+      await change.addChild(
+        'others',
+        'children',
+        await change.openUnchecked({ driver: 'disk', nodeName: 'more', size: 512 }),
+      )
     },
     check: ({ graph }) => {
       expect([below(graph, 'top'), below(graph, 'filter')]).toEqual(['filter', 'snap'])

@@ -107,7 +107,7 @@ export class Controls {
 
   async insert(): Promise<void> {
     if ([...this.#graph.nodes].filter(({ driver }) => driver.name === 'pass').length > 4) return this.remove()
-    await this.#graph.insertFilter(this.#disk.node, { driver: 'pass' })
+    await this.#graph.insertFilterUnchecked(this.#disk.node, { driver: 'pass' })
   }
 
   async remove(): Promise<void> {
@@ -122,7 +122,7 @@ export class Controls {
     await this.#graph.createUnchecked({ driver: 'qcow2', size: this.#disk.size, clusterSize: 4096, file: { ...file } })
     await this.#graph.change(
       async (change) => {
-        const overlay = await change.open({ driver: 'qcow2', backing: null, file })
+        const overlay = await change.openUnchecked({ driver: 'qcow2', backing: null, file })
         const { node } = this.#disk
         await change.drain(node)
         if (overlay.size !== node.size) throw new BlockError('EINVAL', 'the disk has another size now')
@@ -143,7 +143,7 @@ export class Controls {
     await this.#graph.change(
       async (change) => {
         const { node } = this.#disk
-        const target = await change.open(this.#available.has('raw') ? { driver: 'raw', file } : file)
+        const target = await change.openUnchecked(this.#available.has('raw') ? { driver: 'raw', file } : file)
         const reader = await attach(change, node, Permission.ConsistentRead)
         const writer = await attach(change, target, Permission.Write)
         await change.drain(node)
@@ -222,7 +222,7 @@ export class Controls {
     const failing = graph.change(async (change) => {
       before = shapeOf(graph)
       const { node } = this.#disk
-      const filter = await change.insert(node, { driver: 'pass' })
+      const filter = await change.insertUnchecked(node, { driver: 'pass' })
       if (this.#random.chance(0.5)) await change.detach(this.#disk)
       if (this.#random.chance(0.5)) await change.remove(filter)
       if (this.#random.chance(0.5)) await change.reopen(node, { detectZeroes: 'on' })

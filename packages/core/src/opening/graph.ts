@@ -1,23 +1,25 @@
 /** The graph with its drivers: opens, makes and finds images, and changes what stands between them. */
 
-import { type RandomSource, systemRandom } from './clock.ts'
-import { Permission } from './contract/contract.ts'
-import type { CreateOptions, NodeOptions } from './contract/drivers.ts'
-import { BlockError } from './errors.ts'
-import { BlockGraph, closedError } from './graph/block-graph.ts'
-import type { Change, Definition } from './graph/change.ts'
-import { type AttachSettings, Disk } from './graph/disk.ts'
-import type { Node } from './graph/node.ts'
-import { ObjectTable } from './graph/object-table.ts'
-import type { RootSettings } from './graph/root.ts'
-import { createImage } from './opening/create.ts'
-import type { ReferencePolicy } from './opening/gate.ts'
-import { Opener, type Scope } from './opening/opener.ts'
-import { newScope, Openings } from './opening/openings.ts'
-import { Registry } from './opening/registry.ts'
-import { checkSettings, type GraphSettings, type OpenSettings } from './opening/settings.ts'
-import { describingFailure, nameOfDefinition } from './options/described.ts'
-import { fromQapi } from './options/filenames.ts'
+import { isBytes } from '../bytes.ts'
+import { type RandomSource, systemRandom } from '../clock.ts'
+import { Permission } from '../contract/contract.ts'
+import type { CreateOptions, NodeOptions } from '../contract/drivers.ts'
+import { BlockError } from '../errors.ts'
+import { BlockGraph, closedError } from '../graph/block-graph.ts'
+import type { Change, Definition } from '../graph/change.ts'
+import { type AttachSettings, Disk } from '../graph/disk.ts'
+import type { Node } from '../graph/node.ts'
+import { ObjectTable } from '../graph/object-table.ts'
+import type { RootSettings } from '../graph/root.ts'
+import { kindOf } from '../inspection.ts'
+import { fromQapi } from '../options/filenames.ts'
+import { isRecord } from '../options/validate.ts'
+import { createImage } from './create.ts'
+import type { ReferencePolicy } from './gate.ts'
+import { Opener, type Scope } from './opener.ts'
+import { describingFailure, nameOfDefinition, newScope, Openings } from './openings.ts'
+import { Registry } from './registry.ts'
+import { checkOpenSettings, checkSettings, type GraphSettings, type OpenSettings } from './settings.ts'
 
 /** The graph of nodes: opens, finds, changes and closes them. Close it, for images hold locks and unwritten metadata. */
 export class Graph extends BlockGraph {
@@ -41,7 +43,11 @@ export class Graph extends BlockGraph {
     for (const [id, value] of Object.entries(settings.secrets ?? {})) this.addSecret(id, value)
   }
 
-  /** Opens a stack of nodes and a handle on its top. Closing the handle closes the nodes that nobody else uses. */
+  /**
+   * Opens a stack of nodes and a handle on its top. Closing the handle closes the nodes that nobody else uses. EINVAL for
+   * options that are none, EPERM when other users of a node do not share what is needed, ENOTSUP for a driver that is not
+   * registered; what the storage says otherwise. After an error everything is as before.
+   */
   add(options: NodeOptions, settings?: OpenSettings): Promise<Disk> {
     return this.addUnchecked(options as unknown as Readonly<Record<string, unknown>>, settings)
   }
@@ -66,6 +72,10 @@ export class Graph extends BlockGraph {
     settings: OpenSettings = {},
   ): Promise<Disk> {
     if (typeof filename !== 'string') return Promise.reject(new BlockError('EINVAL', 'a file name is a text'))
+    if (!isRecord(options)) {
+      const hint = 'the format is one of the options: graph.open(filename, { format })'
+      return Promise.reject(new BlockError('EINVAL', `options are an object, not ${kindOf(options)}`, { hint }))
+    }
     const { format, ...rest } = options
     return this.#opening(settings, async (scope) => {
       const node = await describingFailure(filename, () => this.#opener.openFilename(filename, format, scope, rest))
@@ -104,7 +114,9 @@ export class Graph extends BlockGraph {
 
   /** Adds a secret object, for drivers whose options name it. */
   addSecret(id: string, value: Uint8Array | string): void {
-    this.objects.add('secret', id, typeof value === 'string' ? new TextEncoder().encode(value) : value)
+    const bytes = typeof value === 'string' ? new TextEncoder().encode(value) : value
+    if (!isBytes(bytes)) throw new BlockError('EINVAL', `a secret is a text or bytes, not ${kindOf(value)}`)
+    this.objects.add('secret', id, bytes)
   }
 
   /** The bytes of a secret. EINVAL if there is none of that name. */
@@ -140,6 +152,7 @@ export class Graph extends BlockGraph {
   }
 
   async #opening<T>(settings: OpenSettings, open: (scope: Scope) => Promise<T>): Promise<T> {
+    checkOpenSettings(settings)
     this.mustBeOpen()
     return this.#openings.run(settings, open)
   }
