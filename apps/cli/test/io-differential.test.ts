@@ -114,6 +114,7 @@ const files: Row[] = [
     ['-C', 'overlay.qcow2'],
     'info',
     'aio_read 0 5',
+    'aio_flush',
     'aio_write 500 5',
     'aio_flush',
     'reopen -o lazy-refcounts=on',
