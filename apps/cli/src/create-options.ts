@@ -2,12 +2,12 @@
  * The options of a new image (`-o`), as command lines have them: of the format, and behind them those of the storage
  * that the format does not have itself. Names are written as QEMU writes them: `cluster_size`, `encrypt.key-secret`.
  */
-import type { DriverDescriptor, Graph } from '@diskgraph/core'
+import { type DriverDescriptor, type Graph, isBlockError } from '@diskgraph/core'
 import { type OptionSchema, type OptionSchemas, parseSize } from '@diskgraph/core/driver'
 import { protocolOf, toKebabCase, toSnakeCase } from '@diskgraph/core/internal'
 import { isUnknownDriver } from './drivers.ts'
 import type { KeyValue } from './key-values.ts'
-import { CommandError } from './messages.ts'
+import { CommandError, messageOf } from './messages.ts'
 
 /** One option of a new image. */
 interface CreateOption {
@@ -219,4 +219,11 @@ export function newImageDefinition(
 
 function namedBy(driver: DriverDescriptor, filename: string): Record<string, unknown> {
   return driver.parseFilename?.(filename) ?? { filename }
+}
+
+/** Why a new image of `format` could not be made. */
+export function creationReason(error: unknown, format: string): string {
+  if (!isBlockError(error) || error.code !== 'EFBIG') return messageOf(error)
+  const advice = format === 'qcow2' || format === 'qed' ? ' (try using a larger cluster size)' : ''
+  return `The image size is too large for file format '${format}'${advice}`
 }

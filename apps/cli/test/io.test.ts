@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { runImg } from '../src/img/main.ts'
 import { runIo } from '../src/io/main.ts'
 import { amount, hexDump, report } from '../src/io/report.ts'
 import { type CapturedTerminal, capturedTerminal } from './captured-terminal.ts'
@@ -85,6 +86,15 @@ test.each([
   })
   expect(ran.stdout).toBe('64 KiB\n')
   expect(ran.signal).toBe(signal)
+})
+
+test('an image that keeps what it reads stays writable', async () => {
+  const terminal = capturedTerminal('dg-io')
+  const image = join(folder, 'image.qcow2')
+  await runImg(['create', '-q', '-f', 'qcow2', image, '1M'], terminal)
+  expect(await runIo(['-C', '-c', 'reopen -r', '-c', 'write -q 0 512', image], terminal)).toBe(1)
+  expect(terminal.stderr).toMatch(/^dg-io: Can't set node '.*' to r\/o with copy-on-read enabled\n$/)
+  expect(await runIo(['-c', 'read -q -P 0xcd 0 512', image], terminal)).toBe(0)
 })
 
 describe('amounts', () => {

@@ -1,16 +1,17 @@
 /** The target of a conversion: made with the options that were asked for, and taken away again when that was in vain. */
 import { existsSync } from 'node:fs'
-import { type Graph, isBlockError } from '@diskgraph/core'
+import type { Graph } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
 import {
   CreateValues,
   createOptionsOf,
+  creationReason,
   type NewImageDrivers,
   newImageDefinition,
   newImageDrivers,
 } from '../create-options.ts'
 import { parseKeyValues } from '../key-values.ts'
-import { CommandError, hintOf, messageOf } from '../messages.ts'
+import { CommandError, hintOf } from '../messages.ts'
 import { refuseOpenFile } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -101,12 +102,6 @@ export class NewTarget {
     const driver = await graph.registry.get(String(storage.driver))
     await driver.remove?.(storage)
   }
-}
-
-function creationReason(error: unknown, format: string): string {
-  if (!isBlockError(error) || error.code !== 'EFBIG') return messageOf(error)
-  const advice = format === 'qcow2' || format === 'qed' ? ' (try using a larger cluster size)' : ''
-  return `The image size is too large for file format '${format}'${advice}`
 }
 
 /**

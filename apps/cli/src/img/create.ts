@@ -1,18 +1,19 @@
 /** `create`: makes a new image, empty or on top of a backing file. */
-import { BlockError, type Disk, type Graph, isBlockError } from '@diskgraph/core'
+import { BlockError, type Disk, type Graph } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import {
   CreateValues,
   createOptionsOf,
+  creationReason,
   type NewImageDrivers,
   newImageDefinition,
   newImageDrivers,
   newImageHelp,
 } from '../create-options.ts'
 import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
-import { CommandError, hintOf, messageOf, UsageError, visible, visibleLine } from '../messages.ts'
+import { CommandError, hintOf, UsageError, visible, visibleLine } from '../messages.ts'
 import { addObject, type Secrets } from '../objects.ts'
 import { openReason, withGraph } from '../opening.ts'
 import { humanSize, sizeArgument } from '../sizes.ts'
@@ -194,8 +195,8 @@ async function backingSize(
 
 function creationFailure({ filename, format }: Request, error: unknown): CommandError {
   const hint = hintOf(error)
-  const tooLarge = isBlockError(error) && error.code === 'EFBIG'
-  const advice = format === 'qcow2' || format === 'qed' ? ' (try using a larger cluster size)' : ''
-  const message = tooLarge ? `The image size is too large for file format '${format}'${advice}` : messageOf(error)
-  return new CommandError(`${filename}: ${message}`, { cause: error, ...(hint === undefined ? {} : { hint }) })
+  return new CommandError(`${filename}: ${creationReason(error, format)}`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  })
 }

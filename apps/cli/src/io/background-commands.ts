@@ -1,6 +1,6 @@
 /** `aio_read`, `aio_write` and `aio_flush`: requests that end while other commands run. */
 import { errnoText } from '../messages.ts'
-import { parseAmount, parsePattern } from './numbers.ts'
+import { parseLongRange, patternOf } from './numbers.ts'
 import { describeMismatch, describeRead } from './read-commands.ts'
 import { report } from './report.ts'
 import { CommandFailure, type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'
@@ -25,8 +25,7 @@ export const aioRead: IoCommand = {
  -v, -- dump the data
 `,
   run(session, words) {
-    const pattern = words.value('P')
-    const byte = pattern === undefined ? undefined : parsePattern(pattern)
+    const byte = patternOf(words)
     if (words.has('i')) return tellInvalid(session, 'read')
     const { offset, length } = parseVector(words.operands)
     const buf = session.buffer(length, 0xab)
@@ -66,8 +65,7 @@ export const aioWrite: IoCommand = {
 `,
   writes: true,
   run(session, words) {
-    const patternWord = words.value('P')
-    const pattern = patternWord === undefined ? defaultPattern : parsePattern(patternWord)
+    const pattern = patternOf(words) ?? defaultPattern
     if (words.operands.length < 2 && !words.has('i')) throw new WrongUsage()
     if (words.has('z') && words.operands.length !== 2) {
       throw new CommandFailure('-z supports only a single length parameter')
@@ -81,7 +79,7 @@ export const aioWrite: IoCommand = {
 function beginWrite(session: Session, words: CommandWords, pattern: number): Promise<string> {
   const { disk, terminal } = session
   const zeroes = words.has('z')
-  const { offset, length } = zeroes ? zeroRange(words) : parseVector(words.operands)
+  const { offset, length } = zeroes ? parseLongRange(words.operands) : parseVector(words.operands)
   const buf = zeroes ? undefined : session.buffer(length, pattern)
   const begin = performance.now()
   const request =
@@ -96,11 +94,6 @@ function beginWrite(session: Session, words: CommandWords, pattern: number): Pro
     },
     (error) => `aio_write failed: ${errnoText(error)}\n`,
   )
-}
-
-function zeroRange(words: CommandWords): { offset: number; length: number } {
-  const [offset, length] = words.operands.map(parseAmount) as [number, number]
-  return { offset, length }
 }
 
 /** A request that never reaches the file. */

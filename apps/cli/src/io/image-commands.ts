@@ -3,7 +3,7 @@ import { describeErrorCode, isBlockError, type Node, type Preallocation } from '
 import { unfiltered } from '@diskgraph/jobs'
 import { specificLines } from '../info-text.ts'
 import { CommandError, messageOf } from '../messages.ts'
-import { maxRequest, parseAmount } from './numbers.ts'
+import { parseAmount, parseRange } from './numbers.ts'
 import { amount, report } from './report.ts'
 import { attempt, CommandFailure, type IoCommand, type Session, SilentFailure, WrongUsage } from './session.ts'
 
@@ -43,11 +43,8 @@ export const discard: IoCommand = {
   writes: true,
   waits: true,
   async run(session, words) {
-    const [offsetWord, lengthWord] = words.operands
     if (words.operands.length !== 2) throw new WrongUsage()
-    const offset = parseAmount(offsetWord as string)
-    const length = parseAmount(lengthWord as string)
-    if (length > maxRequest) throw new CommandFailure(`length cannot exceed ${maxRequest}, given ${lengthWord}`)
+    const { offset, length } = parseRange(words.operands)
     const begin = performance.now()
     const { disk, terminal } = session
     await attempt('discard', disk.discard(offset, length, terminal.signal))

@@ -1,6 +1,6 @@
 /** `read` and `readv`. */
 import { isFilledWith } from './fill.ts'
-import { maxRequest, parseAmount, parsePattern, requireSectors } from './numbers.ts'
+import { parseAmount, parseRange, patternOf, requireSectors } from './numbers.ts'
 import { hexDump, report } from './report.ts'
 import { attempt, CommandFailure, type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'
 import { parseVector } from './vector.ts'
@@ -41,26 +41,19 @@ export const read: IoCommand = {
 }
 
 async function runRead(session: Session, words: CommandWords): Promise<void> {
-  const pattern = words.value('P')
-  const byte = pattern === undefined ? undefined : parsePattern(pattern)
+  const byte = patternOf(words)
   const [patternLength, patternStart] = [words.value('l'), words.value('s')].map((word) =>
     word === undefined ? undefined : parseAmount(word),
   )
-  const [offsetWord, lengthWord] = words.operands
   if (words.operands.length !== 2) throw new WrongUsage()
-  const offset = parseAmount(offsetWord as string)
-  const length = parseAmount(lengthWord as string)
-  if (length > maxRequest) throw new CommandFailure(`length cannot exceed ${maxRequest}, given ${lengthWord}`)
+  const { offset, length } = parseRange(words.operands)
   if (byte === undefined && (patternLength !== undefined || patternStart !== undefined)) throw new WrongUsage()
   const start = patternStart ?? 0
   const expected = byte === undefined ? undefined : { byte, start, length: patternLength ?? length - start }
   if (expected !== undefined && (expected.length < 0 || start + expected.length > length)) {
     throw new CommandFailure('pattern verification range exceeds end of read data')
   }
-  if (words.has('b')) {
-    requireSectors(offset, 'offset')
-    requireSectors(length, 'count')
-  }
+  if (words.has('b')) requireSectors({ offset, length })
   const buf = session.buffer(length, 0xab)
   const begin = performance.now()
   await attempt(
@@ -95,8 +88,7 @@ export const readv: IoCommand = {
 `,
   waits: true,
   async run(session, words) {
-    const pattern = words.value('P')
-    const byte = pattern === undefined ? undefined : parsePattern(pattern)
+    const byte = patternOf(words)
     const { offset, length } = parseVector(words.operands)
     const buf = session.buffer(length, 0xab)
     const begin = performance.now()

@@ -1,15 +1,9 @@
 /** An offset and several lengths, as the vectored commands take them. */
-import { maxRequest, parseAmount } from './numbers.ts'
+import { maxRequest, parseAmount, type Range } from './numbers.ts'
 import { CommandFailure, WrongUsage } from './session.ts'
 
-/** One request over all lengths. */
-interface Vector {
-  readonly offset: number
-  readonly length: number
-}
-
 /** Reads `off len [len..]`. */
-export function parseVector(operands: readonly string[]): Vector {
+export function parseVector(operands: readonly string[]): Range {
   if (operands.length < 2) throw new WrongUsage()
   const offset = parseAmount(operands[0] as string)
   let length = 0

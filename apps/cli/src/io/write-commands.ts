@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Flag } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
 import { errnoText } from '../messages.ts'
-import { maxRequest, parseAmount, parsePattern, requireSectors } from './numbers.ts'
+import { parseLongRange, parseRange, patternOf, requireSectors } from './numbers.ts'
 import { report } from './report.ts'
 import { attempt, CommandFailure, type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'
 import { parseVector } from './vector.ts'
@@ -44,19 +44,11 @@ export const write: IoCommand = {
 }
 
 async function runWrite(session: Session, words: CommandWords): Promise<void> {
-  const patternWord = words.value('P')
-  const pattern = patternWord === undefined ? defaultPattern : parsePattern(patternWord)
+  const pattern = patternOf(words) ?? defaultPattern
   checkWriteOptions(words)
-  const [offsetWord, lengthWord] = words.operands as [string, string]
-  const offset = parseAmount(offsetWord)
-  const length = parseAmount(lengthWord)
-  if (length > maxRequest && !words.has('n')) {
-    throw new CommandFailure(`length cannot exceed ${maxRequest} without -n, given ${lengthWord}`)
-  }
-  if (words.has('b') || words.has('c')) {
-    requireSectors(offset, 'offset')
-    requireSectors(length, 'count')
-  }
+  const range = words.has('n') ? parseLongRange(words.operands) : parseRange(words.operands, ' without -n')
+  const { offset, length } = range
+  if (words.has('b') || words.has('c')) requireSectors(range)
   const source = words.value('s')
   const request = words.has('z')
     ? () => session.disk.writeZeroes(offset, length, writeFlags(words), session.terminal.signal)
@@ -137,8 +129,7 @@ export const writev: IoCommand = {
   writes: true,
   waits: true,
   async run(session, words) {
-    const patternWord = words.value('P')
-    const pattern = patternWord === undefined ? defaultPattern : parsePattern(patternWord)
+    const pattern = patternOf(words) ?? defaultPattern
     const { offset, length } = parseVector(words.operands)
     const buf = session.buffer(length, pattern)
     const begin = performance.now()
