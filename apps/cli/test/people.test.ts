@@ -79,7 +79,7 @@ describe('progress', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, unknown>)
     expect(lines.every(({ progress }) => progress === 'compare')).toBe(true)
-    expect(lines.at(-1)).toEqual({ progress: 'compare', ended: true })
+    expect(lines.at(-1)).toEqual({ progress: 'compare', ended: 'ok', exitCode: 0 })
     expect(lines.at(-2)).toMatchObject({ percent: 100 })
   })
 

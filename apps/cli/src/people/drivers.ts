@@ -7,12 +7,13 @@ import type { OpenImage } from '@diskgraph/core/driver'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { formatAliases, usableDrivers } from '../drivers.ts'
+import { outputGrammar } from '../image-options.ts'
 import { UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { styleFor } from './style.ts'
 import { table } from './table.ts'
 
-const grammar = { json: { long: 'json' }, output: { long: 'output', argument: true } } as const
+const grammar = { ...outputGrammar, json: { long: 'json', description: 'short for --output=json' } } as const
 
 /** What a driver can do. `image` is undefined where none could be made to look at. */
 interface Abilities {
@@ -22,6 +23,14 @@ interface Abilities {
 
 /** Prints a table, or with `--json` an array. */
 export const driversCommand: Command = {
+  group: 'other',
+  summary: 'what drivers there are, and what each can do',
+  operands: '',
+  options: grammar,
+  examples: [
+    ['drivers', 'a table'],
+    ['drivers --json', 'options and file names, too'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     let json = false
     const line = new CommandLine(grammar, words)

@@ -1,0 +1,47 @@
+/** Hints in the words of the command line that was typed, where an error of the block layer speaks of the library. */
+import { isInstalled } from '../driver-packages.ts'
+import { drivers, formatAliases } from '../drivers.ts'
+import { CommandError, messageOf, UsageError } from '../messages.ts'
+import type { Terminal } from '../terminal.ts'
+import { nearest } from './nearest.ts'
+import { typedLine } from './typed-line.ts'
+
+/** `error` with what to do about it, where that is known. `words` are those of the command line, its command first. */
+export function withAdvice(error: unknown, words: readonly string[], terminal: Terminal): unknown {
+  if (!(error instanceof Error) || error instanceof UsageError) return error
+  const hint = adviceFor(messageOf(error), words, terminal)
+  if (hint === undefined) return error
+  const exitCode = error instanceof CommandError ? error.exitCode : 1
+  return new CommandError(error.message, { cause: error, hint, exitCode })
+}
+
+function adviceFor(message: string, words: readonly string[], terminal: Terminal): string | undefined {
+  const [, unknown] = /Unknown (?:driver|file format|protocol) '([^']*)'/.exec(message) ?? []
+  if (unknown !== undefined) return forUnknown(unknown, words, terminal)
+  const [, foreign] = /has the signature of format '([^']*)', whose driver is missing/.exec(message) ?? []
+  if (foreign !== undefined) return forForeign(foreign, words, terminal)
+  if (message.endsWith('Cannot amend the backing file')) return `'${terminal.program} rebase' changes it`
+  return undefined
+}
+
+function forUnknown(name: string, words: readonly string[], terminal: Terminal): string {
+  if (isInstalled(name)) return enabling(name, words, terminal)
+  const near = nearest(name, [...drivers.map((driver) => driver.name), ...Object.keys(formatAliases)])
+  if (near !== undefined) return `did you mean '${near}'?`
+  return `'${terminal.program} drivers' lists those that are there; one of somebody else is enabled in front of the command: ${line(['--driver', 'DRIVER', ...words], terminal)}`
+}
+
+function forForeign(format: string, words: readonly string[], terminal: Terminal): string {
+  if (isInstalled(format)) return enabling(format, words, terminal)
+  const [command = '', ...others] = words
+  const asRaw = line([command, '-f', 'raw', ...others], terminal)
+  return `install a driver for it, diskgraph-driver-${format} say, or say that raw data is meant: ${asRaw}`
+}
+
+function enabling(name: string, words: readonly string[], terminal: Terminal): string {
+  return `the driver '${name}' is installed, but not enabled: ${line(['--driver', name, ...words], terminal)}`
+}
+
+function line(words: readonly string[], { program }: Terminal): string {
+  return typedLine([program, ...words])
+}
