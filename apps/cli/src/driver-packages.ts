@@ -13,6 +13,7 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type DriverDescriptor, describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { drivers } from './drivers.ts'
 import { CommandError, messageOf, UsageError } from './messages.ts'
 
 /** The words of a command line without `--driver`, and what those name. */
@@ -26,11 +27,11 @@ export interface DriverWords {
  * @throws CommandError for a driver that cannot be loaded and for a configuration that is wrong.
  */
 export async function enableDrivers(named: readonly string[]): Promise<readonly DriverDescriptor[]> {
-  const drivers = new Map<string, DriverDescriptor>()
+  const enabled = new Map<string, DriverDescriptor>()
   for (const { word, folder } of [...configured(), ...named.map((word) => ({ word, folder: process.cwd() }))]) {
-    for (const driver of await load(word, folder)) drivers.set(driver.name, driver)
+    for (const driver of await load(word, folder)) enabled.set(driver.name, driver)
   }
-  return [...drivers.values()]
+  return [...enabled.values()]
 }
 
 /** `--driver`, which all programs have. */
@@ -81,8 +82,8 @@ function configured(): { word: string; folder: string }[] {
   return readConfiguration(text, path).map((word) => ({ word, folder }))
 }
 
-/** Undefined where the user has no folder for it. A relative name would be one of the folder where the tool is run. */
-function configurationPath(): string | undefined {
+/** The file that enables drivers for every run. Undefined where the user has no folder for it. A relative name would be one of the folder where the tool is run. */
+export function configurationPath(): string | undefined {
   const given = process.env.XDG_CONFIG_HOME ?? ''
   const base = isAbsolute(given) ? given : join(homedir(), '.config')
   return isAbsolute(base) ? join(base, 'diskgraph', 'config.json') : undefined
@@ -104,9 +105,13 @@ function readConfiguration(text: string, path: string): readonly string[] {
   return drivers as string[]
 }
 
-/** Whether a package for the driver called `name` is installed beside the tool. None of its code is run. */
+/** Whether a driver called `name` that is none of the tool's own is installed beside it. None of its code is run. */
 export function isInstalled(name: string): boolean {
-  return driverName.test(name) && packageNames(name).some((one) => locate(one) !== undefined)
+  return (
+    driverName.test(name) &&
+    !drivers.some((own) => own.name === name) &&
+    packageNames(name).some((one) => locate(one) !== undefined)
+  )
 }
 
 const driverName = /^[a-z0-9][a-z0-9_-]*$/i

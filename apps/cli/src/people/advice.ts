@@ -4,7 +4,6 @@ import { drivers, formatAliases } from '../drivers.ts'
 import { CommandError, messageOf, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { nearest } from './nearest.ts'
-import { typedLine } from './typed-line.ts'
 
 /** `error` with what to do about it, where that is known. `words` are those of the command line, its command first. */
 export function withAdvice(error: unknown, words: readonly string[], terminal: Terminal): unknown {
@@ -38,10 +37,16 @@ function forForeign(format: string, words: readonly string[], terminal: Terminal
   return `install a driver for it, diskgraph-driver-${format} say, or say that raw data is meant: ${asRaw}`
 }
 
-function enabling(name: string, words: readonly string[], terminal: Terminal): string {
+/** What to type where a driver is installed and not enabled. */
+export function enabling(name: string, words: readonly string[], terminal: Terminal): string {
   return `the driver '${name}' is installed, but not enabled: ${line(['--driver', name, ...words], terminal)}`
 }
 
 function line(words: readonly string[], { program }: Terminal): string {
   return typedLine([program, ...words])
+}
+
+/** Words as a line that can be typed in a shell. */
+export function typedLine(words: readonly string[]): string {
+  return words.map((word) => (/^[\w./=+:,@%-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ')
 }

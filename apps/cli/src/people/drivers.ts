@@ -6,6 +6,7 @@ import { type DriverDescriptor, Graph } from '@diskgraph/core'
 import type { OpenImage } from '@diskgraph/core/driver'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { configurationPath } from '../driver-packages.ts'
 import { formatAliases, usableDrivers } from '../drivers.ts'
 import { outputGrammar } from '../image-options.ts'
 import { UsageError } from '../messages.ts'
@@ -18,6 +19,8 @@ const grammar = { ...outputGrammar, json: { long: 'json', description: 'short fo
 /** What a driver can do. `image` is undefined where none could be made to look at. */
 interface Abilities {
   readonly driver: DriverDescriptor
+  /** The user has enabled it: it is none of those of the tools. */
+  readonly enabled: boolean
   readonly image: readonly string[] | undefined
 }
 
@@ -39,7 +42,8 @@ export const driversCommand: Command = {
     const found: Abilities[] = []
     for (const entry of usableDrivers(terminal)) {
       const driver = 'load' in entry ? await entry.load() : entry
-      found.push({ driver, image: await imageAbilities(driver) })
+      const enabled = terminal.enabled?.includes(driver) === true
+      found.push({ driver, enabled, image: await imageAbilities(driver) })
     }
     found.sort((a, b) => (a.driver.name < b.driver.name ? -1 : 1))
     terminal.out(json ? `${JSON.stringify(found.map(members), undefined, 2)}\n` : listing(found, terminal))
@@ -123,12 +127,13 @@ function descriptorAbilities({ driver }: Abilities): string[] {
 }
 
 function members(one: Abilities): Record<string, unknown> {
-  const { driver, image } = one
+  const { driver, enabled, image } = one
   const aliases = aliasesOf(driver.name)
   return {
     name: driver.name,
     kind: driver.kind,
     description: driver.description,
+    enabledByUser: enabled,
     capabilities: [...(image ?? []), ...descriptorAbilities(one)],
     capabilitiesComplete: image !== undefined,
     prefixes: driver.prefixes ?? [],
@@ -159,9 +164,10 @@ function listing(found: readonly Abilities[], terminal: Terminal): string {
     const head = [`${kind}s`, ...columns[kind], 'file names'].map(style.bold)
     parts.push(table([head, ...rows]))
   }
-  const hint =
-    'Drivers of others are enabled in front of the command: diskgraph --driver NAME|PATH drivers (see the README).'
-  return `${parts.join('\n')}\n${style.dim(hint)}\n`
+  const note = found.some(({ enabled }) => enabled)
+    ? `* enabled by you, with --driver or in ${configurationPath()}`
+    : `Other drivers are enabled in front of a command, ${terminal.program} --driver DRIVER info FILE, or in ${configurationPath()}.`
+  return `${parts.join('\n')}\n${style.dim(note)}\n`
 }
 
 function row(one: Abilities, yes: string, no: string): string[] {
@@ -173,5 +179,5 @@ function row(one: Abilities, yes: string, no: string): string[] {
     return known || column === 'create' || column === 'backing' ? no : '?'
   }
   const names = (driver.prefixes ?? []).map((prefix) => `${prefix}:`).join(' ')
-  return [driver.name, ...columns[driver.kind].map(cell), names]
+  return [driver.name + (one.enabled ? '*' : ''), ...columns[driver.kind].map(cell), names]
 }

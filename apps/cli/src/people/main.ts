@@ -11,11 +11,11 @@ import type { Terminal } from '../terminal.ts'
 import { version } from '../version.ts'
 import { withAdvice } from './advice.ts'
 import { completionCommand } from './completion.ts'
-import { convert } from './convert.ts'
 import { driversCommand } from './drivers.ts'
 import { anywhere, takeGlobalOptions, withFormats } from './global-options.ts'
 import { peopleHelp } from './help.ts'
 import { inspect } from './inspect.ts'
+import { convert, create } from './named-targets.ts'
 import { nearest } from './nearest.ts'
 import { painted } from './paint.ts'
 import { tourCommand } from './tour.ts'
@@ -25,6 +25,7 @@ const commands: Readonly<Record<string, Command>> = {
   ...imgProgram.commands,
   completion: completionCommand(() => programs),
   convert,
+  create,
   drivers: driversCommand,
   inspect,
   tour: tourCommand(runDiskgraph),
@@ -110,7 +111,9 @@ async function runTold(
 function commandNamed(name: string): Command {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (command !== undefined) return command
-  const near = nearest(name, Object.keys(commands))
+  const isOption = name.startsWith('-')
+  const options = Object.values({ ...diskgraph.options, ...anywhere }).map(({ long = '' }) => `--${long}`)
+  const near = nearest(name.replace(/=.*/, ''), isOption ? options : Object.keys(commands))
   const hint = near === undefined ? {} : { hint: `did you mean '${near}'?` }
-  throw new UsageError(name.startsWith('-') ? `unrecognized option '${name}'` : `there is no command '${name}'`, hint)
+  throw new UsageError(isOption ? `unrecognized option '${name}'` : `there is no command '${name}'`, hint)
 }

@@ -7,8 +7,8 @@ import { runIo } from '../io/main.ts'
 import type { Program } from '../main.ts'
 import { CommandError, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
+import { typedLine } from './advice.ts'
 import { styleFor } from './style.ts'
-import { typedLine } from './typed-line.ts'
 
 /** One thing that the tour shows: a sentence and command lines as they are typed. */
 interface Step {
