@@ -32,6 +32,7 @@ async function runSteps() {
   const missing = missingPackages()
   if (missing.length > 0) skip(`size: not in the workspace yet: ${missing.join(', ')}`)
   else await step('size of a minimal install', () => program(join(root, 'scripts', 'size.mjs')))
+  await step('API reference', () => program(toolScript('typedoc', 'typedoc'), '--emit', 'none'))
   await step("somebody else's driver", () => program(join(root, 'scripts', 'third-party.mjs')))
 }
 
