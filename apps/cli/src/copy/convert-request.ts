@@ -19,7 +19,7 @@ export const convertGrammar = {
   skipBrokenBitmaps: { long: 'skip-broken-bitmaps', description: 'leave out bitmaps that are inconsistent' },
   forceShare: { short: 'U', long: 'force-share', description: 'open images that others write to' },
   format: { short: 'f', argument: 'FORMAT', description: 'format of the sources' },
-  targetFormat: { short: 'O', argument: 'FORMAT', description: 'format of the target' },
+  targetFormat: { short: 'O', argument: 'FORMAT', description: 'format of the target; raw unless given' },
   backingFile: { short: 'B', argument: 'FILE', description: 'backing file of the target: only what differs is copied' },
   backingFormat: { short: 'F', argument: 'FORMAT', description: 'format of the backing file' },
   offload: { short: 'C', description: 'let the system copy where it can' },

@@ -19,7 +19,8 @@ import { humanSize, sizeArgument } from '../sizes.ts'
 import { isSameFile, refuseOpenFile } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
-const grammar = {
+/** The options of `create`. */
+export const createGrammar = {
   object: { long: 'object', argument: 'DEF', description: 'define a secret' },
   format: { short: 'f', argument: 'FORMAT', description: 'format of the image; raw unless given' },
   backingFile: { short: 'b', argument: 'FILE', description: 'the image below: the new one is an overlay on it' },
@@ -47,7 +48,7 @@ export const create: Command = {
   group: 'change',
   summary: 'make an image, empty or over another',
   operands: 'FILE [SIZE]',
-  options: grammar,
+  options: createGrammar,
   examples: [
     ['create -f qcow2 new.qcow2 10G', 'an empty image'],
     ['create -f qcow2 -b base.qcow2 -F qcow2 new.qcow2', 'an overlay: shows the base until it is written to'],
@@ -66,7 +67,7 @@ export const create: Command = {
       unsafe: false,
       secrets: {},
     }
-    const line = new CommandLine(grammar, words)
+    const line = new CommandLine(createGrammar, words)
     for (const { name, value } of line) {
       if (name === 'options') request.options = joinOptions(request.options, value)
       else if (name === 'object') request.secrets = addObject(request.secrets, value)

@@ -1,6 +1,7 @@
 /** `--help` of `dg-img`. Scripts look into it: for what follows `Supported formats:`, and for options of commands. */
 import { usableDrivers } from '../drivers.ts'
-import { commandHelp, optionRows, section, synopsis } from '../manual/help.ts'
+import { commandHelp, optionRows, synopsis } from '../manual/help.ts'
+import { section } from '../manual/layout.ts'
 import type { ProgramManual } from '../manual/program.ts'
 import { meaningsIn } from '../manual/words.ts'
 import type { Terminal } from '../terminal.ts'
@@ -13,14 +14,14 @@ export function imgHelp(program: ProgramManual, command: string | undefined, ter
   return `${text}\nSupported formats: ${formats.sort().join(' ')}\n`
 }
 
-function everything({ commands, options, usage }: ProgramManual, { program }: Terminal): string {
+function everything({ commands, options, usage }: ProgramManual, terminal: Terminal): string {
+  const { program } = terminal
   const lines = Object.entries(commands).map(([name, command]) => `  ${synopsis(name, command)}\n`)
-  const meanings = meaningsIn(lines).map(([word, meaning]) => [word, meaning])
   return `${versionLine(program)}usage: ${program} ${usage}
 
 Command lines and output are those of QEMU's image tool, version ${compatibleVersion}.
 '${program} COMMAND --help' says more of one command.
-${section('Standard options:', optionRows(Object.values(options)))}
+${section('Standard options:', optionRows(Object.values(options)), terminal)}
 Command syntax:
-${lines.join('')}${section('Words in these lines:', meanings)}`
+${lines.join('')}${section('Words in these lines:', meaningsIn(lines), terminal)}`
 }

@@ -1,30 +1,23 @@
 /** What `COMMAND --help` prints, and the parts of it that lists and manual pages share. */
 import type { Command } from '../command.ts'
 import { helpOption, type OptionGrammar } from '../command-line.ts'
-import { styleFor } from '../people/style.ts'
-import { table } from '../people/table.ts'
 import type { Terminal } from '../terminal.ts'
+import { exampleSection, type Row, section } from './layout.ts'
 import type { ProgramManual } from './program.ts'
 import { meaningsIn } from './words.ts'
 
 /** The help of one command of `program`. */
 export function commandHelp(program: ProgramManual, name: string, terminal: Terminal): string {
-  const style = styleFor(terminal)
   const command = program.commands[name] as Command
   const options = optionsOf(program, command)
   const usage = [terminal.program, name, '[OPTIONS]', command.operands].join(' ').trimEnd()
-  const texts = [command.operands, ...options.map(({ argument = '' }) => argument)]
-  const examples = command.examples.map(([line, what]) => [`${terminal.program} ${line}`, style.dim(what)])
-  const codes = Object.entries(command.exitCodes ?? {}).map(([code, what]) => [code, style.dim(what)])
+  const words = meaningsIn([command.operands, ...options.map(({ argument = '' }) => argument)])
   return [
     `usage: ${usage}\n${command.summary}\n`,
-    section(style.bold('Options'), optionRows(options, style.dim)),
-    section(
-      style.bold('Words'),
-      meaningsIn(texts).map(([word, meaning]) => [word, style.dim(meaning)]),
-    ),
-    section(style.bold('Examples'), examples),
-    section(style.bold('Exit codes'), codes),
+    section('Options', optionRows(options), terminal),
+    section('Words', words, terminal),
+    section('Exit codes', Object.entries(command.exitCodes ?? {}), terminal),
+    exampleSection('Examples', command.examples, terminal),
   ].join('')
 }
 
@@ -53,8 +46,8 @@ export function synopsis(name: string, { options, operands }: Pick<Command, 'opt
 }
 
 /** One row for each option: how it is written, and what it does. */
-export function optionRows(options: readonly OptionGrammar[], shown: (text: string) => string = String): string[][] {
-  return options.map((option) => [optionText(option), shown(option.description)])
+export function optionRows(options: readonly OptionGrammar[]): Row[] {
+  return options.map((option) => [optionText(option), option.description])
 }
 
 /** `-f, --format=FORMAT` */
@@ -71,10 +64,4 @@ function spelling({ short, long }: OptionGrammar): string {
 
 function valueText({ argument }: OptionGrammar, isLong: boolean): string {
   return argument === undefined ? '' : `${isLong ? '=' : ' '}${argument}`
-}
-
-/** Rows below a title, indented; nothing where there are none. */
-export function section(title: string, rows: readonly (readonly string[])[]): string {
-  if (rows.length === 0) return ''
-  return `\n${title}\n${table(rows).replaceAll(/^/gm, '  ').trimEnd()}\n`
 }

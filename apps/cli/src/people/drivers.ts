@@ -165,8 +165,8 @@ function listing(found: readonly Abilities[], terminal: Terminal): string {
     parts.push(table([head, ...rows]))
   }
   const note = found.some(({ enabled }) => enabled)
-    ? `* enabled by you, with --driver or in ${configurationPath()}`
-    : `Other drivers are enabled in front of a command, ${terminal.program} --driver DRIVER info FILE, or in ${configurationPath()}.`
+    ? `* enabled by you, with --driver or in ${configurationPath()}.`
+    : `Others are enabled by --driver DRIVER in front of a command, or for every run in\n${configurationPath()}.`
   return `${parts.join('\n')}\n${style.dim(note)}\n`
 }
 

@@ -1,6 +1,7 @@
 /** `--help` of `diskgraph`. */
 import type { CommandGroup } from '../command.ts'
-import { commandHelp, optionRows, section, shortUsage } from '../manual/help.ts'
+import { commandHelp, optionRows, shortUsage } from '../manual/help.ts'
+import { type Row, section } from '../manual/layout.ts'
 import type { ProgramManual } from '../manual/program.ts'
 import { formatNames } from '../manual/words.ts'
 import type { Terminal } from '../terminal.ts'
@@ -19,13 +20,13 @@ export function peopleHelp(program: ProgramManual, command: string | undefined, 
   const lists = Object.entries(groups).map(([group, title]) => {
     const rows = all
       .filter(([, one]) => one.group === group)
-      .map(([name, one]) => [shortUsage(name, one).padEnd(width), style.dim(one.summary)])
-    return section(style.bold(title), rows)
+      .map(([name, one]): Row => [shortUsage(name, one).padEnd(width), one.summary])
+    return section(title, rows, terminal)
   })
   return `${style.bold('diskgraph')} ${version}: disk images
 usage: ${terminal.program} ${program.usage}
        ${terminal.program} COMMAND --help
-${lists.join('')}${section(style.bold('Options'), optionRows(options, style.dim))}
+${lists.join('')}${section('Options', optionRows(options), terminal)}
 Formats: ${formatNames(terminal).join(' ')}
 `
 }

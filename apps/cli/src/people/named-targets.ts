@@ -2,10 +2,11 @@
 import { extname } from 'node:path'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { convertGrammar } from '../copy/convert-request.ts'
 import { isInstalled } from '../driver-packages.ts'
 import { formatAliases } from '../drivers.ts'
 import { convert as convertAsTold } from '../img/convert.ts'
-import { create as createAsTold } from '../img/create.ts'
+import { create as createAsTold, createGrammar } from '../img/create.ts'
 import { formatNames } from '../manual/words.ts'
 import { CommandError, visibleLine } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
@@ -14,6 +15,13 @@ import { enabling, typedLine } from './advice.ts'
 /** As that of `dg-img`, but for the format of the target: there it is raw where nothing else is said. */
 export const convert: Command = {
   ...convertAsTold,
+  options: {
+    ...convertGrammar,
+    targetFormat: {
+      ...convertGrammar.targetFormat,
+      description: 'format of the target, where its name does not say it',
+    },
+  },
   examples: [
     ['convert disk.raw new.qcow2', 'the name says the format: qcow2'],
     ['convert -c disk.qcow2 new.qcow2', 'compressed'],
@@ -38,6 +46,10 @@ export const convert: Command = {
 /** As that of `dg-img`, but that a name such as `disk.qcow2` makes no raw image. */
 export const create: Command = {
   ...createAsTold,
+  options: {
+    ...createGrammar,
+    format: { ...createGrammar.format, description: 'format of the image, where its name does not say it; else raw' },
+  },
   examples: [['create new.qcow2 10G', 'the name says the format: qcow2'], ...createAsTold.examples],
   run(words: readonly string[], terminal: Terminal): Promise<number> {
     const { given, operands } = read(createAsTold, words)
