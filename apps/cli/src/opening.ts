@@ -156,12 +156,12 @@ export function openReason(error: unknown): string {
 
 /** Names of options as they are written on command lines. */
 function inQapiSpelling(message: string): string {
-  return message.replace(/\b(?<=[Pp]arameter '|option ')[\w.]+(?=')/g, toKebabCase)
+  return message.replace(/\b(?<=[Pp]arameter '|option '|did you mean ')[\w.]+(?=')/g, toKebabCase)
 }
 
 function withHint(cause: unknown): { cause: unknown; hint?: string } {
   const hint = hintOf(cause)
-  return hint === undefined ? { cause } : { cause, hint }
+  return hint === undefined ? { cause } : { cause, hint: inQapiSpelling(hint) }
 }
 
 /** The options that an image is named by: those of `--image-opts`, or of a `json:` name. */

@@ -41,6 +41,21 @@ describe('advice', () => {
     [['ifno', 'x'], "there is no command 'ifno'", "did you mean 'info'?"],
     [['convret'], "there is no command 'convret'", "did you mean 'convert'?"],
     [['info', '--outptu=json', 'x'], "unrecognized option '--outptu=json'", "did you mean '--output'?"],
+    [
+      ['create', '-o', 'cluster_siz=4k', 'x.qcow2', '1M'],
+      "x.qcow2: Invalid parameter 'cluster_siz'",
+      "did you mean 'cluster_size'?",
+    ],
+    [
+      ['info', '--image-opts', 'driver=qcow2,file.driver=null-co,lazy-refcount=on'],
+      "Could not open 'driver=qcow2,file.driver=null-co,lazy-refcount=on': Block format 'qcow2' does not support the option 'lazy-refcount'",
+      "did you mean 'lazy-refcounts'?",
+    ],
+    [
+      ['create', 'x.qcow2'],
+      'x.qcow2: Image creation needs a size parameter',
+      'a size stands behind the name: diskgraph create x.qcow2 10G',
+    ],
     [['create', '-f', 'qcow3', 'x', '1M'], "x: Unknown file format 'qcow3'", "did you mean 'qcow2'?"],
   ])('%j', async (words, message, hint) => {
     const { code, stderr } = await run(words)
@@ -68,6 +83,14 @@ describe('advice', () => {
     } finally {
       rmSync(installed, { recursive: true })
     }
+  })
+
+  test('a backing file without its format repeats the line with it', async () => {
+    await image('-f', 'qcow2', 'base', '1M')
+    expect((await run(['create', '-b', 'base', 'new.qcow2'])).stderr).toBe(
+      'diskgraph: new.qcow2: Backing file specified without backing format\n' +
+        'hint: say it with -F: diskgraph create -F qcow2 -b base new.qcow2\n',
+    )
   })
 
   test('raw data with the signature of a format repeats the line with -f raw', async () => {

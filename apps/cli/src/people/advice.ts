@@ -1,24 +1,33 @@
 /** Hints in the words of the command line that was typed, where an error of the block layer speaks of the library. */
 import { isInstalled } from '../driver-packages.ts'
 import { drivers, formatAliases } from '../drivers.ts'
-import { CommandError, messageOf, UsageError } from '../messages.ts'
+import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { nearest } from './nearest.ts'
 
 /** `error` with what to do about it, where that is known. `words` are those of the command line, its command first. */
 export function withAdvice(error: unknown, words: readonly string[], terminal: Terminal): unknown {
   if (!(error instanceof Error) || error instanceof UsageError) return error
-  const hint = adviceFor(messageOf(error), words, terminal)
+  const hint = adviceFor(error, words, terminal)
   if (hint === undefined) return error
   const exitCode = error instanceof CommandError ? error.exitCode : 1
   return new CommandError(error.message, { cause: error, hint, exitCode })
 }
 
-function adviceFor(message: string, words: readonly string[], terminal: Terminal): string | undefined {
+function adviceFor(error: Error, words: readonly string[], terminal: Terminal): string | undefined {
+  const message = messageOf(error)
   const [, unknown] = /Unknown (?:driver|file format|protocol) '([^']*)'/.exec(message) ?? []
   if (unknown !== undefined) return forUnknown(unknown, words, terminal)
   const [, foreign] = /has the signature of format '([^']*)', whose driver is missing/.exec(message) ?? []
   if (foreign !== undefined) return forForeign(foreign, words, terminal)
+  if (message.endsWith('Image creation needs a size parameter')) {
+    return `a size stands behind the name: ${line([...words, '10G'], terminal)}`
+  }
+  if (message.endsWith('Backing file specified without backing format')) {
+    const format = /^Detected format of (.*)\.$/.exec(hintOf(error) ?? '')?.[1] ?? 'FORMAT'
+    const [command = '', ...others] = words
+    return `say it with -F: ${line([command, '-F', format, ...others], terminal)}`
+  }
   if (message.endsWith('Cannot amend the backing file')) return `'${terminal.program} rebase' changes it`
   return undefined
 }
