@@ -140,7 +140,7 @@ function buildInputs({ folder }) {
 
 /** Whether every file of `dist` that package.json promises is there. */
 function isBuilt({ folder, manifest }) {
-  const named = JSON.stringify([manifest.exports, manifest.bin]).match(/(\.\/)?dist\/[^"*]+(?=")/g) ?? []
+  const named = JSON.stringify([manifest.exports, manifest.bin, manifest.man]).match(/(\.\/)?dist\/[^"*]+(?=")/g) ?? []
   const promised = [...named, ...(manifest.files ?? [])]
   return !manifest.scripts?.build || promised.every((name) => existsSync(join(root, folder, name)))
 }

@@ -32,7 +32,8 @@ async function runSteps() {
   const missing = missingPackages()
   if (missing.length > 0) skip(`size: not in the workspace yet: ${missing.join(', ')}`)
   else await step('size of a minimal install', () => program(join(root, 'scripts', 'size.mjs')))
-  await step("somebody else's driver", () => program(join(root, 'scripts', 'third-party.mjs')))
+  await step('API reference', () => program(toolScript('typedoc', 'typedoc'), '--emit', 'none'))
+  await step("somebody else's driver, and the examples", () => program(join(root, 'scripts', 'third-party.mjs')))
 }
 
 /** Runs a step, which fails by throwing or by answering an exit code other than 0. Set-up counts only when it fails. */

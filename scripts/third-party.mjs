@@ -1,16 +1,18 @@
 /*
  * A driver of somebody else: the example of docs/writing-a-driver.md, made into a package in a folder outside the
  * workspace, beside what is installed from the packed tarballs. It must compile in a typed stack, refuse a wrong one,
- * read through that stack, and work by name in `dg-img`, but only where `--driver` enables it.
+ * read through that stack, and work by name in `dg-img`, but only where `--driver` enables it. The programs of
+ * `examples` must compile there, too, and print what they promise.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runNpm, runQuietly, toolScript } from './processes.mjs'
 import { packInto } from './tarballs.mjs'
-import { root } from './workspace.mjs'
+import { readManifest, root } from './workspace.mjs'
 
-const wanted = ['@diskgraph/core', '@diskgraph/posix', '@diskgraph/driver-file', 'diskgraph']
+const examples = readManifest(root, 'examples')
+const wanted = [...Object.keys(examples.devDependencies), '@diskgraph/posix', 'diskgraph']
 const stack = `
 import { Graph } from '@diskgraph/core'
 import { file } from '@diskgraph/driver-file'
@@ -43,6 +45,8 @@ try {
   )
   writeFileSync(join(app, 'stack.ts'), stack)
   compile(app)
+  const programs = copyExamples(join(app, 'examples'))
+  compile(join(app, 'examples'), ['node'])
   writeFileSync(join(app, 'plain.img'), new Uint8Array(1024).fill(1))
   expect('the typed stack', runQuietly('stack', process.execPath, ['stack.js'], { cwd: app }).trim(), '6 6 6 6')
   const images = ['--image-opts', 'driver=xor,key=7,file.driver=file,file.filename=plain.img']
@@ -54,6 +58,8 @@ try {
     fails(() => run('info', ...images)),
     true,
   )
+  for (const name of programs) runExample(join(app, 'examples'), name)
+  process.stdout.write(`${programs.length} examples print what they promise\n`)
   process.stdout.write('a driver from outside works in a typed stack and by name in dg-img\n')
 } finally {
   rmSync(folder, { recursive: true, force: true })
@@ -76,8 +82,25 @@ function writeDriver(target, core) {
   return target
 }
 
-/** Compiles every module of `target` in place. */
-function compile(target) {
+function copyExamples(target) {
+  mkdirSync(target)
+  const source = join(root, 'examples')
+  const names = readdirSync(source).filter((name) => name.endsWith('.ts'))
+  for (const name of names) copyFileSync(join(source, name), join(target, name))
+  return names
+}
+
+/** Runs an example in a folder of its own: it must print the comment at its end. */
+function runExample(folder, name) {
+  const cwd = join(folder, `in-${name}`)
+  mkdirSync(cwd)
+  const printed = runQuietly(name, process.execPath, [join(folder, name.replace(/ts$/, 'js'))], { cwd })
+  const promised = readFileSync(join(folder, name), 'utf8').trimEnd().split('\n\n').at(-1)
+  expect(name, printed.trimEnd().replaceAll(/^/gm, '// '), promised)
+}
+
+/** Compiles every module of `target` in place, with `types` in scope: what is published needs none. */
+function compile(target, types = []) {
   writeJson(join(target, 'tsconfig.json'), {
     compilerOptions: {
       target: 'ES2022',
@@ -86,7 +109,8 @@ function compile(target) {
       strict: true,
       declaration: true,
       skipLibCheck: false,
-      types: [],
+      types,
+      typeRoots: [join(root, 'node_modules', '@types')],
     },
     exclude: ['node_modules'],
   })

@@ -10,17 +10,24 @@ import { nearestName } from '@diskgraph/core/internal'
 import { HelpRequested, UsageError } from './messages.ts'
 
 /** One option of a command. */
-interface OptionGrammar {
+export interface OptionGrammar {
   /** One letter. */
   readonly short?: string
   /** Without its dashes. */
   readonly long?: string
-  /** Takes a value. */
-  readonly argument?: boolean
+  /** What help calls its value: a word of `words.ts`, or the choices with `|` between them. Without it there is no value. */
+  readonly argument?: string
+  /** What it does: a phrase. */
+  readonly description: string
+  /** The command needs it; for help alone, as each command words this error itself. */
+  readonly required?: boolean
 }
 
+/** Every command has it. */
+export const helpOption: OptionGrammar = { short: 'h', long: 'help', description: 'show this help' }
+
 /** The options of a command by the names that its code uses. */
-type Grammar<Name extends string = string> = Readonly<Record<Name, OptionGrammar>>
+export type Grammar<Name extends string = string> = Readonly<Record<Name, OptionGrammar>>
 
 /** An option as it was given; `value` is empty for one that takes none. */
 export interface GivenOption<Name extends string> {
@@ -70,7 +77,7 @@ export class CommandLine<Name extends string> implements Iterable<GivenOption<Na
     const found = named.find(([, { long }]) => long === name) ?? (named.length === 1 ? named[0] : undefined)
     if (found !== undefined) return found
     if (name === 'driver') throw new UsageError("'--driver' stands before the command")
-    if ('help'.startsWith(name) && name !== '' && named.length === 0) throw new HelpRequested()
+    if (helpOption.long?.startsWith(name) && name !== '' && named.length === 0) throw new HelpRequested()
     const known = this.#grammar.flatMap(([, { long }]) => (long === undefined ? [] : [long]))
     throw unrecognized(word, nearestName(name, known))
   }
@@ -80,7 +87,7 @@ export class CommandLine<Name extends string> implements Iterable<GivenOption<Na
       const letter = word[i] as string
       const found = this.#grammar.find(([, { short }]) => short === letter)
       if (found === undefined) {
-        if (letter === 'h') throw new HelpRequested()
+        if (letter === helpOption.short) throw new HelpRequested()
         throw unrecognized(word)
       }
       const [name, { argument }] = found
@@ -90,6 +97,16 @@ export class CommandLine<Name extends string> implements Iterable<GivenOption<Na
         return
       }
       yield { name, value: '' }
+    }
+  }
+
+  /** Whether the words ask for help before they go wrong. */
+  asksForHelp(): boolean {
+    try {
+      for (const _ of this);
+      return false
+    } catch (error) {
+      return error instanceof HelpRequested
     }
   }
 

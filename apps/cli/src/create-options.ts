@@ -4,7 +4,7 @@
  */
 import { type DriverDescriptor, type Graph, isBlockError } from '@diskgraph/core'
 import { type OptionSchema, type OptionSchemas, parseSize } from '@diskgraph/core/driver'
-import { protocolOf, toKebabCase, toSnakeCase } from '@diskgraph/core/internal'
+import { nearestName, protocolOf, toKebabCase, toSnakeCase } from '@diskgraph/core/internal'
 import { isUnknownDriver } from './drivers.ts'
 import type { KeyValue } from './key-values.ts'
 import { CommandError, messageOf } from './messages.ts'
@@ -98,9 +98,17 @@ export class CreateValues {
   take(pairs: readonly KeyValue[]): void {
     for (const { key, value } of pairs) {
       const option = this.find(key)
-      if (option === undefined) throw new CommandError(`Invalid parameter '${key}'`)
+      if (option === undefined) throw new CommandError(`Invalid parameter '${key}'`, this.#nearest(key))
       this.#values.set(option, readValue(option, value))
     }
+  }
+
+  #nearest(key: string): { hint?: string } {
+    const near = nearestName(
+      key,
+      this.options.map(({ name }) => name),
+    )
+    return near === undefined ? {} : { hint: `did you mean '${near}'?` }
   }
 
   /** The option called `name`, if the format or the storage has it. */

@@ -13,31 +13,43 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type DriverDescriptor, describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { drivers } from './driver-table.ts'
 import { CommandError, messageOf, UsageError } from './messages.ts'
 
-/** The words of a command line without `--driver`, and the drivers that those words and the configuration enable. */
-interface EnabledDrivers {
+/** The words of a command line without `--driver`, and what those name. */
+interface DriverWords {
   readonly rest: readonly string[]
-  readonly drivers: readonly DriverDescriptor[]
+  readonly named: readonly string[]
 }
 
 /**
- * Takes `--driver` out of the options in front of `words` and loads what is enabled.
+ * Loads the drivers that the configuration and the values of `--driver` enable.
  * @throws CommandError for a driver that cannot be loaded and for a configuration that is wrong.
  */
-export async function enableDrivers(words: readonly string[]): Promise<EnabledDrivers> {
-  const { rest, named } = takeDriverOptions(words)
-  const drivers = new Map<string, DriverDescriptor>()
+export async function enableDrivers(named: readonly string[]): Promise<readonly DriverDescriptor[]> {
+  const enabled = new Map<string, DriverDescriptor>()
   for (const { word, folder } of [...configured(), ...named.map((word) => ({ word, folder: process.cwd() }))]) {
-    for (const driver of await load(word, folder)) drivers.set(driver.name, driver)
+    for (const driver of await load(word, folder)) enabled.set(driver.name, driver)
   }
-  return { rest, drivers: [...drivers.values()] }
+  return [...enabled.values()]
 }
 
-const option = '--driver'
+/** `--driver`, which all programs have. */
+export const driverGrammar = {
+  driver: {
+    long: 'driver',
+    argument: 'DRIVER',
+    description: 'in front of all others: a driver besides those of the tool; may be repeated',
+  },
+} as const
 
-/** Only words in front of the command count: a file name behind it that happens to begin so loads nothing. */
-function takeDriverOptions(words: readonly string[]): { rest: readonly string[]; named: string[] } {
+const option = `--${driverGrammar.driver.long}`
+
+/**
+ * Takes `--driver` out of the options in front of `words`. Only words in front of the command count: a file name behind
+ * it that happens to begin so loads nothing.
+ */
+export function takeDriverOptions(words: readonly string[]): DriverWords {
   const named: string[] = []
   const rest: string[] = []
   let at = 0
@@ -70,8 +82,8 @@ function configured(): { word: string; folder: string }[] {
   return readConfiguration(text, path).map((word) => ({ word, folder }))
 }
 
-/** Undefined where the user has no folder for it. A relative name would be one of the folder where the tool is run. */
-function configurationPath(): string | undefined {
+/** The file that enables drivers for every run. Undefined where the user has no folder for it. A relative name would be one of the folder where the tool is run. */
+export function configurationPath(): string | undefined {
   const given = process.env.XDG_CONFIG_HOME ?? ''
   const base = isAbsolute(given) ? given : join(homedir(), '.config')
   return isAbsolute(base) ? join(base, 'diskgraph', 'config.json') : undefined
@@ -93,6 +105,21 @@ function readConfiguration(text: string, path: string): readonly string[] {
   return drivers as string[]
 }
 
+/** Whether a driver called `name` that is none of the tool's own is installed beside it. None of its code is run. */
+export function isInstalled(name: string): boolean {
+  return (
+    driverName.test(name) &&
+    !drivers.some((own) => own.name === name) &&
+    packageNames(name).some((one) => locate(one) !== undefined)
+  )
+}
+
+const driverName = /^[a-z0-9][a-z0-9_-]*$/i
+
+function packageNames(name: string): readonly [string, string] {
+  return [`@diskgraph/driver-${name}`, `diskgraph-driver-${name}`]
+}
+
 /** The drivers that `word` enables; a path is relative to `folder`. */
 async function load(word: string, folder: string): Promise<readonly DriverDescriptor[]> {
   if (word.includes('/') && !word.includes('\0')) {
@@ -100,10 +127,10 @@ async function load(word: string, folder: string): Promise<readonly DriverDescri
     if (found.length > 0) return found
     throw new CommandError(`the module '${word}' exports no driver`)
   }
-  if (!/^[a-z0-9][a-z0-9_-]*$/i.test(word)) {
+  if (!driverName.test(word)) {
     throw new CommandError(`'${word}' is neither the name of a driver nor a path, which contains a '/'`)
   }
-  const names = [`@diskgraph/driver-${word}`, `diskgraph-driver-${word}`] as const
+  const names = packageNames(word)
   for (const name of names) {
     const entry = locate(name)
     if (entry === undefined) continue

@@ -5,16 +5,20 @@ import { addObject, type Secrets } from './objects.ts'
 
 /** `--object`, `--image-opts`, `-f`. */
 export const imageGrammar = {
-  object: { long: 'object', argument: true },
-  imageOpts: { long: 'image-opts' },
-  format: { short: 'f', argument: true },
+  object: { long: 'object', argument: 'DEF', description: 'define a secret' },
+  imageOpts: { long: 'image-opts', description: 'FILE is a list of options' },
+  format: { short: 'f', argument: 'FORMAT', description: 'format of the image' },
 } as const
 
 /** `-U`, `--force-share`. */
-export const shareGrammar = { forceShare: { short: 'U', long: 'force-share' } } as const
+export const shareGrammar = {
+  forceShare: { short: 'U', long: 'force-share', description: 'open an image that others write to' },
+} as const
 
 /** `--output=human|json`. */
-export const outputGrammar = { output: { long: 'output', argument: true } } as const
+export const outputGrammar = {
+  output: { long: 'output', argument: 'human|json', description: 'how to print' },
+} as const
 
 /** The values of the shared options of one command line. */
 export class ImageOptions {

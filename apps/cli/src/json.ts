@@ -36,6 +36,7 @@ const order: readonly string[] = [
   'type',
   'full-backing-filename',
   'backing-filename',
+  'encrypted',
   'dirty-flag',
   'id',
   'vm-state-size',
@@ -46,6 +47,9 @@ const order: readonly string[] = [
   'lazy-refcounts',
   'bitmaps',
   'refcount-bits',
+  'data-file',
+  'data-file-raw',
+  'encrypt',
   'corrupt',
   'extended-l2',
 ]

@@ -54,11 +54,13 @@ export async function runProgram(program: Program, words: readonly string[], ter
   }
 }
 
-function failureCode(terminal: Terminal, error: unknown): number {
+/** Shows the error that a program ended with. The result is the exit code. */
+export function failureCode(terminal: Terminal, error: unknown): number {
   if (error instanceof OutputClosed) return 1
   if (terminal.signal.aborted) {
     terminal.err(`${terminal.program}: interrupted\n`)
-    return 1
+    const { reason } = terminal.signal
+    return reason instanceof CommandError ? reason.exitCode : 1
   }
   return showFailure(terminal, error)
 }

@@ -16,7 +16,10 @@ export class CommandError extends Error {
 }
 
 /** A command line that is wrong: the way to the help is shown below the message. */
-export class UsageError extends CommandError {}
+export class UsageError extends CommandError {
+  /** The command whose help is meant; undefined: that of the program. */
+  command: string | undefined
+}
 
 /** `-h` or `--help` was given: the help is printed and the command ends well. */
 export class HelpRequested extends Error {}
@@ -36,7 +39,8 @@ export function showFailure(terminal: Terminal, error: unknown): number {
   if (error instanceof UsageError) {
     reportError(terminal, error.message)
     if (error.hint !== undefined) showHint(terminal, error.hint)
-    terminal.err(`Try '${terminal.program} --help' for more information\n`)
+    const command = error.command === undefined ? '' : ` ${error.command}`
+    terminal.err(`Try '${terminal.program}${command} --help' for more information\n`)
     return error.exitCode
   }
   if (error instanceof CommandError) {

@@ -15,13 +15,16 @@ export interface CacheMode {
 }
 
 const cacheModes: Readonly<Record<string, CacheMode>> = {
+  writeback: { direct: false, noFlush: false, writethrough: false },
   none: { direct: true, noFlush: false, writethrough: false },
   off: { direct: true, noFlush: false, writethrough: false },
   directsync: { direct: true, noFlush: false, writethrough: true },
-  writeback: { direct: false, noFlush: false, writethrough: false },
-  unsafe: { direct: false, noFlush: true, writethrough: false },
   writethrough: { direct: false, noFlush: false, writethrough: true },
+  unsafe: { direct: false, noFlush: true, writethrough: false },
 }
+
+/** The names of the cache modes. */
+export const cacheModeNames: readonly string[] = Object.keys(cacheModes)
 
 /** The cache mode called `name`; undefined if there is none. Commands word the error differently. */
 export function cacheMode(name: string): CacheMode | undefined {
@@ -153,12 +156,12 @@ export function openReason(error: unknown): string {
 
 /** Names of options as they are written on command lines. */
 function inQapiSpelling(message: string): string {
-  return message.replace(/\b(?<=[Pp]arameter '|(?<!support the )option ')[\w.]+(?=')/g, toKebabCase)
+  return message.replace(/\b(?<=[Pp]arameter '|(?<!support the )option '|did you mean ')[\w.]+(?=')/g, toKebabCase)
 }
 
 function withHint(cause: unknown): { cause: unknown; hint?: string } {
   const hint = hintOf(cause)
-  return hint === undefined ? { cause } : { cause, hint }
+  return hint === undefined ? { cause } : { cause, hint: inQapiSpelling(hint) }
 }
 
 /** The options that an image is named by: those of `--image-opts`, or of a `json:` name. */

@@ -96,7 +96,6 @@ class JsonProgress implements Progress {
   readonly #title: string
   #last = Number.NEGATIVE_INFINITY
   #complete = false
-  #ended = false
 
   constructor(terminal: Terminal, title: string) {
     this.#terminal = terminal
@@ -108,18 +107,12 @@ class JsonProgress implements Progress {
     if (this.#complete || (now - this.#last < 100 && done < total)) return
     this.#last = now
     this.#complete = done >= total
-    this.#write({ done, total, percent: Number(percentOf(done, total).toFixed(2)) })
+    const percent = Number(percentOf(done, total).toFixed(2))
+    this.#terminal.err(`${JSON.stringify({ progress: this.#title, done, total, percent })}\n`)
   }
 
-  end(): void {
-    if (this.#ended) return
-    this.#ended = true
-    this.#write({ ended: true })
-  }
-
-  #write(members: Record<string, unknown>): void {
-    this.#terminal.err(`${JSON.stringify({ progress: this.#title, ...members })}\n`)
-  }
+  /** How the command has ended is told by who runs it. */
+  end(): void {}
 }
 
 function percentOf(done: number, total: number): number {

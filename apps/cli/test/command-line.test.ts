@@ -3,11 +3,11 @@ import { CommandLine } from '../src/command-line.ts'
 import { asksForHelp, joinOptions, parseKeyValues } from '../src/key-values.ts'
 
 const grammar = {
-  format: { short: 'f', long: 'format', argument: true },
-  quiet: { short: 'q' },
-  progress: { short: 'p' },
-  output: { long: 'output', argument: true },
-  imageOpts: { long: 'image-opts' },
+  format: { short: 'f', long: 'format', argument: 'FORMAT', description: 'a' },
+  quiet: { short: 'q', description: 'b' },
+  progress: { short: 'p', description: 'c' },
+  output: { long: 'output', argument: 'human|json', description: 'd' },
+  imageOpts: { long: 'image-opts', description: 'e' },
 } as const
 
 function parse(...words: string[]): { options: string[]; operands: string[] } {

@@ -189,6 +189,9 @@ describe('a driver that is enabled', () => {
     addPackage('diskgraph-driver-answer', answering(1024))
     addConfig('{"drivers": ["../../node_modules/diskgraph-driver-answer"]}')
     expect((await run('info', '--image-opts', 'driver=answer')).stdout).toContain('(1024 bytes)')
+    const people = capturedTerminal('diskgraph', { forPeople: true })
+    expect(await runProgram(runDiskgraph, ['drivers'], people)).toBe(0)
+    expect(people.stdout).toMatch(/^answer\* +●/m)
   })
 
   test('may be opened by a name that stands in an image', async () => {

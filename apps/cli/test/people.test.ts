@@ -1,6 +1,7 @@
-import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { runImg } from '../src/img/main.ts'
 import { runProgram } from '../src/main.ts'
@@ -40,12 +41,69 @@ describe('advice', () => {
     [['ifno', 'x'], "there is no command 'ifno'", "did you mean 'info'?"],
     [['convret'], "there is no command 'convret'", "did you mean 'convert'?"],
     [['info', '--outptu=json', 'x'], "unrecognized option '--outptu=json'", "did you mean '--output'?"],
+    [
+      ['create', '-o', 'cluster_siz=4k', 'x.qcow2', '1M'],
+      "x.qcow2: Invalid parameter 'cluster_siz'",
+      "did you mean 'cluster_size'?",
+    ],
+    [
+      ['info', '--image-opts', 'driver=qcow2,file.driver=null-co,lazy-refcount=on'],
+      "Could not open 'driver=qcow2,file.driver=null-co,lazy-refcount=on': Block format 'qcow2' does not support the option 'lazy-refcount'",
+      "did you mean 'lazy-refcounts'?",
+    ],
+    [
+      ['create', 'x.qcow2'],
+      'x.qcow2: Image creation needs a size parameter',
+      'a size stands behind the name: diskgraph create x.qcow2 10G',
+    ],
     [['create', '-f', 'qcow3', 'x', '1M'], "x: Unknown file format 'qcow3'", "did you mean 'qcow2'?"],
   ])('%j', async (words, message, hint) => {
     const { code, stderr } = await run(words)
     expect(code).toBe(1)
     expect(stderr).toContain(`diskgraph: ${message}\n`)
     expect(stderr).toContain(`hint: ${hint}\n`)
+  })
+
+  test.each([
+    ['info', '-f', 'other', 'x'],
+    ['create', '-f', 'other', 'x', '1M'],
+    ['convert', 'a.raw', 'x.other'],
+    ['info', 'other:x'],
+  ])('a driver that is installed and not enabled: %s %s %s', async (...words) => {
+    await image('a.raw', '1M')
+    const line = words.join(' ')
+    expect((await run(words)).stderr).not.toContain('installed')
+    const installed = fileURLToPath(new URL('../node_modules/diskgraph-driver-other', import.meta.url))
+    mkdirSync(installed, { recursive: true })
+    try {
+      writeFileSync(join(installed, 'package.json'), '{"exports":"./index.js"}')
+      expect((await run(words)).stderr).toContain(
+        `hint: the driver 'other' is installed, but not enabled: diskgraph --driver other ${line}\n`,
+      )
+    } finally {
+      rmSync(installed, { recursive: true })
+    }
+  })
+
+  test('a backing file without its format repeats the line with it', async () => {
+    await image('-f', 'qcow2', 'base', '1M')
+    expect((await run(['create', '-b', 'base', 'new.qcow2'])).stderr).toBe(
+      'diskgraph: new.qcow2: Backing file specified without backing format\n' +
+        'hint: say it with -F: diskgraph create -F qcow2 -b base new.qcow2\n',
+    )
+  })
+
+  test('raw data with the signature of a format repeats the line with -f raw', async () => {
+    writeFileSync('a b', 'KDMV'.padEnd(65536, '\0'))
+    expect((await run(['map', 'a b'])).stderr).toContain(": diskgraph map -f raw 'a b'\n")
+  })
+
+  test('an option in front of the command', async () => {
+    expect((await run(['--progres=json', 'info'])).stderr).toContain("hint: did you mean '--progress'?\n")
+  })
+
+  test('a wrong command line shows the way to the help of its command', async () => {
+    expect((await run(['info'])).stderr).toContain("Try 'diskgraph info --help' for more information\n")
   })
 
   test('an alias stands for a format', async () => {
@@ -79,14 +137,80 @@ describe('progress', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, unknown>)
     expect(lines.every(({ progress }) => progress === 'compare')).toBe(true)
-    expect(lines.at(-1)).toEqual({ progress: 'compare', ended: true })
+    expect(lines.at(-1)).toEqual({ progress: 'compare', ended: 'ok', exitCode: 0 })
     expect(lines.at(-2)).toMatchObject({ percent: 100 })
+  })
+
+  test('ends with a line that says what went wrong, below the message', async () => {
+    const { code, stderr } = await run(['info', '--progress=json', 'nofile'])
+    expect(code).toBe(1)
+    const [message, last] = stderr.trimEnd().split('\n') as [string, string]
+    expect(message).toMatch(/^diskgraph: Could not open 'nofile'/)
+    expect(JSON.parse(last)).toEqual({
+      progress: 'info',
+      ended: 'error',
+      exitCode: 1,
+      message: message.slice('diskgraph: '.length),
+    })
+  })
+
+  test('ends well when an exit code says what was found', async () => {
+    await image('a.img', '1M')
+    writeFileSync('b.img', Buffer.alloc(1048576, 1))
+    const { code, stderr } = await run(['compare', '--progress=json', 'a.img', 'b.img'])
+    expect(code).toBe(1)
+    expect(JSON.parse(stderr.trimEnd().split('\n').at(-1) as string)).toMatchObject({ ended: 'ok', exitCode: 1 })
   })
 
   test('of an unknown kind is a usage error', async () => {
     expect((await run(['compare', '--progress=loud', 'a', 'b'])).stderr).toContain(
       '--progress is one of auto, json, none',
     )
+  })
+})
+
+describe('a name says the format', () => {
+  beforeEach(() => image('a.raw', '1M'))
+
+  test.each([
+    ['b.qcow2', 'qcow2'],
+    ['b.IMG', 'raw'],
+  ])('of the target %s, which is told: %s', async (name, format) => {
+    const { code, stdout } = await run(['convert', 'a.raw', name])
+    expect(code).toBe(0)
+    expect(stdout).toBe(`Target format: ${format}, from the name '${name}' (-O FORMAT says otherwise)\n`)
+    expect((await run(['info', '-f', format, name])).stdout).toContain(`file format: ${format}\n`)
+    expect((await run(['convert', '-q', 'a.raw', name])).stdout).toBe('')
+  })
+
+  test('unless -O does', async () => {
+    expect((await run(['convert', '-O', 'raw', 'a.raw', 'b.qcow2'])).stdout).toBe('')
+    expect((await run(['info', 'b.qcow2'])).stdout).toContain('file format: raw\n')
+  })
+
+  test.each(['b', 'b.xyz', '.qcow2', 'b.file'])('or is refused: %s', async (name) => {
+    const { code, stderr } = await run(['convert', 'a.raw', name])
+    expect(code).toBe(1)
+    expect(stderr).toBe(
+      `diskgraph: cannot tell the format of '${name}' from its name\n` +
+        `hint: say it with -O (img, qcow2, raw): diskgraph convert -O raw a.raw ${name}\n`,
+    )
+    expect(readdirSync('.')).toEqual(['a.raw'])
+  })
+
+  test('of a driver that is enabled, too', async () => {
+    const code =
+      "export const x = { name: 'other', kind: 'format', description: '', options: {}, open: async () => {} }"
+    writeFileSync('driver.mjs', code)
+    const { stdout, stderr } = await run(['--driver', './driver.mjs', 'convert', 'a.raw', 'b.other'])
+    expect(stdout).toContain('Target format: other,')
+    expect(stderr).toContain("Format driver 'other' does not support image creation")
+  })
+
+  test('of a new image, which is raw where the name says nothing', async () => {
+    expect((await run(['create', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: qcow2, 1 MiB\n')
+    expect((await run(['create', 'n', '1M'])).stdout).toBe('Created n: raw, 1 MiB\n')
+    expect((await run(['create', '-f', 'raw', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: raw, 1 MiB\n')
   })
 })
 

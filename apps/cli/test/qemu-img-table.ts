@@ -757,6 +757,22 @@ export const groups: readonly Group[] = [
     ],
   },
   {
+    name: 'data files and encryption in info',
+    setup: [
+      'qemu-img create -q -f qcow2 -o data_file=d.raw data.qcow2 1M',
+      'qemu-img create -q -f qcow2 -o data_file=r.raw,data_file_raw=on raw.qcow2 1M',
+      'qemu-img create -q -f qcow2 --object secret,id=s,data=abc -o encrypt.format=aes,encrypt.key-secret=s aes.qcow2 1M',
+    ],
+    lines: [
+      'info data.qcow2',
+      'info --output=json data.qcow2',
+      'info raw.qcow2',
+      'info --output=json raw.qcow2',
+      'info aes.qcow2',
+      'info --output=json aes.qcow2',
+    ],
+  },
+  {
     name: 'objects, help and odd words',
     setup: [
       'qemu-img create -q b.img 1M',

@@ -13,7 +13,7 @@ import { canonicalEvent } from './events.ts'
 /** Kinds of requests that a rule may be limited to. */
 export const requestKinds = ['read', 'write', 'write-zeroes', 'discard', 'flush', 'block-status'] as const
 
-/** Kind of a request; see {@link requestKinds}. */
+/** Kind of a request. */
 export type RequestKind = (typeof requestKinds)[number]
 
 /** Fails requests once `event` has armed it. */

@@ -18,14 +18,24 @@ import {
 } from '@diskgraph/core/driver'
 import { amendImage } from './amend/amend.ts'
 import { makeEmpty, truncate } from './amend/resize.ts'
+import { decodeText } from './bytes.ts'
 import { checkImage } from './check/check.ts'
 import { writeCompressed } from './compressed/write.ts'
 import { readRange } from './data/read.ts'
 import { blockStatus } from './data/status.ts'
 import { writeRange } from './data/write.ts'
 import { zeroRange } from './data/zeroes.ts'
+import { findExtension } from './header/extensions.ts'
 import { withBacking } from './header/header.ts'
-import { CompatibleBit, CompressionType, CryptMethod, hasFeature, IncompatibleBit } from './header/layout.ts'
+import {
+  AutoclearBit,
+  CompatibleBit,
+  CompressionType,
+  CryptMethod,
+  ExtensionType,
+  hasFeature,
+  IncompatibleBit,
+} from './header/layout.ts'
 import { growL1 } from './mapping/active-tables.ts'
 import { discardRange } from './mapping/changes.ts'
 import { activate, checkWritable, unsupportedFeature } from './open.ts'
@@ -248,6 +258,14 @@ async function imageInfo(state: Qcow2State): Promise<DriverInfo> {
   const data: Record<string, InfoValue | undefined> = {
     compat: header.version === 2 ? '0.10' : '1.1',
     compressionType: header.compressionType === CompressionType.zstd ? 'zstd' : 'zlib',
+  }
+  if (header.cryptMethod !== CryptMethod.none) {
+    data.encrypt = { format: header.cryptMethod === CryptMethod.luks ? 'luks' : 'aes' }
+  }
+  if (hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) {
+    const name = findExtension(header.extensions, ExtensionType.dataFile)
+    data.dataFile = name && decodeText(name.data)
+    data.dataFileRaw = hasFeature(header.autoclearFeatures, AutoclearBit.rawExternalData)
   }
   if (header.version >= 3) {
     data.lazyRefcounts = hasFeature(header.compatibleFeatures, CompatibleBit.lazyRefcounts)

@@ -8,35 +8,40 @@ import { sizeArgument } from '../sizes.ts'
 import type { Terminal } from '../terminal.ts'
 import type { TargetRequest } from './new-target.ts'
 
-const grammar = {
-  object: { long: 'object', argument: true },
-  imageOpts: { long: 'image-opts' },
-  targetImageOpts: { long: 'target-image-opts' },
-  targetIsZero: { long: 'target-is-zero' },
-  salvage: { long: 'salvage' },
-  bitmaps: { long: 'bitmaps' },
-  skipBrokenBitmaps: { long: 'skip-broken-bitmaps' },
-  forceShare: { short: 'U', long: 'force-share' },
-  format: { short: 'f', argument: true },
-  targetFormat: { short: 'O', argument: true },
-  backingFile: { short: 'B', argument: true },
-  backingFormat: { short: 'F', argument: true },
-  offload: { short: 'C' },
-  compress: { short: 'c' },
-  options: { short: 'o', argument: true },
-  snapshot: { short: 'l', argument: true },
-  sparse: { short: 'S', argument: true },
-  progress: { short: 'p' },
-  cache: { short: 't', argument: true },
-  sourceCache: { short: 'T', argument: true },
-  quiet: { short: 'q' },
-  skipCreation: { short: 'n' },
-  lanes: { short: 'm', argument: true },
-  unordered: { short: 'W' },
-  rate: { short: 'r', argument: true },
+/** The options of `convert`. */
+export const convertGrammar = {
+  object: { long: 'object', argument: 'DEF', description: 'define a secret' },
+  imageOpts: { long: 'image-opts', description: 'FILE is a list of options' },
+  targetImageOpts: { long: 'target-image-opts', description: 'TARGET is a list of options (with -n)' },
+  targetIsZero: { long: 'target-is-zero', description: 'the target reads as zeroes already (with -n)' },
+  salvage: { long: 'salvage', description: 'go on where the source cannot be read: zeroes stand there' },
+  bitmaps: { long: 'bitmaps', description: 'copy persistent bitmaps, too' },
+  skipBrokenBitmaps: { long: 'skip-broken-bitmaps', description: 'leave out bitmaps that are inconsistent' },
+  forceShare: { short: 'U', long: 'force-share', description: 'open images that others write to' },
+  format: { short: 'f', argument: 'FORMAT', description: 'format of the sources' },
+  targetFormat: { short: 'O', argument: 'FORMAT', description: 'format of the target; raw unless given' },
+  backingFile: { short: 'B', argument: 'FILE', description: 'backing file of the target: only what differs is copied' },
+  backingFormat: { short: 'F', argument: 'FORMAT', description: 'format of the backing file' },
+  offload: { short: 'C', description: 'let the system copy where it can' },
+  compress: { short: 'c', description: 'compress the data' },
+  options: { short: 'o', argument: 'OPTIONS', description: "options of the target; '-o help' lists them" },
+  snapshot: { short: 'l', argument: 'SNAPSHOT', description: 'convert the state of a snapshot' },
+  sparse: {
+    short: 'S',
+    argument: 'SIZE',
+    description: 'zeroes in runs of so many bytes are not stored; 4k unless given, 0: store all',
+  },
+  progress: { short: 'p', description: 'show progress' },
+  cache: { short: 't', argument: 'CACHE', description: 'cache mode of the target; unsafe unless given' },
+  sourceCache: { short: 'T', argument: 'CACHE', description: 'cache mode of the sources' },
+  quiet: { short: 'q', description: 'print errors only' },
+  skipCreation: { short: 'n', description: 'write into a target that is there' },
+  lanes: { short: 'm', argument: 'COUNT', description: 'requests at a time; 8 unless given' },
+  unordered: { short: 'W', description: 'write in any order' },
+  rate: { short: 'r', argument: 'RATE', description: 'bytes a second, at most' },
 } as const
 
-type Name = keyof typeof grammar
+type Name = keyof typeof convertGrammar
 
 const flags = new Set<Name>([
   'imageOpts',
@@ -117,7 +122,7 @@ export function targetOf(request: ConvertRequest, size: number): TargetRequest {
 /** Reads the words behind `convert`. Operands are split into sources and target, but not yet counted. */
 export function parseConvert(words: readonly string[], terminal: Terminal): ConvertRequest {
   const request = new ConvertRequest()
-  const line = new CommandLine(grammar, words)
+  const line = new CommandLine(convertGrammar, words)
   for (const { name, value } of line) {
     if (flags.has(name)) Object.assign(request, { [name]: true })
     else if (name === 'object') request.secrets = addObject(request.secrets, value)

@@ -13,15 +13,23 @@ import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
-  options: { short: 'o', argument: true },
-  cache: { short: 't', argument: true },
-  progress: { short: 'p' },
-  quiet: { short: 'q' },
-  force: { long: 'force' },
+  options: { short: 'o', argument: 'OPTIONS', description: "what to change; '-o help' lists it", required: true },
+  cache: { short: 't', argument: 'CACHE', description: 'cache mode' },
+  progress: { short: 'p', description: 'show progress' },
+  quiet: { short: 'q', description: 'print errors only' },
+  force: { long: 'force', description: 'allow what is not safe' },
 } as const
 
 /** Changes what `-o` says, or lists with `-o help` what can be changed. */
 export const amend: Command = {
+  group: 'change',
+  summary: "change an image's options",
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['amend -o compat=0.10 disk.qcow2', 'a version that old tools read'],
+    ['amend -f qcow2 -o help', 'what can be changed'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const image = new ImageOptions()
     let text: string | undefined

@@ -14,19 +14,23 @@ import type { Terminal } from '../terminal.ts'
 const grammar = {
   ...imageGrammar,
   ...shareGrammar,
-  count: { short: 'c', argument: true },
-  depth: { short: 'd', argument: true },
-  flushInterval: { long: 'flush-interval', argument: true },
-  aio: { short: 'i', argument: true },
-  nativeAio: { short: 'n' },
-  noDrain: { long: 'no-drain' },
-  offset: { short: 'o', argument: true },
-  pattern: { long: 'pattern', argument: true },
-  quiet: { short: 'q' },
-  bufferSize: { short: 's', argument: true },
-  stepSize: { short: 'S', argument: true },
-  cache: { short: 't', argument: true },
-  write: { short: 'w' },
+  count: { short: 'c', argument: 'COUNT', description: 'how many requests; 75000 unless given' },
+  depth: { short: 'd', argument: 'COUNT', description: 'how many at a time; 64 unless given' },
+  flushInterval: { long: 'flush-interval', argument: 'COUNT', description: 'flush after so many requests' },
+  aio: { short: 'i', argument: 'threads|native|io_uring', description: 'how requests are made' },
+  nativeAio: { short: 'n', description: 'short for -i native' },
+  noDrain: { long: 'no-drain', description: 'do not wait for requests before a flush' },
+  offset: { short: 'o', argument: 'OFFSET', description: 'where to begin' },
+  pattern: { long: 'pattern', argument: 'BYTE', description: 'what to write' },
+  quiet: { short: 'q', description: 'print errors only' },
+  bufferSize: { short: 's', argument: 'SIZE', description: 'bytes of a request; 4k unless given' },
+  stepSize: {
+    short: 'S',
+    argument: 'SIZE',
+    description: 'from one request to the next; 0 means as many bytes as it has',
+  },
+  cache: { short: 't', argument: 'CACHE', description: 'cache mode' },
+  write: { short: 'w', description: 'write, which destroys the content' },
 } as const
 
 const largestBuffer = 2 ** 31 - 1
@@ -50,6 +54,14 @@ class Request {
 
 /** Runs the requests and prints QEMU's two or three lines. */
 export const bench: Command = {
+  group: 'other',
+  summary: 'measure requests',
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['bench -c 1000 disk.qcow2', 'the time that 1000 reads take'],
+    ['bench -w -c 100 -d 8 --flush-interval=10 disk.qcow2', 'writes with flushes: the content is gone'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     const request = new Request()

@@ -7,24 +7,29 @@ import { openImage, withGraph } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'
 
 const actions = {
-  add: { long: 'add' },
-  remove: { long: 'remove' },
-  clear: { long: 'clear' },
-  enable: { long: 'enable' },
-  disable: { long: 'disable' },
-  merge: { long: 'merge', argument: true },
+  add: { long: 'add', description: 'make a bitmap' },
+  remove: { long: 'remove', description: 'delete the bitmap' },
+  clear: { long: 'clear', description: 'mark everything as not written' },
+  enable: { long: 'enable', description: 'record writes' },
+  disable: { long: 'disable', description: 'record no writes' },
+  merge: { long: 'merge', argument: 'BITMAP', description: 'add what another bitmap records' },
 } as const
 
 const grammar = {
   ...imageGrammar,
   ...actions,
-  sourceFile: { short: 'b', argument: true },
-  sourceFormat: { short: 'F', argument: true },
-  granularity: { short: 'g', argument: true },
+  sourceFile: { short: 'b', argument: 'FILE', description: 'the image with the bitmaps of --merge' },
+  sourceFormat: { short: 'F', argument: 'FORMAT', description: 'format of that image' },
+  granularity: { short: 'g', argument: 'SIZE', description: 'bytes that a bit of a new bitmap stands for' },
 } as const
 
 /** Says that the image's driver stores no bitmaps. Nothing is written. */
 export const bitmap: Command = {
+  group: 'change',
+  summary: 'manage persistent bitmaps (no driver stores them yet)',
+  operands: 'FILE BITMAP',
+  options: grammar,
+  examples: [],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     let action: string | undefined

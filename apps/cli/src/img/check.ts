@@ -14,10 +14,15 @@ const grammar = {
   ...imageGrammar,
   ...outputGrammar,
   ...shareGrammar,
-  format: { short: 'f', long: 'format', argument: true },
-  repair: { short: 'r', long: 'repair', argument: true },
-  cache: { short: 'T', argument: true },
-  quiet: { short: 'q' },
+  format: { short: 'f', long: 'format', argument: 'FORMAT', description: 'format of the image' },
+  repair: {
+    short: 'r',
+    long: 'repair',
+    argument: 'leaks|all',
+    description: 'repair leaks, or everything; the latter may choose wrongly',
+  },
+  cache: { short: 'T', argument: 'CACHE', description: 'cache mode' },
+  quiet: { short: 'q', description: 'print errors only' },
 } as const
 
 /** Exit codes, as scripts know them. */
@@ -25,6 +30,15 @@ const exitCode = { good: 0, failed: 1, corrupt: 2, leaks: 3, notSupported: 63 } 
 
 /** Prints what QEMU prints of a check, or its figures as JSON. */
 export const check: Command = {
+  group: 'look',
+  summary: 'look for damage, repair it',
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['check disk.qcow2', 'is it sound?'],
+    ['check -r leaks disk.qcow2', 'give back clusters that nobody uses'],
+  ],
+  exitCodes: { 2: 'the image is damaged', 3: 'the image has leaks only', 63: 'the format has no checks' },
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     let repair: Repair = 'none'

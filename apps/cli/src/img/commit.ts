@@ -15,16 +15,25 @@ import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
-  cache: { short: 't', argument: true },
-  base: { short: 'b', argument: true },
-  keep: { short: 'd' },
-  progress: { short: 'p' },
-  quiet: { short: 'q' },
-  rate: { short: 'r', argument: true },
+  cache: { short: 't', argument: 'CACHE', description: 'cache mode' },
+  base: {
+    short: 'b',
+    argument: 'FILE',
+    description: 'the image below into which to write; the backing file unless given',
+  },
+  keep: { short: 'd', description: 'do not empty the overlay' },
+  progress: { short: 'p', description: 'show progress' },
+  quiet: { short: 'q', description: 'print errors only' },
+  rate: { short: 'r', argument: 'RATE', description: 'bytes a second, at most' },
 } as const
 
 /** See the top of the file. */
 export const commit: Command = {
+  group: 'change',
+  summary: 'write an overlay into its base',
+  operands: 'FILE',
+  options: grammar,
+  examples: [['commit overlay.qcow2', 'what was written to the overlay moves into its backing file']],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     const request: Request = { cache: 'writeback', base: undefined, keep: false, progress: false, rate: 0 }

@@ -12,11 +12,11 @@ import type { Terminal } from '../terminal.ts'
 const grammar = {
   ...imageGrammar,
   ...shareGrammar,
-  secondFormat: { short: 'F', argument: true },
-  cache: { short: 'T', argument: true },
-  progress: { short: 'p' },
-  quiet: { short: 'q' },
-  strict: { short: 's' },
+  secondFormat: { short: 'F', argument: 'FORMAT', description: 'format of the second image' },
+  cache: { short: 'T', argument: 'CACHE', description: 'cache mode' },
+  progress: { short: 'p', description: 'show progress' },
+  quiet: { short: 'q', description: 'print errors only' },
+  strict: { short: 's', description: 'other sizes and other holes are differences, too' },
 } as const
 
 /** Exit codes, as scripts know them. */
@@ -30,6 +30,17 @@ interface Flags {
 
 /** Says where two images differ first. */
 export const compare: Command = {
+  group: 'look',
+  summary: 'whether two images have the same content',
+  operands: 'FILE FILE',
+  options: grammar,
+  examples: [['compare disk.qcow2 disk.raw', 'where they differ first, if they do']],
+  exitCodes: {
+    1: 'the images differ',
+    2: 'an image cannot be opened',
+    3: 'a part cannot be asked for',
+    4: 'a part cannot be read',
+  },
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     const flags: Flags = { progress: false, quiet: false, strict: false }

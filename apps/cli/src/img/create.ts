@@ -20,14 +20,15 @@ import { humanSize, sizeArgument } from '../sizes.ts'
 import { isSameFile, refuseOpenFile } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
-const grammar = {
-  object: { long: 'object', argument: true },
-  format: { short: 'f', argument: true },
-  backingFile: { short: 'b', argument: true },
-  backingFormat: { short: 'F', argument: true },
-  options: { short: 'o', argument: true },
-  quiet: { short: 'q' },
-  unsafe: { short: 'u' },
+/** The options of `create`. */
+export const createGrammar = {
+  object: { long: 'object', argument: 'DEF', description: 'define a secret' },
+  format: { short: 'f', argument: 'FORMAT', description: 'format of the image; raw unless given' },
+  backingFile: { short: 'b', argument: 'FILE', description: 'the image below: the new one is an overlay on it' },
+  backingFormat: { short: 'F', argument: 'FORMAT', description: 'format of the image below' },
+  options: { short: 'o', argument: 'OPTIONS', description: "options of the format; '-o help' lists them" },
+  quiet: { short: 'q', description: 'print errors only' },
+  unsafe: { short: 'u', description: 'do not look at the image below' },
 } as const
 
 interface Request {
@@ -45,6 +46,16 @@ interface Request {
 
 /** Prints QEMU's `Formatting …` line and makes the image. */
 export const create: Command = {
+  group: 'change',
+  summary: 'make an image, empty or over another',
+  operands: 'FILE [SIZE]',
+  options: createGrammar,
+  examples: [
+    ['create -f qcow2 new.qcow2 10G', 'an empty image'],
+    ['create -f qcow2 -b base.qcow2 -F qcow2 new.qcow2', 'an overlay: shows the base until it is written to'],
+    ['create -f qcow2 -o preallocation=metadata new.qcow2 1G', 'an option of the format'],
+    ['create -f qcow2 -o help', 'what options the format has'],
+  ],
   run(words: readonly string[], terminal: Terminal): Promise<number> {
     const request: Request = {
       format: 'raw',
@@ -57,7 +68,7 @@ export const create: Command = {
       unsafe: false,
       secrets: {},
     }
-    const line = new CommandLine(grammar, words)
+    const line = new CommandLine(createGrammar, words)
     for (const { name, value } of line) {
       if (name === 'options') request.options = joinOptions(request.options, value)
       else if (name === 'object') request.secrets = addObject(request.secrets, value)

@@ -14,7 +14,7 @@ import type { Terminal } from '../terminal.ts'
 const grammar = {
   ...imageGrammar,
   ...shareGrammar,
-  targetFormat: { short: 'O', argument: true },
+  targetFormat: { short: 'O', argument: 'FORMAT', description: 'format of the output; raw unless given' },
 } as const
 
 /** What the `name=value` operands say. */
@@ -30,6 +30,11 @@ interface Operands {
 
 /** See the top of the file. */
 export const dd: Command = {
+  group: 'change',
+  summary: 'copy blocks',
+  operands: '[bs=SIZE] [count=BLOCKS] [skip=BLOCKS] if=FILE of=FILE',
+  options: grammar,
+  examples: [['dd -f raw -O qcow2 bs=1M count=1 if=disk.raw of=start.qcow2', 'the first MiB as an image of its own']],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     let targetFormat = 'raw'

@@ -14,12 +14,21 @@ const grammar = {
   ...imageGrammar,
   ...outputGrammar,
   ...shareGrammar,
-  format: { short: 'f', long: 'format', argument: true },
-  backingChain: { long: 'backing-chain' },
+  format: { short: 'f', long: 'format', argument: 'FORMAT', description: 'format of the image' },
+  backingChain: { long: 'backing-chain', description: 'tell of every image below, too' },
 }
 
 /** Prints QEMU's `info`, for one image or for its whole backing chain. */
 export const info: Command = {
+  group: 'look',
+  summary: 'size, format, backing file, snapshots',
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['info disk.qcow2', 'what it is'],
+    ['info --output=json disk.qcow2', 'the same for programs'],
+    ['info --backing-chain overlay.qcow2', 'the images below, too'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     let wholeChain = false

@@ -1,7 +1,9 @@
 /** `dg-img`: QEMU's image tool, command by command. */
 import type { Command } from '../command.ts'
-import { enableDrivers } from '../driver-packages.ts'
-import { HelpRequested, UsageError } from '../messages.ts'
+import { CommandLine, helpOption } from '../command-line.ts'
+import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
+import type { ProgramManual } from '../manual/program.ts'
+import { UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { versionLine } from '../version.ts'
 import { amend } from './amend.ts'
@@ -13,7 +15,7 @@ import { compare } from './compare.ts'
 import { convert } from './convert.ts'
 import { create } from './create.ts'
 import { dd } from './dd.ts'
-import { printHelp } from './help.ts'
+import { imgHelp } from './help.ts'
 import { info } from './info.ts'
 import { map } from './map.ts'
 import { measure } from './measure.ts'
@@ -21,8 +23,7 @@ import { rebase } from './rebase.ts'
 import { resize } from './resize.ts'
 import { snapshot } from './snapshot.ts'
 
-/** The commands by name. */
-export const commands: Readonly<Record<string, Command>> = {
+const commands: Readonly<Record<string, Command>> = {
   amend,
   bench,
   bitmap,
@@ -40,31 +41,45 @@ export const commands: Readonly<Record<string, Command>> = {
   snapshot,
 }
 
-/** Runs `dg-img` with the words behind its name. */
-export async function runImg(words: readonly string[], terminal: Terminal): Promise<number> {
-  try {
-    const { rest, drivers } = await enableDrivers(words)
-    return await dispatch(rest, { ...terminal, enabled: drivers })
-  } catch (error) {
-    if (!(error instanceof HelpRequested)) throw error
-    printHelp(terminal)
-    return 0
-  }
+/** `dg-img` as its help and manual page describe it. */
+export const imgProgram: ProgramManual = {
+  name: 'dg-img',
+  summary: "disk images, with the command lines of QEMU's image tool",
+  usage: '[standard options] COMMAND [OPTIONS]',
+  about: [
+    "dg-img makes, converts, checks, compares and changes disk images. Its command lines, output and exit codes are those of QEMU's image tool.",
+    'diskgraph has the same commands for people: with colours, progress bars and advice.',
+  ],
+  options: {
+    help: helpOption,
+    version: { short: 'V', long: 'version', description: 'show the version' },
+    trace: { short: 'T', long: 'trace', argument: 'SPEC', description: 'accepted, without effect' },
+    ...driverGrammar,
+  },
+  commands,
+  forPeople: false,
 }
 
-async function dispatch(words: readonly string[], terminal: Terminal): Promise<number> {
-  const at = skipTrace(words)
-  const word = words[at]
+/** Runs `dg-img` with the words behind its name. */
+export async function runImg(words: readonly string[], terminal: Terminal): Promise<number> {
+  const { rest, named } = takeDriverOptions(words)
+  const at = skipTrace(rest)
+  const word = rest[at]
   if (word === undefined) throw new UsageError('Not enough arguments')
   if (word === '-V' || word === '--version') {
     terminal.out(versionLine(terminal.program))
     return 0
   }
-  if (word === '-h' || word === '--help') throw new HelpRequested()
-  if (word.startsWith('-')) throw new UsageError(`unrecognized option '${word}'`)
+  const wantsHelp = word === '-h' || word === '--help'
+  if (word.startsWith('-') && !wantsHelp) throw new UsageError(`unrecognized option '${word}'`)
   const command = Object.hasOwn(commands, word) ? commands[word] : undefined
-  if (command === undefined) throw new UsageError(`Command not found: ${word}`)
-  return command.run(words.slice(at + 1), terminal)
+  if (command === undefined && !wantsHelp) throw new UsageError(`Command not found: ${word}`)
+  const args = rest.slice(at + 1)
+  if (command === undefined || new CommandLine(command.options, args).asksForHelp()) {
+    terminal.out(imgHelp(imgProgram, command && word, terminal))
+    return 0
+  }
+  return command.run(args, { ...terminal, enabled: await enableDrivers(named) })
 }
 
 /** `-T` and its value before the command turn tracing on in QEMU; they are read over here. */

@@ -13,9 +13,9 @@ const grammar = {
   ...imageGrammar,
   ...outputGrammar,
   ...shareGrammar,
-  format: { short: 'f', long: 'format', argument: true },
-  start: { short: 's', long: 'start-offset', argument: true },
-  length: { short: 'l', long: 'max-length', argument: true },
+  format: { short: 'f', long: 'format', argument: 'FORMAT', description: 'format of the image' },
+  start: { short: 's', long: 'start-offset', argument: 'OFFSET', description: 'where to begin' },
+  length: { short: 'l', long: 'max-length', argument: 'SIZE', description: 'how far to look' },
 } as const
 
 /** A run of equal status. `depth` 0 is the image itself, 1 its backing file, and so on. */
@@ -32,6 +32,14 @@ interface MapEntry {
 
 /** Prints the runs of an image as a table of its data, or all of them as JSON. */
 export const map: Command = {
+  group: 'look',
+  summary: 'where the data stands',
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['map overlay.qcow2', 'data, and which image of the chain holds it'],
+    ['map --output=json disk.qcow2', 'zeroes and holes, too'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     let start = 0

@@ -17,10 +17,10 @@ const grammar = {
   ...imageGrammar,
   ...outputGrammar,
   ...shareGrammar,
-  target: { short: 'O', argument: true },
-  options: { short: 'o', argument: true },
-  size: { long: 'size', argument: true },
-  snapshot: { short: 'l', argument: true },
+  target: { short: 'O', argument: 'FORMAT', description: 'format of the image that would be made; raw unless given' },
+  options: { short: 'o', argument: 'OPTIONS', description: 'options that it would have' },
+  size: { long: 'size', argument: 'SIZE', description: 'virtual size, when there is no image to convert' },
+  snapshot: { short: 'l', argument: 'SNAPSHOT', description: 'measure the state of a snapshot' },
 } as const
 
 interface Question {
@@ -32,6 +32,14 @@ interface Question {
 
 /** Prints the size that an image takes at least, and with everything written. */
 export const measure: Command = {
+  group: 'look',
+  summary: 'how large an image would be',
+  operands: '[FILE]',
+  options: grammar,
+  examples: [
+    ['measure -O qcow2 disk.raw', 'the room that a conversion needs'],
+    ['measure -O qcow2 --size 10G', 'a new image'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const image = new ImageOptions()
     const question: Question = { target: 'raw', options: undefined, size: undefined, snapshot: undefined }

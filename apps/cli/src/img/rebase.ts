@@ -24,13 +24,13 @@ import type { Terminal } from '../terminal.ts'
 const grammar = {
   ...imageGrammar,
   ...shareGrammar,
-  backingFormat: { short: 'F', argument: true },
-  backingFile: { short: 'b', argument: true },
-  unsafe: { short: 'u' },
-  progress: { short: 'p' },
-  cache: { short: 't', argument: true },
-  sourceCache: { short: 'T', argument: true },
-  quiet: { short: 'q' },
+  backingFormat: { short: 'F', argument: 'FORMAT', description: 'format of the new backing file' },
+  backingFile: { short: 'b', argument: 'FILE', description: "the new backing file; '' for none", required: true },
+  unsafe: { short: 'u', description: 'change the name only: old and new have the same content' },
+  progress: { short: 'p', description: 'show progress' },
+  cache: { short: 't', argument: 'CACHE', description: 'cache mode of the image' },
+  sourceCache: { short: 'T', argument: 'CACHE', description: 'cache mode of the backing files' },
+  quiet: { short: 'q', description: 'print errors only' },
 } as const
 
 interface Request {
@@ -45,6 +45,14 @@ interface Request {
 
 /** See the top of the file. */
 export const rebase: Command = {
+  group: 'change',
+  summary: 'put an image on another backing file',
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['rebase -b disk.qcow2 -F qcow2 overlay.qcow2', 'what differs is copied: the content stays'],
+    ['rebase -u -b ./base.qcow2 -F qcow2 overlay.qcow2', 'the base has moved: only the name changes'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     const request: Request = {

@@ -11,9 +11,13 @@ import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
-  preallocation: { long: 'preallocation', argument: true },
-  shrink: { long: 'shrink' },
-  quiet: { short: 'q' },
+  preallocation: {
+    long: 'preallocation',
+    argument: 'off|metadata|falloc|full',
+    description: 'how the added space is allocated',
+  },
+  shrink: { long: 'shrink', description: 'allow a smaller size: what is behind it is lost' },
+  quiet: { short: 'q', description: 'print errors only' },
 } as const
 
 const preallocations: readonly string[] = ['off', 'metadata', 'falloc', 'full']
@@ -28,6 +32,14 @@ interface Change {
 
 /** Resizes as the last word says: `10G`, `+1G`, `-512M`. */
 export const resize: Command = {
+  group: 'change',
+  summary: 'grow, or with --shrink shrink',
+  operands: 'FILE [+|-]SIZE',
+  options: grammar,
+  examples: [
+    ['resize disk.qcow2 +1G', 'a GiB more'],
+    ['resize --shrink disk.qcow2 32M', 'the end is cut off'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     // The last word is the size, whatever it begins with.
     if (words.length < 2 && !words.some((word) => word === '-h' || word === '--help')) {

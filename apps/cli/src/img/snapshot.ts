@@ -11,11 +11,11 @@ import type { Terminal } from '../terminal.ts'
 const grammar = {
   ...imageGrammar,
   ...shareGrammar,
-  list: { short: 'l' },
-  create: { short: 'c', argument: true },
-  apply: { short: 'a', argument: true },
-  delete: { short: 'd', argument: true },
-  quiet: { short: 'q' },
+  list: { short: 'l', description: 'list the snapshots' },
+  create: { short: 'c', argument: 'NAME', description: 'take a snapshot' },
+  apply: { short: 'a', argument: 'NAME', description: 'go back to a snapshot' },
+  delete: { short: 'd', argument: 'NAME', description: 'delete a snapshot' },
+  quiet: { short: 'q', description: 'print errors only' },
 } as const
 
 type Action = 'list' | 'create' | 'apply' | 'delete'
@@ -24,6 +24,16 @@ const pastTense = { list: 'Listed', create: 'Created', apply: 'Applied', delete:
 
 /** Does what one of `-l -c -a -d` says. Without one people get the list; QEMU only opens the image. */
 export const snapshot: Command = {
+  group: 'change',
+  summary: 'take, apply, delete and list snapshots',
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['snapshot -c now disk.qcow2', 'take one'],
+    ['snapshot -l disk.qcow2', 'list them'],
+    ['snapshot -a before disk.qcow2', 'go back'],
+    ['snapshot -d before disk.qcow2', 'delete one'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     let action: Action | undefined

@@ -1,39 +1,64 @@
 /** `dg-io`: reads, writes and examines an image by commands, from the command line or from standard input. */
-import { enableDrivers } from '../driver-packages.ts'
+import { type Grammar, helpOption } from '../command-line.ts'
+import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
+import type { ProgramManual } from '../manual/program.ts'
 import { CommandError, showFailure } from '../messages.ts'
 import { addObject, type Secrets } from '../objects.ts'
 import { withGraph } from '../opening.ts'
 import type { Terminal } from '../terminal.ts'
-import { compatibleVersion, version } from '../version.ts'
+import { versionLine } from '../version.ts'
 import { closeFile } from './file-commands.ts'
-import { GetoptError, type LongOption, type Parsed, parseOptions } from './getopt.ts'
+import { GetoptError, getoptGrammar, type Parsed, parseOptions } from './getopt.ts'
 import { inputLines } from './input-lines.ts'
 import { ioCommands } from './io-commands.ts'
 import { OpenMode, openFile } from './open-file.ts'
 import { Session } from './session.ts'
 import { usage } from './usage.ts'
 
-const letters = 'hVc:d:f:rsnCmki:t:T:U'
-
-const long: Readonly<Record<string, LongOption>> = {
-  help: { letter: 'h' },
-  version: { letter: 'V' },
-  cmd: { letter: 'c', argument: true },
-  format: { letter: 'f', argument: true },
-  'read-only': { letter: 'r' },
-  snapshot: { letter: 's' },
-  nocache: { letter: 'n' },
-  'copy-on-read': { letter: 'C' },
-  misalign: { letter: 'm' },
-  'native-aio': { letter: 'k' },
-  aio: { letter: 'i', argument: true },
-  discard: { letter: 'd', argument: true },
-  cache: { letter: 't', argument: true },
-  trace: { letter: 'T', argument: true },
-  'force-share': { letter: 'U' },
-  object: { letter: 'object', argument: true },
-  'image-opts': { letter: 'image-opts' },
+const grammar: Grammar = {
+  object: { long: 'object', argument: 'DEF', description: 'define a secret' },
+  imageOpts: { long: 'image-opts', description: 'FILE is a list of options' },
+  command: { short: 'c', long: 'cmd', argument: 'COMMAND', description: 'run the command; may be repeated' },
+  format: { short: 'f', long: 'format', argument: 'FORMAT', description: 'format of the image' },
+  readOnly: { short: 'r', long: 'read-only', description: 'open for reading only' },
+  snapshot: { short: 's', long: 'snapshot', description: 'keep changes in a temporary overlay' },
+  noCache: { short: 'n', long: 'nocache', description: 'past the page cache, short for -t none' },
+  copyOnRead: { short: 'C', long: 'copy-on-read', description: 'keep in the image what comes from a backing file' },
+  misalign: { short: 'm', long: 'misalign', description: 'misalign the memory of requests' },
+  nativeAio: { short: 'k', long: 'native-aio', description: 'short for -i native' },
+  aio: { short: 'i', long: 'aio', argument: 'threads|native|io_uring', description: 'how requests are made' },
+  cache: { short: 't', long: 'cache', argument: 'CACHE', description: 'cache mode' },
+  discard: { short: 'd', long: 'discard', argument: 'ignore|unmap', description: 'what discards do; off and on, too' },
+  trace: { short: 'T', long: 'trace', argument: 'SPEC', description: 'accepted, without effect' },
+  forceShare: { short: 'U', long: 'force-share', description: 'share the image with everybody (with -r)' },
+  help: helpOption,
+  version: { short: 'V', long: 'version', description: 'show the version' },
 }
+
+/** `dg-io` as its help and manual page describe it. */
+export const ioProgram: ProgramManual = {
+  name: 'dg-io',
+  summary: "reads, writes and looks at parts of a disk image, with the command lines of QEMU's I/O tool",
+  usage: '[OPTIONS]... [-c COMMAND]... [FILE]',
+  about: [
+    "dg-io opens an image and runs commands on it: requests of any place and length, with patterns that are checked. Its command lines and output are those of QEMU's I/O tool.",
+    'Commands come from -c, or from standard input.',
+  ],
+  options: { ...driverGrammar, ...grammar },
+  commands: {},
+  typed: ioCommands,
+  examples: [
+    ["-c 'read 0 64k' disk.qcow2", 'read the first 64 KiB, and say how long it took'],
+    ["-r -c 'read -v 0 512' disk.qcow2", 'look at the first sector'],
+    ["-c 'write -P 0xaa 1M 4k' -c 'read -P 0xaa 1M 4k' disk.qcow2", 'write a pattern, check that it is there'],
+    ['-f raw -c map disk.raw', 'where data stands'],
+    ["-c 'help write'", 'what a command can do'],
+  ],
+  forPeople: false,
+}
+
+/** The options in getopt's words; one without a short name goes by its long one. */
+const getopt = getoptGrammar(grammar)
 
 /** What the words of the program ask for. */
 class Request {
@@ -64,16 +89,8 @@ export async function runIo(
   terminal: Terminal,
   input?: AsyncIterable<Uint8Array | string>,
 ): Promise<number> {
-  const { rest, drivers: enabled } = await enableDrivers(words)
-  return runWords(rest, { ...terminal, enabled }, input)
-}
-
-async function runWords(
-  words: readonly string[],
-  terminal: Terminal,
-  input: AsyncIterable<Uint8Array | string> | undefined,
-): Promise<number> {
-  const parsed = parse(words, terminal)
+  const { rest, named } = takeDriverOptions(words)
+  const parsed = parse(rest, terminal)
   if (parsed === undefined) return 1
   const request = new Request()
   for (const { letter, value } of parsed.options) {
@@ -82,13 +99,14 @@ async function runWords(
   }
   const [filename, extra] = parsed.operands
   if (extra !== undefined) {
-    terminal.out(usage(terminal.program))
+    terminal.out(usage(ioProgram, terminal))
     return 1
   }
+  const enabled = await enableDrivers(named)
   if (request.format !== undefined && request.imageOpts) {
     throw new CommandError('--image-opts and -f are mutually exclusive')
   }
-  return withGraph(terminal, request.secrets, async (graph) => {
+  return withGraph({ ...terminal, enabled }, request.secrets, async (graph) => {
     const session = new Session(terminal, graph, ioCommands, request.misalign)
     if (filename !== undefined) await openOperand(session, filename, request)
     await runLines(session, request.lines, input)
@@ -99,18 +117,17 @@ async function runWords(
 
 function parse(words: readonly string[], terminal: Terminal): Parsed | undefined {
   try {
-    return parseOptions(words, { letters, long })
+    return parseOptions(words, getopt)
   } catch (error) {
     if (!(error instanceof GetoptError)) throw error
     terminal.err(`${terminal.program}: ${error.message}\n`)
-    terminal.out(usage(terminal.program))
+    terminal.out(usage(ioProgram, terminal))
     return undefined
   }
 }
 
 function tellOnly(what: 'help' | 'version', terminal: Terminal): number {
-  const { program } = terminal
-  terminal.out(what === 'help' ? usage(program) : `${program} version ${compatibleVersion} (diskgraph ${version})\n`)
+  terminal.out(what === 'help' ? usage(ioProgram, terminal) : versionLine(terminal.program))
   return 0
 }
 

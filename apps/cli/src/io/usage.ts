@@ -1,27 +1,20 @@
 /** What `--help` prints. */
-export function usage(program: string): string {
-  return `Usage: ${program} [OPTIONS]... [-c STRING]... [file]
-Exercises a disk image: reads, writes and examines it by commands.
+import { optionRows } from '../manual/help.ts'
+import { exampleSection, section } from '../manual/layout.ts'
+import type { ProgramManual } from '../manual/program.ts'
+import { meaningsIn } from '../manual/words.ts'
+import type { Terminal } from '../terminal.ts'
 
-  --driver NAME|PATH   in front of all others: a driver besides those of the tool; may be repeated
-  --object OBJECTDEF   define an object; 'secret' holds a password or a key
-  --image-opts         'file' is a list of options
-  -c, --cmd STRING     execute the command in the string; may be repeated
-  -f, --format FMT     the format of the image; probed when left out
-  -r, --read-only      open for reading only
-  -s, --snapshot       keep changes in a temporary overlay
-  -n, --nocache        past the page cache, short for -t none
-  -C, --copy-on-read   keep what comes from a backing file in the image
-  -m, --misalign       misalign the memory of requests
-  -k, --native-aio     short for -i native
-  -i, --aio=MODE       threads, native or io_uring
-  -t, --cache=MODE     cache mode: none, writeback, writethrough, directsync or unsafe
-  -d, --discard=MODE   ignore (off) or unmap (on)
-  -T, --trace SPEC     accepted, without effect
-  -U, --force-share    share the image with everybody (with -r)
-  -h, --help           show this help
-  -V, --version        show the version
-
-Without -c, commands are read from standard input. '${program} -c help' lists them.
-`
+/** The usage of the program, its options and examples. */
+export function usage(manual: ProgramManual, terminal: Terminal): string {
+  const options = Object.values(manual.options)
+  const words = meaningsIn(options.map(({ argument = '' }) => argument))
+  return [
+    `Usage: ${terminal.program} ${manual.usage}\n`,
+    'Exercises a disk image: reads, writes and examines it by commands.\n',
+    section('Options:', optionRows(options), terminal),
+    section('Words:', words, terminal),
+    exampleSection('Examples:', manual.examples ?? [], terminal),
+    `\nWithout -c, commands are read from standard input. '${terminal.program} -c help' lists them.\n`,
+  ].join('')
 }

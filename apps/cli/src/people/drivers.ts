@@ -6,22 +6,34 @@ import { type DriverDescriptor, Graph } from '@diskgraph/core'
 import type { OpenImage } from '@diskgraph/core/driver'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { configurationPath } from '../driver-packages.ts'
 import { formatAliases, usableDrivers } from '../drivers.ts'
+import { outputGrammar } from '../image-options.ts'
 import { UsageError } from '../messages.ts'
+import { styleFor } from '../style.ts'
 import type { Terminal } from '../terminal.ts'
-import { styleFor } from './style.ts'
 import { table } from './table.ts'
 
-const grammar = { json: { long: 'json' }, output: { long: 'output', argument: true } } as const
+const grammar = { ...outputGrammar, json: { long: 'json', description: 'short for --output=json' } } as const
 
 /** What a driver can do. `image` is undefined where none could be made to look at. */
 interface Abilities {
   readonly driver: DriverDescriptor
+  /** The user has enabled it: it is none of those of the tools. */
+  readonly enabled: boolean
   readonly image: readonly string[] | undefined
 }
 
 /** Prints a table, or with `--json` an array. */
 export const driversCommand: Command = {
+  group: 'other',
+  summary: 'what drivers there are, and what each can do',
+  operands: '',
+  options: grammar,
+  examples: [
+    ['drivers', 'a table'],
+    ['drivers --json', 'options and file names, too'],
+  ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     let json = false
     const line = new CommandLine(grammar, words)
@@ -30,7 +42,8 @@ export const driversCommand: Command = {
     const found: Abilities[] = []
     for (const entry of usableDrivers(terminal)) {
       const driver = 'load' in entry ? await entry.load() : entry
-      found.push({ driver, image: await imageAbilities(driver) })
+      const enabled = terminal.enabled?.includes(driver) === true
+      found.push({ driver, enabled, image: await imageAbilities(driver) })
     }
     found.sort((a, b) => (a.driver.name < b.driver.name ? -1 : 1))
     terminal.out(json ? `${JSON.stringify(found.map(members), undefined, 2)}\n` : listing(found, terminal))
@@ -114,12 +127,13 @@ function descriptorAbilities({ driver }: Abilities): string[] {
 }
 
 function members(one: Abilities): Record<string, unknown> {
-  const { driver, image } = one
+  const { driver, enabled, image } = one
   const aliases = aliasesOf(driver.name)
   return {
     name: driver.name,
     kind: driver.kind,
     description: driver.description,
+    enabledByUser: enabled,
     capabilities: [...(image ?? []), ...descriptorAbilities(one)],
     capabilitiesComplete: image !== undefined,
     prefixes: driver.prefixes ?? [],
@@ -150,9 +164,10 @@ function listing(found: readonly Abilities[], terminal: Terminal): string {
     const head = [`${kind}s`, ...columns[kind], 'file names'].map(style.bold)
     parts.push(table([head, ...rows]))
   }
-  const hint =
-    'Drivers of others are enabled in front of the command: diskgraph --driver NAME|PATH drivers (see the README).'
-  return `${parts.join('\n')}\n${style.dim(hint)}\n`
+  const note = found.some(({ enabled }) => enabled)
+    ? `* enabled by you, with --driver or in ${configurationPath()}.`
+    : `Others are enabled by --driver DRIVER in front of a command, or for every run in\n${configurationPath()}.`
+  return `${parts.join('\n')}\n${style.dim(note)}\n`
 }
 
 function row(one: Abilities, yes: string, no: string): string[] {
@@ -164,5 +179,5 @@ function row(one: Abilities, yes: string, no: string): string[] {
     return known || column === 'create' || column === 'backing' ? no : '?'
   }
   const names = (driver.prefixes ?? []).map((prefix) => `${prefix}:`).join(' ')
-  return [driver.name, ...columns[driver.kind].map(cell), names]
+  return [driver.name + (one.enabled ? '*' : ''), ...columns[driver.kind].map(cell), names]
 }

@@ -1,58 +1,32 @@
 /** `--help` of `diskgraph`. */
+import type { CommandGroup } from '../command.ts'
+import { commandHelp, optionRows, shortUsage } from '../manual/help.ts'
+import { type Row, section } from '../manual/layout.ts'
+import type { ProgramManual } from '../manual/program.ts'
+import { formatNames } from '../manual/words.ts'
+import { styleFor } from '../style.ts'
 import type { Terminal } from '../terminal.ts'
 import { version } from '../version.ts'
-import { styleFor } from './style.ts'
 
-const sections: readonly (readonly [title: string, lines: readonly (readonly [command: string, what: string])[]])[] = [
-  [
-    'Look',
-    [
-      ['info FILE', 'size, format, backing file, snapshots'],
-      ['tree FILE', 'the backing chain as a drawing'],
-      ['map FILE', 'where the data stands'],
-      ['check FILE [-r leaks|all]', 'look for damage, repair it'],
-      ['compare FILE FILE', 'whether two images have the same content'],
-      ['measure --size SIZE -O FORMAT', 'how large an image would be'],
-      ['inspect --untrusted FILE', 'whether an image from elsewhere may be opened'],
-    ],
-  ],
-  [
-    'Make and change',
-    [
-      ['create -f FORMAT FILE SIZE', 'a new image; -b BASE -F FORMAT for an overlay'],
-      ['convert -O FORMAT FILE TARGET', 'another format; -c compresses; - is stdin or stdout'],
-      ['resize FILE [+|-]SIZE', 'grow, or with --shrink shrink'],
-      ['snapshot -c|-a|-d NAME FILE', 'take, apply, delete a snapshot; -l lists'],
-      ['commit FILE', 'write an overlay into its base'],
-      ['rebase -b BASE -F FORMAT FILE', 'another backing file'],
-      ['amend -o OPTIONS FILE', "change an image's options"],
-      ['dd if=FILE of=FILE', 'copy blocks'],
-    ],
-  ],
-  [
-    'Other',
-    [
-      ['bench FILE', 'measure requests'],
-      ['drivers [--json]', 'what there is, and what it can do'],
-      ['tour', 'all of this on files in a temporary folder'],
-    ],
-  ],
-]
+const groups: Readonly<Record<CommandGroup, string>> = { look: 'Look', change: 'Make and change', other: 'Other' }
 
-/** Prints the commands. */
-export function printHelp(terminal: Terminal): void {
+/** The help of `command`, or the list of commands. */
+export function peopleHelp(program: ProgramManual, command: string | undefined, terminal: Terminal): string {
+  if (command !== undefined) return commandHelp(program, command, terminal)
   const style = styleFor(terminal)
-  const text = sections.map(([title, lines]) => {
-    const rows = lines.map(([command, what]) => `  ${command.padEnd(32)} ${style.dim(what)}\n`)
-    return `${style.bold(title)}\n${rows.join('')}\n`
+  const all = Object.entries(program.commands).sort(([a], [b]) => (a < b ? -1 : 1))
+  const options = [...Object.values(program.options), ...Object.values(program.anywhere ?? {})]
+  const width = Math.max(...all.map(([name, one]) => shortUsage(name, one).length))
+  const lists = Object.entries(groups).map(([group, title]) => {
+    const rows = all
+      .filter(([, one]) => one.group === group)
+      .map(([name, one]): Row => [shortUsage(name, one).padEnd(width), one.summary])
+    return section(title, rows, terminal)
   })
-  terminal.out(`${style.bold('diskgraph')} ${version}: disk images
-usage: ${terminal.program} [--driver NAME|PATH]... COMMAND [OPTIONS]
-
-${text.join('')}Options are those of QEMU's image tool; 'dg-img --help' lists them all. Everywhere:
-  --progress=auto|json|none        a bar on a terminal, JSON lines on standard error, nothing
-  --no-color                       as the variable NO_COLOR does
-  -f, -F, -O                       formats; vhd, img and hdd mean vpc, raw and parallels
-  --driver NAME|PATH               before the command: a driver of someone else, see the README
-`)
+  return `${style.bold('diskgraph')} ${version}: disk images
+usage: ${terminal.program} ${program.usage}
+       ${terminal.program} COMMAND --help
+${lists.join('')}${section('Options', optionRows(options), terminal)}
+Formats: ${formatNames(terminal).join(' ')}
+`
 }

@@ -11,19 +11,20 @@ import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { usableDrivers } from '../drivers.ts'
 import { type ImageInfo, imageInfo, kebabKeys } from '../image-info.ts'
+import { outputGrammar } from '../image-options.ts'
 import { CommandError, messageOf, UsageError, visibleLine } from '../messages.ts'
 import { openImage, openReason } from '../opening.ts'
 import { humanSize } from '../sizes.ts'
+import { type Style, styleFor } from '../style.ts'
 import type { Terminal } from '../terminal.ts'
 import { type HeaderFacts, readHeaderFacts } from './qcow2-references.ts'
 import { contentFormats, findSignatures, headLength, tailLength } from './signatures.ts'
-import { type Style, styleFor } from './style.ts'
 
 const grammar = {
-  untrusted: { long: 'untrusted' },
-  json: { long: 'json' },
-  output: { long: 'output', argument: true },
-  format: { short: 'f', long: 'format', argument: true },
+  ...outputGrammar,
+  untrusted: { long: 'untrusted', description: 'the exit code is the verdict: 0 for safe, 2 for unsafe' },
+  json: { long: 'json', description: 'short for --output=json' },
+  format: { short: 'f', long: 'format', argument: 'FORMAT', description: 'format that the image is said to have' },
 } as const
 
 /** Exit code of `--untrusted` for an image that should not be used. */
@@ -51,6 +52,15 @@ interface Report {
 
 /** Prints the report, with the verdict on top. */
 export const inspect: Command = {
+  group: 'look',
+  summary: 'whether an image from elsewhere may be opened',
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['inspect disk.qcow2', 'what it is and refers to'],
+    ['inspect --untrusted disk.qcow2 && echo safe', 'a script asks first'],
+  ],
+  exitCodes: { 2: 'with --untrusted: the image should not be used' },
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     let untrusted = false
     let json = false

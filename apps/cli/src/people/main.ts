@@ -1,112 +1,119 @@
 /** `diskgraph`: the commands of `dg-img` with colours, bars, aliases and advice, and a few of its own. */
 import type { Command } from '../command.ts'
-import { enableDrivers } from '../driver-packages.ts'
-import { drivers } from '../driver-table.ts'
-import { formatAliases } from '../drivers.ts'
-import { commands as imageCommands } from '../img/main.ts'
-import { CommandError, HelpRequested, UsageError } from '../messages.ts'
+import { CommandLine, helpOption } from '../command-line.ts'
+import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
+import { imgProgram } from '../img/main.ts'
+import { ioProgram } from '../io/main.ts'
+import { failureCode } from '../main.ts'
+import type { ProgramManual } from '../manual/program.ts'
+import { messageOf, UsageError } from '../messages.ts'
 import type { Terminal } from '../terminal.ts'
 import { version } from '../version.ts'
+import { withAdvice } from './advice.ts'
+import { completionCommand } from './completion.ts'
 import { driversCommand } from './drivers.ts'
-import { printHelp } from './help.ts'
+import { anywhere, takeGlobalOptions, withFormats } from './global-options.ts'
+import { peopleHelp } from './help.ts'
 import { inspect } from './inspect.ts'
+import { convert, create } from './named-targets.ts'
 import { nearest } from './nearest.ts'
 import { painted } from './paint.ts'
 import { tourCommand } from './tour.ts'
 import { tree } from './tree.ts'
 
-/** The commands that `dg-img` does not have. */
-const ownCommands: Readonly<Record<string, Command>> = {
+const commands: Readonly<Record<string, Command>> = {
+  ...imgProgram.commands,
+  completion: completionCommand(() => programs),
+  convert,
+  create,
   drivers: driversCommand,
   inspect,
   tour: tourCommand(runDiskgraph),
   tree,
 }
 
-const commands: Readonly<Record<string, Command>> = { ...imageCommands, ...ownCommands }
+/** `diskgraph` as its help and manual page describe it. */
+const diskgraph: ProgramManual = {
+  name: 'diskgraph',
+  summary: 'disk images, for people',
+  usage: '[--driver=DRIVER]... COMMAND [OPTIONS]',
+  about: [
+    'diskgraph makes, converts, checks, compares and changes disk images, and says what they are.',
+    'An image is named by a path, by a name with a protocol (http://..., blkdebug:...), by a json:{...} name, or with --image-opts by a list such as driver=qcow2,file.filename=a.qcow2.',
+  ],
+  options: {
+    help: helpOption,
+    version: { short: 'V', long: 'version', description: 'show the version' },
+    ...driverGrammar,
+  },
+  anywhere,
+  commands,
+  forPeople: true,
+}
+
+/** All programs. */
+export const programs: readonly ProgramManual[] = [diskgraph, imgProgram, ioProgram]
 
 /** Runs `diskgraph` with the words behind its name. */
 export async function runDiskgraph(words: readonly string[], terminal: Terminal): Promise<number> {
-  try {
-    const { rest, drivers: enabled } = await enableDrivers(words)
-    return await dispatch(rest, { ...terminal, enabled })
-  } catch (error) {
-    if (error instanceof HelpRequested) {
-      printHelp(terminal)
-      return 0
-    }
-    throw terminal.signal.aborted ? error : withAdvice(error)
-  }
-}
-
-async function dispatch(words: readonly string[], terminal: Terminal): Promise<number> {
-  const { rest, style, color } = takeGlobalOptions(words)
-  const [name, ...args] = rest
-  if (name === undefined || name === 'help' || name === '-h' || name === '--help') throw new HelpRequested()
-  if (name === '-V' || name === '--version' || name === 'version') {
+  const { rest: withoutDrivers, named } = takeDriverOptions(words)
+  const { rest, style, color } = takeGlobalOptions(withoutDrivers)
+  const shown = { ...terminal, progressStyle: style ?? terminal.progressStyle, color: terminal.color && color }
+  const [first = 'help', ...others] = rest
+  if (first === '-V' || first === '--version' || first === 'version') {
     terminal.out(`${terminal.program} ${version}\n`)
     return 0
   }
+  const isHelp = first === 'help' || first === '-h' || first === '--help'
+  const name = isHelp ? others[0] : first
+  const command = name === undefined ? undefined : commandNamed(name)
+  if (name === undefined || command === undefined || isHelp || new CommandLine(command.options, others).asksForHelp()) {
+    terminal.out(peopleHelp(diskgraph, name, shown))
+    return 0
+  }
+  const run = async (): Promise<number> => {
+    const enabled = await enableDrivers(named)
+    return command.run(withFormats(others), painted({ ...shown, enabled }, name))
+  }
+  const advised = (error: unknown): never => {
+    if (error instanceof UsageError) error.command = name
+    throw terminal.signal.aborted ? error : withAdvice(error, [name, ...others], terminal)
+  }
+  return shown.progressStyle === 'json'
+    ? runTold(name, command, () => run().catch(advised), shown)
+    : run().catch(advised)
+}
+
+/**
+ * Runs a command whose reader is a program: the last line on standard error says how it ended. An exit code that has a
+ * meaning of its own, as that of a difference, is no error.
+ */
+async function runTold(
+  name: string,
+  { exitCodes = {} }: Command,
+  run: () => Promise<number>,
+  terminal: Terminal,
+): Promise<number> {
+  const tell = (members: Record<string, unknown>): void => {
+    terminal.err(`${JSON.stringify({ progress: name, ...members })}\n`)
+  }
+  try {
+    const exitCode = await run()
+    tell({ ended: exitCode === 0 || exitCode in exitCodes ? 'ok' : 'error', exitCode })
+    return exitCode
+  } catch (error) {
+    const exitCode = failureCode(terminal, error)
+    tell({ ended: 'error', exitCode, message: terminal.signal.aborted ? 'interrupted' : messageOf(error) })
+    return exitCode
+  }
+}
+
+function commandNamed(name: string): Command {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (command === undefined) throw unknownCommand(name)
-  const shown = { ...terminal, progressStyle: style ?? terminal.progressStyle, color: terminal.color && color }
-  return command.run(withFormats(args), painted(shown, name))
-}
-
-interface GlobalOptions {
-  readonly rest: readonly string[]
-  readonly style: Terminal['progressStyle'] | undefined
-  readonly color: boolean
-}
-
-/** Takes `--progress=…` and `--no-color` out of the words; they may stand anywhere. */
-function takeGlobalOptions(words: readonly string[]): GlobalOptions {
-  let style: Terminal['progressStyle'] | undefined
-  let color = true
-  const end = words.indexOf('--') < 0 ? words.length : words.indexOf('--')
-  const rest = words.filter((word, i) => {
-    if (i >= end) return true
-    if (word === '--no-color') color = false
-    else if (word.startsWith('--progress=')) style = readProgress(word.slice('--progress='.length))
-    else return true
-    return false
-  })
-  return { rest, style, color }
-}
-
-function readProgress(value: string): Terminal['progressStyle'] {
-  if (value === 'auto' || value === 'json' || value === 'none') return value
-  throw new UsageError(`--progress is one of auto, json, none, not '${value}'`)
-}
-
-/** The words with the format's own name where an alias stands behind `-f`, `-F` or `-O`. */
-function withFormats(words: readonly string[]): string[] {
-  return words.map((word, i) => {
-    const attached = /^(-[fFO]|--format=)(.+)$/.exec(word)
-    if (attached !== null) return (attached[1] as string) + formatNamed(attached[2] as string)
-    return i > 0 && /^(-[fFO]|--format)$/.test(words[i - 1] as string) ? formatNamed(word) : word
-  })
-}
-
-function formatNamed(name: string): string {
-  return Object.hasOwn(formatAliases, name) ? (formatAliases[name] as string) : name
-}
-
-function unknownCommand(name: string): UsageError {
-  const near = nearest(name, Object.keys(commands))
-  return new UsageError(`there is no command '${name}'`, near === undefined ? {} : { hint: `did you mean '${near}'?` })
-}
-
-/** `error` with what to do about it, where that can be guessed: a format that is nearly spelt right. */
-function withAdvice(error: unknown): unknown {
-  if (!(error instanceof Error)) return error
-  const [, word] = /Unknown (?:driver|file format) '([^']*)'/.exec(error.message) ?? []
-  if (word === undefined) return error
-  const near = nearest(word, [...drivers.map(({ name }) => name), ...Object.keys(formatAliases)])
-  const hint =
-    near === undefined
-      ? `other drivers are enabled in front of the command: diskgraph --driver NAME|PATH …`
-      : `did you mean '${near}'?`
-  const exitCode = error instanceof CommandError ? error.exitCode : 1
-  return new CommandError(error.message, { cause: error, hint, exitCode })
+  if (command !== undefined) return command
+  const isOption = name.startsWith('-')
+  const options = Object.values({ ...diskgraph.options, ...anywhere }).map(({ long = '' }) => `--${long}`)
+  const near = nearest(name.replace(/=.*/, ''), isOption ? options : Object.keys(commands))
+  const hint = near === undefined ? {} : { hint: `did you mean '${near}'?` }
+  throw new UsageError(isOption ? `unrecognized option '${name}'` : `there is no command '${name}'`, hint)
 }

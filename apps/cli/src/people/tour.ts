@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from '../command.ts'
 import { runIo } from '../io/main.ts'
+import type { Program } from '../main.ts'
 import { CommandError, UsageError } from '../messages.ts'
+import { styleFor } from '../style.ts'
 import type { Terminal } from '../terminal.ts'
-import { styleFor } from './style.ts'
+import { typedLine } from './advice.ts'
 
 /** One thing that the tour shows: a sentence and command lines as they are typed. */
 interface Step {
@@ -68,58 +70,55 @@ const steps: readonly Step[] = [
   },
 ]
 
-/** Runs a program with the words behind its name. */
-type Run = (words: readonly string[], terminal: Terminal) => Promise<number>
-
-/** The command that runs the steps, each as a person would type it; `diskgraph` runs those of that program. */
-export function tourCommand(diskgraph: Run): Command {
-  return { run: (words, terminal) => tour(words, terminal, diskgraph) }
-}
-
-async function tour(words: readonly string[], terminal: Terminal, diskgraph: Run): Promise<number> {
-  if (words.length > 0) throw new UsageError(`Unexpected argument: ${words[0]}`)
-  const style = styleFor(terminal)
-  const folder = await mkdtemp(join(tmpdir(), 'diskgraph-tour-'))
-  const before = process.cwd()
-  try {
-    process.chdir(folder)
-    for (const [i, step] of steps.entries()) {
-      terminal.out(`\n${style.bold(`${i + 1}. ${step.what}`)}\n`)
-      await runStep(step, terminal, diskgraph)
-    }
-    terminal.out(`\n${style.dim("The files are gone again. 'diskgraph --help' lists the commands.")}\n`)
-    return 0
-  } finally {
-    process.chdir(before)
-    await rm(folder, { recursive: true, force: true })
+/** Runs the steps, each as a person would type it. */
+export function tourCommand(runDiskgraph: Program): Command {
+  return {
+    group: 'other',
+    summary: 'all of this on files in a temporary folder',
+    operands: '',
+    options: {},
+    examples: [['tour', 'takes a second and leaves nothing behind']],
+    async run(words: readonly string[], terminal: Terminal): Promise<number> {
+      if (words.length > 0) throw new UsageError(`Unexpected argument: ${words[0]}`)
+      const style = styleFor(terminal)
+      const folder = await mkdtemp(join(tmpdir(), 'diskgraph-tour-'))
+      const before = process.cwd()
+      try {
+        process.chdir(folder)
+        for (const [i, step] of steps.entries()) {
+          terminal.out(`\n${style.bold(`${i + 1}. ${step.what}`)}\n`)
+          await runStep(step, runDiskgraph, terminal)
+        }
+        terminal.out(`\n${style.dim("The files are gone again. 'diskgraph --help' lists the commands.")}\n`)
+        return 0
+      } finally {
+        process.chdir(before)
+        await rm(folder, { recursive: true, force: true })
+      }
+    },
   }
 }
 
-async function runStep({ lines, code: expected = 0 }: Step, terminal: Terminal, diskgraph: Run): Promise<void> {
+async function runStep({ lines, code: expected = 0 }: Step, runDiskgraph: Program, terminal: Terminal): Promise<void> {
   const style = styleFor(terminal)
   for (const [i, line] of lines.entries()) {
     if (terminal.signal.aborted) throw terminal.signal.reason
-    terminal.out(`${style.cyan(`$ ${line.map(quoted).join(' ')}`)}\n`)
-    const code = await runLine(line, terminal, diskgraph)
+    terminal.out(`${style.cyan(`$ ${typedLine(line)}`)}\n`)
+    const code = await runLine(line, runDiskgraph, terminal)
     if (code !== (i === lines.length - 1 ? expected : 0)) {
-      throw new CommandError(`the tour ends here: '${line.map(quoted).join(' ')}' has the exit code ${code}`)
+      throw new CommandError(`the tour ends here: '${typedLine(line)}' has the exit code ${code}`)
     }
   }
 }
 
 async function runLine(
   [program = '', ...words]: readonly string[],
+  runDiskgraph: Program,
   terminal: Terminal,
-  diskgraph: Run,
 ): Promise<number> {
   const shown = { ...terminal, program }
   if (program === 'dg-io') {
     return runIo(words, { ...shown, forPeople: false })
   }
-  return diskgraph(words, shown)
-}
-
-/** A word as it is typed in a shell. */
-function quoted(word: string): string {
-  return /^[\w./=+:-]+$/.test(word) ? word : `'${word}'`
+  return runDiskgraph(words, shown)
 }

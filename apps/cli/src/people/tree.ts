@@ -4,19 +4,19 @@ import { imageFilename, resolveReference } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { imageInfo } from '../image-info.ts'
-import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
+import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { messageOf, visibleLine } from '../messages.ts'
 import { type OpenRequest, openImage, openReason, withGraph } from '../opening.ts'
 import { humanSize } from '../sizes.ts'
+import { type Style, styleFor } from '../style.ts'
 import type { Terminal } from '../terminal.ts'
-import { type Style, styleFor } from './style.ts'
 import { table } from './table.ts'
 
 const grammar = {
   ...imageGrammar,
   ...shareGrammar,
-  output: { long: 'output', argument: true },
-  json: { long: 'json' },
+  ...outputGrammar,
+  json: { long: 'json', description: 'short for --output=json' },
 } as const
 
 /** One image in the drawing. */
@@ -35,6 +35,15 @@ interface Branch {
 
 /** Draws the chain. The exit code is 1 when a part of it is missing or loops. */
 export const tree: Command = {
+  group: 'look',
+  summary: 'the backing chain as a drawing',
+  operands: 'FILE',
+  options: grammar,
+  examples: [
+    ['tree overlay.qcow2', 'every image below, with its sizes'],
+    ['tree --json overlay.qcow2', 'the same for programs'],
+  ],
+  exitCodes: { 1: 'a part of the chain is missing, or it loops' },
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const options = new ImageOptions()
     const line = new CommandLine(grammar, words)

@@ -45,7 +45,7 @@ export function mutatedImage(
 }
 
 /**
- * Serves {@link MutationOrder}s of a parent process: a module that does nothing but call this is the `child` of a
+ * Serves the orders of a parent process: a module that does nothing but call this is the `child` of a
  * mutation test.
  */
 export function serveMutations(drivers: MutationDrivers, fieldList: FieldList): void {

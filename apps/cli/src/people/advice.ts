@@ -1,0 +1,62 @@
+/** Hints in the words of the command line that was typed, where an error of the block layer speaks of the library. */
+import { isInstalled } from '../driver-packages.ts'
+import { drivers } from '../driver-table.ts'
+import { formatAliases } from '../drivers.ts'
+import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
+import type { Terminal } from '../terminal.ts'
+import { nearest } from './nearest.ts'
+
+/** `error` with what to do about it, where that is known. `words` are those of the command line, its command first. */
+export function withAdvice(error: unknown, words: readonly string[], terminal: Terminal): unknown {
+  if (!(error instanceof Error) || error instanceof UsageError) return error
+  const hint = adviceFor(error, words, terminal)
+  if (hint === undefined) return error
+  const exitCode = error instanceof CommandError ? error.exitCode : 1
+  return new CommandError(error.message, { cause: error, hint, exitCode })
+}
+
+function adviceFor(error: Error, words: readonly string[], terminal: Terminal): string | undefined {
+  const message = messageOf(error)
+  const [, unknown] = /Unknown (?:driver|file format|protocol) '([^']*)'/.exec(message) ?? []
+  if (unknown !== undefined) return forUnknown(unknown, words, terminal)
+  const [, foreign] = /has the signature of format '([^']*)', whose driver is missing/.exec(message) ?? []
+  if (foreign !== undefined) return forForeign(foreign, words, terminal)
+  if (message.endsWith('Image creation needs a size parameter')) {
+    return `a size stands behind the name: ${line([...words, '10G'], terminal)}`
+  }
+  if (message.endsWith('Backing file specified without backing format')) {
+    const format = /^Detected format of (.*)\.$/.exec(hintOf(error) ?? '')?.[1] ?? 'FORMAT'
+    const [command = '', ...others] = words
+    return `say it with -F: ${line([command, '-F', format, ...others], terminal)}`
+  }
+  if (message.endsWith('Cannot amend the backing file')) return `'${terminal.program} rebase' changes it`
+  return undefined
+}
+
+function forUnknown(name: string, words: readonly string[], terminal: Terminal): string {
+  if (isInstalled(name)) return enabling(name, words, terminal)
+  const near = nearest(name, [...drivers.map((driver) => driver.name), ...Object.keys(formatAliases)])
+  if (near !== undefined) return `did you mean '${near}'?`
+  return `'${terminal.program} drivers' lists those that are there; one of somebody else is enabled in front of the command: ${line(['--driver', 'DRIVER', ...words], terminal)}`
+}
+
+function forForeign(format: string, words: readonly string[], terminal: Terminal): string {
+  if (isInstalled(format)) return enabling(format, words, terminal)
+  const [command = '', ...others] = words
+  const asRaw = line([command, '-f', 'raw', ...others], terminal)
+  return `install a driver for it, diskgraph-driver-${format} say, or say that raw data is meant: ${asRaw}`
+}
+
+/** What to type where a driver is installed and not enabled. */
+export function enabling(name: string, words: readonly string[], terminal: Terminal): string {
+  return `the driver '${name}' is installed, but not enabled: ${line(['--driver', name, ...words], terminal)}`
+}
+
+function line(words: readonly string[], { program }: Terminal): string {
+  return typedLine([program, ...words])
+}
+
+/** Words as a line that can be typed in a shell. */
+export function typedLine(words: readonly string[]): string {
+  return words.map((word) => (/^[\w./=+:,@%-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ')
+}

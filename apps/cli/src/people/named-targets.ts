@@ -1,0 +1,83 @@
+/** `convert` and `create` of `diskgraph`: the name of the new image says its format, unless an option does. */
+import { extname } from 'node:path'
+import type { Command } from '../command.ts'
+import { CommandLine } from '../command-line.ts'
+import { convertGrammar } from '../copy/convert-request.ts'
+import { isInstalled } from '../driver-packages.ts'
+import { formatAliases } from '../drivers.ts'
+import { convert as convertAsTold } from '../img/convert.ts'
+import { create as createAsTold, createGrammar } from '../img/create.ts'
+import { formatNames } from '../manual/words.ts'
+import { CommandError, visibleLine } from '../messages.ts'
+import type { Terminal } from '../terminal.ts'
+import { enabling, typedLine } from './advice.ts'
+
+/** As that of `dg-img`, but for the format of the target: there it is raw where nothing else is said. */
+export const convert: Command = {
+  ...convertAsTold,
+  options: {
+    ...convertGrammar,
+    targetFormat: {
+      ...convertGrammar.targetFormat,
+      description: 'format of the target, where its name does not say it',
+    },
+  },
+  examples: [
+    ['convert disk.raw new.qcow2', 'the name says the format: qcow2'],
+    ['convert -c disk.qcow2 new.qcow2', 'compressed'],
+    ['convert -O raw disk.qcow2 new.disk', 'a name that says nothing'],
+    ['convert -l before disk.qcow2 new.img', 'the state of a snapshot'],
+    ['convert -B base.qcow2 -F qcow2 overlay.qcow2 new.qcow2', 'what the base does not have'],
+    ['convert -O raw disk.qcow2 - | gzip > disk.gz', '- is standard input or standard output'],
+  ],
+  run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const { given, operands } = read(convertAsTold, words)
+    const target = operands.length > 1 ? operands.at(-1) : undefined
+    const isSaid = given.has('targetFormat') || given.has('targetImageOpts') || target === '-'
+    if (target === undefined || isSaid) return convertAsTold.run(words, terminal)
+    const format = formatOf(target, terminal) ?? refuse(target, words, terminal)
+    if (!given.has('quiet')) {
+      terminal.out(`Target format: ${format}, from the name '${visibleLine(target)}' (-O FORMAT says otherwise)\n`)
+    }
+    return convertAsTold.run(['-O', format, ...words], terminal)
+  },
+}
+
+/** As that of `dg-img`, but that a name such as `disk.qcow2` makes no raw image. */
+export const create: Command = {
+  ...createAsTold,
+  options: {
+    ...createGrammar,
+    format: { ...createGrammar.format, description: 'format of the image, where its name does not say it; else raw' },
+  },
+  examples: [['create new.qcow2 10G', 'the name says the format: qcow2'], ...createAsTold.examples],
+  run(words: readonly string[], terminal: Terminal): Promise<number> {
+    const { given, operands } = read(createAsTold, words)
+    const format = given.has('format') ? undefined : formatOf(operands[0] ?? '', terminal)
+    return createAsTold.run(format === undefined ? words : ['-f', format, ...words], terminal)
+  },
+}
+
+function read({ options }: Command, words: readonly string[]): { given: Set<string>; operands: readonly string[] } {
+  const line = new CommandLine(options, words)
+  return { given: new Set([...line].map(({ name }) => name)), operands: line.operands }
+}
+
+/** The format whose name, or a short form of it, `filename` ends in. */
+function formatOf(filename: string, terminal: Terminal): string | undefined {
+  const ending = endingOf(filename)
+  const format = Object.hasOwn(formatAliases, ending) ? (formatAliases[ending] as string) : ending
+  return formatNames(terminal).includes(format) ? format : undefined
+}
+
+function refuse(filename: string, words: readonly string[], terminal: Terminal): never {
+  const asRaw = typedLine([terminal.program, 'convert', '-O', 'raw', ...words])
+  const hint = isInstalled(endingOf(filename))
+    ? enabling(endingOf(filename), ['convert', ...words], terminal)
+    : `say it with -O (${formatNames(terminal).join(', ')}): ${asRaw}`
+  throw new CommandError(`cannot tell the format of '${filename}' from its name`, { hint })
+}
+
+function endingOf(filename: string): string {
+  return extname(filename).slice(1).toLowerCase()
+}
