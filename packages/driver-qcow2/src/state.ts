@@ -13,7 +13,7 @@ import { alignDown, BlockError, type ChildHandle, type Clock } from '@diskgraph/
 import { CompressedCache } from './data/compressed-cache.ts'
 import { InFlight } from './data/in-flight.ts'
 import type { Zlib } from './data/zlib.ts'
-import { hasFeature } from './header/checks.ts'
+import { checkRefcountTable, hasFeature } from './header/checks.ts'
 import { Corruption, type CorruptionHost } from './header/corruption.ts'
 import type { Header } from './header/header.ts'
 import { CompatibleBit, type Geometry, geometryOf, IncompatibleBit } from './header/layout.ts'
@@ -164,6 +164,8 @@ export class Qcow2State {
 
   /** Rejects every request on an image that was found corrupt. */
   checkUsable(): void {
+    // Opened to be checked, and not repaired: all clusters would pass for free.
+    checkRefcountTable(this.header.value)
     if (this.corruption.broken) throw this.corruption.unusable()
   }
 

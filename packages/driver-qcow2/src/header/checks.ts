@@ -68,11 +68,16 @@ function describeUnknown(unknown: bigint, names: readonly FeatureName[]): string
   return known.join(', ')
 }
 
-/** Checks sizes and offsets of all tables against the caps of the format. */
-export function checkTables(fields: HeaderFields): void {
+/** Refuses an image that counts no clusters. */
+export function checkRefcountTable({ refcountTableClusters }: Pick<HeaderFields, 'refcountTableClusters'>): void {
+  if (refcountTableClusters === 0) refuse('EINVAL', 'Image does not contain a reference count table')
+}
+
+/** Checks sizes and offsets of all tables against the caps of the format. A check can make a refcount table anew. */
+export function checkTables(fields: HeaderFields, check: boolean): void {
   const { clusterSize, l2Span } = geometryOf(fields.clusterBits, fields.refcountOrder)
   if (fields.cryptMethod > CryptMethod.luks) refuse('EINVAL', `Unsupported encryption method ${fields.cryptMethod}`)
-  if (fields.refcountTableClusters === 0) refuse('EINVAL', 'Image does not contain a reference count table')
+  if (!check) checkRefcountTable(fields)
   const refcountTableSize = fields.refcountTableClusters * clusterSize
   if (refcountTableSize > maxRefcountTableSize) refuse('EFBIG', 'Reference count table too large')
   checkOffset('Reference count table', fields.refcountTableOffset, refcountTableSize, clusterSize)

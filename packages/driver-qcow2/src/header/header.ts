@@ -99,7 +99,7 @@ export function hasMagic(head: Uint8Array): boolean {
  * Parses and checks the header at the start of a file, `region`, which has the bytes that {@link headerRegion} asks
  * for and is padded with zeroes where the file is shorter. EINVAL or ENOTSUP with the reason.
  */
-export function parseHeader(region: Uint8Array, fileSize: number): Header {
+export function parseHeader(region: Uint8Array, fileSize: number, check = false): Header {
   const view = viewOf(region)
   if (fileSize < headerLengthV2) refuse('EINVAL', fileSize < 4 || view.getUint32(0) !== magic ? notQcow2 : tooShort)
   if (view.getUint32(HeaderField.magic) !== magic) refuse('EINVAL', notQcow2)
@@ -123,7 +123,7 @@ export function parseHeader(region: Uint8Array, fileSize: number): Header {
   if (fields.refcountOrder > maxRefcountOrder) {
     refuse('EINVAL', 'Reference count entry width too large; may not exceed 64 bits')
   }
-  checkTables(fields)
+  checkTables(fields, check)
   const backingFileBytes = parseBackingFile(region, view, backingFileOffset, 2 ** clusterBits)
   const format = findExtension(extensions, ExtensionType.backingFormat)
   return {
