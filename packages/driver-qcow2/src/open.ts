@@ -22,12 +22,12 @@ import { readTable } from './tables/root-table.ts'
 /** Most headers end in this many bytes, so that one read is enough. */
 const usualHeader = 4096
 
-/** Reads the header of `file`. */
-async function readHeader(file: ChildHandle): Promise<Header> {
+/** Reads the header of `file`; to be checked, it may have faults that a repair takes away. */
+async function readHeader(file: ChildHandle, check = false): Promise<Header> {
   let region = await readStart(file, usualHeader)
   const needed = headerRegion(region)
   if (needed > usualHeader) region = await readStart(file, needed)
-  return parseHeader(region, file.size)
+  return parseHeader(region, file.size, check)
 }
 
 /** The first `length` bytes, zero behind the end of the file. */
@@ -41,7 +41,7 @@ async function readStart(file: ChildHandle, length: number): Promise<Uint8Array>
 /** Opens an image that is in a state to be used; repairs and marks on disk are the business of `activate`. */
 export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2State> {
   const file = context.children.require('file')
-  const header = await readHeader(file)
+  const header = await readHeader(file, context.check)
   if (!context.inspect) refuseUnsupported(header, context)
   if (!context.readOnly && !context.inspect) checkWritable(header, context.check)
   const geometry = geometryOf(header.clusterBits, header.refcountOrder)

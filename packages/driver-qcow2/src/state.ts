@@ -17,7 +17,7 @@ import { Mutex, Yielder } from './concurrency.ts'
 import { newRun, type Run } from './data/image.ts'
 import { InFlight } from './data/in-flight.ts'
 import { Corruption, type CorruptionHost, farWindow } from './header/corruption.ts'
-import type { Header } from './header/header.ts'
+import { checkRefcountTable, type Header } from './header/header.ts'
 import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
 import { HeaderStore } from './header/store.ts'
 import { ClusterAllocations } from './mapping/allocation.ts'
@@ -175,6 +175,8 @@ export class Qcow2State implements CompressedImage {
   }
 
   checkUsable(): void {
+    // Opened to be checked, and not repaired: all clusters would pass for free.
+    checkRefcountTable(this.header.value)
     if (this.corruption.broken) throw this.corruption.unusable()
   }
 

@@ -108,7 +108,7 @@ export function hasMagic(head: Uint8Array): boolean {
  * Parses and checks the header at the start of a file, `region`, which has the bytes that {@link headerRegion} asks
  * for and is padded with zeroes where the file is shorter. EINVAL or ENOTSUP with the reason.
  */
-export function parseHeader(region: Uint8Array, fileSize: number): Header {
+export function parseHeader(region: Uint8Array, fileSize: number, check = false): Header {
   const view = viewOf(region)
   if (fileSize < headerLengthV2) refuse('EINVAL', fileSize < 4 || view.getUint32(0) !== magic ? notQcow2 : tooShort)
   if (view.getUint32(HeaderField.magic) !== magic) refuse('EINVAL', notQcow2)
@@ -132,7 +132,7 @@ export function parseHeader(region: Uint8Array, fileSize: number): Header {
   if (fields.refcountOrder > maxRefcountOrder) {
     refuse('EINVAL', 'Reference count entry width too large; may not exceed 64 bits')
   }
-  checkTables(fields)
+  checkTables(fields, check)
   const backingFileBytes = parseBackingFile(region, view, backingFileOffset, 2 ** clusterBits)
   const format = findExtension(extensions, ExtensionType.backingFormat)
   return {
@@ -231,11 +231,16 @@ function describeUnknown(unknown: bigint, names: readonly FeatureName[]): string
   return known.join(', ')
 }
 
-/** Checks sizes and offsets of all tables against the caps of the format. */
-function checkTables(fields: HeaderFields): void {
+/** Refuses an image that counts no clusters. */
+export function checkRefcountTable({ refcountTableClusters }: Pick<HeaderFields, 'refcountTableClusters'>): void {
+  if (refcountTableClusters === 0) refuse('EINVAL', 'Image does not contain a reference count table')
+}
+
+/** Checks sizes and offsets of all tables against the caps of the format. A check can make a refcount table anew. */
+function checkTables(fields: HeaderFields, check: boolean): void {
   const { clusterSize, l2Span } = geometryOf(fields.clusterBits, fields.refcountOrder)
   if (fields.cryptMethod > CryptMethod.luks) refuse('EINVAL', `Unsupported encryption method ${fields.cryptMethod}`)
-  if (fields.refcountTableClusters === 0) refuse('EINVAL', 'Image does not contain a reference count table')
+  if (!check) checkRefcountTable(fields)
   const refcountTableSize = fields.refcountTableClusters * clusterSize
   if (refcountTableSize > maxRefcountTableSize) refuse('EFBIG', 'Reference count table too large')
   checkOffset('Reference count table', fields.refcountTableOffset, refcountTableSize, clusterSize)

@@ -216,6 +216,26 @@ describe('headers', () => {
     await disk.close()
   })
 
+  it('an image without a refcount table can be checked and repaired, and not be written to before', async () => {
+    const shelf = await newShelf()
+    edit(shelf.byName.get('image')!, [u32(56, 0)])
+    await using graph = new Graph({ drivers: [shelf.driver, qcow2], onWarning: () => {} })
+    const storage = { driver: 'testkit-file', name: 'image' }
+    await expect(graph.addUnchecked({ driver: 'qcow2', file: storage })).rejects.toThrow('reference count table')
+    const disk = await graph.addUnchecked({ driver: 'qcow2', file: storage }, { check: true })
+    const write = () => disk.write(50 * 1024 * 1024, new Uint8Array(65536).fill(2))
+    await expect(write()).rejects.toThrow('reference count table')
+    expect((await disk.check({ repair: 'none' })).corruptions).toBeGreaterThan(0)
+    expect(await disk.check({ repair: 'all' })).toMatchObject({ corruptions: 0, leaks: 0, checkErrors: 0 })
+    await write()
+    await disk.flush()
+    expect(await disk.check({ repair: 'none' })).toMatchObject({ corruptions: 0, leaks: 0 })
+    const head = new Uint8Array(512)
+    await disk.read(0, head)
+    expect(head).toEqual(new Uint8Array(512).fill(1))
+    await disk.close()
+  })
+
   it('looking at an image that uses unsupported features tells what they are', async () => {
     const shelf = await newShelf()
     edit(shelf.byName.get('image')!, [u64(72, 16n)])
