@@ -142,6 +142,7 @@ export const openOptions: OptionSchemas = {
     type: 'integer',
     size: true,
     minimum: 0,
+    reopen: true,
     description: 'Size of an entry of the L2 cache (default: a cluster, 64 KiB at most).',
   },
   refcountCacheSize: {
@@ -153,8 +154,6 @@ export const openOptions: OptionSchemas = {
   },
   cacheCleanInterval: {
     type: 'integer',
-    minimum: 0,
-    maximum: 0xffffffff,
     default: 600,
     reopen: true,
     description: 'Seconds after which unused entries leave the caches; 0: never.',
@@ -242,6 +241,8 @@ export function runtimeOptions(given: Given, geometry: Geometry, size: number, u
     throw new BlockError('EINVAL', `L2 cache entry size must be a power of two ${range}`)
   }
   const sizes = cacheSizes(given, geometry, size)
+  const interval = (given.cacheCleanInterval as number | undefined) ?? 600
+  if (interval < 0 || interval > 0xffffffff) invalid('Cache clean interval too big')
   return {
     lazyRefcounts: given.lazyRefcounts as boolean | undefined,
     passDiscard: {
@@ -255,7 +256,7 @@ export function runtimeOptions(given: Given, geometry: Geometry, size: number, u
     l2SliceSize: sliceSize,
     l2Slices: Math.max(2, Math.floor(sizes.l2 / sliceSize)),
     refcountBlocks: Math.max(4, Math.floor(sizes.refcounts / clusterSize)),
-    cacheCleanInterval: (given.cacheCleanInterval as number | undefined) ?? 600,
+    cacheCleanInterval: interval,
     allowFarOffsets: given.allowFarOffsets === true,
   }
 }

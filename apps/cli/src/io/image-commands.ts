@@ -2,6 +2,7 @@
 import { describeErrorCode, isBlockError, type Node, type Preallocation } from '@diskgraph/core'
 import { specificLines } from '../info-text.ts'
 import { CommandError, messageOf } from '../messages.ts'
+import { storageNodes } from '../storage-nodes.ts'
 import { maxRequest, parseAmount } from './numbers.ts'
 import { amount, report } from './report.ts'
 import { attempt, CommandFailure, type IoCommand, type Session, SilentFailure, WrongUsage } from './session.ts'
@@ -100,9 +101,14 @@ export const info: IoCommand = {
   summary: 'shows format, cluster size and what else the format tells',
   waits: true,
   async run({ disk, terminal }) {
-    terminal.out(`format name: ${disk.node.driver.name}\n`)
-    const { clusterSize = 0, vmStateOffset = 0, specific } = await disk.info()
-    terminal.out(`cluster size: ${amount(clusterSize)}\nvm state offset: ${amount(vmStateOffset)}\n`)
+    const { driver } = disk.node
+    // QEMU calls the protocol of a file name so, too.
+    for (const name of [driver.name, ...(driver.prefixes ?? []).slice(0, 1)]) terminal.out(`format name: ${name}\n`)
+    const { clusterSize, vmStateOffset, specific } = await disk.info()
+    if (clusterSize === undefined && storageNodes(disk.node).every(({ image }) => image.identity === undefined)) {
+      throw new SilentFailure('neither a format nor a file: there is no more to tell')
+    }
+    terminal.out(`cluster size: ${amount(clusterSize ?? 0)}\nvm state offset: ${amount(vmStateOffset ?? 0)}\n`)
     if (specific !== undefined) {
       terminal.out(`Format specific information:\n${specificLines(specific).join('\n')}\n`)
     }

@@ -39,7 +39,7 @@ async function replaceTable(state: Qcow2State, l1Index: number, old: number): Pr
   }
   await store.provideL1Room(l1Index)
   let table = allocator.tryAllocate(1)
-  if (table < 0) table = await allocator.allocate(1)
+  if (table < 0) table = await allocator.allocate(1, 'L2 table')
   const refusal = overlap.check(Structure.none, table, clusterSize)
   if (refusal !== undefined) await refusal
   try {
@@ -100,7 +100,7 @@ export function freeEntry(state: Qcow2State, hi: number, lo: number, reason: Fre
     const { clusterSize } = state.geometry
     const offset = offsetOf(hi, lo)
     if ((hi & hiTooFar) !== 0 || !isAligned(offset, clusterSize)) {
-      state.host.warn(`qcow2: cannot free unaligned cluster ${hex(offset)}`)
+      state.corruption.note(`Cannot free unaligned cluster ${hex(offset)}`)
     } else state.frees.add(offset, clusterSize, reason)
   }
 }
