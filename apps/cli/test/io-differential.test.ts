@@ -152,6 +152,16 @@ const shown: Row[] = [
   ['driver=quorum,children.0.driver=null-co,vote-threshold=1', 'driver=qcow2,file.filename=a.qcow2'],
 ].map((options) => [[], ...options.flatMap((text) => [`open -o ${text}`, 'info', 'close'])] as const)
 
+const named: Row[] = [
+  ['driver=blkdebug,image.driver=qcow2 overlay.qcow2', 'driver=blkdebug,image.driver=qcow2 blkdebug::overlay.qcow2'],
+  ['driver=blkdebug,image.driver=qcow2,config=errors a.qcow2', 'driver=blkdebug,image.driver=raw,image.size=512 a.raw'],
+  ['driver=blkdebug a.raw', 'driver=blkdebug blkdebug::a.raw', 'driver=blkdebug,image.filename=a.qcow2 a.raw'],
+  ['driver=raw,file.align=4k blkdebug::a.raw', 'driver=raw,file.align=3k blkdebug::a.raw'],
+  ['driver=raw,file.image.driver=raw,file.image.size=512 blkdebug::a.raw', 'driver=null-co a.raw'],
+  ['driver=raw,file.image.filename=a.raw blkdebug::a.raw', 'driver=null-co,size=64k null-co://'],
+  ['driver=file,filename=a.raw a.raw', 'driver=raw,file.driver=raw,file.size=512 a.raw'],
+].map((options) => [[], ...options.flatMap((text) => [`open -o ${text}`, 'length', 'map', 'close'])] as const)
+
 const damaged = 'damaged.qcow2'
 const damage: Row[] = [
   [[damaged], 'discard 0 64k', 'discard 64k 64k', 'write -z -u 128k 64k', 'map'],
@@ -250,11 +260,21 @@ const prepare = `
   poke taken.qcow2 131072 '\\000\\000\\000\\000\\000\\000\\000\\000'
 `
 
-describe
-  .skipIf(!hasQemu)
-  .each(
-    Object.entries({ reading, writing, background, images, files, unchanged, shown, damage, programs, breakpoints }),
-  )('dg-io does as qemu-io does: %s', (_, rows) => {
+describe.skipIf(!hasQemu).each(
+  Object.entries({
+    reading,
+    writing,
+    background,
+    images,
+    files,
+    unchanged,
+    shown,
+    named,
+    damage,
+    programs,
+    breakpoints,
+  }),
+)('dg-io does as qemu-io does: %s', (_, rows) => {
   let twins: Twins
   beforeAll(() => {
     twins = new Twins()

@@ -342,11 +342,6 @@ export class Graph {
     await this.within(change, () => this.closeQuietly(node, change))
   }
 
-  /** @internal Options for a file name; see the opener. */
-  optionsFromFilename(filename: string): Promise<Record<string, unknown>> {
-    return this.#opener.optionsFromFilename(filename)
-  }
-
   async #opening<T>(settings: OpenSettings, open: (scope: Scope) => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) throw closedError()
     return this.#openings.run(settings, open)

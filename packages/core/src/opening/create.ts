@@ -12,6 +12,7 @@ import { topBase } from '../options/base-options.ts'
 import { withoutChildSchemas } from '../options/child-options.ts'
 import { protocolOf, resolveLiteral } from '../options/filenames.ts'
 import { isRecord, optional, validateOptions } from '../options/validate.ts'
+import { optionsFromFilename } from './named-definition.ts'
 import { Opening } from './opening.ts'
 
 /**
@@ -129,7 +130,7 @@ class Creation {
     if (file === undefined) throw new BlockError('EINVAL', `there is no file beside which '${name}' could be made`)
     const filename = resolveLiteral(file.filename, name)
     if (protocolOf(file.filename) === undefined) return { driver: file.driver.name, filename }
-    const options = await this.#graph.optionsFromFilename(filename)
+    const options = await optionsFromFilename(this.#graph.registry, filename)
     if (options.driver === file.driver.name) return options
     throw new BlockError('EINVAL', `there is no place beside '${file.filename}' for '${name}'`)
   }

@@ -31,34 +31,39 @@ export async function ownStatus(
   length: number,
   signal?: AbortSignal,
 ): Promise<BlockStatus> {
+  return withStorage(await imageStatus(node, offset, length, signal), signal)
+}
+
+/** What the image of `node` itself tells, without asking what it refers to. */
+async function imageStatus(node: Node, offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
   const { image, limits } = node
   const size = image.size
   if (offset >= size) return { length, data: false, zero: true, allocated: false }
   const limited = Math.min(length, size - offset)
-  if (image.blockStatus === undefined) return { length: limited, data: true, zero: false, allocated: true }
+  if (image.blockStatus === undefined) {
+    const place = node.driver.kind === 'protocol' ? { offset } : {}
+    return { length: limited, data: true, zero: false, allocated: true, ...place }
+  }
   const { alignment } = limits
   const start = alignDown(offset, alignment)
   const status = await image.blockStatus(start, alignUp(offset + limited, alignment) - start, signal)
   const skipped = offset - start
-  const own: BlockStatus = {
+  return {
     ...status,
     length: Math.min(status.length - skipped, limited),
     ...(status.offset === undefined ? {} : { offset: status.offset + skipped }),
   }
-  return own.recurse !== undefined && own.data && !own.zero ? withStorage(own, signal) : own
 }
 
-/** What the file below knows: a preallocated or raw range may be a hole there. */
+/** What the file below knows: preallocated data may be a hole there, and of a filter or raw range it knows all. */
 async function withStorage(own: BlockStatus, signal?: AbortSignal): Promise<BlockStatus> {
-  const { file, offset } = own
-  if (file === undefined || offset === undefined) return own
+  const { file, offset, recurse } = own
+  if (recurse === undefined || !own.data || own.zero || file === undefined || offset === undefined) return own
   const below = await file.blockStatus(offset, own.length, signal)
-  return {
-    ...own,
-    length: Math.min(own.length, below.length),
-    data: own.recurse === 'all' ? below.data : own.data,
-    zero: below.zero,
-  }
+  const length = Math.min(own.length, below.length)
+  if (recurse === 'zeroes') return { ...own, length, zero: below.zero }
+  // A file stands for itself.
+  return { ...below, length, ...(below.offset !== undefined && below.file === undefined ? { file } : {}) }
 }
 
 /** Status at `offset` of the chain from `top` down to, and without, `base`. */
@@ -73,16 +78,15 @@ export async function chainStatus(
   let depth = 0
   let limit = Math.min(length, top.size - offset)
   for (;;) {
-    const status = await node.blockStatus(offset, limit, signal)
-    limit = Math.min(limit, status.length)
     const { filtered } = node
     const below = filtered ?? node.backing
     const last = below === undefined || below.node === base || node === base
-    if (status.allocated && !looksThrough(status, filtered, offset)) return decided(node, depth, offset, limit, status)
-    if (last) {
-      if (status.allocated) return decided(node, depth, offset, limit, status)
-      return { offset, length: limit, data: false, zero: true, present: false, depth, node, compressed: false }
-    }
+    const own = await imageStatus(node, offset, limit, signal)
+    const through = !last && looksThrough(own, filtered, offset)
+    const status = through ? own : await withStorage(own, signal)
+    limit = Math.min(limit, status.length)
+    if (status.allocated && !through) return decided(node, depth, offset, limit, status)
+    if (last) return absent(node, depth, offset, limit, own.recurse === 'all' ? status : undefined)
     if (offset >= below.size) {
       // The layer above reads as zeroes where its backing file has ended.
       return { offset, length: limit, data: false, zero: true, present: true, depth, node, compressed: false }
@@ -96,6 +100,12 @@ export async function chainStatus(
 /** Whether a filter says of its own range that its child holds the same bytes at the same place. */
 function looksThrough(status: BlockStatus, filtered: Edge | undefined, offset: number): boolean {
   return filtered !== undefined && status.recurse === 'all' && status.file === filtered && status.offset === offset
+}
+
+/** Nothing decides: zeroes, unless it is another image, `storage`, that says so. A backing file of it may be read. */
+function absent(node: Node, depth: number, offset: number, length: number, storage: BlockStatus | undefined): Extent {
+  const { data, zero } = storage ?? { data: false, zero: true }
+  return { offset, length, data, zero, present: false, depth, node, compressed: false }
 }
 
 function decided(node: Node, depth: number, offset: number, length: number, status: BlockStatus): Extent {
