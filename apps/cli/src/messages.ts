@@ -67,6 +67,7 @@ const qemuHints: readonly RegExp[] = [
   /^Detected format of /,
   /^This option is only supported for image creation$/,
   /^You can use 'qemu-img rebase' instead\.$/,
+  /^You can force-remove /,
 ]
 
 /** The hint of an error of the block layer. */

@@ -30,6 +30,7 @@ import {
 } from '../header/layout.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import { ReferenceCounts } from '../refcounts/reference-counts.ts'
+import { rewriteTable } from '../snapshots/store.ts'
 import { checkSnapshotL1 } from '../snapshots/table.ts'
 import type { Qcow2State } from '../state.ts'
 import { Structure } from '../tables/overlap.ts'
@@ -39,9 +40,12 @@ import { readTable } from '../tables/tables.ts'
 import { listTables } from '../tables/tree.ts'
 import type { Progress } from './refcounts.ts'
 
-/** Makes a version 2 image one of version 3. Under the mutex. */
+/** Makes a version 2 image one of version 3, whose snapshots must tell the size of the disk. Under the mutex. */
 export async function upgrade(state: Qcow2State): Promise<void> {
-  const { header, store } = state
+  const { header, store, snapshots } = state
+  if (snapshots.some(({ diskSize }) => diskSize === undefined)) {
+    await rewriteTable(state, snapshots, state.overlap.snapshotTable)
+  }
   const { extensions, clusterBits } = header.value
   const known = findExtension(extensions, ExtensionType.featureNames) !== undefined
   const names = known ? [] : initialExtensions(3, clusterBits)
