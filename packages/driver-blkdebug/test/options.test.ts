@@ -41,6 +41,7 @@ describe('limits of blkdebug', () => {
     [0, 10_000, ['0+3072', '3072+3072', '6144+3072', '9216+512']],
     [1000, 1200, ['1024+512', '1536+512']],
     [1536, 1536, ['1536+1536']],
+    [2048, 4096, ['2048+1024', '3072+3072']],
     [512, 1024, ['512+1024']],
     [600, 500, []],
   ])('cut discards of %i+%i at multiples of opt-discard, and drop nothing whole', async (offset, length, expected) => {
