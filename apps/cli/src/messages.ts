@@ -1,5 +1,6 @@
 /** Errors of commands and how they are shown: `<program>: <message>`, hints below, an exit code. */
 import { describeErrorCode, type ErrorCode, isBlockError } from '@diskgraph/core'
+import { toKebabCase } from '@diskgraph/core/internal'
 import type { Terminal } from './terminal.ts'
 
 /** An error that is told to the user as it stands, without a stack. */
@@ -70,6 +71,7 @@ const qemuHints: readonly RegExp[] = [
   /^Detected format of /,
   /^This option is only supported for image creation$/,
   /^You can use 'qemu-img rebase' instead\.$/,
+  /^You can force-remove /,
 ]
 
 /** The hint of an error of the block layer. */
@@ -78,9 +80,18 @@ export function hintOf(error: unknown): string | undefined {
   return isBlockError(error) ? error.hint : undefined
 }
 
-/** The message of any error. Control characters, which may come out of an image, are made visible. */
+/**
+ * The message of any error. Control characters, which may come out of an image, are made visible, and options are
+ * called as on command lines.
+ */
 export function messageOf(error: unknown): string {
-  return visible(error instanceof Error ? error.message : String(error))
+  const message = visible(error instanceof Error ? error.message : String(error))
+  return isBlockError(error) ? inQapiSpelling(message) : message
+}
+
+/** Names of options as they are written on command lines. */
+export function inQapiSpelling(message: string): string {
+  return message.replace(/\b(?<=[Pp]arameter '|(?<!support the )option '|did you mean ')[\w.]+(?=')/g, toKebabCase)
 }
 
 /** What the C library would say for the code of `error`: QEMU prints it behind `<what was attempted>: `. */

@@ -1,9 +1,9 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
 import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
-import { fromQapi, parseJsonFilename, toKebabCase } from '@diskgraph/core/internal'
+import { fromQapi, parseJsonFilename } from '@diskgraph/core/internal'
 import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
-import { CommandError, hintOf, messageOf, reportWarning, visible } from './messages.ts'
+import { CommandError, hintOf, inQapiSpelling, messageOf, reportWarning, visible } from './messages.ts'
 import type { Secrets } from './objects.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -55,6 +55,9 @@ export interface OpenRequest {
 /** QEMU has no limit; a chain this deep opens in seconds and is no accident yet. */
 const deepestChain = 2048
 
+/** Warnings that QEMU prints as they are: guessed formats, damage, and the repair of an image in use. */
+const barePrefix = /^(WARNING: |qcow2: |ERROR |Leaked |Rebuilding |Repairing )/
+
 /** A graph for one command: it follows the references that QEMU's tools follow, and warns on standard error. */
 function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
   return new Graph({
@@ -63,7 +66,7 @@ function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
     maxDepth: deepestChain,
     secrets,
     onWarning: (message) => {
-      if (message.startsWith('WARNING: ')) terminal.err(`${visible(message)}\n`)
+      if (barePrefix.test(message)) terminal.err(`${visible(message)}\n`)
       else reportWarning(terminal, visible(message))
     },
   })
@@ -149,14 +152,9 @@ export function openReason(error: unknown): string {
   if (isBlockError(error) && error.cause instanceof Error) {
     const inner = error.cause.message
     const described = /^Could not open '/.test(error.message) && error.message.endsWith(`': ${inner}`)
-    if (described) return inQapiSpelling(messageOf(error.cause))
+    if (described) return messageOf(error.cause)
   }
-  return inQapiSpelling(messageOf(error))
-}
-
-/** Names of options as they are written on command lines. */
-function inQapiSpelling(message: string): string {
-  return message.replace(/\b(?<=[Pp]arameter '|(?<!support the )option '|did you mean ')[\w.]+(?=')/g, toKebabCase)
+  return messageOf(error)
 }
 
 function withHint(cause: unknown): { cause: unknown; hint?: string } {

@@ -130,6 +130,59 @@ const files: Row[] = [
   [['a.qcow2'], 'reopen -o lazy-refcounts=on', 'write 0 512', 'reopen -o driver=raw', 'reopen -r', 'write 0 512'],
 ]
 
+const unchanged: Row[] = [
+  [['overlay.qcow2'], 'reopen -o driver=qcow2', 'reopen -o file.driver=file', 'reopen -o backing.driver=raw'],
+  [['overlay.qcow2'], 'reopen -o driver=raw', 'reopen -o file.driver=qcow2', 'reopen -o backing.driver=file'],
+  [['overlay.qcow2'], 'reopen -o file.filename=overlay.qcow2', 'reopen -o file.filename=a.qcow2'],
+  [['overlay.qcow2'], 'reopen -o node-name=a', 'reopen -o file.node-name=a', 'reopen -o backing.node-name=a'],
+  [[], 'open -o node-name=a a.qcow2', 'reopen -o node-name=a', 'reopen -o node-name=b'],
+  [[], 'open -o file.node-name=a a.qcow2', 'reopen -o file.node-name=a', 'reopen -o file=a', 'reopen'],
+  [[], 'open -o backing.node-name=a overlay.qcow2', 'reopen -o backing.node-name=a', 'reopen -o backing=a'],
+  [[], 'open -o driver=null-co,size=64k', 'reopen -o size=64k', 'reopen -o size=1M', 'length'],
+  [[], 'open -o driver=null-co,read-zeroes=on', 'reopen -o read-zeroes=on', 'reopen -o read-zeroes=off', 'reopen'],
+  [[], 'open -o driver=raw,size=512k a.raw', 'reopen -o size=512k', 'length', 'reopen -o size=524288', 'length'],
+  [['a.qcow2'], 'reopen -o auto-read-only=on', 'reopen -o auto-read-only=off', 'reopen -o auto-read-only=qux'],
+  [['-r', 'a.qcow2'], 'reopen -o read-only=off,auto-read-only=on', 'write 0 1k', 'reopen -o read-only=foo'],
+  [['-r', 'a.qcow2'], 'reopen -o force-share=on', 'write 0 1k', 'reopen -o read-only=off', 'write 0 1k'],
+  [['overlay.qcow2'], 'reopen -o backing.read-only=off', 'reopen -o cache.no-flush=bar', 'reopen -o cache.direct=baz'],
+  [['a.qcow2'], 'reopen -o lazy-refcounts=42', 'reopen -o cache-size=x', 'reopen -o overlap-check.main-header=x'],
+  [['a.qcow2'], 'reopen -o cache-clean-interval=-1', 'reopen -o cache-clean-interval=99999999999'],
+  [
+    ['a.qcow2'],
+    'write -P 3 0 1M',
+    'reopen -o l2-cache-entry-size=512',
+    'read -P 3 0 1M',
+    'write -P 4 100k 300k',
+    'map',
+  ],
+  [['a.qcow2'], 'reopen -o l2-cache-entry-size=33k', 'reopen -o l2-cache-entry-size=128k'],
+]
+
+const shown: Row[] = [
+  ['driver=null-co', 'driver=raw,file.driver=null-co', 'driver=blkdebug,image.driver=null-co'],
+  ['driver=file,filename=a.raw', 'driver=raw,file.filename=a.raw', 'driver=blkdebug,image.filename=a.raw'],
+  ['driver=quorum,children.0.driver=null-co,vote-threshold=1', 'driver=qcow2,file.filename=a.qcow2'],
+].map((options) => [[], ...options.flatMap((text) => [`open -o ${text}`, 'info', 'close'])] as const)
+
+const named: Row[] = [
+  ['driver=blkdebug,image.driver=qcow2 overlay.qcow2', 'driver=blkdebug,image.driver=qcow2 blkdebug::overlay.qcow2'],
+  ['driver=blkdebug,image.driver=qcow2,config=errors a.qcow2', 'driver=blkdebug,image.driver=raw,image.size=512 a.raw'],
+  ['driver=blkdebug a.raw', 'driver=blkdebug blkdebug::a.raw', 'driver=blkdebug,image.filename=a.qcow2 a.raw'],
+  ['driver=raw,file.align=4k blkdebug::a.raw', 'driver=raw,file.align=3k blkdebug::a.raw'],
+  ['driver=raw,file.image.driver=raw,file.image.size=512 blkdebug::a.raw', 'driver=null-co a.raw'],
+  ['driver=raw,file.image.filename=a.raw blkdebug::a.raw', 'driver=null-co,size=64k null-co://'],
+  ['driver=file,filename=a.raw a.raw', 'driver=raw,file.driver=raw,file.size=512 a.raw'],
+].map((options) => [[], ...options.flatMap((text) => [`open -o ${text}`, 'length', 'map', 'close'])] as const)
+
+const damaged = 'damaged.qcow2'
+const damage: Row[] = [
+  [[damaged], 'discard 0 64k', 'discard 64k 64k', 'write -z -u 128k 64k', 'map'],
+  [['-r', damaged], 'read 0 64k', 'read 64k 64k'],
+  [['free.qcow2'], 'write 0 64k'],
+  [['free.qcow2'], 'write -c 0 64k'],
+  [['taken.qcow2'], 'write 1M 64k'],
+]
+
 const programs: Row[] = [
   [['missing'], 'length'],
   [['-f', 'nosuchformat', 'a.raw'], 'length'],
@@ -217,26 +270,43 @@ const prepare = `
   qemu-img create -q -f qcow2 a.qcow2 1M
   printf '[inject-error]\\nevent = "read_aio"\\nerrno = "28"\\nonce = "on"\\n' > errors
   qemu-img create -q -f qcow2 -b a.raw -F raw overlay.qcow2
+  poke() { printf "$3" | dd of=$1 bs=1 seek=$2 conv=notrunc status=none; }
+  qemu-img create -q -f qcow2 damaged.qcow2 1M; qemu-io -c 'write -q 0 256k' damaged.qcow2
+  poke damaged.qcow2 262144 '\\200\\000\\000\\000\\000\\005\\052\\000\\200\\000\\000\\000\\000\\006\\052'
+  qemu-img create -q -f qcow2 free.qcow2 1M; poke free.qcow2 131072 '\\000\\000\\000\\000\\000\\000\\000\\000'
+  qemu-img create -q -f qcow2 taken.qcow2 2M; qemu-io -c 'write -q 0 64k' taken.qcow2
+  poke taken.qcow2 131072 '\\000\\000\\000\\000\\000\\000\\000\\000'
 `
 
-describe.skipIf(!hasQemu).each(Object.entries({ reading, writing, background, images, files, programs, breakpoints }))(
-  'dg-io does as qemu-io does: %s',
-  (_, rows) => {
-    let twins: Twins
-    beforeAll(() => {
-      twins = new Twins()
-    })
-    afterAll(() => twins.remove())
+describe.skipIf(!hasQemu).each(
+  Object.entries({
+    reading,
+    writing,
+    background,
+    images,
+    files,
+    unchanged,
+    shown,
+    named,
+    damage,
+    programs,
+    breakpoints,
+  }),
+)('dg-io does as qemu-io does: %s', (_, rows) => {
+  let twins: Twins
+  beforeAll(() => {
+    twins = new Twins()
+  })
+  afterAll(() => twins.remove())
 
-    test.each(rows.map((row) => [row.flat().join(' | '), row] as const))('%s', async (_, [words, ...commands]) => {
-      twins.prepare(prepare)
-      const all = [...words, ...commands.flatMap((command) => ['-c', command])]
-      const theirs = twins.runTheirs('qemu-io', all)
-      const ours = await twins.runOurs('qemu-io', runIo, all)
-      expect(ours).toEqual(theirs)
-      const [one, other] = [join(twins.ours, 'a.raw'), join(twins.theirs, 'a.raw')]
-      expect(statSync(one).size).toBe(statSync(other).size)
-      if (statSync(one).size < 2 ** 24) expect(readFileSync(one).equals(readFileSync(other))).toBe(true)
-    })
-  },
-)
+  test.each(rows.map((row) => [row.flat().join(' | '), row] as const))('%s', async (_, [words, ...commands]) => {
+    twins.prepare(prepare)
+    const all = [...words, ...commands.flatMap((command) => ['-c', command])]
+    const theirs = twins.runTheirs('qemu-io', all)
+    const ours = await twins.runOurs('qemu-io', runIo, all)
+    expect(ours).toEqual(theirs)
+    const [one, other] = [join(twins.ours, 'a.raw'), join(twins.theirs, 'a.raw')]
+    expect(statSync(one).size).toBe(statSync(other).size)
+    if (statSync(one).size < 2 ** 24) expect(readFileSync(one).equals(readFileSync(other))).toBe(true)
+  })
+})

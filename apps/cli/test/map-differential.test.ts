@@ -55,3 +55,39 @@ peer('qemu-img', { describe, it }).describe(`map of generated images (seed ${see
     })
   }
 })
+
+const stacks = [
+  'driver=blkdebug,align=4k,image.driver=qcow2,image.file.filename=image',
+  'driver=raw,file.driver=qcow2,file.file.filename=image',
+  'driver=raw,offset=64k,size=256k,file.driver=qcow2,file.file.filename=image',
+  'driver=raw,file.driver=blkdebug,file.image.driver=qcow2,file.image.file.filename=image',
+  'driver=blkdebug,image.driver=raw,image.file.driver=qcow2,image.file.file.filename=image',
+  'driver=qcow2,file.driver=blkdebug,file.image.filename=image',
+  'driver=raw,file.driver=null-co,file.size=1M',
+  'driver=blkdebug,image.driver=null-co,image.size=1M,image.read-zeroes=on',
+]
+
+peer('qemu-img', { describe, it }).describe('map through other images', () => {
+  for (const stack of stacks) {
+    for (const output of ['human', 'json']) {
+      it(`tells what qemu-img tells, of ${stack} (${output})`, async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'map-'))
+        const back = process.cwd()
+        try {
+          process.chdir(folder)
+          run('qemu-img', 'create', '-q', '-f', 'raw', 'base', '700k')
+          run('qemu-io', '-f', 'raw', '-c', 'write -P 7 100k 300k', 'base')
+          run('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'base', '-F', 'raw', 'image')
+          run('qemu-io', '-c', 'write -P 5 64k 64k', '-c', 'write -z 256k 64k', 'image')
+          const words = ['map', `--output=${output}`, '--image-opts', stack]
+          const terminal = capturedTerminal()
+          expect(await runImg(words, terminal), terminal.stderr).toBe(0)
+          expect(terminal.stdout).toBe(run('qemu-img', ...words))
+        } finally {
+          process.chdir(back)
+          rmSync(folder, { recursive: true, force: true })
+        }
+      })
+    }
+  }
+})

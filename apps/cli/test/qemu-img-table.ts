@@ -612,6 +612,30 @@ export const groups: readonly Group[] = [
     ],
   },
   {
+    name: 'qcow2: snapshot tables that are too large',
+    setup: [
+      'qemu-img create -q -f qcow2 long.img 1M',
+      'qemu-img snapshot -c one long.img',
+      `python3 -c '${poke('o=t+36', '">I"', '70000')}' long.img`,
+      'qemu-img create -q -f qcow2 -o compat=0.10 many.img 1M',
+      'qemu-img snapshot -c one many.img',
+      `python3 -c '${poke('o=60', '">I"', '65537')}' many.img`,
+      'qemu-img create -q -f qcow2 nul.img 1M',
+      'qemu-img snapshot -c one nul.img',
+      `python3 -c '${poke('o=t+40+24+2', '">B"', '0')}' nul.img`,
+    ],
+    lines: [
+      'info long.img',
+      'check long.img',
+      'info many.img',
+      'check many.img',
+      'snapshot -l nul.img',
+      'snapshot -d on nul.img',
+      'snapshot -d o nul.img',
+      'snapshot -l nul.img',
+    ],
+  },
+  {
     name: 'qcow2: check and repair',
     setup: [
       'qemu-img create -q -f qcow2 good.img 64M',
@@ -895,6 +919,12 @@ export const groups: readonly Group[] = [
     ),
   },
 ]
+
+/** A program of Python that sets a number in an image at the offset `o`; `t` is that of the snapshot table. */
+function poke(place: string, format: string, value: string): string {
+  const table = 't=struct.unpack(">Q",f.read(72)[64:])[0]'
+  return `import struct,sys;f=open(sys.argv[1],"r+b");${table};${place};f.seek(o);f.write(struct.pack(${format},${value}))`
+}
 
 /** Sets the reference count of a cluster of an image with 16-bit counts and one block of them. */
 function damage(filename: string, cluster: number, count: number): string {

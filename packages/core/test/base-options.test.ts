@@ -40,7 +40,7 @@ describe('base options', () => {
 
   it('may be changed later where that is safe', () => {
     const names = Object.entries(baseOptions).filter(([, schema]) => schema.reopen === true)
-    expect(names.map(([name]) => name)).toEqual(['readOnly', 'discard', 'detectZeroes', 'cache'])
+    expect(names.map(([name]) => name)).toEqual(['readOnly', 'autoReadOnly', 'discard', 'detectZeroes', 'cache'])
   })
 })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Passthrough } from '../src/driver.ts'
+import { BlockError, type ErrorCode, Passthrough, type ReopenChange } from '../src/driver.ts'
 import { type DriverDescriptor, Permission } from '../src/index.ts'
 import { FakeDrivers, stateOf } from './fake-drivers.ts'
 
@@ -24,6 +24,17 @@ const sieve: DriverDescriptor = {
   },
   open: async ({ children }) => new Passthrough(children.require('file')),
 }
+const quoting: DriverDescriptor = {
+  ...plain,
+  name: 'quoting',
+  options: {
+    list: {
+      type: 'list',
+      description: 'things',
+      items: { type: 'object', description: 'thing', properties: { a: { type: 'integer', description: 'number' } } },
+    },
+  },
+}
 const mute: DriverDescriptor = {
   ...plain,
   name: 'mute',
@@ -32,7 +43,7 @@ const mute: DriverDescriptor = {
 
 async function setUp() {
   const fakes = new FakeDrivers()
-  const graph = fakes.graph([plain, sieve, mute])
+  const graph = fakes.graph([plain, sieve, mute, quoting])
   await graph.addNode({ driver: 'disk', nodeName: 'a' })
   fakes.log.length = 0
   return { fakes, graph, node: graph.find('a') as NonNullable<ReturnType<typeof graph.find>> }
@@ -122,6 +133,53 @@ describe('reopen', () => {
     expect(fakes.log).not.toContain('a.reopen')
     await graph.reopen('a', { detectZeroes: 'unmap', discard: 'unmap' })
     await expect(graph.reopen('a', { discard: 'ignore' })).rejects.toThrow('detect-zeroes')
+    await graph.close()
+  })
+
+  it('takes options that cannot change where they stay what they were said to be', async () => {
+    const { graph } = await setUp()
+    await graph.addNode({ driver: 'plain', nodeName: 'p', kind: 'one', file: 'a' })
+    await graph.reopen('p', {
+      driver: 'plain',
+      nodeName: 'p',
+      forceShare: false,
+      kind: 'one',
+      file: 'a',
+      mode: undefined,
+    })
+    await graph.reopen('p', { file: graph.find('a') })
+    await expect(graph.reopen('p', { kind: 'two' })).rejects.toThrow("Cannot change the option 'kind'")
+    await expect(graph.reopen('p', { file: 'b' })).rejects.toThrow("Invalid parameter 'file'")
+    await expect(graph.reopen('p', { forceShare: true })).rejects.toThrow("Cannot change the option 'force-share'")
+    // A default is not what somebody said.
+    await graph.addNode({ driver: 'plain', nodeName: 'q' })
+    await expect(graph.reopen('q', { kind: '' })).rejects.toThrow("Cannot change the option 'kind'")
+    const tree = { driver: 'quoting', nodeName: 't', list: [{ a: 1 }] }
+    await graph.addUnchecked(tree)
+    await graph.reopen('t', { list: [{ a: 1 }] })
+    await expect(graph.reopen('t', { list: [{ a: 2 }] })).rejects.toThrow("Cannot change the option 'list'")
+    await graph.close()
+  })
+
+  it('with auto-read-only stays read-only where writing is not possible', async () => {
+    const { fakes, graph } = await setUp()
+    await graph.addNode({ driver: 'mute', nodeName: 'q' })
+    await graph.reopen('q', { readOnly: false, autoReadOnly: true })
+    expect(graph.find('q')?.readOnly).toBe(true)
+    const code = { now: 'EACCES' as ErrorCode }
+    const image = {
+      reopen: async ({ readOnly }: ReopenChange) => {
+        if (!readOnly) throw new BlockError(code.now, 'no')
+        return { commit() {}, abort() {} }
+      },
+    }
+    fakes.extra.set('n', image as never)
+    await graph.addNode({ driver: 'disk', nodeName: 'n', readOnly: true })
+    await graph.reopen('n', { readOnly: false, autoReadOnly: true })
+    expect(graph.find('n')?.readOnly).toBe(true)
+    await expect(graph.reopen('n', { readOnly: false })).rejects.toThrow('no')
+    code.now = 'EIO'
+    await expect(graph.reopen('n', { readOnly: false, autoReadOnly: true })).rejects.toThrow('no')
     await graph.close()
   })
 

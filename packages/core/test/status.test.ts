@@ -137,17 +137,40 @@ describe('extents', () => {
       allocated: true,
     })
     for (const [recurse, words] of [
-      ['zeroes', 'data zero present'],
+      ['zeroes', 'data zero present @0 top-file'],
       ['all', 'zero present'],
     ] as const) {
       const { fakes, graph, disk, extents } = await chain({ top: [{ ...data, offset: 0, recurse }] })
       const file = graph.find('top-file') as Node
       file.image = { ...file.image, size: 1000, blockStatus: hole }
-      expect(await extents()).toEqual([`0+1000 top 0 ${words} @0 top-file`])
+      expect(await extents()).toEqual([`0+1000 top 0 ${words}`])
       expect((await disk.status(0, 1000))?.length).toBe(50)
       expect(fakes.log).not.toContain('top-file.status')
       await graph.close()
     }
+  })
+
+  it('say where the data stands in the words of the storage that knows all', async () => {
+    const { graph, extents } = await chain({ top: [{ ...data, offset: 0, recurse: 'all' }] })
+    const file = graph.find('top-file') as Node
+    const at = async (offset: number, length: number) => ({ length, ...data, zero: false, offset: offset + 7 })
+    file.image = { ...file.image, size: 1000, blockStatus: at as never }
+    expect(await extents()).toEqual(['0+1000 top 0 data present @7 top-file'])
+    const inner = { ...file.image, blockStatus: undefined as never }
+    file.image = inner
+    expect(await extents()).toEqual(['0+1000 top 0 data present @0 top-file'])
+    await graph.close()
+  })
+
+  it('take nothing for zeroes that storage with a backing file does not have', async () => {
+    const { graph, disk, extents } = await chain({ top: [{ ...data, offset: 0, recurse: 'all' }] })
+    const file = graph.find('top-file') as Node
+    const nothing = async (_: number, length: number) => ({ length, data: false, zero: false, allocated: false })
+    file.image = { ...file.image, size: 1000, blockStatus: nothing }
+    expect(await extents()).toEqual(['0+1000 top 0'])
+    expect(await disk.status(0, 10)).toMatchObject({ data: false, zero: false, present: false })
+    expect(await disk.node.blockStatus(0, 10)).toMatchObject({ allocated: false, zero: false })
+    await graph.close()
   })
 
   it('do not ask the storage about what is zeroes already, or has no place there', async () => {
@@ -209,7 +232,8 @@ describe('the status of a driver', () => {
     const extent = await chainStatus(filter, undefined, 0, 1000)
     expect([extent.node.name, extent.depth, extent.hostOffset]).toEqual(['base', 1, 3])
     const above = await chainStatus(filter, graph.find('top'), 0, 1000)
-    expect([above.node.name, above.present]).toEqual(['f', true])
+    expect([above.node.name, above.present]).toEqual(['f', false])
+    expect(await filter.blockStatus(0, 1000)).toMatchObject({ allocated: false, data: false })
     await graph.close()
   })
 })

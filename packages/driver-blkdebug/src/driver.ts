@@ -85,5 +85,6 @@ async function openBlkdebug(context: OpenContext, readConfigFile: ReadConfigFile
   ]
   const file = context.children.require('image')
   const rules = new Rules(errors.map(errorRule), states.map(stateRule))
-  return new BlkdebugImage(file, limitsOf(options, file.limits), rules, context)
+  const limits = limitsOf(options, file.limits)
+  return new BlkdebugImage(file, { limits, discardUnit: options.optDiscard || 1 }, rules, context)
 }

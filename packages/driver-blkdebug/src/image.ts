@@ -1,4 +1,6 @@
 import {
+  alignDown,
+  alignUp,
   BlockError,
   type BlockStatus,
   type ChildHandle,
@@ -20,14 +22,21 @@ import type { RequestKind, Rules } from './rules.ts'
 export class BlkdebugImage extends Passthrough {
   readonly #clock: Clock
   readonly #limits: Limits
+  readonly #discardUnit: number
   readonly #rules: Rules
   readonly #breakpoints: Breakpoints
   /** Changes that have ended, whether they succeeded or not. */
   #changes = 0
   #flushedChanges = 0
 
-  constructor(file: ChildHandle, limits: Limits, rules: Rules, { clock, emit }: Pick<OpenContext, 'clock' | 'emit'>) {
+  constructor(
+    file: ChildHandle,
+    { limits, discardUnit }: { readonly limits: Limits; readonly discardUnit: number },
+    rules: Rules,
+    { clock, emit }: Pick<OpenContext, 'clock' | 'emit'>,
+  ) {
     super(file)
+    this.#discardUnit = discardUnit
     this.#clock = clock
     this.#limits = limits
     this.#rules = rules
@@ -52,7 +61,18 @@ export class BlkdebugImage extends Passthrough {
     )
   }
 
-  override discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+  /** In three parts where `opt-discard` cuts it: what is whole multiples, and what stands before and behind. */
+  override async discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    const end = offset + length
+    const body = alignUp(offset, this.#discardUnit)
+    const cuts = body < end ? [offset, body, Math.max(body, alignDown(end, this.#discardUnit)), end] : [offset, end]
+    for (let i = 1, from = offset; i < cuts.length; from = cuts[i++] as number) {
+      const to = cuts[i] as number
+      if (to > from) await this.#discardPart(from, to - from, signal)
+    }
+  }
+
+  #discardPart(offset: number, length: number, signal?: AbortSignal): Promise<void> {
     return this.#counted(this.#meet('discard', offset, length) ?? this.file.discard(offset, length, signal))
   }
 

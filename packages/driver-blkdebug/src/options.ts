@@ -53,7 +53,7 @@ export interface BlkdebugOptions {
   /** Zeroes reach the image in multiples of this; the edges are written as data. */
   optWriteZero?: number
   maxWriteZero?: number
-  /** Discards reach the image in multiples of this; the edges are dropped. */
+  /** Discards are cut at multiples of this before they reach the image. */
   optDiscard?: number
   maxDiscard?: number
   injectError?: InjectErrorOptions[]
@@ -127,7 +127,7 @@ export const blkdebugSchemas: OptionSchemas = {
   maxTransfer: sizeOption('Longest read or write, a multiple of align'),
   optWriteZero: sizeOption('Zeroes reach the image in multiples of this'),
   maxWriteZero: sizeOption('Longest write of zeroes, a multiple of optWriteZero and align'),
-  optDiscard: sizeOption('Discards reach the image in multiples of this'),
+  optDiscard: sizeOption('Discards are cut at multiples of this'),
   maxDiscard: sizeOption('Longest discard, a multiple of optDiscard and align'),
   injectError: {
     type: 'list',
@@ -194,7 +194,7 @@ export function limitsOf(options: Omit<BlkdebugOptions, 'image'>, image: Limits)
     maxWriteZeroes: Math.min(maxWriteZero || Number.POSITIVE_INFINITY, image.maxWriteZeroes),
     writeZeroesAlignment: optWriteZero || 1,
     maxDiscard: Math.min(maxDiscard || Number.POSITIVE_INFINITY, image.maxDiscard),
-    discardAlignment: optDiscard || 1,
+    discardAlignment: 1,
     optimalTransfer: image.optimalTransfer,
   }
 }

@@ -27,7 +27,6 @@ describe('limits of blkdebug', () => {
       maxTransfer: 1024,
       writeZeroesAlignment: 2048,
       maxWriteZeroes: 4096,
-      discardAlignment: 1536,
       maxDiscard: 3072,
     })
     await disk.write(100, new Uint8Array(5000).fill(9))
@@ -35,6 +34,23 @@ describe('limits of blkdebug', () => {
     await disk.discard(0, 10_000)
     const buf = new Uint8Array(100)
     await disk.read(0, buf)
+    await graph.close()
+  })
+
+  it.each([
+    [0, 10_000, ['0+3072', '3072+3072', '6144+3072', '9216+512']],
+    [1000, 1200, ['1024+512', '1536+512']],
+    [1536, 1536, ['1536+1536']],
+    [2048, 4096, ['2048+1024', '3072+3072']],
+    [512, 1024, ['512+1024']],
+    [600, 500, []],
+  ])('cut discards of %i+%i at multiples of opt-discard, and drop nothing whole', async (offset, length, expected) => {
+    const { graph, disk, node } = await open({ align: 512, optDiscard: 1536, maxDiscard: 3072 }, { raw: false })
+    const seen: string[] = []
+    const { image } = node.children.get('image')!.node
+    image.discard = async (at, bytes) => void seen.push(`${at}+${bytes}`)
+    await disk.discard(offset, length)
+    expect(seen).toEqual(expected)
     await graph.close()
   })
 

@@ -10,6 +10,7 @@ import {
   done,
   Flag,
   type OpenImage,
+  type Prepared,
   throwIfAborted,
 } from '@diskgraph/core/driver'
 
@@ -71,6 +72,11 @@ class NullImage implements OpenImage {
 
   info(): Promise<DriverInfo> {
     return Promise.resolve({ allocatedSize: 0 })
+  }
+
+  /** Nothing depends on the mode of a disk that keeps nothing. */
+  reopen(): Promise<Prepared> {
+    return Promise.resolve({ commit: () => undefined, abort: () => undefined })
   }
 
   #wait(signal: AbortSignal | undefined): Promise<void> {

@@ -156,10 +156,10 @@ export class Qcow2Image implements OpenImage {
     const opens = state.readOnly && !change.readOnly
     if (opens) checkWritable(state.header.value, false)
     const options = runtimeOptions(change.options, state.geometry, state.size, change.discard === 'unmap')
-    if (options.l2SliceSize !== state.options.l2SliceSize) {
-      throw new BlockError('EINVAL', "the option 'l2-cache-entry-size' cannot be changed")
+    if (!state.readOnly && !this.inactive) {
+      if (change.readOnly) await state.exclusively(() => state.makeClean())
+      else if (options.l2SliceSize !== state.options.l2SliceSize) await state.exclusively(() => state.commitMetadata())
     }
-    if (!state.readOnly && change.readOnly && !this.inactive) await state.exclusively(() => state.makeClean())
     return {
       commit: () => {
         state.applyOptions(options, change.readOnly)

@@ -143,6 +143,7 @@ export const openOptions: OptionSchemas = {
     type: 'integer',
     size: true,
     minimum: 0,
+    reopen: true,
     description: 'Size of an entry of the L2 cache (default: a cluster, 64 KiB at most).',
   },
   refcountCacheSize: {
@@ -154,8 +155,6 @@ export const openOptions: OptionSchemas = {
   },
   cacheCleanInterval: {
     type: 'integer',
-    minimum: 0,
-    maximum: 0xffffffff,
     default: 600,
     reopen: true,
     description: 'Seconds after which unused entries leave the caches; 0: never.',
@@ -243,6 +242,8 @@ export function runtimeOptions(given: Given, geometry: Geometry, size: number, u
     refuse('EINVAL', `L2 cache entry size must be a power of two ${range}`)
   }
   const sizes = cacheSizes(given, geometry, size)
+  const interval = (given.cacheCleanInterval as number | undefined) ?? 600
+  if (interval < 0 || interval > 0xffffffff) refuse('EINVAL', 'Cache clean interval too big')
   return {
     lazyRefcounts: given.lazyRefcounts as boolean | undefined,
     passDiscard: {
@@ -256,7 +257,7 @@ export function runtimeOptions(given: Given, geometry: Geometry, size: number, u
     l2SliceSize: sliceSize,
     l2Slices: Math.max(2, Math.floor(sizes.l2 / sliceSize)),
     refcountBlocks: Math.max(4, Math.floor(sizes.refcounts / clusterSize)),
-    cacheCleanInterval: (given.cacheCleanInterval as number | undefined) ?? 600,
+    cacheCleanInterval: interval,
     allowFarOffsets: given.allowFarOffsets === true,
   }
 }

@@ -159,6 +159,7 @@ export class Qcow2State implements CompressedImage {
     this.options = options
     this.readOnly = readOnly
     this.overlap.checked = readOnly ? 0 : options.overlapChecks
+    this.store.l2.reshape(options.l2SliceSize)
     this.store.l2.capacity = options.l2Slices
     this.store.blocks.capacity = options.refcountBlocks
   }

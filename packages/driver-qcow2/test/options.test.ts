@@ -70,6 +70,8 @@ describe('cache options', () => {
     ],
     [{ cacheSize: 9, l2CacheSize: 10 }, 'l2-cache-size may not exceed cache-size'],
     [{ cacheSize: 9, refcountCacheSize: 10 }, 'refcount-cache-size may not exceed cache-size'],
+    [{ cacheCleanInterval: -1 }, 'Cache clean interval too big'],
+    [{ cacheCleanInterval: 2 ** 32 }, 'Cache clean interval too big'],
     [{ l2CacheEntrySize: 1000 }, 'L2 cache entry size must be a power of two between 512 and the cluster size (65536)'],
     [
       { l2CacheEntrySize: 131072 },
@@ -159,6 +161,26 @@ describe('reopening', () => {
     const got = new Uint8Array(cluster)
     await image.read(0, got, 0)
     expect([got[0], got[100], got[109], got[110]]).toEqual([4, 5, 5, 4])
+  })
+
+  it('takes L2 entries of another size at once, and what was changed by then is written', async () => {
+    const { image, file, state } = await fakeImage()
+    const cache = { direct: false, noFlush: false }
+    await image.write(0, new Uint8Array(cluster).fill(4), 0)
+    for (const l2CacheEntrySize of [1024, 4096, 65536]) {
+      expect(state.store.l2.dirty).toBe(true)
+      const options = { l2CacheEntrySize }
+      const prepared = await image.reopen({ options, readOnly: false, cache, discard: 'ignore' })
+      expect(state.store.l2.dirty).toBe(false)
+      prepared.commit()
+      expect(state.store.l2.bytes).toBe(0)
+      const got = new Uint8Array(cluster)
+      file.take()
+      await image.read(0, got, 0)
+      expect(file.take()[0]).toMatch(new RegExp(`^read 0x40000\\+${l2CacheEntrySize}$`))
+      expect(got).toEqual(new Uint8Array(cluster).fill(4))
+      await image.write(Math.sqrt(l2CacheEntrySize) * cluster, new Uint8Array(512), 0)
+    }
   })
 
   it('a version 2 image takes no lazy refcounts', async () => {

@@ -4,7 +4,7 @@ import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { qemuJson } from '../json.ts'
-import { CommandError, errnoText, messageOf, reportError, UsageError, visible } from '../messages.ts'
+import { CommandError, errnoText, messageOf, reportError, showFailure, UsageError, visible } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 import { twoDecimals } from '../sizes.ts'
@@ -121,6 +121,10 @@ async function runCheck(disk: Disk, repair: Repair, terminal: Terminal): Promise
     return await disk.check(options)
   } catch (error) {
     if (terminal.signal.aborted) throw error
+    if (error instanceof Error && error.message.startsWith('ERROR ') && !terminal.forPeople) {
+      showFailure(terminal, error)
+      throw new CommandError(`Check failed: ${errnoText(error)}`)
+    }
     const reason = terminal.forPeople ? messageOf(error) : errnoText(error)
     throw new CommandError(`Check failed: ${reason}`, { cause: error })
   } finally {

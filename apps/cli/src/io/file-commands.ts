@@ -1,5 +1,5 @@
 /** `open`, `close` and `reopen`. */
-import { isBlockError, type Node, Permission } from '@diskgraph/core'
+import { type Change, isBlockError, type Node, Permission } from '@diskgraph/core'
 import { fromQapi, toKebabCase } from '@diskgraph/core/internal'
 import { setReadOnly, storageNodes } from '@diskgraph/jobs'
 import { parseKeyValues, toObject } from '../key-values.ts'
@@ -117,8 +117,8 @@ async function runReopen(session: Session, words: CommandWords): Promise<void> {
 type Flat = Record<string, string>
 
 /**
- * Changes the open file. A root that may write stands against a read-only node, so it is given up first and taken
- * again last.
+ * Changes the open file. A root that may write stands against a read-only node, so for `-r` it is given up first and
+ * taken again last.
  */
 async function changeFile(
   session: Session,
@@ -134,21 +134,37 @@ async function changeFile(
     throw new CommandError(`Can't set node '${node.name}' to r/o with copy-on-read enabled`)
   }
   const holder = await graph.attach(top, { permissions: Permission.ConsistentRead })
-  await disk.close()
+  if (readOnly === true) await disk.close()
   try {
     if (readOnly !== undefined) await setReadOnly(graph, top, readOnly)
     if (cache !== undefined) {
       const { direct, noFlush } = cache
       for (const one of storageNodes(node)) await graph.reopen(one, { cache: { direct, noFlush } })
     }
-    for (const [target, options] of optionsByNode(node, flat)) await reopenNode(session, target, options)
+    await changeOptions(session, node, flat)
   } catch (error) {
     throw new CommandError(messageOf(error), { cause: error })
   } finally {
+    if (readOnly !== true) await file.disk.close()
     const writethrough = cache === undefined ? {} : { writethrough: cache.writethrough }
     session.file = { ...file, disk: await graph.attach(top, writethrough) }
     await holder.close()
   }
+}
+
+/** What `-o` says: all of it or nothing. The storage of a node that is to write must write, too. */
+async function changeOptions({ graph }: Session, node: Node, flat: Flat): Promise<void> {
+  const changes = optionsByNode(node, flat)
+  await graph.change(async (change) => {
+    for (const [target, options] of changes) {
+      await reopenNode(change, target, options)
+      const { 'read-only': readOnly } = options
+      const below = readOnly === undefined ? [] : storageNodes(target).slice(1)
+      for (const one of below) {
+        if (changes.get(one)?.['read-only'] === undefined) await reopenNode(change, one, { 'read-only': readOnly })
+      }
+    }
+  })
 }
 
 /** Options such as `file.locking` belong to the child called `file`. */
@@ -169,9 +185,9 @@ function optionsByNode(node: Node, flat: Flat): Map<Node, Flat> {
   return result
 }
 
-async function reopenNode({ graph }: Session, node: Node, options: Flat): Promise<void> {
+async function reopenNode(change: Change, node: Node, options: Flat): Promise<void> {
   try {
-    await graph.reopen(node, fromQapi(options))
+    await change.reopen(node, fromQapi(options))
   } catch (error) {
     const unknown = isBlockError(error) ? /^Invalid parameter '(.*)'$/.exec(error.message)?.[1] : undefined
     if (unknown === undefined) throw error

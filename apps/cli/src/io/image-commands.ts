@@ -1,6 +1,6 @@
 /** Commands about the open file as a whole: its size, its allocation, what it is. */
 import { describeErrorCode, isBlockError, type Node, type Preallocation } from '@diskgraph/core'
-import { unfiltered } from '@diskgraph/jobs'
+import { storageNodes, unfiltered } from '@diskgraph/jobs'
 import { specificLines } from '../info-text.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import { parseAmount, parseRange } from './numbers.ts'
@@ -95,9 +95,14 @@ export const info: IoCommand = {
   summary: 'shows format, cluster size and what else the format tells',
   waits: true,
   async run({ disk, node, terminal }) {
-    terminal.out(`format name: ${node.driver.name}\n`)
-    const { clusterSize = 0, vmStateOffset = 0, specific } = await disk.info()
-    terminal.out(`cluster size: ${amount(clusterSize)}\nvm state offset: ${amount(vmStateOffset)}\n`)
+    const { driver } = node
+    // QEMU calls the protocol of a file name so, too.
+    for (const name of [driver.name, ...(driver.prefixes ?? []).slice(0, 1)]) terminal.out(`format name: ${name}\n`)
+    const { clusterSize, vmStateOffset, specific } = await disk.info()
+    if (clusterSize === undefined && storageNodes(node).every(({ image }) => image.identity === undefined)) {
+      throw new SilentFailure('neither a format nor a file: there is no more to tell')
+    }
+    terminal.out(`cluster size: ${amount(clusterSize ?? 0)}\nvm state offset: ${amount(vmStateOffset ?? 0)}\n`)
     if (specific !== undefined) {
       terminal.out(`Format specific information:\n${specificLines(specific).join('\n')}\n`)
     }

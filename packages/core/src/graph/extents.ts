@@ -1,6 +1,7 @@
 /** Block status of a whole chain, and of a disk as merged extents. */
 import type { BlockStatus } from '../contract/contract.ts'
 import { type Inspect, inspected, inspection } from '../inspection.ts'
+import { withStorage } from '../request/layer.ts'
 import type { GraphEdge, Node } from './node.ts'
 
 /** A run of a disk with one status, seen from the top of its backing chain. As JSON it names its node and file. */
@@ -35,16 +36,15 @@ export async function chainStatus(
   let depth = 0
   let limit = Math.min(length, top.size - offset)
   for (;;) {
-    const status = await node.blockStatus(offset, limit, signal)
-    limit = Math.min(limit, status.length)
     const { filtered } = node
     const below = filtered ?? node.backing
     const last = below === undefined || below.node === base || node === base
-    if (status.allocated && !looksThrough(status, filtered, offset)) return decided(node, depth, offset, limit, status)
-    if (last) {
-      if (status.allocated) return decided(node, depth, offset, limit, status)
-      return zeroes(node, depth, offset, limit, false)
-    }
+    const own = await node.imageStatus(offset, limit, signal)
+    const through = !last && looksThrough(own, filtered, offset)
+    const status = through ? own : await withStorage(own, signal)
+    limit = Math.min(limit, status.length)
+    if (status.allocated && !through) return decided(node, depth, offset, limit, status)
+    if (last) return absent(node, depth, offset, limit, own.recurse === 'all' ? status : undefined)
     if (offset >= below.size) {
       // The layer above reads as zeroes where its backing file has ended.
       return zeroes(node, depth, offset, limit, true)
@@ -75,6 +75,12 @@ function extentOf(fields: Extent): Extent {
 
 function zeroes(node: Node, depth: number, offset: number, length: number, present: boolean): Extent {
   return extentOf({ offset, length, data: false, zero: true, present, depth, node, compressed: false })
+}
+
+/** Nothing decides: zeroes, unless it is another image, `storage`, that says so. A backing file of it may be read. */
+function absent(node: Node, depth: number, offset: number, length: number, storage: BlockStatus | undefined): Extent {
+  const { data, zero } = storage ?? { data: false, zero: true }
+  return extentOf({ offset, length, data, zero, present: false, depth, node, compressed: false })
 }
 
 function decided(node: Node, depth: number, offset: number, length: number, status: BlockStatus): Extent {

@@ -1,7 +1,7 @@
 /** Changing options of open nodes. */
 
 import type { Prepared } from '../contract/contract.ts'
-import { BlockError } from '../errors.ts'
+import { BlockError, errorCodeOf } from '../errors.ts'
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { withoutChildSchemas } from '../options/child-options.ts'
 import { toKebabCase } from '../options/names.ts'
@@ -27,23 +27,40 @@ export class StagedReopen {
     }
   }
 
-  /** Adds `changes` (camelCase) to those that wait. EINVAL for options that cannot change. */
+  /** Adds `changes` (camelCase) to those that wait. EINVAL for options that cannot change, unless they stay the same. */
   add(changes: Readonly<Record<string, unknown>>): void {
     const node = this.#node
     if (!isRecord(changes))
       throw new BlockError('EINVAL', 'the changes of a node are options by name', { node: node.name })
     const schemas = { ...withoutChildSchemas(node.driver.options), ...baseOptions }
-    for (const name of Object.keys(changes)) {
-      const schema = Object.hasOwn(schemas, name) ? schemas[name] : undefined
-      if (schema === undefined) throw new BlockError('EINVAL', `Invalid parameter '${name}'`, { node: node.name })
-      if (!schema.reopen)
+    const given = validateOptions(optional(schemas), this.#withoutSameChildren(changes), { withoutDefaults: true })
+    for (const [name, value] of Object.entries(given)) {
+      if (name in baseOptions && schemas[name]?.reopen) continue
+      if (isSame(value, this.#present(name))) delete given[name]
+      else if (!schemas[name]?.reopen) {
         throw new BlockError('EINVAL', `Cannot change the option '${toKebabCase(name)}'`, { node: node.name })
+      }
     }
-    const given = validateOptions(optional(schemas), changes, { withoutDefaults: true })
     const detectZeroes = given.detectZeroes ?? this.#next.detectZeroes
     this.#next = { ...resolveBase(given, this.#next), detectZeroes } as ResolvedBase
     const own = Object.entries(given).filter(([name]) => !(name in baseOptions))
     this.#own = { ...this.#own, ...Object.fromEntries(own) }
+  }
+
+  /** `changes` without children that are what they were. */
+  #withoutSameChildren(changes: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+    const entries = Object.entries(changes).filter(([name, value]) => {
+      const child = this.#node.children.get(name)?.node
+      return child === undefined || (value !== child && value !== child.name)
+    })
+    return Object.fromEntries(entries)
+  }
+
+  /** What was said of an option that cannot change when the node was opened. */
+  #present(name: string): unknown {
+    const { driver, name: nodeName, forceShare, options } = this.#node
+    if (!(name in baseOptions)) return { ...options, ...this.#own }[name]
+    return { driver: driver.name, nodeName, forceShare }[name]
   }
 
   /** Lets the image make ready. The node is drained, and still in its old mode: its parents may write to it. */
@@ -85,21 +102,33 @@ export class StagedReopen {
     }
   }
 
+  /** Whether `error` says that writing is not possible, and that is well with whoever asked. */
+  #mayStayReadOnly(error: unknown): boolean {
+    const { autoReadOnly, readOnly } = this.#next
+    return autoReadOnly && !readOnly && this.#node.readOnly && ['EACCES', 'EROFS'].includes(errorCodeOf(error))
+  }
+
   #options(): Readonly<Record<string, unknown>> {
     return { ...this.#node.options, ...this.#own }
   }
 
   async #prepareImage(options: Readonly<Record<string, unknown>>): Promise<Prepared | undefined> {
     const { image, driver, name } = this.#node
+    try {
+      if (!this.#next.readOnly && image.write === undefined) {
+        throw new BlockError('EROFS', `driver '${driver.name}' cannot write`, { node: name })
+      }
+      if (image.reopen !== undefined) {
+        const complete = validateOptions(withoutChildSchemas(driver.options), options)
+        const { readOnly, cache, discard } = this.#next
+        return await image.reopen({ options: complete, readOnly, cache, discard })
+      }
+    } catch (error) {
+      if (!this.#mayStayReadOnly(error)) throw error
+      this.#next = { ...this.#next, readOnly: true }
+      return this.#prepareImage(options)
+    }
     const next = this.#next
-    if (!next.readOnly && image.write === undefined) {
-      throw new BlockError('EROFS', `driver '${driver.name}' cannot write`, { node: name })
-    }
-    if (image.reopen !== undefined) {
-      const complete = validateOptions(withoutChildSchemas(driver.options), options)
-      const { readOnly, cache, discard } = next
-      return image.reopen({ options: complete, readOnly, cache, discard })
-    }
     const needsDriver =
       Object.keys(this.#own).length > 0 ||
       next.readOnly !== this.#node.readOnly ||
@@ -109,4 +138,14 @@ export class StagedReopen {
       node: name,
     })
   }
+}
+
+/** Whether two valid values of an option are the same; objects of a program are only what they are themselves. */
+function isSame(value: unknown, present: unknown): boolean {
+  if (value === present) return true
+  return isPlain(value) && isPlain(present) && JSON.stringify(value) === JSON.stringify(present)
+}
+
+function isPlain(value: unknown): boolean {
+  return Array.isArray(value) || (isRecord(value) && Object.getPrototypeOf(value) === null)
 }

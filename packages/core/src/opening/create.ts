@@ -12,6 +12,7 @@ import { topBase } from '../options/base-options.ts'
 import { withoutChildSchemas } from '../options/child-options.ts'
 import { protocolOf, resolveLiteral } from '../options/filenames.ts'
 import { isRecord, validateOptions } from '../options/validate.ts'
+import { optionsFromFilename } from './named-definition.ts'
 import type { Scope } from './opener.ts'
 import { Opening, type OpeningGraph } from './opening.ts'
 import type { Registry } from './registry.ts'
@@ -24,8 +25,6 @@ interface CreationGraph extends OpeningGraph {
   secret(id: string): Uint8Array
   /** Opens a definition that nobody uses yet; the node is pinned. */
   openDefinition(definition: Definition, scope: Partial<Scope>): Promise<Node>
-  /** Options for a file name; see the opener. */
-  optionsFromFilename(filename: string): Promise<Record<string, unknown>>
 }
 
 /**
@@ -143,7 +142,7 @@ class Creation {
     if (file === undefined) throw new BlockError('EINVAL', `there is no file beside which '${name}' could be made`)
     const filename = resolveLiteral(file.filename, name)
     if (protocolOf(file.filename) === undefined) return { driver: file.driver.name, filename }
-    const options = await this.#graph.optionsFromFilename(filename)
+    const options = await optionsFromFilename(this.#graph.registry, filename)
     if (options.driver === file.driver.name) return options
     throw new BlockError('EINVAL', `there is no place beside '${file.filename}' for '${name}'`)
   }

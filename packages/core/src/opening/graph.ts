@@ -146,11 +146,6 @@ export class Graph extends BlockGraph {
     return this.#opening(scope, (own) => this.#opener.open(definition, { ...own, ...scope, signal: own.signal }))
   }
 
-  /** @internal Options for a file name; see the opener. */
-  optionsFromFilename(filename: string): Promise<Record<string, unknown>> {
-    return this.#opener.optionsFromFilename(filename)
-  }
-
   async #opening<T>(settings: OpenSettings, open: (scope: Scope) => Promise<T>): Promise<T> {
     checkOpenSettings(settings)
     this.mustBeOpen()

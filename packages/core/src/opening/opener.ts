@@ -21,12 +21,13 @@ import { imageFilename, nodeFilename } from '../graph/node-filename.ts'
 import type { ObjectTable } from '../graph/object-table.ts'
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
-import { directoryOf, parseJsonFilename, protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
+import { directoryOf, protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
 import { isRecord, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
 import { judgeReference, type ReferencePolicy } from './gate.ts'
+import { childDefinition, namedDefinition, optionsFromFilename, takesNames } from './named-definition.ts'
 import { type OpenedChild, Opening, type OpeningGraph, release } from './opening.ts'
-import { isOverride, overImage, refuseUnusedOverrides } from './overrides.ts'
+import { isOverride, refuseUnusedOverrides } from './overrides.ts'
 import type { Registry } from './registry.ts'
 
 /** What one opening knows of the chain above it. */
@@ -93,7 +94,7 @@ export class Opener {
     for (let names = 0; at.driver === undefined && typeof at.filename === 'string'; names++) {
       if (names === 8) throw new BlockError('EINVAL', 'file names inside file names are nested too deeply')
       const { filename, ...rest } = at
-      at = { ...(await this.optionsFromFilename(filename as string)), ...rest }
+      at = { ...(await optionsFromFilename(this.#graph.registry, filename as string)), ...rest }
     }
     return at
   }
@@ -113,17 +114,6 @@ export class Opener {
     } finally {
       await release(this.#graph, storage, scope.change)
     }
-  }
-
-  /** Options for a plain name, a name with a protocol, or a `json:` name. Without `driver` when it must be probed. */
-  async optionsFromFilename(filename: string): Promise<Record<string, unknown>> {
-    if (filename.startsWith('json:')) return parseJsonFilename(filename)
-    const protocol = protocolOf(filename)
-    if (protocol === undefined) return { driver: await this.#graph.registry.forPath(filename), filename }
-    const driver = await this.#graph.registry.forPrefix(protocol)
-    if (driver?.parseFilename !== undefined) return { driver: driver.name, ...driver.parseFilename(filename) }
-    if (protocol === 'file') return { driver: 'file', filename: filename.slice('file:'.length) }
-    throw new BlockError('EINVAL', `Unknown protocol '${protocol}'`)
   }
 
   async #openNamed({ name, driver, given, base, guess }: Plan, scope: Scope): Promise<Node> {
@@ -299,40 +289,29 @@ export class Opener {
     const name = resolveLiteral(image, filename)
     const protocol = node.children.get('file')?.node.driver.name ?? 'file'
     const isPath = protocolOf(image) === undefined
-    return this.open(isPath ? { driver: protocol, filename: name } : await this.optionsFromFilename(name), scope)
+    return this.open(
+      isPath ? { driver: protocol, filename: name } : await optionsFromFilename(this.#graph.registry, name),
+      scope,
+    )
   }
 
   /** Opens a file name with a known format, or probes it. Options of the file itself may stand in `options.file`. */
-  async openFilename(
-    filename: string,
-    format: string | undefined,
-    scope: Scope,
-    options: Readonly<Record<string, unknown>> = {},
-  ): Promise<Node> {
-    const named = await this.optionsFromFilename(filename)
+  async openFilename(filename: string, format: string | undefined, scope: Scope, options: Options = {}): Promise<Node> {
+    const { registry } = this.#graph
     if (filename.startsWith('json:')) {
+      const named = await optionsFromFilename(registry, filename)
       return this.open({ ...named, ...(format === undefined ? {} : { driver: format }), ...options }, scope)
     }
-    const { file: more, ...rest } = options
     if (format !== undefined) {
-      const driver = await this.#graph.registry.get(format)
-      if (driver.kind === 'protocol') return this.open({ ...named, driver: format, ...options }, scope)
-      if (driver.kind === 'filter' && driver.options.file === undefined) {
-        return this.open({ driver: format, ...overImage(driver, named, options) }, scope)
-      }
+      await registry.get(format)
+      return this.open(await namedDefinition(registry, filename, { driver: format, ...options }), scope)
     }
-    if (more !== undefined && (isNode(more) || !isRecord(more))) {
-      throw new BlockError('EINVAL', `Parameter 'file' says what '${filename}' says: give one of the two`)
-    }
-    const twice = Object.keys(more ?? {}).find((name) => name !== 'driver' && name in named)
-    if (twice !== undefined) {
-      throw new BlockError('EINVAL', `Can't specify 'file' and '${twice}' options at the same time`)
-    }
-    const file = { ...named, ...more }
-    if (format === undefined) return this.openProbed({ ...rest, file }, scope)
-    return this.open({ driver: format, file, ...rest }, scope)
+    const { file = {}, ...rest } = options
+    return this.openProbed({ ...rest, file: await childDefinition(registry, 'file', filename, file) }, scope)
   }
 }
+
+type Options = Readonly<Record<string, unknown>>
 
 /** Marks a definition whose format, raw, was guessed. */
 const probed: unique symbol = Symbol('probed')
@@ -375,7 +354,7 @@ function isStorage(child: OpenedChild): boolean {
 }
 
 function unsupportedOption(driver: DriverDescriptor, option: string): string {
-  return driver.kind === 'protocol' || driver.prefixes !== undefined
+  return takesNames(driver)
     ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
     : `Block format '${driver.name}' does not support the option '${option}'`
 }

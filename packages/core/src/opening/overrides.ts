@@ -1,9 +1,7 @@
 /** Options of a backing file whose name the image itself tells: `backing.file.locking`, `backing.driver`. */
-import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError } from '../errors.ts'
 import type { Node } from '../graph/node.ts'
 import { isNode } from '../graph/node.ts'
-import { filteredOption } from '../options/child-options.ts'
 import { isRecord } from '../options/validate.ts'
 import type { Registry } from './registry.ts'
 
@@ -25,25 +23,4 @@ export async function refuseUnusedOverrides(
     if (!isRecord(given[name]) || !(await isOverride(registry, given[name]))) continue
     throw new BlockError('EINVAL', 'Could not open backing file: Must specify either driver or file')
   }
-}
-
-/**
- * The options of a filter over the image in the file `named`. What they say of that image is added to it: with a driver
- * the file is below that, without one it is the image; it is not probed, as in QEMU.
- */
-export function overImage(
-  driver: DriverDescriptor,
-  named: Readonly<Record<string, unknown>>,
-  options: Readonly<Record<string, unknown>>,
-): Record<string, unknown> {
-  const name = filteredOption(driver)
-  const given = options[name] ?? {}
-  if (isNode(given) || !isRecord(given)) {
-    throw new BlockError(
-      'EINVAL',
-      `Parameter '${name}' is the image that the file name stands for: give one of the two`,
-    )
-  }
-  const image = given.driver === undefined ? { ...named, ...given } : { file: named, ...given }
-  return { ...options, [name]: image }
 }

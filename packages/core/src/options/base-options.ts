@@ -7,7 +7,7 @@ export const baseOptions: OptionSchemas = {
   driver: { type: 'string', required: true, description: 'driver of the node' },
   nodeName: { type: 'string', description: 'name to find the node by' },
   readOnly: { type: 'boolean', reopen: true, description: 'refuse all changes' },
-  autoReadOnly: { type: 'boolean', description: 'open read-only where writing is not possible' },
+  autoReadOnly: { type: 'boolean', reopen: true, description: 'open read-only where writing is not possible' },
   forceShare: { type: 'boolean', description: 'share everything with other users of a read-only image' },
   discard: {
     type: 'enum',

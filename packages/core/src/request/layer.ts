@@ -139,21 +139,28 @@ export abstract class Layer {
 
   /** Status of the image's own content at `offset`, with what the storage below knows of its zeroes. */
   async blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
+    return withStorage(await this.imageStatus(offset, length, signal), signal)
+  }
+
+  /** @internal What the image itself tells, without asking what it refers to. */
+  async imageStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     const { image, limits } = this
     const { size } = image
     if (offset >= size) return { length, data: false, zero: true, allocated: false }
     const limited = Math.min(length, size - offset)
-    if (image.blockStatus === undefined) return { length: limited, data: true, zero: false, allocated: true }
+    if (image.blockStatus === undefined) {
+      const place = this.driver.kind === 'protocol' ? { offset } : {}
+      return { length: limited, data: true, zero: false, allocated: true, ...place }
+    }
     const { alignment } = limits
     const start = alignDown(offset, alignment)
     const status = await image.blockStatus(start, alignUp(offset + limited, alignment) - start, signal)
     const skipped = offset - start
-    const own: BlockStatus = {
+    return {
       ...status,
       length: Math.min(status.length - skipped, limited),
       ...(status.offset === undefined ? {} : { offset: status.offset + skipped }),
     }
-    return own.recurse !== undefined && own.data && !own.zero ? withStorage(own, signal) : own
   }
 
   /**
@@ -200,17 +207,15 @@ export function readOnlyError({ name }: { readonly name: string }): BlockError {
   return new BlockError('EPERM', `Block node '${name}' is read-only`, { node: name })
 }
 
-/** What the file below knows: a preallocated or raw range may be a hole there. */
-async function withStorage(own: BlockStatus, signal?: AbortSignal): Promise<BlockStatus> {
-  const { file, offset } = own
-  if (file === undefined || offset === undefined) return own
+/** What the file below knows: preallocated data may be a hole there, and of a filter or raw range it knows all. */
+export async function withStorage(own: BlockStatus, signal?: AbortSignal): Promise<BlockStatus> {
+  const { file, offset, recurse } = own
+  if (recurse === undefined || !own.data || own.zero || file === undefined || offset === undefined) return own
   const below = await file.blockStatus(offset, own.length, signal)
-  return {
-    ...own,
-    length: Math.min(own.length, below.length),
-    data: own.recurse === 'all' ? below.data : own.data,
-    zero: below.zero,
-  }
+  const length = Math.min(own.length, below.length)
+  if (recurse === 'zeroes') return { ...own, length, zero: below.zero }
+  // A file stands for itself.
+  return { ...below, length, ...(below.offset !== undefined && below.file === undefined ? { file } : {}) }
 }
 
 /** Takes `item` out of `list`, if it is there. */

@@ -326,7 +326,7 @@ function guardRefusal(node: Layer): BlockError {
   })
 }
 
-/** Runs `request` over consecutive pieces of at most `max` bytes, one after the other, each held shared meanwhile. */
+/** Runs `request` over consecutive pieces between multiples of `max`, one after the other, each held shared meanwhile. */
 async function inHeldPieces(
   node: Layer,
   start: number,
@@ -334,8 +334,10 @@ async function inHeldPieces(
   max: number,
   request: (offset: number, length: number) => Promise<void>,
 ): Promise<void> {
-  for (let at = start; at < end; at += max) {
-    const piece = Math.min(max, end - at)
+  for (let at = start, next = end; at < end; at = next) {
+    // Not from where the request happens to start: what lies below would lose its clusters that are cut.
+    next = max === Number.POSITIVE_INFINITY ? end : Math.min(end, alignDown(at, max) + max)
+    const piece = next - at
     const hold = await node.rangeLock.acquire(at, piece, false)
     try {
       await request(at, piece)

@@ -27,6 +27,7 @@ import {
 import { listTables, reportEntry } from '../mapping/tree.ts'
 import { miscounted } from '../refcounts/refcounts.ts'
 import { ReferenceCounts } from '../refcounts/reference-counts.ts'
+import { rewriteTable } from '../snapshots/snapshots.ts'
 import type { Qcow2State } from '../state.ts'
 import { Structure } from '../tables/overlap.ts'
 import { type RootTable, readTable } from '../tables/root-table.ts'
@@ -34,9 +35,12 @@ import { checkSnapshotL1 } from '../tables/snapshot-table.ts'
 import { forEachTable } from '../tables/stream.ts'
 import type { Progress } from './refcount-width.ts'
 
-/** Makes a version 2 image one of version 3. Under the mutex. */
+/** Makes a version 2 image one of version 3, whose snapshots must tell the size of the disk. Under the mutex. */
 export async function upgrade(state: Qcow2State): Promise<void> {
-  const { header, store } = state
+  const { header, store, snapshots } = state
+  if (snapshots.some(({ diskSize }) => diskSize === undefined)) {
+    await rewriteTable(state, snapshots, state.overlap.snapshotTable)
+  }
   const { extensions, clusterBits } = header.value
   const known = findExtension(extensions, ExtensionType.featureNames) !== undefined
   const names = known ? [] : initialExtensions(3, clusterBits)

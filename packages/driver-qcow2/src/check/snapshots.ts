@@ -3,13 +3,8 @@
  */
 import { BlockError, isAligned } from '@diskgraph/core/driver'
 import { maxSnapshots } from '../header/layout.ts'
-import { claimTable, setSnapshots } from '../snapshots/snapshots.ts'
-import {
-  readSnapshotTable,
-  type SnapshotRecord,
-  type SnapshotTable,
-  type TableFaults,
-} from '../tables/snapshot-table.ts'
+import { rewriteTable } from '../snapshots/snapshots.ts'
+import { readSnapshotTable, type SnapshotTable, type TableFaults } from '../tables/snapshot-table.ts'
 import type { CheckState } from './state.ts'
 
 /**
@@ -23,7 +18,7 @@ export async function checkSnapshotTable(check: CheckState): Promise<void> {
   if (!Number.isSafeInteger(snapshotsOffset) || !isAligned(snapshotsOffset, image.geometry.clusterSize)) {
     throw new BlockError('EINVAL', 'ERROR snapshot table offset invalid')
   }
-  const faults: TableFaults = { longExtra: [], incomplete: [], empty: 0, overhanging: 0 }
+  const faults: TableFaults = { longExtra: [], incomplete: [], empty: 0, overhanging: 0, tooBig: 0 }
   const table = await readTable(check, faults)
   check.snapshots = table.records
   check.snapshotsLength = table.length
@@ -34,6 +29,10 @@ export async function checkSnapshotTable(check: CheckState): Promise<void> {
   for (const { index, size } of faults.longExtra) {
     report.fixed(`Discarding too much extra metadata in snapshot table entry ${index} (${size} > 1024)`)
   }
+  if (faults.tooBig > 0) {
+    report.fixed(`Discarding ${faults.tooBig} overhanging snapshots (snapshot table is too big)`)
+    report.corruptionsFixed += faults.tooBig - 1
+  }
   if (version >= 3) {
     for (const index of faults.incomplete) {
       const text = `snapshot table entry ${index} is incomplete`
@@ -41,7 +40,8 @@ export async function checkSnapshotTable(check: CheckState): Promise<void> {
       else report.corruption(`ERROR ${text}`)
     }
   } else if (faults.empty > 0) report.fixed(`Discarding ${faults.empty} empty entries of the snapshot table`)
-  check.snapshotsChanged = repairAll && faults.overhanging + faults.longExtra.length + faults.incomplete.length > 0
+  const found = faults.overhanging + faults.tooBig + faults.longExtra.length + faults.incomplete.length
+  check.snapshotsChanged = repairAll && found > 0
 }
 
 async function readTable(check: CheckState, faults: TableFaults): Promise<SnapshotTable> {
@@ -74,15 +74,7 @@ export async function repairSnapshotTable(check: CheckState): Promise<boolean> {
   if (!check.snapshotsChanged) return false
   const { snapshotsOffset: offset } = image.header.value
   const old = { offset, length: Math.min(check.snapshotsLength, check.fileSize - offset) }
-  const records: readonly SnapshotRecord[] = check.snapshots
-  const table = await claimTable(image, records)
-  await image.commitMetadata()
-  await image.store.flushFile()
-  await image.header.setSnapshotTable(table.offset, records.length)
-  await image.store.flushFile()
-  setSnapshots(image, records, table)
-  if (old.length > 0) image.frees.add(old.offset, old.length, 'other')
-  await image.commitMetadata()
+  await rewriteTable(image, check.snapshots, old)
   check.snapshotsChanged = false
   const { clusterSize } = image.geometry
   for (let at = old.offset; at < old.offset + old.length; at += clusterSize) {

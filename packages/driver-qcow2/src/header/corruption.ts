@@ -56,6 +56,11 @@ export class Corruption {
     throw new BlockError('EIO', message)
   }
 
+  /** Tells of damage that stops nobody: something cannot be freed. */
+  note(message: string): void {
+    if (!this.broken && !this.suppressed) this.announce(message, false)
+  }
+
   private announce(message: string, fatal: boolean, offset?: number, length?: number): void {
     this.suppressed = true
     this.host.warn(

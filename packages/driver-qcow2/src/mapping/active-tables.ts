@@ -85,7 +85,7 @@ async function replaceTable(image: MappedImage, l1Index: number, old: number): P
   }
   await store.allocateL1Entry(l1Index)
   let table = allocator.tryAllocate(1)
-  if (table < 0) table = await allocator.allocate(1)
+  if (table < 0) table = await allocator.allocate(1, 'L2 table')
   const refusal = overlap.check(Structure.none, table, clusterSize)
   if (refusal !== undefined) await refusal
   try {
@@ -122,7 +122,7 @@ export function freeEntry(image: MappedImage, hi: number, lo: number, reason: Fr
     const { clusterSize } = image.geometry
     const offset = offsetOf(hi, lo)
     if ((hi & hiTooFar) !== 0 || !isAligned(offset, clusterSize)) {
-      image.host.warn(`qcow2: cannot free unaligned cluster ${hex(offset)}`)
+      image.corruption.note(`Cannot free unaligned cluster ${hex(offset)}`)
     } else image.frees.add(offset, clusterSize, reason)
   }
 }

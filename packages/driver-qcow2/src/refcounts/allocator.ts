@@ -59,8 +59,11 @@ export class Allocator implements BlockMaker {
     return this.take(start, count)
   }
 
-  /** Takes `count` contiguous clusters, whose count becomes 1, and returns the offset of the first. */
-  async allocate(count: number): Promise<number> {
+  /**
+   * Takes `count` contiguous clusters, whose count becomes 1, and returns the offset of the first. `what` they are for
+   * is told when counts say that the header's cluster is free.
+   */
+  async allocate(count: number, what?: string): Promise<number> {
     const { store, geometry, file } = this.parts
     const held = this.announced ? this.held : announce(file, 'cluster_alloc', 'refblock_alloc', 'refblock_load')
     this.announced = false
@@ -73,7 +76,7 @@ export class Allocator implements BlockMaker {
         await this.provideBlock(this.stoppedAtBlock, this.stoppedAtRun)
         continue
       }
-      if (start === 0) await this.refuseHeader(count)
+      if (start === 0) await this.refuseHeader(count, what)
       if (start * geometry.clusterSize + count * geometry.clusterSize > Number.MAX_SAFE_INTEGER) {
         throw new BlockError('EFBIG', 'the image file cannot grow any further')
       }
@@ -109,7 +112,7 @@ export class Allocator implements BlockMaker {
     if (offset < 0) {
       // The tail may be in use while the search below waits; it is set again when the space is taken.
       this.byteTail = 0
-      offset = await this.allocate(Math.ceil(length / clusterSize))
+      offset = await this.allocate(Math.ceil(length / clusterSize), 'compressed cluster')
     } else {
       await refcounts.update(Math.floor(offset / clusterSize), 1, 1)
     }
@@ -157,7 +160,7 @@ export class Allocator implements BlockMaker {
     const { hint, runHint } = this
     this.hint = Math.max(hint, avoidEnd, Math.ceil(file.size / geometry.clusterSize))
     try {
-      const offset = await this.allocate(1)
+      const offset = await this.allocate(1, 'refcount block')
       if (refcounts.blockOffset(blockIndex) !== 0) {
         await refcounts.update(Math.floor(offset / geometry.clusterSize), 1, -1)
         return
@@ -240,7 +243,7 @@ export class Allocator implements BlockMaker {
     if (blockIndex >= refcounts.tableEntries) return growRefcountTable(this.parts, blockIndex, cluster)
     const held = announce(file, 'refblock_alloc', 'refblock_alloc.write')
     if (held !== undefined) await held
-    if (cluster === 0) await this.refuseHeader(1)
+    if (cluster === 0) await this.refuseHeader(1, 'refcount block')
     const offset = cluster * clusterSize
     const refusal = overlap.check(Structure.none, offset, clusterSize)
     if (refusal !== undefined) await refusal
@@ -253,12 +256,12 @@ export class Allocator implements BlockMaker {
   }
 
   /** The cluster of the header is free, say the counts. Rejects, and marks the image. */
-  private async refuseHeader(count: number): Promise<void> {
+  private async refuseHeader(count: number, what?: string): Promise<void> {
     const { overlap, corruption, geometry } = this.parts
     const length = count * geometry.clusterSize
-    const refusal = overlap.check(Structure.none, 0, length)
+    const refusal = what === undefined ? overlap.check(Structure.none, 0, length) : undefined
     if (refusal !== undefined) await refusal
-    await corruption.report('Preventing invalid allocation of clusters at offset 0', 0, length)
+    await corruption.report(`Preventing invalid allocation of ${what ?? 'clusters'} at offset 0`, 0, length)
   }
 
   /** Writes a new block into a cluster that is taken, and enters it into the table; the cluster is free if that fails. */

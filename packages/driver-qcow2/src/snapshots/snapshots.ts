@@ -315,3 +315,19 @@ export async function claimTable(
   await state.file.write(offset, bytes)
   return { offset, length: bytes.byteLength }
 }
+
+/** Writes `records` into a new table, to which the header points from then on; the one at `old` becomes free. Under the mutex. */
+export async function rewriteTable(
+  state: Qcow2State,
+  records: readonly SnapshotRecord[],
+  old: FileRange,
+): Promise<void> {
+  const table = await claimTable(state, records)
+  await state.commitMetadata()
+  await state.store.flushFile()
+  await state.header.setSnapshotTable(table.offset, records.length)
+  await state.store.flushFile()
+  setSnapshots(state, records, table)
+  if (old.length > 0) state.frees.add(old.offset, old.length, 'other')
+  await state.commitMetadata()
+}

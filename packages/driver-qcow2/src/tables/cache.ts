@@ -68,7 +68,7 @@ const nothing: Slice = {
 
 /** See the top of this file. */
 export class TableCache {
-  readonly sliceSize: number
+  sliceSize: number
   private readonly file: ChildHandle
   private readonly hooks: CacheHooks
   /** How many slices it holds, apart from dirty ones. */
@@ -172,6 +172,14 @@ export class TableCache {
   invalidate(): void {
     this.loading.clear()
     for (const slice of [...this.clock]) if (!slice.dirty) this.remove(slice)
+  }
+
+  /** Forgets everything, for slices of another size. Nothing is dirty. */
+  reshape(sliceSize: number): void {
+    if (sliceSize === this.sliceSize) return
+    this.invalidate()
+    this.spare.length = 0
+    this.sliceSize = sliceSize
   }
 
   /** Gives back the memory of slices that nobody used since the last call. */

@@ -56,8 +56,10 @@ export interface TableFaults {
   readonly incomplete: number[]
   /** Incomplete entries that were left out, because all that they say is zeroes: the count is too large. */
   empty: number
-  /** Entries that were left out because there are too many, or the table would be too large. */
+  /** Entries that were left out because there are too many. */
   overhanging: number
+  /** Entries that were left out because the table would be too large. */
+  tooBig: number
 }
 
 /** A snapshot table as it was read. */
@@ -90,7 +92,7 @@ export async function readSnapshotTable(
     if (next > maxSnapshotTableSize) {
       const overhanging = count - index
       if (faults === undefined) throw tooBig(overhanging)
-      faults.overhanging = overhanging
+      faults.tooBig = wanted - index
       break
     }
     position = next
@@ -176,12 +178,18 @@ class StoredEntry implements SnapshotRecord {
   }
 
   get id(): string {
-    return decodeText(this.idBytes)
+    return textOf(this.idBytes)
   }
 
   get name(): string {
-    return decodeText(this.nameBytes)
+    return textOf(this.nameBytes)
   }
+}
+
+/** Other programs take the texts to end at a NUL. */
+function textOf(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0)
+  return decodeText(end < 0 ? bytes : bytes.subarray(0, end))
 }
 
 /** Bytes that the table of these snapshots takes on disk. */

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import type { BlockError } from '@diskgraph/core'
 import { peer } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
@@ -152,6 +152,27 @@ peer('qemu-img', { describe, it }).describe('amend', () => {
       expect(Buffer.compare(after, before)).toBe(0)
     })
   }
+
+  it('an upgrade gives snapshots the size of the disk that version 3 demands', async () => {
+    using folder = new Folder()
+    await using graph = newGraph()
+    const path = folder.file('a')
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'compat=0.10', path, '1M')
+    run('qemu-img', 'snapshot', '-c', 'one', path)
+    // An entry without extra data, as old programs wrote it: id and name follow at once.
+    const bytes = readFileSync(path)
+    const table = Number(bytes.readBigUInt64BE(64))
+    bytes.copyWithin(table + 40, table + 40 + bytes.readUInt32BE(table + 36), table + 100)
+    bytes.writeUInt32BE(0, table + 36)
+    writeFileSync(path, bytes)
+    const disk = await open(graph, path)
+    await disk.amend({ options: { compat: '1.1' } })
+    await disk.close()
+    const after = readFileSync(path)
+    expect(after.readUInt32BE(Number(after.readBigUInt64BE(64)) + 36)).toBeGreaterThanOrEqual(16)
+    expect(run('qemu-img', 'snapshot', '-l', path)).toContain('one')
+    expect(qemuCheck(path)).toMatchObject({ code: 0 })
+  })
 
   it('an amended image goes on working', async () => {
     using folder = new Folder()

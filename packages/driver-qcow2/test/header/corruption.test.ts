@@ -1,4 +1,4 @@
-import { type BlockEvent, type Disk, Graph } from '@diskgraph/core'
+import { type BlockEvent, type Disk, Flag, Graph } from '@diskgraph/core'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { MemoryFiles, type PagedFile } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
@@ -124,6 +124,32 @@ describe('damaged images', () => {
     expect(image.warnings.filter((text) => text.startsWith('qcow2: Image is corrupt: '))).toHaveLength(1)
     expect(image.events).toMatchObject([{ data: { fatal: false } }])
     expect(image.get(72)).toBe(0n)
+  })
+
+  it('what cannot be freed is told once, and stays what it was', async () => {
+    await using image = await EditedImage.make()
+    image.set(l2, copied | 0x52a00n)
+    image.set(l2 + 8, copied | 0x62a00n)
+    const disk = await image.open({ discard: 'unmap' })
+    await disk.discard(0, 2 * 65536)
+    await disk.flush()
+    const tail = 'further non-fatal corruption events will be suppressed'
+    expect(image.warnings).toEqual([`qcow2: Image is corrupt: Cannot free unaligned cluster 0x52a00; ${tail}`])
+    expect(image.events).toMatchObject([{ event: 'BLOCK_IMAGE_CORRUPTED', data: { fatal: false } }])
+    expect(image.get(72)).toBe(0n)
+    await disk.close()
+  })
+
+  it.each([
+    ['an L2 table', 'L2 table', (disk: Disk) => disk.write(1024 * MiB, cluster)],
+    ['compressed data', 'compressed cluster', (disk: Disk) => disk.write(50 * MiB, cluster, Flag.Compressed)],
+  ])('the cluster of the header is not taken for %s', async (_, what, use) => {
+    await using image = await EditedImage.make({ size: 2048 * MiB })
+    image.set(refcountBlock, 0n)
+    const disk = await image.open()
+    const message = `Preventing invalid allocation of ${what} at offset 0`
+    await expect(use(disk)).rejects.toMatchObject({ code: 'EIO', message })
+    expect(image.get(0)).not.toBe(0n)
   })
 
   it('a zero flag in a version 2 image is damage', async () => {

@@ -23,10 +23,31 @@ describe('a snapshot table that is read for a repair', () => {
     table.set(new TextEncoder().encode('1ab'), 80)
     const fourth = 40 + 48 + 40
     view.setUint32(fourth + 36, 0x7fffffff)
-    const faults: TableFaults = { longExtra: [], incomplete: [], empty: 0, overhanging: 0 }
+    const faults: TableFaults = { longExtra: [], incomplete: [], empty: 0, overhanging: 0, tooBig: 0 }
     const { records } = await readSnapshotTable(fileOf(table), 0, 9, faults)
     expect(records.map(({ name }) => name)).toEqual(['ab'])
     expect(records).toHaveLength(1)
-    expect(faults).toMatchObject({ empty: 2, overhanging: 6 })
+    expect(faults).toMatchObject({ empty: 2, overhanging: 0, tooBig: 6 })
+  })
+
+  it('tells entries that are too many from those that reach too far', async () => {
+    const table = new Uint8Array(4096)
+    new DataView(table.buffer).setUint32(36, 0x7fffffff)
+    const faults: TableFaults = { longExtra: [], incomplete: [], empty: 0, overhanging: 0, tooBig: 0 }
+    await readSnapshotTable(fileOf(table), 0, 65536 + 3, faults)
+    expect(faults).toMatchObject({ overhanging: 3, tooBig: 65536 })
+  })
+})
+
+describe('the texts of a snapshot', () => {
+  it('end at a NUL, and are kept as they are', async () => {
+    const table = new Uint8Array(64)
+    const view = new DataView(table.buffer)
+    view.setUint16(12, 2)
+    view.setUint16(14, 4)
+    table.set(new TextEncoder().encode('1\0ab\0c'), 40)
+    const { records } = await readSnapshotTable(fileOf(table), 0, 1)
+    expect(records).toMatchObject([{ id: '1', name: 'ab' }])
+    expect([...(records[0]?.nameBytes ?? [])]).toEqual([97, 98, 0, 99])
   })
 })
