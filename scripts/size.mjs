@@ -17,9 +17,10 @@ const minimal = ['@diskgraph/core', '@diskgraph/driver-file', '@diskgraph/driver
 const page = ['@diskgraph/core', '@diskgraph/driver-qcow2', '@diskgraph/driver-http', '@diskgraph/driver-blob']
 /** Bytes, compressed, that code and types of a minimal install are to come to, and those that they may have until then. */
 const goal = 150_000
-const limit = 160_000
+const limit = 164_000
 /** The same for the bundle of a page. */
-const pageLimit = 80_000
+const pageGoal = 80_000
+const pageLimit = 83_000
 
 /** The parts of a tarball that users have different use for. */
 const parts = {
@@ -125,7 +126,7 @@ async function main() {
     ...[...sizes, ['in all', total]].map(([name, size]) => [name, ...kinds.map((kind) => String(size[kind]))]),
   ])
   process.stdout.write(`code and types: ${code} bytes; ${limit} are allowed, ${goal} are the goal\n`)
-  process.stdout.write(`bundle of ${page.join(', ')}: ${bundle} bytes; ${pageLimit} are allowed\n`)
+  process.stdout.write(`bundle of ${page.join(', ')}: ${bundle} bytes; ${pageLimit} are allowed, ${pageGoal} are the goal\n`)
   for (const path of strangers) process.stdout.write(`importing ${minimal.join(', ')} also loads '${path}'\n`)
   if (code >= limit || bundle >= pageLimit || strangers.length > 0) process.exitCode = 1
 }
