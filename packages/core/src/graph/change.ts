@@ -31,12 +31,14 @@ export type Definition = Readonly<Record<string, unknown>> | Node
 
 /** What a change needs of the graph that it changes. */
 export interface ChangedGraph extends NodeReport {
+  /** @internal */
   readonly table: NodeTable
+  /** @internal */
   readonly users: Set<GraphRoot>
   readonly registry: { of(driver: unknown): Promise<DriverDescriptor> }
-  /** Opens a node in `change`. */
+  /** @internal Opens a node in `change`. */
   openWithin(change: Change, definition: Definition): Promise<Node>
-  /** Runs `work` in `change`, or in a change of its own. */
+  /** @internal Runs `work` in `change`, or in a change of its own. */
   within<T>(change: Change | undefined, work: (change: Change) => Promise<T>): Promise<T>
 }
 

@@ -20,14 +20,15 @@ export interface GraphChange {
 
 /** A change under way, as far as the end of nodes concerns it. */
 export interface ChangeUnderWay {
-  /** Nodes that have more permissions than they need, because a step of the change must not give up any. */
+  /** @internal Nodes that have more permissions than they need, because a step of the change must not give up any. */
   readonly kept: Set<Node>
-  /** Closes `node` at the end of the change, if nobody uses it then. */
+  /** @internal Closes `node` at the end of the change, if nobody uses it then. */
   orphan(node: Node): void
 }
 
 /** Who hears of what happens to nodes. */
 export interface NodeReport {
+  /** @internal */
   tellChange(change: GraphChange): void
   warn(message: string): void
 }
