@@ -1,7 +1,8 @@
 /** What a tarball has to have, may have, and must not say, judged from its files. */
 
 const required = ['LICENSE', 'README.md', 'package.json']
-const allowed = /^(bin\/[\w-]+\.js|bin\/package\.json|dist\/[\w.-]+\.(js|js\.map|d\.ts)|dist\/man\/[\w-]+\.1|src\/[\w/.-]+\.ts)$/
+const allowed =
+  /^(bin\/[\w-]+\.js|bin\/package\.json|dist\/[\w.-]+\.(js|js\.map|d\.ts)|dist\/man\/[\w-]+\.1|src\/[\w/.-]+\.ts)$/
 const conditions = new Set(['types', 'browser', 'default'])
 const described = ['description', 'keywords', 'homepage', 'bugs', 'license']
 

@@ -126,7 +126,9 @@ async function main() {
     ...[...sizes, ['in all', total]].map(([name, size]) => [name, ...kinds.map((kind) => String(size[kind]))]),
   ])
   process.stdout.write(`code and types: ${code} bytes; ${limit} are allowed, ${goal} are the goal\n`)
-  process.stdout.write(`bundle of ${page.join(', ')}: ${bundle} bytes; ${pageLimit} are allowed, ${pageGoal} are the goal\n`)
+  process.stdout.write(
+    `bundle of ${page.join(', ')}: ${bundle} bytes; ${pageLimit} are allowed, ${pageGoal} are the goal\n`,
+  )
   for (const path of strangers) process.stdout.write(`importing ${minimal.join(', ')} also loads '${path}'\n`)
   if (code >= limit || bundle >= pageLimit || strangers.length > 0) process.exitCode = 1
 }

@@ -13,10 +13,10 @@ export async function failEachCall(
   let runs = 0
   for (const code of ['EIO', 'ENOSPC'] as ErrorCode[]) {
     for (let nth = 1; ; nth++) {
-      const shelf = new MemoryFiles()
-      shelf.put('image', image.clone())
+      const memoryFiles = new MemoryFiles()
+      memoryFiles.put('image', image.clone())
       const faults = new Faults()
-      const graph = new Graph({ drivers: [qcow2, shelf.driver, faults.driver], onWarning: () => {} })
+      const graph = new Graph({ drivers: [qcow2, memoryFiles.driver, faults.driver], onWarning: () => {} })
       const file = { driver: 'testkit-fault', file: { driver: 'testkit-file', name: 'image' } }
       const disk = await graph.addUnchecked({ driver: 'qcow2', file }, { check })
       faults.arm({ nth, code })
@@ -26,7 +26,7 @@ export async function failEachCall(
       )
       faults.disarm()
       await graph.close().catch(() => undefined)
-      await examine(shelf.file('image'), failure !== undefined)
+      await examine(memoryFiles.file('image'), failure !== undefined)
       if (faults.hits.length === 0) break
       runs++
     }

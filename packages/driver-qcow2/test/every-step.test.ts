@@ -32,12 +32,12 @@ const size = 96 * KiB
 
 /** An image with data, shared and zero clusters, with and without clusters of their own, over several L2 tables. */
 async function makeFiles({ create, snapshots, backing }: Variant): Promise<ReadonlyMap<string, PagedFile>> {
-  const shelf = new MemoryFiles()
-  shelf.put('image')
-  const graph = new Graph({ drivers: [qcow2, raw, shelf.driver], references: 'allow', onWarning: () => {} })
+  const memoryFiles = new MemoryFiles()
+  memoryFiles.put('image')
+  const graph = new Graph({ drivers: [qcow2, raw, memoryFiles.driver], references: 'allow', onWarning: () => {} })
   const file = { driver: 'testkit-file', name: 'image' }
   const base = backing === true ? { backingFile: 'testkit-file:base', backingFmt: 'raw' } : {}
-  for (const name of ['base', 'twin']) shelf.put(name, PagedFile.from(new Uint8Array(size - 4 * KiB).fill(0xbb)))
+  for (const name of ['base', 'twin']) memoryFiles.put(name, PagedFile.from(new Uint8Array(size - 4 * KiB).fill(0xbb)))
   await graph.createUnchecked({ driver: 'qcow2', size, clusterSize: 512, ...base, ...create, file })
   const disk = await graph.addUnchecked({ driver: 'qcow2', file })
   await disk.write(0, new Uint8Array(20 * KiB).fill(1))
@@ -50,7 +50,7 @@ async function makeFiles({ create, snapshots, backing }: Variant): Promise<Reado
   await disk.write(60 * KiB, new Uint8Array(12 * KiB).fill(3))
   await disk.write(2 * KiB, new Uint8Array(1 * KiB).fill(4))
   await graph.close()
-  return shelf.byName
+  return memoryFiles.byName
 }
 
 const amend = (name: string, options: Readonly<Record<string, unknown>>): WholeOperation => ({

@@ -210,7 +210,7 @@ class Run {
     }
     const { judge, judgeEvery = 10 } = this.settings
     if (judge === undefined || this.report.runs % judgeEvery !== 0) return
-    const text = await judge(world.shelf.file('image'), this.failed)
+    const text = await judge(world.memoryFiles.file('image'), this.failed)
     if (text !== undefined) this.find(`${when}: ${text}`)
   }
 
@@ -293,24 +293,24 @@ class Steps extends Faults {
 
 /** The files of one run, and the graph over them. */
 class World {
-  readonly shelf = new MemoryFiles()
+  readonly memoryFiles = new MemoryFiles()
   readonly steps = new Steps()
   private readonly settings: StepSettings
   private graph: Graph | undefined
 
   constructor(settings: StepSettings, files: ReadonlyMap<string, PagedFile> = settings.files()) {
     this.settings = settings
-    for (const [name, file] of files) this.shelf.put(name, file)
+    for (const [name, file] of files) this.memoryFiles.put(name, file)
   }
 
   clones(): ReadonlyMap<string, PagedFile> {
-    return new Map([...this.shelf.byName].map(([name, file]) => [name, file.clone()]))
+    return new Map([...this.memoryFiles.byName].map(([name, file]) => [name, file.clone()]))
   }
 
   open(options: Readonly<Record<string, unknown>> = this.settings.options ?? {}): Promise<Disk> {
     const { driver, drivers = [], check = false } = this.settings
     this.graph = new Graph({
-      drivers: [driver, ...drivers, this.shelf.driver, this.steps.driver],
+      drivers: [driver, ...drivers, this.memoryFiles.driver, this.steps.driver],
       references: 'allow',
       onWarning: () => {},
     })

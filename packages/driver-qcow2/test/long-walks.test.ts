@@ -9,20 +9,20 @@ import { Folder, haveQemu, newGraph, run } from './images.ts'
 const MiB = 2 ** 20
 const TiB = 2 ** 40
 
-/** An image of 1 GiB with 1 MiB of data, on a shelf. */
+/** An image of 1 GiB with 1 MiB of data, on a memoryFiles. */
 async function makeShelf(size = 2 ** 30): Promise<MemoryFiles> {
-  const shelf = new MemoryFiles()
-  shelf.put('image')
-  await using graph = new Graph({ drivers: [qcow2, shelf.driver] })
+  const memoryFiles = new MemoryFiles()
+  memoryFiles.put('image')
+  await using graph = new Graph({ drivers: [qcow2, memoryFiles.driver] })
   const file = { driver: 'testkit-file', name: 'image' }
   await graph.createUnchecked({ driver: 'qcow2', size, file })
   const disk = await graph.addUnchecked({ driver: 'qcow2', file })
   await disk.write(0, new Uint8Array(MiB).fill(1))
-  return shelf
+  return memoryFiles
 }
 
-async function open(shelf: MemoryFiles, options: object = {}, check = false): Promise<Disk> {
-  const graph = new Graph({ drivers: [qcow2, shelf.driver], onWarning: () => {} })
+async function open(memoryFiles: MemoryFiles, options: object = {}, check = false): Promise<Disk> {
+  const graph = new Graph({ drivers: [qcow2, memoryFiles.driver], onWarning: () => {} })
   const file = { driver: 'testkit-file', name: 'image' }
   return graph.addUnchecked({ driver: 'qcow2', ...options, file }, { check })
 }
@@ -46,9 +46,9 @@ const verbs: Readonly<Record<string, (disk: Disk, signal?: AbortSignal) => Promi
 describe('a small image whose file was extended by a hole of 32 TiB', () => {
   for (const [name, run] of Object.entries(verbs)) {
     it(`takes no longer than its clusters do: ${name}`, async () => {
-      const shelf = await makeShelf()
-      shelf.file('image').truncate(32 * TiB)
-      const disk = await open(shelf)
+      const memoryFiles = await makeShelf()
+      memoryFiles.file('image').truncate(32 * TiB)
+      const disk = await open(memoryFiles)
       const started = performance.now()
       await run(disk)
       expect(performance.now() - started).toBeLessThan(5000)
@@ -60,8 +60,8 @@ describe('a small image whose file was extended by a hole of 32 TiB', () => {
 /** An image of 2 PiB all of whose L1 entries point to one L2 table. */
 async function repetitive(): Promise<MemoryFiles> {
   const entries = 2 ** 21
-  const shelf = await makeShelf()
-  const image = shelf.file('image')
+  const memoryFiles = await makeShelf()
+  const image = memoryFiles.file('image')
   const l1 = 16 * MiB
   const table = Buffer.alloc(entries * 8)
   const old = Buffer.alloc(8)
@@ -75,14 +75,14 @@ async function repetitive(): Promise<MemoryFiles> {
   header.setBigUint64(40, BigInt(l1))
   image.write(0, bytes)
   image.write(l1, table)
-  return shelf
+  return memoryFiles
 }
 
 describe('an image all of whose L2 tables are one', () => {
   for (const [name, run] of Object.entries(verbs)) {
     it(`does not keep everybody else waiting, and hears of an abort: ${name}`, async () => {
-      const shelf = await repetitive()
-      const disk = await open(shelf, {}, true)
+      const memoryFiles = await repetitive()
+      const disk = await open(memoryFiles, {}, true)
       const controller = new AbortController()
       let turns = 0
       const tick = (): void => {

@@ -112,7 +112,7 @@ export const hiCopied = 0x80000000
 /** Upper half of an L2 entry: compressed cluster. */
 export const hiCompressed = 0x40000000
 /** Upper half: bits 55-32 of a host offset. */
-export const hiOffset = 0x00ffffff
+const hiOffset = 0x00ffffff
 /** Upper half: bits of an offset that a safe integer cannot hold (above 2^53 - 1). */
 export const hiTooFar = 0x00e00000
 /** Lower half: bits 31-9 of a host offset. */
@@ -130,7 +130,7 @@ export const loL2Reserved = 0x000001fe
 /** Lower half of a refcount table entry: bits 0-8 are reserved. */
 export const loRefcountTableReserved = 0x000001ff
 /** Unit of the length of compressed data. */
-export const compressedSectorSize = 512
+const compressedSectorSize = 512
 /** The window that compressed data is written with; readers must accept 15. */
 export const compressedWindowBits = 12
 

@@ -89,7 +89,7 @@ function countToAllocate(view: DataView, at: number, wanted: number): number {
  * Points the L2 entries from guest offset `start` on at clusters from `host` on, and frees what they pointed to before,
  * unless it is these clusters. They stand in one slice. Under the mutex; all or nothing.
  */
-export async function linkClusters(
+async function linkClusters(
   image: MappedImage,
   start: number,
   host: number,

@@ -282,7 +282,7 @@ export async function loadSnapshotTable(state: Qcow2State): Promise<readonly Sna
 }
 
 /** These are the snapshots from now on; their table stands at `range`. */
-export function setSnapshots(state: Qcow2State, records: readonly SnapshotRecord[], range: FileRange): void {
+function setSnapshots(state: Qcow2State, records: readonly SnapshotRecord[], range: FileRange): void {
   const { clusterSize } = state.geometry
   const { size } = state.file
   // Tables that are damaged and cannot be where they claim to be would stand in the way of everything else.
@@ -301,7 +301,7 @@ export function setSnapshots(state: Qcow2State, records: readonly SnapshotRecord
  * Takes clusters for the table of `records` and writes it there; nothing points to it yet, and it is not flushed. An
  * empty table takes nothing and has offset 0. Under the mutex.
  */
-export async function claimTable(
+async function claimTable(
   state: Qcow2State,
   records: readonly SnapshotRecord[],
   allocate: (clusters: number) => Promise<number> = (clusters) => state.allocator.allocate(clusters),

@@ -10,10 +10,13 @@ const [refcountTable, refcountBlock, l1, l2] = [0x10000, 0x20000, 0x30000, 0x400
 
 /** An image whose bytes a test sets. */
 class EditedImage {
-  readonly shelf = new MemoryFiles()
+  readonly memoryFiles = new MemoryFiles()
   readonly warnings: string[] = []
   readonly events: BlockEvent[] = []
-  readonly graph = new Graph({ drivers: [this.shelf.driver, qcow2], onWarning: (text) => this.warnings.push(text) })
+  readonly graph = new Graph({
+    drivers: [this.memoryFiles.driver, qcow2],
+    onWarning: (text) => this.warnings.push(text),
+  })
   readonly definition = { driver: 'qcow2', nodeName: 'disk', file: { driver: 'testkit-file', name: 'image' } }
 
   /** An image whose first MiB is written, with one L2 table behind the L1 table. */
@@ -29,7 +32,7 @@ class EditedImage {
   }
 
   get file(): PagedFile {
-    return this.shelf.byName.get('image')!
+    return this.memoryFiles.byName.get('image')!
   }
 
   set(offset: number, value: bigint): void {

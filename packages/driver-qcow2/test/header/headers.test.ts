@@ -16,15 +16,15 @@ function swap(value: number): number {
   return ((value & 0xff) << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24)
 }
 
-async function newShelf(): Promise<MemoryFiles> {
-  const shelf = new MemoryFiles()
-  await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
+async function newMemoryFiles(): Promise<MemoryFiles> {
+  const memoryFiles = new MemoryFiles()
+  await using graph = new Graph({ drivers: [memoryFiles.driver, qcow2] })
   const file = { driver: 'testkit-file', name: 'image' }
   await graph.createUnchecked({ driver: 'qcow2', file, size: 100 * 1024 * 1024 })
   const disk = await graph.addUnchecked({ driver: 'qcow2', file })
   await disk.write(0, new Uint8Array(1024 * 1024).fill(1))
   await disk.close()
-  return shelf
+  return memoryFiles
 }
 
 function edit(file: PagedFile, edits: readonly Edit[]): void {
@@ -32,9 +32,9 @@ function edit(file: PagedFile, edits: readonly Edit[]): void {
 }
 
 async function openEdited(edits: readonly Edit[], options: Record<string, unknown> = {}): Promise<void> {
-  const shelf = await newShelf()
-  edit(shelf.byName.get('image')!, edits)
-  await using graph = new Graph({ drivers: [shelf.driver, qcow2], onWarning: () => {} })
+  const memoryFiles = await newMemoryFiles()
+  edit(memoryFiles.byName.get('image')!, edits)
+  await using graph = new Graph({ drivers: [memoryFiles.driver, qcow2], onWarning: () => {} })
   await graph.addUnchecked({ driver: 'qcow2', file: { driver: 'testkit-file', name: 'image' }, ...options })
 }
 
@@ -148,21 +148,21 @@ describe('headers', () => {
       [60, 'qcow2 header too short'],
       [100, 'qcow2 header too short'],
     ] as const) {
-      const shelf = await newShelf()
-      shelf.byName.get('image')!.truncate(size)
-      await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
+      const memoryFiles = await newMemoryFiles()
+      memoryFiles.byName.get('image')!.truncate(size)
+      await using graph = new Graph({ drivers: [memoryFiles.driver, qcow2] })
       const opened = graph.addUnchecked({ driver: 'qcow2', file: { driver: 'testkit-file', name: 'image' } })
       await expect(opened).rejects.toThrow(message)
     }
   })
 
   it('unknown extensions, compatible bits and header fields survive a change of the backing file', async () => {
-    const shelf = await newShelf()
-    const file = shelf.byName.get('image')!
+    const memoryFiles = await newMemoryFiles()
+    const file = memoryFiles.byName.get('image')!
     edit(file, [u32(0x70, 0x12345678), u64(80, 1n << 40n)])
     const extension = new Uint8Array(0x180)
     file.read(0x78, extension)
-    await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
+    await using graph = new Graph({ drivers: [memoryFiles.driver, qcow2] })
     const disk = await graph.addUnchecked({ driver: 'qcow2', file: { driver: 'testkit-file', name: 'image' } })
     await disk.node.image.changeBacking?.('base.raw', 'raw')
     await disk.close()
@@ -179,15 +179,15 @@ describe('headers', () => {
   })
 
   it('autoclear bits are cleared by the first read-write open, before anything else is written', async () => {
-    const shelf = await newShelf()
-    const file = shelf.byName.get('image')!
+    const memoryFiles = await newMemoryFiles()
+    const file = memoryFiles.byName.get('image')!
     edit(file, [u64(88, 1n << 33n)])
     const autoclear = () => {
       const bytes = new Uint8Array(8)
       file.read(88, bytes)
       return new DataView(bytes.buffer).getBigUint64(0)
     }
-    await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
+    await using graph = new Graph({ drivers: [memoryFiles.driver, qcow2] })
     const storage = { driver: 'testkit-file', name: 'image' }
     const reader = await graph.addUnchecked({ driver: 'qcow2', readOnly: true, file: storage })
     await reader.close()
@@ -198,10 +198,10 @@ describe('headers', () => {
   })
 
   it('autoclear bits that nobody here knows are cleared by a repair, those of bitmaps are not', async () => {
-    const shelf = await newShelf()
-    const file = shelf.byName.get('image')!
+    const memoryFiles = await newMemoryFiles()
+    const file = memoryFiles.byName.get('image')!
     edit(file, [u64(88, (1n << 63n) | 1n)])
-    await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
+    await using graph = new Graph({ drivers: [memoryFiles.driver, qcow2] })
     const storage = { driver: 'testkit-file', name: 'image' }
     const disk = await graph.addUnchecked({ driver: 'qcow2', file: storage }, { check: true })
     const bits = () => {
@@ -217,9 +217,9 @@ describe('headers', () => {
   })
 
   it('an image without a refcount table can be checked and repaired, and not be written to before', async () => {
-    const shelf = await newShelf()
-    edit(shelf.byName.get('image')!, [u32(56, 0)])
-    await using graph = new Graph({ drivers: [shelf.driver, qcow2], onWarning: () => {} })
+    const memoryFiles = await newMemoryFiles()
+    edit(memoryFiles.byName.get('image')!, [u32(56, 0)])
+    await using graph = new Graph({ drivers: [memoryFiles.driver, qcow2], onWarning: () => {} })
     const storage = { driver: 'testkit-file', name: 'image' }
     await expect(graph.addUnchecked({ driver: 'qcow2', file: storage })).rejects.toThrow('reference count table')
     const disk = await graph.addUnchecked({ driver: 'qcow2', file: storage }, { check: true })
@@ -237,9 +237,9 @@ describe('headers', () => {
   })
 
   it('looking at an image that uses unsupported features tells what they are', async () => {
-    const shelf = await newShelf()
-    edit(shelf.byName.get('image')!, [u64(72, 16n)])
-    await using graph = new Graph({ drivers: [shelf.driver, qcow2] })
+    const memoryFiles = await newMemoryFiles()
+    edit(memoryFiles.byName.get('image')!, [u64(72, 16n)])
+    await using graph = new Graph({ drivers: [memoryFiles.driver, qcow2] })
     const definition = { driver: 'qcow2', readOnly: true, file: { driver: 'testkit-file', name: 'image' } }
     const disk = await graph.addUnchecked(definition, { inspect: true })
     expect(await disk.node.info()).toMatchObject({ specific: { type: 'qcow2', data: { extendedL2: true } } })

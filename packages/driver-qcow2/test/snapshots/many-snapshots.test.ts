@@ -8,13 +8,13 @@ const MiB = 2 ** 20
 const cluster = 65536
 const count = 60_000
 const entryBytes = 960
-const shelf = new MemoryFiles()
+const memoryFiles = new MemoryFiles()
 
 /** Makes an empty image and gives it a table of `count` empty snapshots. */
 async function makeImage(): Promise<void> {
-  await using graph = new Graph({ drivers: [qcow2, shelf.driver] })
+  await using graph = new Graph({ drivers: [qcow2, memoryFiles.driver] })
   await graph.createUnchecked({ driver: 'qcow2', size: 4 * MiB, file: { driver: 'testkit-file', name: 'image' } })
-  const image = shelf.file('image')
+  const image = memoryFiles.file('image')
   const start = Math.ceil(image.size / cluster) * cluster
   const entry = new Uint8Array(entryBytes)
   const view = new DataView(entry.buffer)
@@ -53,7 +53,7 @@ describe('an image with 60,000 snapshots', () => {
   for (const [name, run] of Object.entries(verbs)) {
     it(`takes less than 160 MiB of memory: ${name}`, async () => {
       const own = new MemoryFiles()
-      own.put('image', shelf.file('image').clone())
+      own.put('image', memoryFiles.file('image').clone())
       const before = process.memoryUsage()
       await using graph = new Graph({ drivers: [qcow2, own.driver] })
       const disk = await graph.addUnchecked({ driver: 'qcow2', file: { driver: 'testkit-file', name: 'image' } })
