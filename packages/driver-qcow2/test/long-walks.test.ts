@@ -10,7 +10,7 @@ const MiB = 2 ** 20
 const TiB = 2 ** 40
 
 /** An image of 1 GiB with 1 MiB of data, on a memoryFiles. */
-async function makeShelf(size = 2 ** 30): Promise<MemoryFiles> {
+async function makeFiles(size = 2 ** 30): Promise<MemoryFiles> {
   const memoryFiles = new MemoryFiles()
   memoryFiles.put('image')
   await using graph = new Graph({ drivers: [qcow2, memoryFiles.driver] })
@@ -46,7 +46,7 @@ const verbs: Readonly<Record<string, (disk: Disk, signal?: AbortSignal) => Promi
 describe('a small image whose file was extended by a hole of 32 TiB', () => {
   for (const [name, run] of Object.entries(verbs)) {
     it(`takes no longer than its clusters do: ${name}`, async () => {
-      const memoryFiles = await makeShelf()
+      const memoryFiles = await makeFiles()
       memoryFiles.file('image').truncate(32 * TiB)
       const disk = await open(memoryFiles)
       const started = performance.now()
@@ -60,7 +60,7 @@ describe('a small image whose file was extended by a hole of 32 TiB', () => {
 /** An image of 2 PiB all of whose L1 entries point to one L2 table. */
 async function repetitive(): Promise<MemoryFiles> {
   const entries = 2 ** 21
-  const memoryFiles = await makeShelf()
+  const memoryFiles = await makeFiles()
   const image = memoryFiles.file('image')
   const l1 = 16 * MiB
   const table = Buffer.alloc(entries * 8)
