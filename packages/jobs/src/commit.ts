@@ -16,7 +16,7 @@ import { Source } from './source.ts'
 export interface CommitOptions extends JobOptions {
   /** The layer of the overlay's chain that is written to. Default: its backing file. */
   readonly base?: Node | undefined
-  /** The overlay keeps what it holds. Default false: it is emptied, unless the base is a deeper layer. */
+  /** The overlay keeps what it holds. Default false: it is emptied, unless it was written to meanwhile, or the base is a deeper layer. */
   readonly keep?: boolean | undefined
 }
 
@@ -30,12 +30,24 @@ export function commit(overlay: Disk, options: CommitOptions = {}): Promise<void
     const { graph } = overlay
     const { readOnly } = base
     if (readOnly) await setReadOnly(graph, base, false)
+    let written = false
+    let forget: () => void = () => undefined
+    await graph.drained(top, async () => {
+      forget = top.addWriteNotifier(() => {
+        written = true
+      })
+    })
     try {
-      await copyDown(overlay, base, options)
+      try {
+        await copyDown(overlay, base, options)
+      } finally {
+        if (readOnly) await setReadOnly(graph, base, true)
+      }
+      // What was written meanwhile may have come after its copy: then the overlay keeps all.
+      if (!keep && base === backing) await empty(overlay, top, () => written)
     } finally {
-      if (readOnly) await setReadOnly(graph, base, true)
+      await graph.drained(top, async () => forget())
     }
-    if (!keep && base === backing) await empty(overlay, top)
   })
 }
 
@@ -65,13 +77,15 @@ async function copyDown(overlay: Disk, base: Node, { signal, onProgress, speed }
   }
 }
 
-async function empty(overlay: Disk, node: Node): Promise<void> {
+async function empty(overlay: Disk, node: Node, written: () => boolean): Promise<void> {
   const { image } = node
   if (image.makeEmpty === undefined) {
     throw new BlockError('ENOTSUP', `Could not empty ${overlay.filename}: Operation not supported`)
   }
   try {
-    await overlay.graph.drained(node, () => (image.makeEmpty as NonNullable<typeof image.makeEmpty>)())
+    await overlay.graph.drained(node, async () => {
+      if (!written()) await (image.makeEmpty as NonNullable<typeof image.makeEmpty>)()
+    })
   } catch (error) {
     const cause = toBlockError(error)
     throw new BlockError(cause.code, `Failed to empty ${overlay.filename}: ${describeErrorCode(cause.code)}`, { cause })

@@ -1,7 +1,7 @@
 /** Copying the content of a disk. */
 import { BlockError, type Disk, Flag, isBlockError, type Node } from '@diskgraph/core'
 import type { DriverInfo } from '@diskgraph/core/driver'
-import { unfiltered } from './chain.ts'
+import { storageNodes, unfiltered } from './chain.ts'
 import { runCopy, type Writer } from './copier.ts'
 import { JobError, type JobOptions, runJob } from './job.ts'
 import { Source, type UnreadableListener } from './source.ts'
@@ -63,12 +63,13 @@ async function copyAll(disks: readonly Disk[], target: CopyTarget, options: Copy
   const { skip, length, sync = 'full', targetIsZero, ordered = true, offload, ...job } = options
   if (!(parallel >= 1)) throw new BlockError('EINVAL', `a copy of ${parallel} chunks at a time never ends`)
   const source = new Source(disks, { skip, length, signal, baseOf: sync === 'top' ? backingOf : undefined })
+  const disk = isDisk(target) ? target : undefined
+  for (const one of disk === undefined ? [] : disks) refuseSameStorage(one, disk as Disk)
   if (target.size !== undefined && target.size < source.length) {
     const message = `cannot copy ${source.length} bytes to a target of ${target.size} bytes`
     throw new BlockError('ENOSPC', message, { hint: 'resize the target, or copy less of the source' })
   }
   const { clusterSize = 1 } = (await target.info?.()) ?? {}
-  const disk = isDisk(target) ? target : undefined
   await runCopy({
     ...job,
     source,
@@ -116,4 +117,16 @@ async function zero(disk: Disk | undefined, size: number, signal: AbortSignal | 
     }
   }
   return true
+}
+
+/** EINVAL when the two write to one place: what the target forgets first would be gone from the source. */
+function refuseSameStorage(source: Disk, target: Disk): void {
+  const own = storageNodes(target.node)
+  const places = new Set(own.flatMap(({ image }) => image.identity ?? []))
+  const common = storageNodes(source.node).find(
+    (node) => own.includes(node) || (node.image.identity !== undefined && places.has(node.image.identity)),
+  )
+  if (common === undefined) return
+  const message = `cannot copy '${source.filename}' to '${target.filename}': both are in '${common.filename}'`
+  throw new BlockError('EINVAL', message, { hint: 'copy to another disk, and move that over it' })
 }

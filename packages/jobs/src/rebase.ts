@@ -5,6 +5,7 @@
  */
 import { BlockError, type Disk, Flag, type Node } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
+import { chainStatus } from '@diskgraph/core/internal'
 import { areEqual, isZeroRange } from './bytes.ts'
 import { unfiltered } from './chain.ts'
 import { chunkLength } from './copier.ts'
@@ -21,7 +22,7 @@ export interface BackingReference {
 
 /**
  * Rebases `overlay` onto `backing` (undefined: onto nothing), a disk of the same graph that may be a layer of the
- * overlay's chain, and records `reference`. Reads of the overlay give what they gave. The backing disk stays the
+ * overlay's chain, and records `reference`. Reads of the overlay give what they gave; they and writes wait meanwhile. The backing disk stays the
  * caller's.
  */
 export function rebase(
@@ -31,7 +32,9 @@ export function rebase(
   options: JobOptions = {},
 ): Promise<void> {
   return runJob(options, async () => {
-    await new Rebase(overlay, backing, options).run()
+    const work = new Rebase(overlay, backing, options)
+    // Whoever uses the disk waits: what it writes must not be overwritten with what was there before.
+    await overlay.graph.drained(unfiltered(overlay.node), () => work.run())
     await overlay.flush(options.signal)
     await changeBacking(overlay, reference, backing?.node)
   })
@@ -89,7 +92,7 @@ class Rebase {
     const { onProgress, signal } = this.#options
     const total = this.#disk.size
     // Differences are written in units of so many bytes.
-    const { clusterSize: unit = 65536 } = await this.#disk.info()
+    const { clusterSize: unit = 65536 } = await this.#node.info()
     const buffers = [new Uint8Array(chunkLength), new Uint8Array(chunkLength)] as const
     const slice = new TimeSlice(this.#disk.graph.clock, signal)
     onProgress?.({ done: 0, total })
@@ -109,7 +112,9 @@ class Rebase {
     let length = Math.min(own.length, chunkLength)
     if (shared !== undefined && old !== undefined && offset < old.size) {
       const rest = Math.min(length, old.size - offset)
-      const above = await this.#status(offset, () => this.#disk.status(offset, rest, shared, this.#options.signal))
+      const above = await this.#status(offset, () =>
+        chainStatus(this.#node, shared, offset, rest, this.#options.signal),
+      )
       length = above?.length ?? rest
       if (above?.present === false) return length
     }
@@ -129,7 +134,7 @@ class Rebase {
   async #compare(offset: number, unit: number, before: Uint8Array, after: Uint8Array): Promise<void> {
     const { signal } = this.#options
     await failing({ operation: 'read', disk: 'source', offset }, async () => {
-      await this.#disk.read(offset, before, 0, signal)
+      await this.#node.read(offset, before, 0, signal)
       // Behind its end, or where there is none, a backing file reads as zeroes.
       const known = Math.min(after.length, Math.max(0, (this.#backing?.size ?? 0) - offset))
       after.fill(0, known)
@@ -153,18 +158,18 @@ class Rebase {
     return failing({ operation: 'write', disk: 'target', offset }, () =>
       isZeroRange(buf, 0, buf.length)
         ? this.#storeZeroes(offset, buf)
-        : this.#disk.write(offset, buf, 0, this.#options.signal),
+        : this.#node.write(offset, buf, 0, this.#options.signal),
     )
   }
 
   /** Writes zeroes that stay: without a backing file an image may take them for granted, until it has one. */
   async #storeZeroes(offset: number, buf: Uint8Array): Promise<void> {
     const { signal } = this.#options
-    await this.#disk.writeZeroes(offset, buf.length, Flag.MayUnmap, signal)
+    await this.#node.writeZeroes(offset, buf.length, Flag.MayUnmap, signal)
     for (let at = 0; at < buf.length; ) {
       const { allocated, length } = await this.#node.blockStatus(offset + at, buf.length - at, signal)
       const end = Math.min(buf.length, at + length)
-      if (!allocated) await this.#disk.write(offset + at, buf.subarray(at, end), 0, signal)
+      if (!allocated) await this.#node.write(offset + at, buf.subarray(at, end), 0, signal)
       at = end
     }
   }

@@ -228,7 +228,8 @@ describe('the permissions of a copy', () => {
     const { graph, ...make } = stack()
     await using _ = graph
     const source = await make.plain('source', 1000)
-    const reader = await graph.attach(source.node, { permissions: Permission.ConsistentRead })
+    const other = await make.plain('other', 1000)
+    const reader = await graph.attach(other.node, { permissions: Permission.ConsistentRead })
     await expect(copy(source, reader)).rejects.toMatchObject({
       code: 'EPERM',
       request: { operation: 'write', disk: 'target', offset: 0 },

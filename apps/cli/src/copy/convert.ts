@@ -83,6 +83,7 @@ async function convertWith(
     refuseOwnSource(graph, target, request.target)
     if (target.size < size) throw new CommandError('output file is smaller than input file')
     await copyAll({ request, sources, target, planned, terminal, progress })
+    progress.update(1, 1)
     await target.close()
   } catch (error) {
     await target?.close().catch(() => undefined)

@@ -90,6 +90,7 @@ async function commitInto(overlay: Disk, request: Request, terminal: Terminal): 
       onProgress: told ? ({ done, total }) => progress.update(done, total) : undefined,
       signal,
     })
+    progress.update(1, 1)
   } catch (error) {
     const failure = copyFailure(error, signal)
     if (failure === error) throw error

@@ -306,6 +306,7 @@ export class Opener {
       await registry.get(format)
       return this.open(await namedDefinition(registry, filename, { driver: format, ...options }), scope)
     }
+    if (options.driver !== undefined) return this.open(await namedDefinition(registry, filename, options), scope)
     const { file = {}, ...rest } = options
     return this.openProbed({ ...rest, file: await childDefinition(registry, 'file', filename, file) }, scope)
   }

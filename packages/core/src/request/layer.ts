@@ -211,6 +211,8 @@ export function readOnlyError({ name }: { readonly name: string }): BlockError {
 export async function withStorage(own: BlockStatus, signal?: AbortSignal): Promise<BlockStatus> {
   const { file, offset, recurse } = own
   if (recurse === undefined || !own.data || own.zero || file === undefined || offset === undefined) return own
+  // A last sector that is not whole reads as zeroes, and is there.
+  if (offset >= file.size) return { ...own, data: false, zero: true }
   const below = await file.blockStatus(offset, own.length, signal)
   const length = Math.min(own.length, below.length)
   if (recurse === 'zeroes') return { ...own, length, zero: below.zero }
