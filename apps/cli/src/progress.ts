@@ -1,4 +1,5 @@
 /** How far a long command has come, told in the way that its reader understands. */
+import type { JobProgress } from '@diskgraph/jobs'
 import { twoDecimals } from './sizes.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -123,4 +124,13 @@ function duration(milliseconds: number): string {
   const seconds = Math.round(milliseconds / 1000)
   if (seconds < 60) return `${seconds}s`
   return `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, '0')}s`
+}
+
+/** Hears a job for `progress`: what is new only, as QEMU tells it. */
+export function fromJob(progress: Progress): (told: JobProgress) => void {
+  let last = 0
+  return ({ done, total }) => {
+    if (done > last) progress.update(done, total)
+    last = done
+  }
 }

@@ -5,7 +5,7 @@ import { newImageDrivers, newImageHelp } from '../create-options.ts'
 import { asksForHelp } from '../key-values.ts'
 import { CommandError, errnoText, reportWarning } from '../messages.ts'
 import { openFailure, openImage } from '../opening.ts'
-import { type Progress, progressFor } from '../progress.ts'
+import { fromJob, type Progress, progressFor } from '../progress.ts'
 import { loadSnapshot } from '../snapshot-source.ts'
 import { refuseSharedStorage } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
@@ -164,7 +164,7 @@ function copyAll({ request, sources, target, planned, terminal, progress }: Conv
     offload: request.offload,
     speed: request.rate || undefined,
     onUnreadable: request.salvage ? tellUnreadable(request, terminal) : undefined,
-    onProgress: told ? ({ done, total }) => progress.update(done, total) : undefined,
+    onProgress: told ? fromJob(progress) : undefined,
     signal: terminal.signal,
   })
 }

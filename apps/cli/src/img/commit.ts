@@ -9,7 +9,7 @@ import { copyFailure } from '../copy/copy-failure.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
 import { CommandError, errnoText } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
-import { progressFor } from '../progress.ts'
+import { fromJob, progressFor } from '../progress.ts'
 import { sizeArgument } from '../sizes.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -87,7 +87,7 @@ async function commitInto(overlay: Disk, request: Request, terminal: Terminal): 
       base,
       keep: request.keep,
       speed: request.rate || undefined,
-      onProgress: told ? ({ done, total }) => progress.update(done, total) : undefined,
+      onProgress: told ? fromJob(progress) : undefined,
       signal,
     })
     progress.update(1, 1)

@@ -6,7 +6,7 @@ import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, errnoText, showFailure, UsageError } from '../messages.ts'
 import { cacheMode, type OpenRequest, openImage, withGraph } from '../opening.ts'
-import { type Progress, progressFor } from '../progress.ts'
+import { fromJob, type Progress, progressFor } from '../progress.ts'
 import type { Terminal } from '../terminal.ts'
 
 const grammar = {
@@ -93,7 +93,7 @@ async function run(
       onSizeMismatch: () => {
         if (!quiet && !strict) say(terminal, progress, 'Warning: Image size mismatch!')
       },
-      onProgress: ({ done, total }) => progress.update(done, total),
+      onProgress: fromJob(progress),
     })
     if (!quiet) say(terminal, progress, describe(difference))
     return difference === undefined ? exitCode.same : exitCode.different

@@ -3,13 +3,7 @@
  */
 import { type Disk, type Graph, Permission } from '@diskgraph/core'
 import { imageFilename, resolveReference } from '@diskgraph/core/internal'
-import {
-  type BackingReference,
-  changeBacking,
-  type JobProgress,
-  rebase as rebaseOnto,
-  unfiltered,
-} from '@diskgraph/jobs'
+import { type BackingReference, changeBacking, rebase as rebaseOnto, unfiltered } from '@diskgraph/jobs'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
@@ -17,7 +11,7 @@ import { isUnknownDriver } from '../drivers.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, hintOf, UsageError } from '../messages.ts'
 import { type CacheMode, cacheMode, openImage, openReason, withGraph } from '../opening.ts'
-import { progressFor } from '../progress.ts'
+import { fromJob, progressFor } from '../progress.ts'
 import { refuseSharedStorage } from '../storage-nodes.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -130,7 +124,7 @@ async function rebaseSafely(
   const backing = request.backingFile === '' ? undefined : await openBacking(graph, disk, request, cache, terminal)
   const progress = progressFor(terminal, 'rebase', request.progress && !request.quiet, 2)
   try {
-    const onProgress = ({ done, total }: JobProgress): void => progress.update(done, total)
+    const onProgress = fromJob(progress)
     await rebaseOnto(disk, backing, referenceOf(request), { onProgress, signal })
   } catch (error) {
     throw copyFailure(error, signal)
