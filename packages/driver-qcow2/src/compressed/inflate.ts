@@ -5,11 +5,19 @@
 import { BlockError } from '@diskgraph/core/driver'
 import { codesOf, endOfBlock, fixedDistances, fixedLengths, matchDistances, matchLengths } from './deflate-codes.ts'
 
-/** An alphabet, looked up by the next `bits` bits of the stream: 16 times the symbol, plus the length of its code. */
+/**
+ * An alphabet. Short codes are looked up by the next `bits` bits of the stream: 16 times the symbol, plus the length of
+ * its code. For longer ones there are the symbols in the order of their codes, and how many codes have each length.
+ */
 interface Alphabet {
   readonly table: Uint16Array
   readonly bits: number
+  readonly ordered: Uint16Array
+  readonly counts: Uint16Array
 }
+
+/** Codes of up to so many bits are looked up; tables for all would take longer to make than a hostile block to read. */
+const lookedUp = 9
 
 /** The order in which a block gives the lengths of the codes that its code lengths are written in. */
 const lengthOrder = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
@@ -61,7 +69,7 @@ function readAlphabets(bits: BitReader): [Alphabet, Alphabet] {
   const given = bits.take(4) + 4
   const own = new Uint8Array(19)
   for (const symbol of lengthOrder.slice(0, given)) own[symbol] = bits.take(3)
-  const codes = alphabet(own)
+  const codes = complete(alphabet(own))
   const lengths = new Uint8Array(literals + distances)
   for (let at = 0; at < lengths.length && !bits.ended; ) {
     const symbol = bits.symbol(codes)
@@ -74,20 +82,42 @@ function readAlphabets(bits: BitReader): [Alphabet, Alphabet] {
       at += times
     }
   }
-  return [alphabet(lengths.subarray(0, literals)), alphabet(lengths.subarray(literals))]
+  return [complete(alphabet(lengths.subarray(0, literals))), complete(alphabet(lengths.subarray(literals)))]
 }
 
 function alphabet(lengths: Uint8Array): Alphabet {
   const codes = codesOf(lengths)
   if (codes === undefined) throw damaged('more codes than fit')
-  const bits = Math.max(1, ...lengths)
+  const counts = new Uint16Array(16)
+  for (const length of lengths) if (length > 0) counts[length]!++
+  const starts = new Uint16Array(17)
+  for (let length = 1; length < 16; length++) starts[length + 1] = starts[length]! + counts[length]!
+  const ordered = new Uint16Array(lengths.length)
+  const bits = Math.min(
+    lookedUp,
+    Math.max(
+      1,
+      counts.findLastIndex((count) => count > 0),
+    ),
+  )
   const table = new Uint16Array(2 ** bits)
   for (const [symbol, code] of codes.entries()) {
     const length = lengths[symbol]!
     if (length === 0) continue
+    ordered[starts[length]!++] = symbol
+    if (length > bits) continue
     for (let at = code; at < table.length; at += 2 ** length) table[at] = symbol * 16 + length
   }
-  return { table, bits }
+  return { table, bits, ordered, counts }
+}
+
+/** Refuses an alphabet with codes that stand for nothing, but for one that has a single code of one bit, or none. */
+function complete(given: Alphabet): Alphabet {
+  let used = 0
+  for (const [length, count] of given.counts.entries()) used += count * 2 ** (15 - length)
+  const longest = given.counts.findLastIndex((count) => count > 0)
+  if (used < 2 ** 15 && longest > 1) throw damaged('fewer codes than there could be')
+  return given
 }
 
 /** The stream, bit by bit. Zeroes follow its end; {@link BitReader.ended} tells when one of them was taken. */
@@ -112,12 +142,31 @@ class BitReader {
     return result
   }
 
-  symbol({ table, bits }: Alphabet): number {
-    this.#need(bits)
+  symbol(alphabet: Alphabet): number {
+    const { table, bits } = alphabet
+    this.#need(15)
     const entry = table[this.#bits & ((1 << bits) - 1)]!
-    if (entry === 0) throw damaged('a code that stands for nothing')
+    if (entry === 0) return this.#longSymbol(alphabet)
     this.#drop(entry & 15)
     return entry >> 4
+  }
+
+  /** A code that is too long to be looked up: codes of one length are numbers that follow each other. */
+  #longSymbol({ ordered, counts }: Alphabet): number {
+    let code = 0
+    let first = 0
+    let before = 0
+    for (let length = 1; length < 16; length++) {
+      code = code * 2 + ((this.#bits >> (length - 1)) & 1)
+      const count = counts[length]!
+      if (code - first < count) {
+        this.#drop(length)
+        return ordered[before + code - first]!
+      }
+      before += count
+      first = (first + count) * 2
+    }
+    throw damaged('a code that stands for nothing')
   }
 
   step(step: { readonly base: number; readonly bits: number } | undefined): number {
