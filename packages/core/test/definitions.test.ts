@@ -109,6 +109,20 @@ describe('a definition', () => {
     await disk.close()
   })
 
+  it('has the driver that is among the options beside the name, whatever it looks like', async () => {
+    const { graph } = setUp()
+    const found = await graph.open('/x/a')
+    const told = await graph.open('/x/a', { driver: 'raw' })
+    expect([found.node.probeGuard !== undefined, told.node.driver.name, told.node.probeGuard]).toEqual([
+      true,
+      'raw',
+      undefined,
+    ])
+    await told.close()
+    await found.close()
+    await expect(graph.open('/x/a', { driver: 'nope' })).rejects.toThrow("Unknown driver 'nope'")
+  })
+
   it('without a driver is a file whose format is found out, and guarded when that is taken for raw', async () => {
     const { graph } = setUp()
     const guessed = await graph.addUnchecked({ nodeName: 'n', file: file('a') })
