@@ -12,3 +12,4 @@ export {
 export { fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
 export * from './options/names.ts'
 export { validateAmend } from './options/validate.ts'
+export { TimeSlice } from './time-slice.ts'

@@ -2,7 +2,8 @@
  * What a format answers from memory settles at once, so a loop over millions of such answers would let nobody else run,
  * and would hear no signal until it ends. It runs for a time slice, then waits for a turn of the event loop.
  */
-import { type Clock, throwIfAborted } from '@diskgraph/core/driver'
+import type { Clock } from './clock.ts'
+import { throwIfAborted } from './errors.ts'
 
 const slice = 20
 

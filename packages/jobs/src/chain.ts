@@ -20,3 +20,14 @@ export async function setReadOnly(graph: BlockGraph, node: Node, readOnly: boole
   const nodes = storageNodes(node)
   for (const one of readOnly ? nodes : nodes.reverse()) await graph.reopen(one, { readOnly })
 }
+
+/** Runs `work` while `node`, when it was opened for reading, is writable. */
+export async function whileWritable(graph: BlockGraph, node: Node, work: () => Promise<void>): Promise<void> {
+  if (!node.readOnly) return work()
+  await setReadOnly(graph, node, false)
+  try {
+    await work()
+  } finally {
+    await setReadOnly(graph, node, true)
+  }
+}

@@ -7,7 +7,7 @@
  */
 import { BlockError, type Disk, describeErrorCode, Flag, type Node, Permission } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
-import { setReadOnly, unfiltered } from './chain.ts'
+import { unfiltered, whileWritable } from './chain.ts'
 import { runCopy } from './copier.ts'
 import { type JobOptions, runJob } from './job.ts'
 import { Source } from './source.ts'
@@ -27,27 +27,9 @@ export function commit(overlay: Disk, options: CommitOptions = {}): Promise<void
     const backing = top.backing?.node
     const { base = backing, keep = false } = options
     if (base === undefined) throw new BlockError('EINVAL', 'Image does not have a backing file')
-    const { graph } = overlay
-    const { readOnly } = base
-    if (readOnly) await setReadOnly(graph, base, false)
-    let written = false
-    let forget: () => void = () => undefined
-    await graph.drained(top, async () => {
-      forget = top.addWriteNotifier(() => {
-        written = true
-      })
-    })
-    try {
-      try {
-        await copyDown(overlay, base, options)
-      } finally {
-        if (readOnly) await setReadOnly(graph, base, true)
-      }
-      // What was written meanwhile may have come after its copy: then the overlay keeps all.
-      if (!keep && base === backing) await empty(overlay, top, () => written)
-    } finally {
-      await graph.drained(top, async () => forget())
-    }
+    const copied = (): Promise<void> => whileWritable(overlay.graph, base, () => copyDown(overlay, base, options))
+    if (keep || base !== backing) await copied()
+    else await thenEmpty(overlay, top, copied)
   })
 }
 
@@ -77,15 +59,31 @@ async function copyDown(overlay: Disk, base: Node, { signal, onProgress, speed }
   }
 }
 
-async function empty(overlay: Disk, node: Node, written: () => boolean): Promise<void> {
-  const { image } = node
+/** Empties the image `node` of `overlay` after `copied`. What is written meanwhile may come after its copy: then all stays. */
+async function thenEmpty(overlay: Disk, node: Node, copied: () => Promise<void>): Promise<void> {
+  const { graph } = overlay
+  let written = false
+  const forget = await graph.drained(node, async () =>
+    node.addWriteNotifier(() => {
+      written = true
+    }),
+  )
+  try {
+    await copied()
+    await graph.drained(node, async () => {
+      if (!written) await empty(overlay, node)
+    })
+  } finally {
+    await graph.drained(node, async () => forget())
+  }
+}
+
+async function empty(overlay: Disk, { image }: Node): Promise<void> {
   if (image.makeEmpty === undefined) {
     throw new BlockError('ENOTSUP', `Could not empty ${overlay.filename}: Operation not supported`)
   }
   try {
-    await overlay.graph.drained(node, async () => {
-      if (!written()) await (image.makeEmpty as NonNullable<typeof image.makeEmpty>)()
-    })
+    await image.makeEmpty()
   } catch (error) {
     const cause = toBlockError(error)
     throw new BlockError(cause.code, `Failed to empty ${overlay.filename}: ${describeErrorCode(cause.code)}`, { cause })

@@ -8,10 +8,10 @@
  */
 import type { Disk, Extent } from '@diskgraph/core'
 import { BlockError, type Clock } from '@diskgraph/core/driver'
+import { TimeSlice } from '@diskgraph/core/internal'
 import { firstDifference } from './bytes.ts'
 import { JobError, type JobOptions, runJob } from './job.ts'
 import { RateLimit } from './rate-limit.ts'
-import { TimeSlice } from './time-slice.ts'
 
 /** How {@link compare} compares. */
 export interface CompareOptions extends JobOptions {
@@ -114,7 +114,6 @@ class Scan {
       throw error
     }
     while (pending.length > 0) await this.#judgeFirst(pending)
-    this.#tell(this.#total)
   }
 
   /** Waits for the oldest chunk; when that ends the scan for all others, too, as their buffers are in use. */

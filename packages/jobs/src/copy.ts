@@ -1,11 +1,11 @@
 /** Copying the content of a disk. */
 import { BlockError, type Disk, Flag, isBlockError, type Node } from '@diskgraph/core'
 import type { DriverInfo } from '@diskgraph/core/driver'
+import { TimeSlice } from '@diskgraph/core/internal'
 import { storageNodes, unfiltered } from './chain.ts'
 import { runCopy, type Writer } from './copier.ts'
 import { JobError, type JobOptions, runJob } from './job.ts'
 import { Source, type UnreadableListener } from './source.ts'
-import { TimeSlice } from './time-slice.ts'
 import { zeroUnitOf } from './zero-runs.ts'
 
 /** Where a copy goes: a {@link Disk}, or anything else that takes writes (a stream, if they are ordered). */

@@ -5,13 +5,12 @@
  */
 import { BlockError, type Disk, Flag, type Node } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
-import { chainStatus } from '@diskgraph/core/internal'
+import { chainStatus, TimeSlice } from '@diskgraph/core/internal'
 import { areEqual, isZeroRange } from './bytes.ts'
 import { unfiltered } from './chain.ts'
 import { chunkLength } from './copier.ts'
 import { type FailedRequest, JobError, type JobOptions, runJob } from './job.ts'
 import { RateLimit } from './rate-limit.ts'
-import { TimeSlice } from './time-slice.ts'
 
 /** What an image records of its backing file. */
 export interface BackingReference {

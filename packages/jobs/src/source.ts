@@ -1,8 +1,8 @@
 /** One disk, or several behind each other, as the source of a copy. */
 import type { Disk, Node } from '@diskgraph/core'
 import { BlockError } from '@diskgraph/core/driver'
+import { TimeSlice } from '@diskgraph/core/internal'
 import { JobError } from './job.ts'
-import { TimeSlice } from './time-slice.ts'
 
 /** What there is to do with a range of a source. */
 export type Content =

@@ -1,9 +1,9 @@
 /** `bench`: sends requests of one size, so many at a time, and says how long that took. */
 import { type Disk, isBlockError } from '@diskgraph/core'
 import { mod } from '@diskgraph/core/driver'
+import { TimeSlice } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { EventLoop } from '../event-loop.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
 import { parseInteger } from '../integers.ts'
 import { CommandError, errnoText } from '../messages.ts'
@@ -166,7 +166,7 @@ class Run {
   /** Slots that wait for a flush. */
   #idle: (() => void)[] = []
   readonly #size: number
-  readonly #loop: EventLoop
+  readonly #slice: TimeSlice
   #settle: (() => void) | undefined
 
   constructor(disk: Disk, request: Request, signal: AbortSignal) {
@@ -177,7 +177,7 @@ class Run {
     this.#next = request.offset
     this.#untilFlush = request.flushInterval
     this.#size = disk.size
-    this.#loop = new EventLoop(signal)
+    this.#slice = new TimeSlice(disk.graph.clock, signal)
   }
 
   /** Runs all requests; the first failure ends the run when what is under way has ended. */
@@ -204,7 +204,7 @@ class Run {
         this.#end()
         return
       }
-      const turn = this.#loop.turn()
+      const turn = this.#slice.end()
       if (turn !== undefined) {
         this.#inFlight++
         turn.then(rested, failed)

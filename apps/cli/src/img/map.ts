@@ -1,8 +1,8 @@
 /** `map`: where the data of an image stands, layer by layer. */
 import type { Disk, Node } from '@diskgraph/core'
+import { TimeSlice } from '@diskgraph/core/internal'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { EventLoop } from '../event-loop.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { CommandError, visibleLine } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
@@ -68,9 +68,9 @@ const longestQuery = 2 ** 30
 
 async function* entries(disk: Disk, start: number, end: number, signal: AbortSignal): AsyncGenerator<MapEntry> {
   let run: MapEntry = { start, length: 0, depth: 0, present: false, zero: false, data: false }
-  const loop = new EventLoop(signal)
+  const slice = new TimeSlice(disk.graph.clock, signal)
   for (let at = start; at < end; ) {
-    await loop.turn()
+    await slice.end()
     const next = await entryAt(disk.node, at, Math.min(end - at, longestQuery), signal)
     at += next.length
     if (run.length > 0 && continues(run, next)) run = { ...run, length: run.length + next.length }

@@ -298,15 +298,12 @@ export class Opener {
   /** Opens a file name with a known format, or probes it. Options of the file itself may stand in `options.file`. */
   async openFilename(filename: string, format: string | undefined, scope: Scope, options: Options = {}): Promise<Node> {
     const { registry } = this.#graph
+    const given = format === undefined ? options : { driver: format, ...options }
     if (filename.startsWith('json:')) {
-      const named = await optionsFromFilename(registry, filename)
-      return this.open({ ...named, ...(format === undefined ? {} : { driver: format }), ...options }, scope)
+      return this.open({ ...(await optionsFromFilename(registry, filename)), ...given }, scope)
     }
-    if (format !== undefined) {
-      await registry.get(format)
-      return this.open(await namedDefinition(registry, filename, { driver: format, ...options }), scope)
-    }
-    if (options.driver !== undefined) return this.open(await namedDefinition(registry, filename, options), scope)
+    if (format !== undefined) await registry.get(format)
+    if (given.driver !== undefined) return this.open(await namedDefinition(registry, filename, given), scope)
     const { file = {}, ...rest } = options
     return this.openProbed({ ...rest, file: await childDefinition(registry, 'file', filename, file) }, scope)
   }

@@ -1,7 +1,6 @@
 /** Options of a backing file whose name the image itself tells: `backing.file.locking`, `backing.driver`. */
 import { BlockError } from '../errors.ts'
-import type { Node } from '../graph/node.ts'
-import { isNode } from '../graph/node.ts'
+import { isNode, type Node } from '../graph/node.ts'
 import { isRecord } from '../options/validate.ts'
 import type { Registry } from './registry.ts'
 
