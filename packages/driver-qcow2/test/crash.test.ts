@@ -39,11 +39,15 @@ describe(`crash states (seed ${seed})`, () => {
   })
 
   it('is not blind: a recording without some flushes does not survive', async () => {
-    const reports = []
     for (const change of Object.values(negativeControls)) {
-      reports.push(await crashTest({ driver: qcow2, seed, states: 100, judges, judgeEvery: 3, change }))
+      let found = 0
+      // One workload in eight has no moment at which what is left out would show.
+      for (let i = 0; found === 0 && i < 6; i++) {
+        const report = await crashTest({ driver: qcow2, seed: seed + i, states: 100, judges, judgeEvery: 3, change })
+        found = report.findings.length
+      }
+      expect(found).toBeGreaterThan(0)
     }
-    for (const report of reports) expect(report.findings.length).toBeGreaterThan(0)
   })
 })
 
