@@ -276,10 +276,13 @@ export interface Children {
   list(name: string): readonly ChildHandle[]
 }
 
-/** An event that a node raised. */
+/** Something that happened: to a node, or to who uses the graph (a device, a job, an export). */
 export interface BlockEvent {
+  /** QAPI's name: `BLOCK_IMAGE_CORRUPTED`. */
   readonly event: string
-  readonly nodeName: string
+  /** The node that raised it; left out where none did. */
+  readonly nodeName?: string
+  /** QAPI's fields, in camelCase. */
   readonly data: Readonly<Record<string, unknown>>
 }
 
