@@ -1,4 +1,4 @@
-/** `node build-page.mjs FOLDER`: bundles the page into a folder: `index.html`, `console.js`, `console.css`. */
+/** `node build-page.mjs FOLDER`: bundles the page into a folder: `index.html`, `console.css`, `console.js` and its map. */
 import { copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -17,6 +17,7 @@ await build({
   target: 'es2022',
   platform: 'browser',
   minify: true,
+  sourcemap: true,
   legalComments: 'none',
   jsx: 'automatic',
   jsxImportSource: 'preact',

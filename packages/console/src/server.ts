@@ -1,4 +1,4 @@
-/** The web server of the console: three files, and a WebSocket that leads to a QMP monitor. */
+/** The web server of the console: a few files, and a WebSocket that leads to a QMP monitor. */
 import { readFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -26,6 +26,7 @@ const maxCommand = 2 ** 20
 const files: Readonly<Record<string, readonly [name: string, type: string]>> = {
   '/': ['index.html', 'text/html; charset=utf-8'],
   '/console.js': ['console.js', 'text/javascript; charset=utf-8'],
+  '/console.js.map': ['console.js.map', 'application/json'],
   '/console.css': ['console.css', 'text/css; charset=utf-8'],
 }
 

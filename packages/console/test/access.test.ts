@@ -87,7 +87,7 @@ describe('the page', () => {
     expect(monitor.commands).toEqual([])
   })
 
-  it.each(['/../package.json', '/%2e%2e/package.json', '/console.js.map', '/qmp', '//console.js'])(
+  it.each(['/../package.json', '/%2e%2e/package.json', '/server.js', '/qmp', '//console.js'])(
     'has nothing at %s',
     async (path) => {
       expect((await ask(path)).status).toBe(404)
