@@ -30,5 +30,5 @@ export function withoutPrefix(filename: string, prefix: string): string {
 
 /** A name that reads as a path, although a colon may stand in it. What references beside it are relative to stays, too. */
 function plainName(filename: string): string {
-  return /^[^/\\]{2,}:/.test(filename) ? `./${filename}` : filename
+  return /^(?![A-Za-z]:[\\/])[^/]*:/.test(filename) ? `./${filename}` : filename
 }
