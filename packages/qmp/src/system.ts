@@ -49,6 +49,15 @@ export class System {
     throw new BlockError('ENODEV', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`)
   }
 
+  /** As {@link findEither}, for a node that is the top of a disk: no other node is above it. */
+  findRoot(name: string): Node {
+    const node = this.findEither(name)
+    for (const { parent } of node.parents) {
+      if (!parent.isRoot) throw new BlockError('EBUSY', 'Need a root block node')
+    }
+    return node
+  }
+
   /** The node that `name` means where it may be that of a device, too. */
   findEither(name: string): Node {
     return this.find(name, name)

@@ -103,7 +103,7 @@ async function changeChild(
 
 /** Changes the reference that is written in an image, not what stands behind it in the graph. */
 async function changeBackingFile(system: System, device: string, image: string, backing: string): Promise<void> {
-  const top = system.findEither(device)
+  const top = system.findRoot(device)
   const node = system.graph.find(image)
   if (node === undefined) throw new BlockError('ENODEV', `Cannot find device='' nor node-name='${image}'`)
   if (node.backing === undefined) {
