@@ -49,6 +49,14 @@ export class System {
     throw new BlockError('ENODEV', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`)
   }
 
+  /** Throws EBUSY for a node that is the backing file of another one, and so is not to be changed by itself. */
+  refuseBacking(node: Node): void {
+    for (const { role, parentName } of node.parents) {
+      if (role !== 'cow') continue
+      throw new BlockError('EBUSY', `Node '${node.name}' is busy: node is used as backing hd of '${parentName}'`)
+    }
+  }
+
   /** As {@link findEither}, for a node that is the top of a disk: no other node is above it. */
   findRoot(name: string): Node {
     const node = this.findEither(name)

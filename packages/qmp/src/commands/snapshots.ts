@@ -26,6 +26,10 @@ export function overlayAction(system: System, args: TypeOf<'BlockdevSnapshot'>):
       if (overlay === undefined) {
         throw new BlockError('ENODEV', `Cannot find device='${args.overlay}' nor node-name='${args.overlay}'`)
       }
+      system.refuseBacking(node)
+      if ([...overlay.parents].some(({ role }) => role !== 'cow')) {
+        throw new BlockError('EBUSY', 'The overlay is already in use')
+      }
       if (isBelow(overlay, node)) {
         const cycle = `Making '${node.name}' a backing child of '${overlay.name}' would create a cycle`
         throw new BlockError('EINVAL', cycle)
@@ -53,6 +57,7 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
   return {
     prepare: async () => {
       base = system.find(args.device, args['node-name'])
+      system.refuseBacking(base)
       if (args['node-name'] !== undefined && name === undefined) {
         throw new BlockError('EINVAL', 'New overlay node-name missing')
       }
@@ -144,6 +149,9 @@ async function deleteInternal(
 ): Promise<ReturnOf<'blockdev-snapshot-delete-internal-sync'>> {
   const node = system.findRoot(device)
   if (id === undefined && name === undefined) throw new BlockError('EINVAL', 'Name or id must be provided')
+  if (node.image.snapshots === undefined) {
+    throw new BlockError('ENOTSUP', 'Failed to get a snapshot list: Operation not supported')
+  }
   await using disk = await system.graph.attach(node, { permissions: Permission.Write })
   const found = disk.snapshots.list().find((one) => (id ?? one.id) === one.id && (name ?? one.name) === one.name)
   if (found === undefined) {
