@@ -49,6 +49,23 @@ export class System {
     throw new BlockError('ENODEV', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`)
   }
 
+  /** Throws EBUSY for a node that is the backing file of another one, and so is not to be changed by itself. */
+  refuseBacking(node: Node): void {
+    for (const { role, parentName } of node.parents) {
+      if (role !== 'cow') continue
+      throw new BlockError('EBUSY', `Node '${node.name}' is busy: node is used as backing hd of '${parentName}'`)
+    }
+  }
+
+  /** As {@link findEither}, for a node that is the top of a disk: no other node is above it. */
+  findRoot(name: string): Node {
+    const node = this.findEither(name)
+    for (const { parent } of node.parents) {
+      if (!parent.isRoot) throw new BlockError('EBUSY', 'Need a root block node')
+    }
+    return node
+  }
+
   /** The node that `name` means where it may be that of a device, too. */
   findEither(name: string): Node {
     return this.find(name, name)

@@ -19,6 +19,7 @@ export function nodeCommands(system: System): Handlers {
     'blockdev-del': async ({ 'node-name': name }) => {
       const node = namedNode(system, name)
       if (!node.explicit) throw new BlockError('EPERM', `Node ${name} is not owned by the monitor`)
+      system.refuseBacking(node)
       if (node.parents.size > 0) throw new BlockError('EBUSY', `Block device ${name} is in use`)
       await graph.remove(node)
     },
@@ -43,8 +44,10 @@ function namedNode(system: System, name: string): Node {
   throw new BlockError('ENODEV', `Failed to find node with node-name='${name}'`)
 }
 
-async function resize(node: Node, { graph }: System, size: number): Promise<void> {
+async function resize(node: Node, system: System, size: number): Promise<void> {
+  const { graph } = system
   if (size < 0) throw new BlockError('EINVAL', "Parameter 'size' expects a >0 size")
+  system.refuseBacking(node)
   const permissions = Permission.ConsistentRead | Permission.Write | Permission.Resize
   await using disk = await graph.attach(node, { permissions })
   await disk.truncate(size)
@@ -103,7 +106,7 @@ async function changeChild(
 
 /** Changes the reference that is written in an image, not what stands behind it in the graph. */
 async function changeBackingFile(system: System, device: string, image: string, backing: string): Promise<void> {
-  const top = system.findEither(device)
+  const top = system.findRoot(device)
   const node = system.graph.find(image)
   if (node === undefined) throw new BlockError('ENODEV', `Cannot find device='' nor node-name='${image}'`)
   if (node.backing === undefined) {
