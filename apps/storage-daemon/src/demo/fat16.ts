@@ -102,7 +102,14 @@ function bootSector({ sectors, sectorsPerFat }: Geometry, label: string): Uint8A
   return bytesOf(sector)
 }
 
-function putEntry(root: DataView, index: number, name: string, attributes: number, cluster: number, size: number): void {
+function putEntry(
+  root: DataView,
+  index: number,
+  name: string,
+  attributes: number,
+  cluster: number,
+  size: number,
+): void {
   const at = index * entrySize
   putText(root, at, name)
   root.setUint8(at + 11, attributes)
