@@ -77,4 +77,9 @@ export const drivers: readonly LazyDriver[] = [
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-raw')).raw,
   },
+  {
+    name: 'throttle',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-throttle')).throttle,
+  },
 ]

@@ -1,5 +1,5 @@
 /** An image's facts as lines for people: what `info` prints. */
-import { type ImageInfo, kebabKeys } from './image-info.ts'
+import { type ImageInfo, kebabKeys } from '@diskgraph/qapi'
 import { inQemuOrder } from './json.ts'
 import { visible, visibleLine } from './messages.ts'
 import { humanSize } from './sizes.ts'

@@ -7,10 +7,10 @@
  */
 import { type Disk, Graph } from '@diskgraph/core'
 import { protocolOf } from '@diskgraph/core/internal'
+import { type ImageInfo, imageInfo, kebabKeys } from '@diskgraph/qapi'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { usableDrivers } from '../drivers.ts'
-import { type ImageInfo, imageInfo, kebabKeys } from '../image-info.ts'
 import { outputGrammar } from '../image-options.ts'
 import { CommandError, messageOf, UsageError, visibleLine } from '../messages.ts'
 import { openImage, openReason } from '../opening.ts'
@@ -133,7 +133,7 @@ async function describeImage(
   let info: ImageInfo | undefined
   try {
     const disk = await openImage(graph, { ...request, inspect: true })
-    info = await imageInfo(disk)
+    info = await imageInfo(disk.node)
     await disk.close()
     await (await openImage(graph, { ...request, withoutBacking: true })).close()
     return { info }

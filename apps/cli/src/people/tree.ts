@@ -1,9 +1,9 @@
 /** `tree`: an image and everything below it, drawn. */
 import type { Disk, Graph, GraphEdge } from '@diskgraph/core'
 import { imageFilename, resolveReference } from '@diskgraph/core/internal'
+import { imageInfo } from '@diskgraph/qapi'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageInfo } from '../image-info.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { messageOf, visibleLine } from '../messages.ts'
 import { type OpenRequest, openImage, openReason, withGraph } from '../opening.ts'
@@ -71,7 +71,7 @@ async function describe(
   request: OpenRequest,
   role?: string,
 ): Promise<Branch> {
-  const info = await imageInfo(disk)
+  const info = await imageInfo(disk.node)
   const identity = identityOf(disk)
   const image = imageFilename(disk.node)
   const branch: Branch = {

@@ -1,5 +1,5 @@
 /** What there is to tell of an open image: QAPI's ImageInfo. */
-import { type Disk, type DriverInfo, type InfoValue, isBlockError, type Node, type SnapshotInfo } from '@diskgraph/core'
+import { type DriverInfo, type InfoValue, isBlockError, type Node, type SnapshotInfo } from '@diskgraph/core'
 import { imageFilename, resolveReference, toKebabCase } from '@diskgraph/core/internal'
 
 /** Facts about one image. */
@@ -21,16 +21,15 @@ export interface ImageInfo {
 }
 
 /** Collects the facts of an image that is open. */
-export async function imageInfo(disk: Disk): Promise<ImageInfo> {
-  const { node } = disk
-  const info = await disk.info()
+export async function imageInfo(node: Node): Promise<ImageInfo> {
+  const info = await node.info()
   const actualSize = await allocatedSize(node)
   const { backingFilename } = info
   const full = backingFilename === undefined ? undefined : fullName(imageFilename(node), backingFilename)
   return {
     filename: node.filename,
     format: node.driver.name,
-    virtualSize: disk.size,
+    virtualSize: node.size,
     ...(actualSize === undefined ? {} : { actualSize }),
     ...(info.clusterSize === undefined ? {} : { clusterSize: info.clusterSize }),
     encrypted: info.encrypted === true,
