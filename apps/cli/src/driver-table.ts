@@ -45,6 +45,12 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-memory')).memory,
   },
   {
+    name: 'nbd',
+    kind: 'protocol',
+    prefixes: ['nbd', 'nbd+tcp', 'nbd+unix'],
+    load: async () => (await import('@diskgraph/driver-nbd')).nbd,
+  },
+  {
     name: 'null-aio',
     kind: 'protocol',
     prefixes: ['null-aio'],

@@ -72,6 +72,8 @@ const qemuHints: readonly RegExp[] = [
   /^This option is only supported for image creation$/,
   /^You can use 'qemu-img rebase' instead\.$/,
   /^You can force-remove /,
+  /^(Did you forget a valid tls-creds\?\n)?server reported: /,
+  /^Did you forget a valid tls-creds\?\n$/,
 ]
 
 /** The hint of an error of the block layer. */

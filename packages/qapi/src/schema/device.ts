@@ -12,6 +12,7 @@ export const deviceTypes = {
       '*inserted': 'BlockDeviceInfo',
       '*tray_open': 'bool',
       '*io-status': 'BlockDeviceIoStatus',
+      '*dirty-bitmaps': ['BlockDirtyInfo'],
     },
   },
   BlockDeviceInfo: {
@@ -23,6 +24,7 @@ export const deviceTypes = {
       '*backing_file': 'str',
       backing_file_depth: 'int',
       encrypted: 'bool',
+      '*encryption_key_missing': 'bool',
       detect_zeroes: 'BlockdevDetectZeroesOptions',
       bps: 'int',
       bps_rd: 'int',
@@ -218,5 +220,7 @@ export const deviceCommands = {
       '*boundaries-flush': ['int'],
     },
   },
+  block_passwd: { data: { '*device': 'str', '*node-name': 'str', password: 'str' } },
+  change: { data: { device: 'str', target: 'str', '*arg': 'str' } },
   block_resize: { data: { '*device': 'str', '*node-name': 'str', size: 'int' } },
 } as const satisfies CommandTable

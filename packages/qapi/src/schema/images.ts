@@ -2,6 +2,34 @@
 import type { TypeTable } from '../notation.ts'
 
 export const imageTypes = {
+  ImageCheck: {
+    struct: {
+      filename: 'str',
+      format: 'str',
+      'check-errors': 'int',
+      '*image-end-offset': 'int',
+      '*corruptions': 'int',
+      '*leaks': 'int',
+      '*corruptions-fixed': 'int',
+      '*leaks-fixed': 'int',
+      '*total-clusters': 'int',
+      '*allocated-clusters': 'int',
+      '*fragmented-clusters': 'int',
+      '*compressed-clusters': 'int',
+    },
+  },
+  BlockDeviceMapEntry: {
+    struct: {
+      start: 'int',
+      length: 'int',
+      depth: 'int',
+      present: 'bool',
+      zero: 'bool',
+      data: 'bool',
+      '*offset': 'int',
+      '*filename': 'str',
+    },
+  },
   ImageInfo: {
     struct: {
       filename: 'str',
