@@ -1,9 +1,19 @@
 /** Runs the daemon: takes the options in their order, and ends when it is told to. */
 import { rmSync, writeFileSync } from 'node:fs'
+import { type Duplex, duplexPair, type Readable, type Writable } from 'node:stream'
+import { ConsoleServer } from '@diskgraph/console'
 import { describeErrorCode, errorCodeOf, Graph } from '@diskgraph/core'
 import { DeviceTable } from '@diskgraph/devices'
 import { parseKeyValues, parseKeyval, toObject, validate } from '@diskgraph/qapi'
-import { createMonitor, JsonStream, type Monitor, type NbdServerOptions, System, serveClient } from '@diskgraph/qmp'
+import {
+  createMonitor,
+  JsonStream,
+  type Monitor,
+  type NbdServerOptions,
+  type SessionSettings,
+  System,
+  serveClient,
+} from '@diskgraph/qmp'
 import { type Chardev, parseChardev, type Serve } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
 import { drivers } from './driver-table.ts'
@@ -125,6 +135,9 @@ class Daemon {
       case 'monitor':
         await this.#addMonitor(value)
         return
+      case 'console':
+        await this.#addConsole(value)
+        return
     }
   }
 
@@ -140,13 +153,28 @@ class Daemon {
     if (chardev === undefined) throw new StartError(`chardev "${options.chardev}" not found`)
     if (this.#used.has(chardev.id)) throw new StartError(`Device '${chardev.id}' is in use`)
     this.#used.add(chardev.id)
-    const serve: Serve = (input, output, network) => {
-      const settings = { network, pretty: options.pretty === true }
-      const served = serveClient(this.#monitor, input, output, settings, this.#clients.signal)
-      this.#served.add(served)
-      return served.finally(() => this.#served.delete(served))
-    }
+    const serve: Serve = (input, output, network) =>
+      this.#serve(input, output, { network, pretty: options.pretty === true })
     this.#closers.push(await chardev.open(serve))
+  }
+
+  async #addConsole(text: string): Promise<void> {
+    const port = Number(text)
+    if (!/^\d+$/.test(text) || port > 65535) throw new StartError(`'${text}' is no port`)
+    const connect = (): Duplex => {
+      const [own, page] = duplexPair()
+      void this.#serve(own, own, {})
+      return page
+    }
+    const server = await ConsoleServer.start({ port, connect })
+    this.#closers.push(() => server.close())
+    process.stderr.write(`console: ${server.url}\n`)
+  }
+
+  #serve(input: Readable, output: Writable, settings: SessionSettings): Promise<void> {
+    const served = serveClient(this.#monitor, input, output, settings, this.#clients.signal)
+    this.#served.add(served)
+    return served.finally(() => this.#served.delete(served))
   }
 
   #writePidfile(path: string): void {

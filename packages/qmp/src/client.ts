@@ -180,8 +180,10 @@ export class QmpClient {
           this.#receive(message)
         } else if (greeting === undefined) {
           greeting = greetingOf(message)
-          if (greeting === undefined)
-            return reject(new BlockError('EINVAL', 'this is no QMP monitor: it does not greet'))
+          if (greeting === undefined) {
+            reject(new BlockError('EINVAL', 'this is no QMP monitor: it does not greet'))
+            return
+          }
           const enable = greeting.capabilities.includes('oob') ? ['oob'] : []
           stream.write(`${jsonText({ execute: 'qmp_capabilities', arguments: { enable } })}\n`)
         } else if (isObject(message) && 'error' in message) reject(errorOf(message.error))

@@ -1,6 +1,17 @@
 /** `create`: makes a new image, empty or on top of a backing file. */
+
 import { BlockError, type Disk, type Graph } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
+import {
+  CommandError,
+  hintOf,
+  humanSize,
+  sizeArgument,
+  type Terminal,
+  UsageError,
+  visible,
+  visibleLine,
+} from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import {
@@ -13,12 +24,9 @@ import {
   newImageHelp,
 } from '../create-options.ts'
 import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
-import { CommandError, hintOf, UsageError, visible, visibleLine } from '../messages.ts'
 import { addObject, type Secrets } from '../objects.ts'
 import { openReason, withGraph } from '../opening.ts'
-import { humanSize, sizeArgument } from '../sizes.ts'
 import { isSameFile, refuseOpenFile } from '../storage-nodes.ts'
-import type { Terminal } from '../terminal.ts'
 
 /** The options of `create`. */
 export const createGrammar = {

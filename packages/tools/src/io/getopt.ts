@@ -2,7 +2,6 @@
  * The C library's getopt_long, whose messages people know from this tool: short options cluster and take a value
  * attached or as the next word, long ones may be abbreviated, `--` ends them, operands may stand anywhere.
  */
-import type { Grammar } from '../command-line.ts'
 
 /** A long option: the letter that it stands for, and whether it takes a value. */
 interface LongOption {
@@ -26,19 +25,9 @@ export interface Parsed {
 export class GetoptError extends Error {}
 
 /** Letters as getopt wants them (`bP:` – b without, P with a value), and long names if there are any. */
-interface OptionGrammar {
+export interface OptionGrammar {
   readonly letters: string
   readonly long?: Readonly<Record<string, LongOption>>
-}
-
-/** `grammar` in getopt's words. An option that has only a long name goes by it. */
-export function getoptGrammar(grammar: Grammar): OptionGrammar {
-  const options = Object.values(grammar)
-  const letters = options.map(({ short = '', argument }) => short + (short !== '' && argument !== undefined ? ':' : ''))
-  const long = options.flatMap(({ short, long: name, argument }) =>
-    name === undefined ? [] : [[name, { letter: short ?? name, argument: argument !== undefined }] as const],
-  )
-  return { letters: letters.join(''), long: Object.fromEntries(long) }
 }
 
 /** Reads the words behind a program's or a command's name. */
