@@ -13,9 +13,9 @@ import { type Clock, type Disk, Flag, isBlockError } from '@diskgraph/core'
 import { alignUp } from '@diskgraph/core/driver'
 import { TimeSlice } from '@diskgraph/core/internal'
 import { alignedRanges } from './aligned-ranges.ts'
-import { allSettled, JobError, type JobOptions } from './job.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Range, Source, UnreadableListener } from './source.ts'
+import { allSettled, JobError, type JobOptions } from './work.ts'
 import { zeroRuns } from './zero-runs.ts'
 
 /** What a copy does with its target. */
