@@ -39,6 +39,8 @@ export class DirtyBitmap {
   /** Bytes per bit; a power of two. */
   readonly granularity: number
   enabled = true
+  /** In use by a job or an export: nobody else may change it. */
+  busy = false
   #tree: Tree | undefined
   #size: number
   #total: number

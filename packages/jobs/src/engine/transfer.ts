@@ -5,7 +5,7 @@ import { allSettled, JobError } from './work.ts'
 import { zeroRuns } from './zero-runs.ts'
 
 /** Where a copy comes from. */
-export interface Reader {
+interface Reader {
   /** Fills `buf`. With `onUnreadable`, parts that cannot be read are told and become zeroes. */
   read(offset: number, buf: Uint8Array, onUnreadable?: UnreadableListener): Promise<void>
 }
