@@ -83,6 +83,15 @@ export class Transfer {
   }
 }
 
+/** Asks something of the source; an error says where. */
+export async function reading<T>(operation: 'read' | 'status', offset: number, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask()
+  } catch (error) {
+    throw new JobError({ operation, disk: 'source', offset }, error)
+  }
+}
+
 async function written(range: Range, writes: Promise<void>): Promise<void> {
   try {
     await writes

@@ -1,12 +1,12 @@
 /** `backup`: copies a disk as it is when the job starts, while it is in use. What is about to change is copied first. */
-import { BlockError, type DirtyBitmap, type Node } from '@diskgraph/core'
+import { BlockError, type Change, type DirtyBitmap, type Disk, type Node } from '@diskgraph/core'
 import { DirtyBitmap as Bitmap, type ChildHandle } from '@diskgraph/core/driver'
 import { findBitmap } from '../bitmaps/bitmaps.ts'
 import { unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
-import { CopyFilter, filterDriver } from './copy-filter.ts'
+import { CopyFilter, copyFilterDriver } from './copy-filter.ts'
 import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
 
@@ -37,6 +37,8 @@ export interface BackupOptions extends JobSettings {
   readonly filterNodeName?: string | undefined
   /** Copies at the same time; default 64, of which each takes 1 MiB of memory at most. */
   readonly maxWorkers?: number | undefined
+  /** Begins in this change of the graph, which is under way: backups that begin in one show the same moment. */
+  readonly change?: Change | undefined
 }
 
 /** Starts a backup. The target holds the disk as it was at the start when the job has ended well. */
@@ -58,8 +60,10 @@ export async function startBackup(jobs: JobTable, options: BackupOptions): Promi
   const entering = new Promise<void>((resolve) => {
     entered = resolve
   })
+  const { change } = options
   try {
-    await work.enter(job, () => job.start(entering))
+    // What is asked of the graph now has its turn when the change has ended.
+    await work.enter(job, () => job.start(change === undefined ? entering : graph.change(async () => undefined)))
   } catch (error) {
     if (job.status === 'created') job.discard()
     else job.fail(error as Error)
@@ -137,12 +141,15 @@ class Backup implements JobWork {
       this.#image = new BackupImage(file, target, { granularity, compressed: compress })
       return this.#image
     }
-    const driver = filterDriver('copy-before-write', make, false)
+    const driver = copyFilterDriver('copy-before-write', make)
     const nodes = { source: this.#source, target: this.#target }
     const filter = { driver, nodeName: filterNodeName }
-    this.#insertion = await insertFilter(this.#jobs.graph, nodes, filter, job, () => {
-      this.#begin(job)
-      start()
+    this.#insertion = await insertFilter(this.#jobs.graph, nodes, filter, job, {
+      change: this.#options.change,
+      during: () => {
+        this.#begin(job)
+        start()
+      },
     })
   }
 
@@ -150,11 +157,11 @@ class Backup implements JobWork {
   #begin(job: Job): void {
     const image = this.#image as BackupImage
     const { bitmap } = this.#plan
-    image.onCopied = (length) => job.advance(length)
+    image.units.onCopied = (length) => job.advance(length)
     if (this.#options.sync === 'bitmap' || this.#options.sync === 'incremental') {
-      image.dirty.merge(bitmap as DirtyBitmap)
-    } else image.dirty.set(0, image.size)
-    job.setRemaining(image.dirty.dirtyBytes)
+      image.units.dirty.merge(bitmap as DirtyBitmap)
+    } else image.units.dirty.set(0, image.size)
+    job.setRemaining(image.units.dirty.dirtyBytes)
     if (bitmap === undefined) return
     bitmap.busy = true
     this.#before = new Bitmap(bitmap.size, bitmap.granularity)
@@ -163,30 +170,30 @@ class Backup implements JobWork {
   }
 
   async run(job: Job): Promise<void> {
-    const { root } = this.#insertion ?? { root: undefined }
     const image = this.#image as BackupImage
     const { sync, maxWorkers = 64 } = this.#options
     await job.rest()
     if (sync === 'none') for (;;) await job.pace.sleep()
-    const insertion = this.#insertion as Insertion
-    if (this.#base !== undefined) await this.#leaveOut(job, insertion, this.#base, image)
+    // The insertion is there when the section in which the job began has ended.
+    const { root } = this.#insertion as Insertion
+    if (this.#base !== undefined) await this.#leaveOut(job, root, this.#base, image)
     await copyDirty({
       job,
-      image,
-      root: root ?? insertion.root,
+      units: image.units,
+      counted: (copy) => root.whileCounted(copy),
       workers: Math.min(maxWorkers, 64),
       policy: (side) => this.#policy(side),
     })
   }
 
   /** What the disk has of its backing file need not be copied. */
-  async #leaveOut(job: Job, { root }: Insertion, base: Node, image: BackupImage): Promise<void> {
-    const present = new Bitmap(image.size, image.granularity)
+  async #leaveOut(job: Job, root: Disk, base: Node, image: BackupImage): Promise<void> {
+    const present = new Bitmap(image.size, image.units.dirty.granularity)
     await markPresent(job, root, base, present)
     for (let run = present.nextClean(0); run !== undefined; run = present.nextClean(run.offset + run.length)) {
-      image.dirty.clear(run.offset, run.length)
+      image.units.dirty.clear(run.offset, run.length)
     }
-    job.setRemaining(image.dirty.dirtyBytes)
+    job.setRemaining(image.units.dirty.dirtyBytes)
   }
 
   #policy(side: 'source' | 'target'): ErrorPolicy {
@@ -203,7 +210,7 @@ class Backup implements JobWork {
     if (bitmap !== undefined && this.#before !== undefined) {
       // Marked is, on top of what was written since the start, what the target lacks.
       if (mode === 'never' || (mode === 'on-success' && !success)) bitmap.merge(this.#before)
-      else if (!success) bitmap.merge((this.#image as BackupImage).dirty)
+      else if (!success) bitmap.merge((this.#image as BackupImage).units.dirty)
       bitmap.busy = false
     }
     await this.#insertion?.leave()
@@ -213,17 +220,17 @@ class Backup implements JobWork {
 /** Copies what is about to change. A change whose copy fails does not happen. */
 class BackupImage extends CopyFilter {
   override async write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
-    await this.copy(offset, buf.length)
+    await this.units.copy(offset, buf.length)
     await super.write(offset, buf, flags, signal)
   }
 
   override async writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
-    await this.copy(offset, length)
+    await this.units.copy(offset, length)
     await super.writeZeroes(offset, length, flags, signal)
   }
 
   override async discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
-    await this.copy(offset, length)
+    await this.units.copy(offset, length)
     await super.discard(offset, length, signal)
   }
 }

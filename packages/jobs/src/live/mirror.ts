@@ -1,11 +1,11 @@
 /** `mirror`: copies a disk while it is in use, keeps the copy up to date, and lets the users of the disk go over to it. */
-import { BlockError, type Node } from '@diskgraph/core'
+import { BlockError, type Change, type Node } from '@diskgraph/core'
 import type { ChildHandle } from '@diskgraph/core/driver'
-import { unfiltered } from '../disk/chain.ts'
+import { setReadOnly, unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
-import { CopyFilter, type CopyFilterSettings, filterDriver } from './copy-filter.ts'
+import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
 import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
 
@@ -100,15 +100,19 @@ function shows(top: Node, node: Node): boolean {
 
 interface Settings extends Omit<MirrorOptions, 'replaces'> {
   readonly replaces: Node | undefined
+  /** The layer of the disk that is the target. */
+  readonly base?: Node | undefined
 }
 
 /** See {@link startMirror}. A commit of the active layer is one, too: its target is a layer below. */
-class Mirror implements JobWork {
+export class Mirror implements JobWork {
   readonly #jobs: JobTable
   readonly #source: Node
   readonly #target: Node
   readonly #options: Settings
   readonly #base: Node | undefined
+  /** The target is a layer that was opened for reading. */
+  #wasReadOnly = false
   #insertion: Insertion | undefined
   #image: MirrorImage | undefined
   #ending: 'complete' | 'cancel' | undefined
@@ -118,20 +122,22 @@ class Mirror implements JobWork {
     this.#source = source
     this.#target = target
     this.#options = options
-    this.#base = options.sync === 'top' ? unfiltered(source).backing?.node : undefined
+    this.#base = options.base ?? (options.sync === 'top' ? unfiltered(source).backing?.node : undefined)
   }
 
   /** Puts the filter over the disk. */
-  async enter(job: Job): Promise<void> {
+  async enter(job: Job, wasReadOnly = false): Promise<void> {
+    this.#wasReadOnly = wasReadOnly
     const { graph } = this.#jobs
     const { granularity, unmap, copyMode = 'background', filterNodeName } = this.#options
     const { clusterSize = 65536 } = await this.#target.info()
-    const settings = { granularity: granularity || Math.min(65536, Math.max(4096, clusterSize)), unmap }
+    const unchanged = this.#options.base !== undefined
+    const settings = { granularity: granularity || Math.min(65536, Math.max(4096, clusterSize)), unmap, unchanged }
     const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
       this.#image = new MirrorImage(file, target, settings, copyMode, (error) => this.#failedAlong(job, error))
       return this.#image
     }
-    const driver = filterDriver('mirror_top', make, false)
+    const driver = copyFilterDriver('mirror_top', make, unchanged)
     const nodes = { source: this.#source, target: this.#target }
     this.#insertion = await insertFilter(graph, nodes, { driver, nodeName: filterNodeName }, job)
   }
@@ -139,17 +145,23 @@ class Mirror implements JobWork {
   async run(job: Job): Promise<void> {
     const { root } = this.#insertion as Insertion
     const image = this.#image as MirrorImage
-    if (this.#target.size !== this.#source.size) {
+    if (this.#options.base === undefined && this.#target.size !== this.#source.size) {
       throw new BlockError('EINVAL', 'Source and target image have different sizes')
     }
     image.onDirty = () => job.pace.wake()
-    image.onCopied = (length) => job.advance(length)
+    image.units.onCopied = (length) => job.advance(length)
     await this.#fill(job, image)
     for (;;) {
-      await copyDirty({ job, image, root, workers: 8, policy: (side) => this.#policy(side) })
+      await copyDirty({
+        job,
+        units: image.units,
+        counted: (copy) => root.whileCounted(copy),
+        workers: 8,
+        policy: (side) => this.#policy(side),
+      })
       if (!job.ready) job.becomeReady()
       if (this.#ending !== undefined) return
-      while (image.dirty.dirtyBytes === 0 && this.#ending === undefined && !job.paused) await job.pace.sleep()
+      while (image.units.dirty.dirtyBytes === 0 && this.#ending === undefined && !job.paused) await job.pace.sleep()
       await job.rest()
     }
   }
@@ -158,9 +170,9 @@ class Mirror implements JobWork {
   async #fill(job: Job, image: MirrorImage): Promise<void> {
     const { sync } = this.#options
     if (sync === 'none') return
-    if (sync === 'full' || this.#base === undefined) image.dirty.set(0, image.size)
-    else await markPresent(job, (this.#insertion as Insertion).root, this.#base, image.dirty)
-    job.setRemaining(image.dirty.dirtyBytes)
+    if (sync === 'full' || this.#base === undefined) image.units.dirty.set(0, image.size)
+    else await markPresent(job, (this.#insertion as Insertion).root, this.#base, image.units.dirty)
+    job.setRemaining(image.units.dirty.dirtyBytes)
   }
 
   #policy(side: 'source' | 'target'): ErrorPolicy {
@@ -194,15 +206,25 @@ class Mirror implements JobWork {
   async prepare(job: Job): Promise<void> {
     const insertion = this.#insertion as Insertion
     const image = this.#image as MirrorImage
-    const to = this.#ending === 'complete' ? { from: this.#options.replaces, node: this.#target } : undefined
-    await insertion.leave(async () => {
-      await copyDirty({ job, image, root: insertion.root, workers: 8 })
-      await image.target.flush()
-    }, to)
+    const { replaces } = this.#options
+    const goOver = async (change: Change): Promise<void> => {
+      if (replaces === undefined) return change.replace(insertion.filter, this.#target)
+      await change.remove(insertion.filter)
+      await change.replace(replaces, this.#target)
+    }
+    await insertion.leave(
+      async () => {
+        await copyDirty({ job, units: image.units, counted: (copy) => insertion.root.whileCounted(copy), workers: 8 })
+        await image.target.flush()
+      },
+      this.#ending === 'complete' ? goOver : undefined,
+    )
   }
 
-  async end(): Promise<void> {
+  async end(_job: Job, success: boolean): Promise<void> {
     await this.#insertion?.leave()
+    const over = success && this.#ending === 'complete'
+    if (this.#wasReadOnly && !over) await setReadOnly(this.#jobs.graph, this.#target, true)
   }
 }
 
@@ -261,15 +283,15 @@ class MirrorImage extends CopyFilter {
       return
     }
     // Two writes of one place must reach both disks in one order, and none may come between the halves of a copy.
-    const hold = await this.lock.acquire(offset, length, true)
+    const hold = await this.units.lock.acquire(offset, length, true)
     let done = false
     try {
       await change()
       done = await this.#alongside(along)
     } finally {
-      if (done) this.dirty.clear(offset, length)
+      if (done) this.units.dirty.clear(offset, length)
       else this.#mark(offset, length)
-      this.lock.release(hold)
+      this.units.lock.release(hold)
     }
   }
 
@@ -284,7 +306,7 @@ class MirrorImage extends CopyFilter {
   }
 
   #mark(offset: number, length: number): void {
-    this.dirty.set(offset, length)
+    this.units.dirty.set(offset, length)
     this.onDirty?.()
   }
 }

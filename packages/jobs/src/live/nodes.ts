@@ -1,6 +1,7 @@
 /** The nodes that a job works on: finding them, keeping others off, and the filter between a disk and its users. */
 import { BlockError, type Change, Disk, type Graph, type Node, Permission } from '@diskgraph/core'
 import type { DriverDescriptor } from '@diskgraph/core/driver'
+import { unfiltered } from '../disk/chain.ts'
 
 /** The node called `name`, or `name` itself. QEMU's text where there is none. */
 export function findNode(graph: Graph, name: Node | string): Node {
@@ -12,6 +13,21 @@ export function findNode(graph: Graph, name: Node | string): Node {
   return node
 }
 
+/** The node called `name`, for options that stand for nodes only. */
+export function findNodeByName(graph: Graph, name: Node | string): Node {
+  if (typeof name !== 'string') return name
+  const node = graph.find(name)
+  if (node === undefined) throw new BlockError('ENOENT', `Cannot find device='' nor node-name='${name}'`)
+  return node
+}
+
+/** The nodes of the chain from `top` down, filters left out. */
+export function chainOf(top: Node): Node[] {
+  const node = unfiltered(top)
+  const below = node.backing?.node
+  return below === undefined ? [node] : [node, ...chainOf(below)]
+}
+
 /** Throws EBUSY when a job or somebody else has taken `node`. */
 export function refuseBusy(node: Node): void {
   const [blocker] = node.blockers
@@ -21,7 +37,7 @@ export function refuseBusy(node: Node): void {
 }
 
 /** Blocks on `nodes` what a job of `type` cannot stand; the result ends that. */
-function blockNodes(graph: Graph, nodes: readonly Node[], type: string): () => void {
+export function blockNodes(graph: Graph, nodes: readonly Node[], type: string): () => void {
   const reason = `block device is in use by block job: ${type}`
   const operations = ['amend', 'change-child', 'check', 'remove', 'reopen', 'replace', 'resize', 'snapshot'] as const
   const releases = nodes.map((node) => graph.block(node, { reason, operations }))
@@ -31,8 +47,14 @@ function blockNodes(graph: Graph, nodes: readonly Node[], type: string): () => v
 }
 
 /** Attaches a user of `node` that stands for the job `id`. */
-async function attachJob(change: Change, graph: Graph, node: Node, id: string): Promise<Disk> {
-  const permissions = { permissions: Permission.ConsistentRead, shared: Permission.All }
+export async function jobRoot(
+  change: Change,
+  graph: Graph,
+  node: Node,
+  id: string,
+  needs: number = Permission.ConsistentRead,
+): Promise<Disk> {
+  const permissions = { permissions: needs, shared: Permission.All }
   const root = new Disk(graph, node, { description: `block job '${id}'`, permissions })
   await change.attach(root, permissions)
   return root
@@ -53,49 +75,45 @@ export class Insertion {
     this.#release = release
   }
 
-  /** Takes the filter out, or lets the users of `from` (default: the disk) go over to `to`, in one change. */
-  async leave(
-    before?: () => Promise<void>,
-    to?: { readonly from: Node | undefined; readonly node: Node },
-  ): Promise<void> {
-    if (this.#left) return
+  /**
+   * Ends it in one change: `before` runs while nobody writes but the job, `step` instead of taking the filter out. When
+   * one of them fails everything is as it was.
+   */
+  async leave(before?: () => Promise<void>, step?: (change: Change) => Promise<void>): Promise<void> {
+    // A change that was undone has taken it out again.
+    if (this.#left || this.graph.find(this.filter.name) !== this.filter) return
     await this.graph.change(async (change) => {
       await change.drain(this.filter)
       change.admit(this.root)
       await before?.()
       this.#release()
       await change.detach(this.root)
-      if (to === undefined) await change.remove(this.filter)
-      else if (to.from === undefined) await change.replace(this.filter, to.node)
-      else {
-        await change.remove(this.filter)
-        await change.replace(to.from, to.node)
-      }
+      await (step === undefined ? change.remove(this.filter) : step(change))
     })
     this.#left = true
   }
 }
 
-/** Puts `driver` over `source`, with `target` below it, too. `during` runs in the same change. */
+/** Puts `driver` over `source`, with `target` below it, too, if there is one; in `change` where that is given. `during` runs in the same. */
 export async function insertFilter(
   graph: Graph,
-  nodes: { readonly source: Node; readonly target: Node },
+  nodes: { readonly source: Node; readonly target?: Node | undefined },
   filter: { readonly driver: DriverDescriptor; readonly nodeName: string | undefined },
   job: { readonly id: string; readonly type: string },
-  during?: () => void,
+  settings: { readonly change?: Change | undefined; readonly during?: () => void } = {},
 ): Promise<Insertion> {
-  return graph.change(async (change) => {
+  return graph.within(settings.change, async (change) => {
     const { source, target } = nodes
     const { driver, nodeName } = filter
     const node = await change.insertUnchecked(source, {
       driver,
-      target,
+      ...(target === undefined ? {} : { target }),
       ...(nodeName === undefined ? {} : { nodeName }),
     })
-    const root = await attachJob(change, graph, node, job.id)
+    const root = await jobRoot(change, graph, node, job.id)
     await change.commit()
-    const release = blockNodes(graph, [source, target, node], job.type)
-    during?.()
+    const release = blockNodes(graph, target === undefined ? [source, node] : [source, target, node], job.type)
+    settings.during?.()
     return new Insertion(graph, node, root, release)
   })
 }

@@ -5,14 +5,14 @@ import { runPool } from '../engine/pool.ts'
 import { JobError } from '../engine/work.ts'
 import type { Job } from '../job/job.ts'
 import type { ErrorPolicy } from '../job/settings.ts'
-import { type CopyFilter, pieceLength } from './copy-filter.ts'
+import type { Units } from './units.ts'
 
 /** What is copied, by whom. */
 interface Pass {
   readonly job: Job
-  readonly image: CopyFilter
-  /** The job as a user of the filter: copies are its requests. */
-  readonly root: Disk
+  readonly units: Units
+  /** Counts a copy as a request of the job, so that drained sections wait for it. Default: its parts are requests. */
+  readonly counted?: ((copy: () => Promise<void>) => Promise<void>) | undefined
   readonly workers: number
   /** What becomes of errors of a side. Without it they end the copy, and the job neither rests nor hears of its speed. */
   readonly policy?: ((side: 'source' | 'target') => ErrorPolicy) | undefined
@@ -25,35 +25,35 @@ interface Piece {
 
 /** Copies until nothing is dirty and nothing in flight. */
 export async function copyDirty(pass: Pass): Promise<void> {
-  const { image, root, workers, job, policy } = pass
+  const { units, workers, job, policy, counted = (copy) => copy() } = pass
   const copies = new InFlight()
-  await runPool(pieces(pass, copies), workers, Math.max(pieceLength, image.granularity), (piece, buffer) =>
+  await runPool(pieces(pass, copies), workers, units.longest, (piece, buffer) =>
     copies.run(async () => {
       try {
-        await root.whileCounted(() => image.copy(piece.offset, piece.length, buffer))
+        await counted(() => units.copy(piece.offset, piece.length, buffer))
       } catch (error) {
         if (job.signal.aborted || policy === undefined) throw error
         const source = error instanceof JobError && error.request.disk === 'source'
         if (!job.judge(error, source ? 'read' : 'write', policy(source ? 'source' : 'target'))) throw error
       } finally {
-        job.setRemaining(image.dirty.dirtyBytes)
+        job.setRemaining(units.dirty.dirtyBytes)
       }
     }),
   )
 }
 
-async function* pieces({ image, job, policy }: Pass, copies: InFlight): AsyncGenerator<Piece> {
-  const { dirty } = image
+async function* pieces({ units, job, policy }: Pass, copies: InFlight): AsyncGenerator<Piece> {
+  const { dirty, longest } = units
   const slice = new TimeSlice(job.clock, policy === undefined ? undefined : job.signal)
   for (let at = 0; ; ) {
     await slice.end()
     if (policy !== undefined) await job.rest(() => copies.idle())
-    let run = dirty.next(at, pieceLength)
+    let run = dirty.next(at, longest)
     if (run === undefined) {
       // Behind the last one: the rest, once nothing is in flight, is what was written or has failed meanwhile.
       await copies.idle()
       at = 0
-      run = dirty.next(at, pieceLength)
+      run = dirty.next(at, longest)
       if (run === undefined) return
       if (policy !== undefined) await job.rest()
     }
