@@ -1,5 +1,15 @@
 /** Work on whole disks: for applications, and for live block jobs to stand on. */
 
+export {
+  addBitmap,
+  type BitmapSettings,
+  bitmapSha256,
+  clearBitmap,
+  enableBitmap,
+  findBitmap,
+  mergeBitmaps,
+  removeBitmap,
+} from './bitmaps/bitmaps.ts'
 export { setReadOnly, storageNodes, unfiltered } from './disk/chain.ts'
 export { type CommitOptions, commit } from './disk/commit.ts'
 export { type CompareOptions, compare, type Difference } from './disk/compare.ts'
