@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Graph } from '@diskgraph/core'
+import { DeviceTable } from '@diskgraph/devices'
 import { createMonitor, System } from '@diskgraph/qmp'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { drivers } from '../../../apps/storage-daemon/src/driver-table.ts'
@@ -43,12 +44,15 @@ describe.each(readdirSync(recordings))('as recorded in %s', (name) => {
     for (const words of setup) makeImage(words)
     const warnings: string[] = []
     await using graph = new Graph({ drivers, references: 'allow', onWarning: (text) => warnings.push(text) })
-    const monitor = createMonitor(new System({ graph, quit: () => undefined }))
+    await using devices = new DeviceTable(graph)
+    const system = new System({ graph, devices, quit: () => undefined })
+    const monitor = createMonitor(system)
     const client = new LocalClient(monitor)
     for (const { send, answers, own = answers } of exchanges) {
       const got = await client.exchange(`${send}\n`)
       expect.soft(got.map(comparable), send).toEqual(own.map(comparable))
     }
+    await system.nbd.close()
     monitor.close()
     expect(warnings).toEqual([])
   })

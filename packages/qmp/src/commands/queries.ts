@@ -17,7 +17,7 @@ export function queryCommands(system: System): Handlers {
 }
 
 /** What is to be said of a node: QAPI's BlockDeviceInfo. With `flat` its backing images are left out. */
-async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
+export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
   const image = await imageMembers(node, flat)
   const backing = node.backing === undefined ? image['backing-filename'] : node.backing.filename
   return {
