@@ -33,7 +33,7 @@ export async function whileWritable(graph: BlockGraph, node: Node, work: () => P
 }
 
 /** Makes `node` read-only again. A flush that fails is reported, and tried once more: else the node stays writable. */
-async function endWriting(graph: BlockGraph, node: Node): Promise<void> {
+export async function endWriting(graph: BlockGraph, node: Node): Promise<void> {
   try {
     await setReadOnly(graph, node, true)
   } catch (error) {
