@@ -83,7 +83,8 @@ class Simulation {
     const disk = await this.#makeDisk()
     for (let i = 0; i < lanes; i++) this.#guests.push(new Guest(disk, i, this.#random.fork(), this.#clock))
     for (const guest of this.#guests) await guest.load()
-    const lives = this.#guests.map((guest) => guest.live(() => this.#running))
+    const lives = Promise.all(this.#guests.map((guest) => guest.live(() => this.#running)))
+    lives.catch(() => undefined)
     await delay(this.#clock, this.#random.below(50))
     let start: Uint8Array | undefined
     const forget = this.#graph.onEvent(({ data }) => {
@@ -104,7 +105,7 @@ class Simulation {
     if (outcome === 'success') this.#checkTarget(start)
     await delay(this.#clock, 100)
     this.#running = false
-    await Promise.all(lives)
+    await lives
     await this.#checkDisk(disk, outcome)
     await this.#graph.close()
     this.#requests = this.#guests.reduce((sum, { requests }) => sum + requests, 0)
