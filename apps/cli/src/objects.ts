@@ -1,8 +1,9 @@
 /** `--object`: what QEMU's tools let people define on the command line. Only secrets matter to images. */
+
 import { readFileSync } from 'node:fs'
 import { describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { CommandError } from '@diskgraph/tools'
 import { parseKeyValues, toObject } from './key-values.ts'
-import { CommandError } from './messages.ts'
 
 /** Secrets by id. */
 export type Secrets = Readonly<Record<string, Uint8Array | string>>

@@ -1,11 +1,19 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
+
 import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
 import { fromQapi, parseJsonFilename } from '@diskgraph/core/internal'
+import {
+  CommandError,
+  hintOf,
+  inQapiSpelling,
+  messageOf,
+  reportWarning,
+  type Terminal,
+  visible,
+} from '@diskgraph/tools'
 import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
-import { CommandError, hintOf, inQapiSpelling, messageOf, reportWarning, visible } from './messages.ts'
 import type { Secrets } from './objects.ts'
-import type { Terminal } from './terminal.ts'
 
 /** What a cache mode stands for. */
 export interface CacheMode {

@@ -41,6 +41,13 @@ export const missingMethodCases: readonly Case[] = [
       await compareWhole(disk, model, 'afterwards')
     },
   },
+  {
+    name: 'refuses to be opened read-only',
+    needs: ['refuses readOnly'],
+    run: async (fixture) => {
+      await mustReject(() => fixture.open({ readOnly: true }), 'opening read-only', ['EPERM'])
+    },
+  },
   refusal('a new size', { needs: ['write'], lacks: ['truncate'] }, (disk) => disk.truncate(disk.size + 512)),
   refusal('to grow', { needs: ['refuses grow'] }, (disk) => disk.truncate(disk.size + 65536)),
   refusal('to shrink', { needs: ['refuses shrink'] }, (disk) => disk.truncate(512)),
