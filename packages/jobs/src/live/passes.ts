@@ -58,7 +58,7 @@ async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFligh
     if (run === undefined) {
       // Behind the last one: the rest, once nothing is in flight, is what was written or has failed meanwhile.
       await copies.idle()
-      await units.idle()
+      while (units.busy) await units.idle()
       at = 0
       run = dirty.next(at, longest)
       if (run === undefined || (++passes > patience && dirty.dirtyBytes <= enough)) return

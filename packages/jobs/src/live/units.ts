@@ -5,7 +5,7 @@
  * it fails. Bits are cleared before anything is asked of the source, its block status too, so a change that comes in
  * between is not forgotten: who changes the source marks what it has changed.
  */
-import { alignDown, alignUp, DirtyBitmap, done, RangeLock } from '@diskgraph/core/driver'
+import { alignDown, alignUp, DirtyBitmap, RangeLock } from '@diskgraph/core/driver'
 import type { Range } from '../engine/source.ts'
 import type { Transfer } from '../engine/transfer.ts'
 
@@ -65,9 +65,14 @@ export class Units {
     }
   }
 
-  /** Resolves when no copy is in flight, whoever asked for it: until then what is not dirty may become so again. */
+  /** Whether a copy is in flight, whoever asked for it: until it has ended what is not dirty may become so again. */
+  get busy(): boolean {
+    return this.#copies > 0
+  }
+
+  /** Resolves when {@link busy} has ended. It may have begun again by then. */
   idle(): Promise<void> {
-    return this.#copies === 0 ? done : new Promise((resolve) => this.#idle.push(resolve))
+    return new Promise((resolve) => this.#idle.push(resolve))
   }
 
   async #copyRun(offset: number, length: number, buffer: (() => Uint8Array) | undefined): Promise<void> {
