@@ -9,7 +9,7 @@ import {
   showFailure,
   type Terminal,
 } from '@diskgraph/tools'
-import { type Grammar, helpOption } from '../command-line.ts'
+import { type Grammar, getoptGrammar, helpOption } from '../command-line.ts'
 import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
 import type { ProgramManual } from '../manual/program.ts'
 import { addObject, type Objects } from '../objects.ts'
@@ -182,14 +182,4 @@ async function end(session: Session): Promise<void> {
     session.failed = true
     showFailure(session.terminal, error)
   }
-}
-
-/** `grammar` in getopt's words. An option that has only a long name goes by it. */
-function getoptGrammar(grammar: Grammar): OptionGrammar {
-  const options = Object.values(grammar)
-  const letters = options.map(({ short = '', argument }) => short + (short !== '' && argument !== undefined ? ':' : ''))
-  const long = options.flatMap(({ short, long: name, argument }) =>
-    name === undefined ? [] : [[name, { letter: short ?? name, argument: argument !== undefined }] as const],
-  )
-  return { letters: letters.join(''), long: Object.fromEntries(long) }
 }

@@ -1,7 +1,8 @@
 /** `dg-nbd`: serves an image to NBD clients, or lists what another server offers. */
 
 import type { Terminal } from '@diskgraph/tools'
-import { CommandError, GetoptError, getoptGrammar, type Parsed, parseOptions } from '@diskgraph/tools'
+import { CommandError, GetoptError, type Parsed, parseOptions } from '@diskgraph/tools'
+import { getoptGrammar } from '../command-line.ts'
 import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
 import { optionRows } from '../manual/help.ts'
 import { exampleSection, section } from '../manual/layout.ts'
