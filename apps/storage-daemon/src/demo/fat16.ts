@@ -26,7 +26,7 @@ const attributeVolume = 0x08
 const attributeArchive = 0x20
 
 /** A file of the root folder. */
-export interface RootFile {
+interface RootFile {
   /** In capitals, at most eight letters, a dot, and at most three: `README.TXT`. */
   readonly name: string
   readonly content: Uint8Array
