@@ -3,6 +3,7 @@ import { bitmapCommands } from './commands/bitmaps.ts'
 import { prepareDefinitions } from './commands/definitions.ts'
 import { deviceCommands } from './commands/devices.ts'
 import { exportCommands } from './commands/exports.ts'
+import { jobCommands } from './commands/jobs.ts'
 import { monitorCommands } from './commands/monitor.ts'
 import { nodeCommands } from './commands/nodes.ts'
 import { objectCommands } from './commands/objects.ts'
@@ -34,6 +35,7 @@ export function createMonitor(system: System, settings: { readonly version?: Ver
       ...thresholdCommands(system),
       ...transactionCommands(system),
       ...objectCommands(system),
+      ...jobCommands(system),
       ...exportCommands(system, system.nbd),
       ...(devices === undefined
         ? {}
