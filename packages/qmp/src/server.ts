@@ -1,11 +1,14 @@
 /** A monitor for a system, with all commands that the system has the parts for. */
 import { bitmapCommands } from './commands/bitmaps.ts'
 import { prepareDefinitions } from './commands/definitions.ts'
+import { deviceCommands } from './commands/devices.ts'
+import { exportCommands } from './commands/exports.ts'
 import type { Handlers } from './commands/handlers.ts'
 import { monitorCommands } from './commands/monitor.ts'
 import { nodeCommands } from './commands/nodes.ts'
 import { objectCommands } from './commands/objects.ts'
 import { queryCommands } from './commands/queries.ts'
+import { runStateCommands } from './commands/run-state.ts'
 import { snapshotCommands } from './commands/snapshots.ts'
 import { thresholdCommands } from './commands/thresholds.ts'
 import { transactionCommands } from './commands/transaction.ts'
@@ -25,6 +28,7 @@ interface MonitorOptions {
 
 /** Makes the monitor of `system`. Close it when nobody is to use it any more; the system stays. */
 export function createMonitor(system: System, settings: MonitorOptions = {}): Monitor {
+  const { devices } = system
   const monitor: Monitor = new Monitor({
     graph: system.graph,
     schema: system.schema,
@@ -38,6 +42,10 @@ export function createMonitor(system: System, settings: MonitorOptions = {}): Mo
       ...thresholdCommands(system),
       ...transactionCommands(system),
       ...objectCommands(system),
+      ...exportCommands(system, system.nbd),
+      ...(devices === undefined
+        ? {}
+        : { ...deviceCommands(system, devices), ...runStateCommands(system, devices.runState) }),
       ...settings.handlers,
     },
     prepare: (_command, args) => prepareDefinitions(system, args),

@@ -1,19 +1,15 @@
 /** What the commands work on: a graph, and what else a program has. */
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
+import type { DeviceTable } from '@diskgraph/devices'
 import { Schema } from '@diskgraph/qapi'
-
-/** The devices of a program, as far as commands about nodes ask for them. */
-export interface DeviceNodes {
-  /** The node that the device called `id` shows; undefined if there is no such device or it is empty. */
-  nodeOf(id: string): Node | undefined
-}
+import { NbdExports } from './nbd-exports.ts'
 
 /** What a {@link System} is made of. */
 export interface SystemSettings {
   readonly graph: Graph
   /** The name of the machine, for `query-name`. */
   readonly name?: string
-  readonly devices?: DeviceNodes
+  readonly devices?: DeviceTable
   /** Ends the program. */
   quit?(): void
 }
@@ -23,7 +19,9 @@ export class System {
   readonly graph: Graph
   readonly schema: Schema
   readonly name: string | undefined
-  readonly devices: DeviceNodes | undefined
+  readonly devices: DeviceTable | undefined
+  /** The NBD server that clients may start. */
+  readonly nbd: NbdExports
   readonly #quit: (() => void) | undefined
 
   constructor(settings: SystemSettings) {
@@ -31,6 +29,7 @@ export class System {
     this.schema = new Schema(() => settings.graph.registry.names)
     this.name = settings.name
     this.devices = settings.devices
+    this.nbd = new NbdExports(settings.graph)
     this.#quit = settings.quit
   }
 
@@ -47,6 +46,23 @@ export class System {
       (nodeName === undefined ? undefined : this.graph.find(nodeName))
     if (found !== undefined) return found
     throw new BlockError('ENODEV', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`)
+  }
+
+  /** Throws EBUSY for a node that is the backing file of another one, and so is not to be changed by itself. */
+  refuseBacking(node: Node): void {
+    for (const { role, parentName } of node.parents) {
+      if (role !== 'cow') continue
+      throw new BlockError('EBUSY', `Node '${node.name}' is busy: node is used as backing hd of '${parentName}'`)
+    }
+  }
+
+  /** As {@link findEither}, for a node that is the top of a disk: no other node is above it. */
+  findRoot(name: string): Node {
+    const node = this.findEither(name)
+    for (const { parent } of node.parents) {
+      if (!parent.isRoot) throw new BlockError('EBUSY', 'Need a root block node')
+    }
+    return node
   }
 
   /** The node that `name` means where it may be that of a device, too. */

@@ -13,7 +13,7 @@ import type { QemuIo } from './qemu-io.ts'
 import { sizeInMebibytes, splitWords, takeFlags } from './words.ts'
 
 /** What the commands work on. */
-export interface HumanSystem {
+interface HumanSystem {
   readonly graph: Graph
   readonly devices: DeviceTable
   readonly drives: Drives

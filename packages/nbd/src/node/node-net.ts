@@ -1,7 +1,7 @@
 /** Servers and clients on the sockets of Node: unix sockets, TCP, and descriptors that were inherited. */
-import { lstatSync, unlinkSync } from 'node:fs'
+import { fstatSync, lstatSync, unlinkSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net'
-import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core/driver'
+import { BlockError, describeErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core/driver'
 import type { NbdServer } from '../server/server.ts'
 
 /** Where a server listens, or a client connects to. */
@@ -76,10 +76,10 @@ export function connectSocket(address: SocketAddress, signal?: AbortSignal): Pro
     try {
       socket =
         'fd' in address
-          ? new Socket({ fd: address.fd, readable: true, writable: true })
+          ? new Socket({ fd: socketDescriptor(address.fd), readable: true, writable: true })
           : connect('path' in address ? { path: address.path } : { ...tcpOptions(address), noDelay: true })
     } catch (error) {
-      reject(connectError(error as NodeJS.ErrnoException, address))
+      reject(isBlockError(error) ? error : connectError(error as NodeJS.ErrnoException, address))
       return
     }
     const settle = (settled: () => void): void => {
@@ -102,6 +102,12 @@ export function connectSocket(address: SocketAddress, signal?: AbortSignal): Pro
     if (signal?.aborted) abort()
     else if ('fd' in address) succeed()
   })
+}
+
+/** `fd`, if it is a socket: reading from anything else might never end. */
+function socketDescriptor(fd: number): number {
+  if (fstatSync(fd).isSocket()) return fd
+  throw new BlockError('EINVAL', `File descriptor '${fd}' is not a socket`)
 }
 
 function tcpOptions({ host = 'localhost', port, family }: { host?: string; port: number; family?: 4 | 6 }) {

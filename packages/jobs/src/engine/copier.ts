@@ -4,47 +4,30 @@
  * The ranges of the source come one after the other out of a generator that knows which of them are stored; stored
  * ones are cut into chunks of 2 MiB. Some workers run at the same time: each takes the next chunk, reads it, looks
  * for zeroes in it, waits for its turn, writes and passes the turn on. The turn keeps writes in the order of the
- * disk, so that a format which allocates as it goes lays the disk out in order, while reads go ahead. Each worker has
- * one buffer: memory is bounded by workers × chunk.
- *
- * The first error stops all workers after what they have begun; it is thrown when all of them have ended.
+ * disk, so that a format which allocates as it goes lays the disk out in order, while reads go ahead.
  */
 import { type Clock, type Disk, Flag, isBlockError } from '@diskgraph/core'
 import { alignUp } from '@diskgraph/core/driver'
 import { TimeSlice } from '@diskgraph/core/internal'
 import { alignedRanges } from './aligned-ranges.ts'
-import { allSettled, JobError, type JobOptions } from './job.ts'
+import { runPool } from './pool.ts'
 import { RateLimit } from './rate-limit.ts'
-import type { Range, Source, UnreadableListener } from './source.ts'
-import { zeroRuns } from './zero-runs.ts'
-
-/** What a copy does with its target. */
-export interface Writer {
-  write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void>
-  writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void>
-}
+import type { Range, Source } from './source.ts'
+import { Transfer, type TransferSettings, type Turn } from './transfer.ts'
+import { JobError, type JobOptions } from './work.ts'
 
 /** How a copy is done. */
-interface CopySettings extends JobOptions {
+interface CopySettings extends TransferSettings, JobOptions {
   readonly source: Source
-  readonly target: Writer
   readonly clock: Clock
-  /** Zeroes in units of so many bytes are not written as data; 0: everything is written out. */
-  readonly zeroUnit: number
-  /** The target reads as zeroes before. */
-  readonly targetIsZero: boolean
   /** Size of the clusters of the target; 1 where it has none. */
   readonly clusterSize: number
-  /** Flags of every write of data: `Flag.Compressed`, `Flag.Unchanged`. */
-  readonly writeFlags: number
   /** Chunks on their way at the same time. */
   readonly workers: number
   /** Writes start in the order of the disk. */
   readonly ordered: boolean
   /** The target as a disk whose storage may copy by itself where it can; no zeroes are looked for then. */
   readonly offload?: Disk | undefined
-  /** Called for every part that cannot be read and becomes zeroes; without it such an error ends the copy. */
-  readonly onUnreadable?: UnreadableListener | undefined
 }
 
 /** Longest read or write. */
@@ -70,19 +53,18 @@ export async function runCopy(settings: CopySettings): Promise<void> {
 
 class Copier {
   readonly #settings: CopySettings
-  readonly #chunks: AsyncGenerator<Chunk>
+  readonly #transfer: Transfer
   readonly #order: WriteOrder | undefined
   readonly #limit: RateLimit | undefined
   readonly #slice: TimeSlice
   readonly #onCopied: ((length: number) => void) | undefined
   #offload: Disk | undefined
-  #failed = false
 
   constructor(settings: CopySettings, onCopied?: (length: number) => void) {
     const { clock, speed, signal, ordered, offload } = settings
     this.#settings = settings
+    this.#transfer = new Transfer(settings)
     this.#limit = speed === undefined ? undefined : new RateLimit(clock, speed, signal)
-    this.#chunks = chunksOf(settings, this.#limit?.longestPiece ?? chunkLength)
     this.#order = ordered ? new WriteOrder() : undefined
     this.#slice = new TimeSlice(clock, signal)
     this.#offload = offload
@@ -90,83 +72,33 @@ class Copier {
   }
 
   run(): Promise<void> {
-    return allSettled(Array.from({ length: this.#settings.workers }, () => this.#work()))
+    const chunks = chunksOf(this.#settings, this.#limit?.longestPiece ?? chunkLength)
+    return runPool(chunks, this.#settings.workers, chunkLength, (chunk, buffer) => this.#work(chunk, buffer))
   }
 
-  async #work(): Promise<void> {
-    let buffer: Uint8Array | undefined
-    while (!this.#failed) {
-      let chunk: Chunk | undefined
-      try {
-        await this.#slice.end()
-        const next = await this.#chunks.next()
-        if (next.done) return
-        chunk = next.value
-        if (chunk.range.content === 'zero' && this.#settings.zeroUnit > 0) await this.#zero(chunk)
-        else {
-          await this.#limit?.wait(chunk.range.length)
-          if (!(await this.#offloaded(chunk))) {
-            buffer ??= new Uint8Array(chunkLength)
-            await this.#copy(chunk, buffer.subarray(0, chunk.range.length))
-          }
-        }
-        this.#onCopied?.(chunk.range.length)
-      } catch (error) {
-        this.#failed = true
-        throw error
-      } finally {
-        // Whoever waits behind a chunk that was given up must not wait for ever.
-        if (chunk !== undefined) this.#order?.pass(chunk.index)
-      }
-    }
-  }
-
-  async #zero({ range, index }: Chunk): Promise<void> {
-    await this.#order?.turn(index)
-    await this.#write(range, this.#zeroRange(range.offset, range.length))
-  }
-
-  async #copy({ range, index }: Chunk, buf: Uint8Array): Promise<void> {
-    const { source, zeroUnit, targetIsZero, onUnreadable, writeFlags } = this.#settings
-    if (range.content === 'zero') buf.fill(0)
-    else await source.read(range.offset, buf, onUnreadable)
-    const runs = zeroRuns(buf, range.offset, zeroUnit)
-    await this.#order?.turn(index)
-    const writes: Promise<void>[] = []
-    for (const { start, length, zero } of runs) {
-      if (!zero) writes.push(this.#writeData(range.offset + start, buf.subarray(start, start + length)))
-      else if (!targetIsZero) writes.push(this.#zeroRange(range.offset + start, length))
-    }
-    // Compressed data takes long to be made, so several chunks do that at a time. Plain writes of a file exclude
-    // each other in the kernel: one after the other is faster than several that wait for each other.
-    if ((writeFlags & Flag.Compressed) !== 0) this.#order?.pass(index)
-    const [only] = writes
-    await this.#write(range, writes.length === 1 ? (only as Promise<void>) : allSettled(writes))
-  }
-
-  #writeData(offset: number, buf: Uint8Array): Promise<void> {
-    const { target, writeFlags, signal } = this.#settings
-    return target.write(offset, buf, writeFlags, signal)
-  }
-
-  #zeroRange(offset: number, length: number): Promise<void> {
-    const { target, writeFlags, signal } = this.#settings
-    return target.writeZeroes(offset, length, Flag.MayUnmap | (writeFlags & Flag.Unchanged), signal)
-  }
-
-  async #write(range: Range, writes: Promise<void>): Promise<void> {
+  async #work({ range, index }: Chunk, buffer: () => Uint8Array): Promise<void> {
+    const turn = this.#order?.of(index)
     try {
-      await writes
-    } catch (error) {
-      throw new JobError({ operation: 'write', disk: 'target', offset: range.offset }, error)
+      await this.#slice.end()
+      if (range.content === 'zero' && this.#settings.zeroUnit > 0) await this.#transfer.zero(range, turn)
+      else {
+        await this.#limit?.wait(range.length)
+        if (!(await this.#offloaded(range, turn))) {
+          await this.#transfer.copy(range, buffer().subarray(0, range.length), turn)
+        }
+      }
+      this.#onCopied?.(range.length)
+    } finally {
+      // Whoever waits behind a chunk that was given up must not wait for ever.
+      turn?.pass()
     }
   }
 
-  /** Whether storage has copied the chunk by itself. When it cannot do so once, it is not asked again. */
-  async #offloaded({ range, index }: Chunk): Promise<boolean> {
+  /** Whether storage has copied the range by itself. When it cannot do so once, it is not asked again. */
+  async #offloaded(range: Range, turn: Turn | undefined): Promise<boolean> {
     const target = this.#offload
     if (target === undefined) return false
-    await this.#order?.turn(index)
+    await turn?.wait()
     try {
       await this.#settings.source.offload(range.offset, range.length, target)
       return true
@@ -218,14 +150,19 @@ class WriteOrder {
   readonly #passed = new Set<number>()
   readonly #waiting = new Map<number, () => void>()
 
+  /** The turn of the chunk `index`. */
+  of(index: number): Turn {
+    return { wait: () => this.#turn(index), pass: () => this.#pass(index) }
+  }
+
   /** Waits until all chunks before have started their writes. */
-  turn(index: number): Promise<void> | undefined {
+  #turn(index: number): Promise<void> | undefined {
     if (index <= this.#next) return undefined
     return new Promise((resolve) => this.#waiting.set(index, resolve))
   }
 
   /** The chunk `index` holds nobody up any more. May be called twice. */
-  pass(index: number): void {
+  #pass(index: number): void {
     if (index < this.#next) return
     this.#passed.add(index)
     while (this.#passed.delete(this.#next)) this.#next++

@@ -24,10 +24,20 @@ export async function setReadOnly(graph: BlockGraph, node: Node, readOnly: boole
 /** Runs `work` while `node`, when it was opened for reading, is writable. */
 export async function whileWritable(graph: BlockGraph, node: Node, work: () => Promise<void>): Promise<void> {
   if (!node.readOnly) return work()
-  await setReadOnly(graph, node, false)
   try {
+    await setReadOnly(graph, node, false)
     await work()
   } finally {
+    await endWriting(graph, node)
+  }
+}
+
+/** Makes `node` read-only again. A flush that fails is reported, and tried once more: else the node stays writable. */
+async function endWriting(graph: BlockGraph, node: Node): Promise<void> {
+  try {
     await setReadOnly(graph, node, true)
+  } catch (error) {
+    await setReadOnly(graph, node, true).catch(() => undefined)
+    throw error
   }
 }

@@ -6,8 +6,8 @@ const burst = 100
 /** Keeps a job below a number of bytes per second. */
 export class RateLimit {
   readonly #clock: Clock
-  readonly #speed: number
   readonly #signal: AbortSignal | undefined
+  #speed: number
   /** When everything that was let through so far is paid for. */
   #paid: number
 
@@ -23,11 +23,26 @@ export class RateLimit {
     return Math.ceil((this.#speed * burst) / 1000)
   }
 
+  /** Bytes per second from now on. What was moved before is forgotten. */
+  set speed(speed: number) {
+    this.#speed = speed
+    this.#paid = this.#clock.now()
+  }
+
+  /** Milliseconds until the next bytes may be moved. */
+  due(): number {
+    return Math.max(0, this.#paid - this.#clock.now())
+  }
+
+  /** Counts `length` bytes that are moved now. */
+  pay(length: number): void {
+    this.#paid = Math.max(this.#paid, this.#clock.now() - burst) + (length / this.#speed) * 1000
+  }
+
   /** Waits until `length` more bytes may be moved; undefined when that is now. */
   wait(length: number): Promise<void> | undefined {
-    const now = this.#clock.now()
-    const begin = Math.max(this.#paid, now - burst)
-    this.#paid = begin + (length / this.#speed) * 1000
-    return begin <= now ? undefined : delay(this.#clock, begin - now, this.#signal)
+    const due = this.due()
+    this.pay(length)
+    return due <= 0 ? undefined : delay(this.#clock, due, this.#signal)
   }
 }

@@ -1,10 +1,12 @@
 /** Bytes that come as a stream, of a length that nobody knows before its end, into a disk. */
 import { BlockError, type Disk, Flag, isBlockError } from '@diskgraph/core'
-import { alignUp, throwIfAborted } from '@diskgraph/core/driver'
-import { chunkLength } from './copier.ts'
+import { alignUp, isBytes } from '@diskgraph/core/driver'
+import { kindOf, unlessAborted } from '@diskgraph/core/internal'
+import { aSignal, bytes, checkDisk, checkOptions, flag } from '../engine/arguments.ts'
+import { chunkLength } from '../engine/copier.ts'
+import { allSettled, JobError, runJob } from '../engine/work.ts'
+import { zeroRuns, zeroUnitOf } from '../engine/zero-runs.ts'
 import type { CopyOptions } from './copy.ts'
-import { allSettled, JobError, runJob } from './job.ts'
-import { zeroRuns, zeroUnitOf } from './zero-runs.ts'
 
 /** How {@link copyStream} copies. */
 export type StreamOptions = Pick<CopyOptions, 'sparseSize' | 'compressed' | 'signal'>
@@ -19,6 +21,11 @@ export function copyStream(
   options: StreamOptions = {},
 ): Promise<void> {
   return runJob(options, async () => {
+    checkOptions('copyStream', options, { sparseSize: bytes, compressed: flag, signal: aSignal })
+    checkDisk('the target of copyStream', target)
+    if (typeof stream?.[Symbol.asyncIterator] !== 'function') {
+      throw new BlockError('EINVAL', `the stream of copyStream is an AsyncIterable of bytes, not ${kindOf(stream)}`)
+    }
     const { sparseSize = 4096, compressed = false, signal } = options
     const { clusterSize = 1 } = await target.info()
     const unit = zeroUnitOf(sparseSize, clusterSize, compressed)
@@ -52,8 +59,7 @@ async function* chunksOf(
 ): AsyncGenerator<Uint8Array> {
   let [current, other] = [new Uint8Array(chunkLength), new Uint8Array(chunkLength)]
   let filled = 0
-  for await (const piece of stream) {
-    throwIfAborted(signal)
+  for await (const piece of piecesOf(stream, signal)) {
     for (let at = 0; at < piece.length; ) {
       const taken = Math.min(piece.length - at, chunkLength - filled)
       current.set(piece.subarray(at, at + taken), filled)
@@ -66,6 +72,33 @@ async function* chunksOf(
     }
   }
   if (filled > 0) yield current.fill(0, filled).subarray(0, alignUp(filled, 512))
+}
+
+/** The pieces of `stream`. When the signal is aborted the stream is left, even one that never yields again. */
+async function* piecesOf(
+  stream: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const iterator = stream[Symbol.asyncIterator]()
+  let ended = false
+  try {
+    for (;;) {
+      const next = Promise.resolve(iterator.next())
+      next.catch(() => {
+        ended = true
+      })
+      const { done, value } = await unlessAborted(next, signal)
+      if (done === true) {
+        ended = true
+        return
+      }
+      if (!isBytes(value)) throw new BlockError('EINVAL', `a stream of bytes yields Uint8Array, not ${kindOf(value)}`)
+      yield value
+    }
+  } finally {
+    // Not waited for: a generator that waits for what never comes does not hear of it.
+    if (!ended) Promise.resolve(iterator.return?.()).catch(() => undefined)
+  }
 }
 
 async function resize(target: Disk, size: number): Promise<void> {

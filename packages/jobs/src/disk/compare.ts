@@ -9,9 +9,10 @@
 import type { Disk, Extent } from '@diskgraph/core'
 import { BlockError, type Clock } from '@diskgraph/core/driver'
 import { TimeSlice } from '@diskgraph/core/internal'
-import { firstDifference } from './bytes.ts'
-import { JobError, type JobOptions, runJob } from './job.ts'
-import { RateLimit } from './rate-limit.ts'
+import { callback, checkDisk, checkOptions, flag, workRules } from '../engine/arguments.ts'
+import { firstDifference } from '../engine/bytes.ts'
+import { RateLimit } from '../engine/rate-limit.ts'
+import { JobError, type JobOptions, runJob } from '../engine/work.ts'
 
 /** How {@link compare} compares. */
 export interface CompareOptions extends JobOptions {
@@ -64,6 +65,8 @@ class Found extends Error {
  */
 export function compare(first: Disk, second: Disk, options: CompareOptions = {}): Promise<Difference | undefined> {
   return runJob(options, async () => {
+    checkOptions('compare', options, { ...workRules, strict: flag, onSizeMismatch: callback })
+    for (const disk of [first, second]) checkDisk('what compare compares', disk)
     if (options.strict && first.size !== second.size) return { kind: 'size' }
     try {
       await new Scan([first, second], options).run()

@@ -7,10 +7,11 @@
  */
 import { BlockError, type Disk, describeErrorCode, Flag, type Node, Permission } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
+import { aNode, checkDisk, checkOptions, flag, workRules } from '../engine/arguments.ts'
+import { runCopy } from '../engine/copier.ts'
+import { Source } from '../engine/source.ts'
+import { type JobOptions, runJob } from '../engine/work.ts'
 import { unfiltered, whileWritable } from './chain.ts'
-import { runCopy } from './copier.ts'
-import { type JobOptions, runJob } from './job.ts'
-import { Source } from './source.ts'
 
 /** How {@link commit} commits. */
 export interface CommitOptions extends JobOptions {
@@ -23,14 +24,24 @@ export interface CommitOptions extends JobOptions {
 /** Commits `overlay` into its base, which grows to its size, and flushes that. Reads of the overlay give what they gave. */
 export function commit(overlay: Disk, options: CommitOptions = {}): Promise<void> {
   return runJob(options, async () => {
+    checkOptions('commit', options, { ...workRules, base: aNode, keep: flag })
+    checkDisk('the overlay of commit', overlay)
     const top = unfiltered(overlay.node)
     const backing = top.backing?.node
     const { base = backing, keep = false } = options
     if (base === undefined) throw new BlockError('EINVAL', 'Image does not have a backing file')
+    const empties = !keep && base === backing
+    if (empties && overlay.readOnly) throw readOnly(overlay)
     const copied = (): Promise<void> => whileWritable(overlay.graph, base, () => copyDown(overlay, base, options))
-    if (keep || base !== backing) await copied()
-    else await thenEmpty(overlay, top, copied)
+    if (empties) await thenEmpty(overlay, top, copied)
+    else await copied()
   })
+}
+
+/** The error of an overlay that could not be emptied in the end. */
+function readOnly({ filename }: Disk): BlockError {
+  const message = `cannot commit '${filename}': it is read-only, and could not be emptied afterwards`
+  return new BlockError('EPERM', message, { hint: 'open it for writing, or let it keep what it holds (keep: true)' })
 }
 
 async function copyDown(overlay: Disk, base: Node, { signal, onProgress, speed }: CommitOptions): Promise<void> {

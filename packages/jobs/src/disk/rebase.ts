@@ -6,11 +6,12 @@
 import { BlockError, type Disk, Flag, type Node } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
 import { chainStatus, TimeSlice } from '@diskgraph/core/internal'
-import { areEqual, isZeroRange } from './bytes.ts'
+import { checkDisk, checkOptions, text, workRules } from '../engine/arguments.ts'
+import { areEqual, isZeroRange } from '../engine/bytes.ts'
+import { chunkLength } from '../engine/copier.ts'
+import { RateLimit } from '../engine/rate-limit.ts'
+import { type FailedRequest, JobError, type JobOptions, runJob } from '../engine/work.ts'
 import { unfiltered } from './chain.ts'
-import { chunkLength } from './copier.ts'
-import { type FailedRequest, JobError, type JobOptions, runJob } from './job.ts'
-import { RateLimit } from './rate-limit.ts'
 
 /** What an image records of its backing file. */
 export interface BackingReference {
@@ -31,6 +32,10 @@ export function rebase(
   options: JobOptions = {},
 ): Promise<void> {
   return runJob(options, async () => {
+    checkOptions('rebase', options, workRules)
+    checkDisk('the overlay of rebase', overlay)
+    if (backing !== undefined) checkDisk('the backing disk of rebase', backing)
+    checkReference('rebase', reference)
     const work = new Rebase(overlay, backing, options)
     // Whoever uses the disk waits: what it writes must not be overwritten with what was there before.
     await overlay.graph.drained(unfiltered(overlay.node), () => work.run())
@@ -43,11 +48,10 @@ export function rebase(
  * Records another backing file in the image of `overlay` without a look at what either holds. In the graph `backing`
  * (undefined: nothing) becomes its backing file.
  */
-export async function changeBacking(
-  overlay: Disk,
-  { filename, format }: BackingReference,
-  backing?: Node,
-): Promise<void> {
+export async function changeBacking(overlay: Disk, reference: BackingReference, backing?: Node): Promise<void> {
+  checkDisk('the overlay of changeBacking', overlay)
+  checkReference('changeBacking', reference)
+  const { filename, format } = reference
   const node = unfiltered(overlay.node)
   const { image } = node
   const attempt = `Could not change the backing file to '${filename ?? '(null)'}'`
@@ -66,6 +70,10 @@ export async function changeBacking(
     const cause = toBlockError(error)
     throw new BlockError(cause.code, `${attempt}: ${cause.message}`, { cause })
   }
+}
+
+function checkReference(call: string, reference: BackingReference): void {
+  checkOptions(`the reference of ${call}`, reference, { filename: text, format: text })
 }
 
 class Rebase {

@@ -2,7 +2,7 @@
 import type { Disk, Node } from '@diskgraph/core'
 import { BlockError } from '@diskgraph/core/driver'
 import { TimeSlice } from '@diskgraph/core/internal'
-import { JobError } from './job.ts'
+import { JobError } from './work.ts'
 
 /** What there is to do with a range of a source. */
 export type Content =

@@ -1,12 +1,14 @@
 /** Copying the content of a disk. */
 import { BlockError, type Disk, Flag, isBlockError, type Node } from '@diskgraph/core'
 import type { DriverInfo } from '@diskgraph/core/driver'
-import { TimeSlice } from '@diskgraph/core/internal'
+import { kindOf, TimeSlice } from '@diskgraph/core/internal'
+import { bytes, callback, checkDisk, checkOptions, flag, oneOf, wholeNumber, workRules } from '../engine/arguments.ts'
+import { runCopy } from '../engine/copier.ts'
+import { Source, type UnreadableListener } from '../engine/source.ts'
+import type { Writer } from '../engine/transfer.ts'
+import { JobError, type JobOptions, runJob } from '../engine/work.ts'
+import { zeroUnitOf } from '../engine/zero-runs.ts'
 import { storageNodes, unfiltered } from './chain.ts'
-import { runCopy, type Writer } from './copier.ts'
-import { JobError, type JobOptions, runJob } from './job.ts'
-import { Source, type UnreadableListener } from './source.ts'
-import { zeroUnitOf } from './zero-runs.ts'
 
 /** Where a copy goes: a {@link Disk}, or anything else that takes writes (a stream, if they are ordered). */
 export interface CopyTarget extends Writer {
@@ -53,15 +55,38 @@ export interface CopyOptions extends JobOptions {
  * is aborted leaves a target of which nobody knows how much is written.
  */
 export function copy(source: Disk | readonly Disk[], target: CopyTarget, options: CopyOptions = {}): Promise<void> {
-  return runJob(options, () => copyAll('length' in source ? source : [source], target, options))
+  return runJob(options, () => copyAll(Array.isArray(source) ? source : [source], target, options))
+}
+
+const rules = {
+  ...workRules,
+  skip: bytes,
+  length: bytes,
+  sync: oneOf('full', 'top'),
+  sparseSize: bytes,
+  targetIsZero: flag,
+  compressed: flag,
+  parallel: wholeNumber(1, 1024),
+  ordered: flag,
+  offload: flag,
+  onUnreadable: callback,
+}
+
+function check(disks: readonly Disk[], target: CopyTarget, options: CopyOptions): void {
+  checkOptions('copy', options, rules)
+  if (disks.length === 0) throw new BlockError('EINVAL', 'there is no source to copy')
+  for (const disk of disks) checkDisk('the source of copy', disk)
+  if (typeof target?.write !== 'function' || typeof target.writeZeroes !== 'function') {
+    throw new BlockError('EINVAL', `the target of copy has write() and writeZeroes(), which ${kindOf(target)} has not`)
+  }
+  if (isDisk(target)) checkDisk('the target of copy', target)
 }
 
 async function copyAll(disks: readonly Disk[], target: CopyTarget, options: CopyOptions): Promise<void> {
-  const [first] = disks
-  if (first === undefined) throw new BlockError('EINVAL', 'there is no source to copy')
+  check(disks, target, options)
+  const [first] = disks as [Disk]
   const { sparseSize = 4096, parallel = 8, compressed = false, signal } = options
   const { skip, length, sync = 'full', targetIsZero, ordered = true, offload, ...job } = options
-  if (!(parallel >= 1)) throw new BlockError('EINVAL', `a copy of ${parallel} chunks at a time never ends`)
   const source = new Source(disks, { skip, length, signal, baseOf: sync === 'top' ? backingOf : undefined })
   const disk = isDisk(target) ? target : undefined
   for (const one of disk === undefined ? [] : disks) refuseSameStorage(one, disk as Disk)

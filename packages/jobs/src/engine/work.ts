@@ -45,10 +45,8 @@ export class JobError extends BlockError {
 }
 
 /** Runs `work`; whatever an aborted job fails with, its error is that of the abort. */
-export async function runJob<T>({ signal, speed }: JobOptions, work: () => Promise<T>): Promise<T> {
-  if (speed !== undefined && !(speed > 0)) {
-    throw new BlockError('EINVAL', `a speed of ${speed} bytes per second is not above 0`)
-  }
+export async function runJob<T>(options: JobOptions, work: () => Promise<T>): Promise<T> {
+  const signal = options?.signal
   try {
     if (signal?.aborted) throw abortedError(signal)
     return await work()
