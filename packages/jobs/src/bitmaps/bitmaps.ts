@@ -33,7 +33,7 @@ export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettin
   }
   const { clusterSize = 65536 } = await node.info()
   const unit = granularity ?? Math.min(65536, Math.max(4096, clusterSize))
-  return graph.within(change, async (own) => {
+  const add = async (own: Change): Promise<DirtyBitmap> => {
     await own.drain(node)
     if (node.dirtyBitmaps.some((one) => one.name === name)) {
       throw new BlockError('EEXIST', `Bitmap already exists: ${name}`)
@@ -41,7 +41,8 @@ export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettin
     const bitmap = node.addDirtyBitmap(unit, name)
     bitmap.enabled = !disabled
     return bitmap
-  })
+  }
+  return change === undefined ? graph.change(add) : add(change)
 }
 
 function isGranularity(value: number): boolean {

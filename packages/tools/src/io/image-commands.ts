@@ -1,6 +1,6 @@
 /** Commands about the open file as a whole: its size, its allocation, what it is. */
 import { describeErrorCode, isBlockError, type Node, type Preallocation } from '@diskgraph/core'
-import { storageNodes, unfiltered } from '@diskgraph/jobs'
+import { unfiltered } from '@diskgraph/jobs'
 import { specificLines } from '../info-text.ts'
 import { CommandError, messageOf } from '../messages.ts'
 import { parseAmount, parseRange } from './numbers.ts'
@@ -99,14 +99,20 @@ export const info: IoCommand = {
     // QEMU calls the protocol of a file name so, too.
     for (const name of [driver.name, ...(driver.prefixes ?? []).slice(0, 1)]) terminal.out(`format name: ${name}\n`)
     const { clusterSize, vmStateOffset, specific } = await disk.info()
-    if (clusterSize === undefined && storageNodes(node).every(({ image }) => image.identity === undefined)) {
+    if (clusterSize === undefined && !standsOnFile(node)) {
       throw new SilentFailure('neither a format nor a file: there is no more to tell')
     }
     terminal.out(`cluster size: ${amount(clusterSize ?? 0)}\nvm state offset: ${amount(vmStateOffset ?? 0)}\n`)
-    if (specific !== undefined) {
+    // That of an image below a filter is none of the filter's.
+    if (specific !== undefined && specific.type === driver.name) {
       terminal.out(`Format specific information:\n${specificLines(specific).join('\n')}\n`)
     }
   },
+}
+
+/** Whether the one storage of a node is a file, whatever formats and filters stand between. */
+function standsOnFile({ storage, image }: Node): boolean {
+  return storage === undefined ? image.identity !== undefined : standsOnFile(storage.node)
 }
 
 export const alloc: IoCommand = {
