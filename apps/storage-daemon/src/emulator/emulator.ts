@@ -199,12 +199,15 @@ export class Emulator {
     )
   }
 
-  /** `input`, from which nothing comes before everything is there. */
+  /** `input`, from which nothing comes before everything is there. Standard input may end: its client reads on. */
   #afterStart(input: Readable): Readable {
     const gate = new PassThrough()
-    input.on('error', () => gate.destroy())
-    input.on('close', () => gate.end())
-    void this.#started.then(() => input.pipe(gate))
+    const isStdin = input === process.stdin
+    if (!isStdin) {
+      input.on('error', () => gate.destroy())
+      input.on('close', () => gate.end())
+    }
+    void this.#started.then(() => input.pipe(gate, { end: !isStdin }))
     return gate
   }
 

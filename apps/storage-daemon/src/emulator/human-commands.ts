@@ -1,6 +1,6 @@
 /** The commands of the human monitor: words of a line become calls of QMP's commands, or of the emulator's own. */
-import { BlockError, type Graph, isBlockError, type Node } from '@diskgraph/core'
-import type { DeviceTable } from '@diskgraph/devices'
+import { BlockError, type Graph, isBlockError } from '@diskgraph/core'
+import type { DeviceTable, Medium } from '@diskgraph/devices'
 import { commit } from '@diskgraph/jobs'
 import { parseKeyval, type TypeOf } from '@diskgraph/qapi'
 import type { Monitor } from '@diskgraph/qmp'
@@ -277,30 +277,25 @@ async function infoBlock(
 }
 
 async function commitDrives(
-  { devices, graph }: HumanSystem,
+  { devices }: HumanSystem,
   [name]: readonly string[],
   tell: (text: string) => void,
 ): Promise<void> {
   if (name !== 'all') {
     const device = devices.find(name as string)
-    const node: Node | undefined = device === undefined ? graph.find(name as string) : device.node
-    if (node === undefined) {
-      const problem = device === undefined ? `Device '${name}' not found` : `Device '${name}' has no medium`
-      tell(`${problem}\n`)
+    if (device?.medium === undefined) {
+      tell(device === undefined ? `Device '${name}' not found\n` : `Device '${name}' has no medium\n`)
       return
     }
-    await commitNode(graph, node).catch((error) => tell(`'commit' error for '${name}': ${messageOf(error)}\n`))
+    await commitMedium(device.medium).catch((error) => tell(`'commit' error for '${name}': ${messageOf(error)}\n`))
     return
   }
-  for (const device of devices) {
-    if (device.node?.backing !== undefined) await commitNode(graph, device.node)
-  }
+  for (const { medium } of devices) if (medium?.node.backing !== undefined) await commitMedium(medium)
 }
 
-async function commitNode(graph: Graph, node: Node): Promise<void> {
-  if (node.backing === undefined) throw new BlockError('ENOTSUP', 'Operation not supported')
-  await using disk = await graph.attach(node)
-  await commit(disk)
+async function commitMedium(medium: Medium): Promise<void> {
+  if (medium.node.backing === undefined) throw new BlockError('ENOTSUP', 'Operation not supported')
+  await commit(medium)
 }
 
 /** Ends a drive. One that a model is over stays as an empty one, whose requests fail. */

@@ -1,8 +1,8 @@
 /** The program `dg-emulator`. */
 import { basename } from 'node:path'
-import { messageOf } from '../failure.ts'
 import { compatibleVersion, version } from '../version.ts'
 import { parseEmulatorLine } from './command-line.ts'
+import { showEnd } from './terminal.ts'
 
 const program = basename(process.argv[1] ?? 'dg-emulator').replace(/\.[cm]?js$/, '')
 
@@ -31,12 +31,12 @@ try {
       await emulator.start()
       process.send?.('ready')
     } catch (error) {
-      process.stderr.write(`${program}: ${messageOf(error)}\n`)
+      showEnd(program, error)
       await emulator.end()
       process.exit(1)
     }
   }
 } catch (error) {
-  process.stderr.write(`${program}: ${messageOf(error)}\n`)
+  showEnd(program, error)
   process.exit(1)
 }

@@ -1,7 +1,8 @@
 /** `qemu-io`: the commands of `dg-io` on devices and nodes of the machine. They are the guest's requests here. */
 import { BlockError, type Disk, type Graph, Permission } from '@diskgraph/core'
 import type { DeviceTable } from '@diskgraph/devices'
-import { diskCommands, Session, type Terminal } from '@diskgraph/tools'
+import { diskCommands, Session } from '@diskgraph/tools'
+import { programTerminal } from './terminal.ts'
 
 /** See the top of the file. Results go to standard output, as in QEMU; errors to whom they are to be told. */
 export class QemuIo {
@@ -13,19 +14,7 @@ export class QemuIo {
   constructor(graph: Graph, devices: DeviceTable, program: string, signal: AbortSignal) {
     this.#graph = graph
     this.#devices = devices
-    const write = (data: string | Uint8Array): void => void process.stdout.write(data)
-    const terminal: Terminal = {
-      program,
-      forPeople: false,
-      color: false,
-      interactive: false,
-      columns: 80,
-      progressStyle: 'none',
-      signal,
-      out: write,
-      outBytes: write,
-      err: (text) => this.#tell(text.replace(`${program}: `, '')),
-    }
+    const terminal = programTerminal(program, signal, (text) => this.#tell(text.replace(`${program}: `, '')))
     this.#session = new Session(terminal, graph, diskCommands, false)
     // Requests in the background tell their results as soon as they end.
     void this.#session.background.whileWaiting(() => new Promise(() => undefined))

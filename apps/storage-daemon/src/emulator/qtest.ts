@@ -4,7 +4,7 @@ import { StartError } from '../failure.ts'
 
 /** Connects to `address` (`unix:PATH`) and answers each line; the result ends that. */
 export async function answerQtest(address: string): Promise<() => void> {
-  const path = /^unix:([^,]+)/.exec(address)?.[1]
+  const path = /^unix:(?:path=)?([^,]+)/.exec(address)?.[1]
   if (path === undefined) throw new StartError(`'${address}' is no unix socket`)
   const socket = await connectTo({ path })
   let rest = ''
