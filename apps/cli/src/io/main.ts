@@ -2,7 +2,6 @@
 import {
   CommandError,
   GetoptError,
-  type OptionGrammar,
   type Parsed,
   parseOptions,
   Session,
