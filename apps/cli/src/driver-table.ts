@@ -71,4 +71,9 @@ export const drivers: readonly LazyDriver[] = [
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-raw')).raw,
   },
+  {
+    name: 'vdi',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-vdi')).vdi,
+  },
 ]
