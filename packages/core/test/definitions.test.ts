@@ -47,7 +47,7 @@ describe('a definition', () => {
   it('is options by name, with a driver, and every option must be one of its', async () => {
     const { graph } = setUp()
     for (const [definition, message] of [
-      [[], 'a node is defined by options by name'],
+      [[], 'options are an object, not'],
       [{ nodeName: 'x' }, "A value is required for option 'driver'"],
       [{ driver: 'fmt', bogus: 1 }, "Block format 'fmt' does not support the option 'bogus'"],
       [{ driver: 'disk', bogus: 1 }, "Block protocol 'disk' doesn't support the option 'bogus'"],
