@@ -2,7 +2,7 @@
 
 const required = ['LICENSE', 'README.md', 'package.json']
 const allowed =
-  /^(bin\/[\w-]+\.js|bin\/package\.json|dist\/[\w.-]+\.(js|js\.map|d\.ts)|dist\/man\/[\w-]+\.1|src\/[\w/.-]+\.ts)$/
+  /^(bin\/[\w-]+\.js|bin\/package\.json|dist\/[\w.-]+\.(js|js\.map|d\.ts)|dist\/man\/[\w-]+\.1|dist\/page\/[\w-]+\.(html|css|js|js\.map)|src\/[\w/.-]+\.tsx?|src\/page\/[\w-]+\.(html|css))$/
 const conditions = new Set(['types', 'browser', 'default'])
 const described = ['description', 'keywords', 'homepage', 'bugs', 'license']
 

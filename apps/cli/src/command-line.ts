@@ -6,8 +6,9 @@
  * Options are yielded in their order, so that a command can judge each as it comes and the first thing that is wrong
  * is the one that is reported. `operands` are complete when the iteration has ended.
  */
+
 import { nearestName } from '@diskgraph/core/internal'
-import { HelpRequested, UsageError } from './messages.ts'
+import { HelpRequested, UsageError } from '@diskgraph/tools'
 
 /** One option of a command. */
 export interface OptionGrammar {

@@ -2,12 +2,13 @@
  * The options of a new image (`-o`), as command lines have them: of the format, and behind them those of the storage
  * that the format does not have itself. Names are written as QEMU writes them: `cluster_size`, `encrypt.key-secret`.
  */
+
 import { type DriverDescriptor, type Graph, isBlockError } from '@diskgraph/core'
 import { type OptionSchema, type OptionSchemas, parseSize } from '@diskgraph/core/driver'
 import { nearestName, protocolOf, toKebabCase, toSnakeCase } from '@diskgraph/core/internal'
+import { CommandError, messageOf } from '@diskgraph/tools'
 import { isUnknownDriver } from './drivers.ts'
 import { type KeyValue, parseKeyValues } from './key-values.ts'
-import { CommandError, messageOf } from './messages.ts'
 
 /** One option of a new image. */
 interface CreateOption {
@@ -40,7 +41,7 @@ export async function newImageDrivers(graph: Graph, format: string, filename?: s
   }
   if (filename === undefined || driver.kind === 'protocol') return { format: driver, storage: undefined }
   const storage = await storageDriver(graph, filename)
-  if (storage.create === undefined) {
+  if (storage.create === undefined && storage.storageExists !== true) {
     throw new CommandError(`Protocol driver '${storage.name}' does not support image creation`)
   }
   return { format: driver, storage }

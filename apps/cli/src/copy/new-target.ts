@@ -1,7 +1,9 @@
 /** The target of a conversion: made with the options that were asked for, and taken away again when that was in vain. */
+
 import { existsSync } from 'node:fs'
 import type { Graph } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
+import { CommandError, hintOf, type Terminal } from '@diskgraph/tools'
 import {
   type CreateValues,
   creationReason,
@@ -11,9 +13,7 @@ import {
   newImageDrivers,
   valuesOf,
 } from '../create-options.ts'
-import { CommandError, hintOf } from '../messages.ts'
 import { refuseOpenFile } from '../storage-nodes.ts'
-import type { Terminal } from '../terminal.ts'
 
 /** What a new target shall be. */
 export interface TargetRequest extends NewImageWords {

@@ -1,9 +1,8 @@
 /** Hints in the words of the command line that was typed, where an error of the block layer speaks of the library. */
+import { CommandError, hintOf, messageOf, type Terminal, UsageError } from '@diskgraph/tools'
 import { isInstalled } from '../driver-packages.ts'
 import { drivers } from '../driver-table.ts'
 import { formatAliases } from '../drivers.ts'
-import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
-import type { Terminal } from '../terminal.ts'
 import { nearest } from './nearest.ts'
 
 /** `error` with what to do about it, where that is known. `words` are those of the command line, its command first. */

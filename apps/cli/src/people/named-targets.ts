@@ -1,5 +1,7 @@
 /** `convert` and `create` of `diskgraph`: the name of the new image says its format, unless an option does. */
+
 import { extname } from 'node:path'
+import { CommandError, type Terminal, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { convertGrammar } from '../copy/convert-request.ts'
@@ -8,8 +10,6 @@ import { formatAliases } from '../drivers.ts'
 import { convert as convertAsTold } from '../img/convert.ts'
 import { create as createAsTold, createGrammar } from '../img/create.ts'
 import { formatNames } from '../manual/words.ts'
-import { CommandError, visibleLine } from '../messages.ts'
-import type { Terminal } from '../terminal.ts'
 import { enabling, typedLine } from './advice.ts'
 
 /** As that of `dg-img`, but for the format of the target: there it is raw where nothing else is said. */

@@ -53,6 +53,14 @@ export abstract class BlockGraph implements ChangedGraph {
     return this.table.get(name)
   }
 
+  /**
+   * Takes `name` for something that users find by name beside nodes (a device), until the result is called: no node gets
+   * it meanwhile. EINVAL if a node or another device has it.
+   */
+  claimName(name: string): () => void {
+    return this.table.claim(name)
+  }
+
   /** All open nodes, in order of opening. */
   get nodes(): IterableIterator<Node> {
     return this.table.values()

@@ -1,0 +1,154 @@
+/** The chosen node: what is known of it, and what can be started on it. */
+import { useState } from 'preact/hooks'
+import type { Run } from './jobs-view.tsx'
+import type { JobInfo, NodeInfo, StatsInfo, System } from './system.ts'
+import { size } from './units.ts'
+
+interface NodeViewProps {
+  readonly system: System
+  readonly name: string
+  readonly run: Run
+}
+
+export function NodeView({ system, name, run }: NodeViewProps) {
+  const info = system.nodes.find((node) => node['node-name'] === name)
+  if (info === undefined) {
+    return <p class="empty">{name} is no node: choose one to see what it is, and to start a job on it.</p>
+  }
+  const stats = system.stats.find((row) => row['node-name'] === name)
+  return (
+    <>
+      <Facts info={info} stats={stats} />
+      {info.ro ? (
+        <p class="empty">It is read-only: it can be copied, and nothing else.</p>
+      ) : (
+        <SnapshotForm info={info} run={run} />
+      )}
+      <JobForm info={info} jobs={system.jobs} run={run} />
+    </>
+  )
+}
+
+function Facts({ info, stats }: { readonly info: NodeInfo; readonly stats: StatsInfo | undefined }) {
+  const { drv, file, ro, image } = info
+  const facts: readonly (readonly [string, string | undefined])[] = [
+    ['node', info['node-name']],
+    ['driver', ro ? `${drv}, read-only` : drv],
+    ['file', file],
+    ['size', image && size(image['virtual-size'])],
+    ['on disk', image?.['actual-size'] === undefined ? undefined : size(image['actual-size'])],
+    ['read', stats && `${size(stats.stats.rd_bytes ?? 0)} in ${stats.stats.rd_operations ?? 0} requests`],
+    ['written', stats && `${size(stats.stats.wr_bytes ?? 0)} in ${stats.stats.wr_operations ?? 0} requests`],
+  ]
+  return (
+    <dl>
+      {facts.map(([term, value]) =>
+        value === undefined ? null : (
+          <div key={term}>
+            <dt>{term}</dt>
+            <dd>{value}</dd>
+          </div>
+        ),
+      )}
+    </dl>
+  )
+}
+
+/** A file beside the node's own, with `word` and the time in its name. */
+function neighbour({ file }: NodeInfo, word: string): string {
+  const path = file.startsWith('json:') ? '/tmp/disk' : file.replace(/\.[a-z0-9]+$/i, '')
+  return `${path}-${word}-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}.qcow2`
+}
+
+function SnapshotForm({ info, run }: { readonly info: NodeInfo; readonly run: Run }) {
+  const [file, setFile] = useState('')
+  const name = info['node-name']
+  const suggestion = neighbour(info, 'snapshot')
+  return (
+    <form
+      onSubmit={async (event) => {
+        event.preventDefault()
+        const node = `snap-${Math.random().toString(36).slice(2, 8)}`
+        const args = {
+          'node-name': name,
+          'snapshot-file': file || suggestion,
+          'snapshot-node-name': node,
+          format: 'qcow2',
+        }
+        if (await run('blockdev-snapshot-sync', args)) setFile('')
+      }}
+    >
+      <h3>Take a snapshot</h3>
+      <p class="small">Everything written from now on goes to a new overlay; {name} stays as it is.</p>
+      <label>
+        Overlay
+        <input name="snapshot" value={file} placeholder={suggestion} onInput={(e) => setFile(e.currentTarget.value)} />
+      </label>
+      <button type="submit">Take snapshot</button>
+    </form>
+  )
+}
+
+const kinds: Readonly<Record<string, { readonly word: string; readonly needsFile: boolean; readonly what: string }>> = {
+  'drive-backup': { word: 'backup', needsFile: true, what: 'a copy of this moment, while writes go on' },
+  'drive-mirror': { word: 'mirror', needsFile: true, what: 'a copy that follows every write until it is completed' },
+  'block-commit': { word: 'commit', needsFile: false, what: 'writes what this overlay holds into its backing file' },
+  'block-stream': { word: 'stream', needsFile: false, what: 'takes everything of the backing file into this overlay' },
+}
+
+interface JobFormProps {
+  readonly info: NodeInfo
+  readonly jobs: readonly JobInfo[]
+  readonly run: Run
+}
+
+function JobForm({ info, jobs, run }: JobFormProps) {
+  const [command, setCommand] = useState('drive-backup')
+  const [file, setFile] = useState('')
+  const [speed, setSpeed] = useState('')
+  const { word, needsFile, what } = kinds[command] ?? { word: '', needsFile: false, what: '' }
+  const suggestion = neighbour(info, word)
+  const start = async (event: Event): Promise<void> => {
+    event.preventDefault()
+    const taken = new Set(jobs.map(({ id }) => id))
+    let number = 1
+    while (taken.has(`${word}${number}`)) number++
+    const limit = Number(speed) > 0 ? { speed: Math.round(Number(speed) * 2 ** 20) } : {}
+    const target = needsFile ? { target: file || suggestion, format: 'qcow2', sync: 'full' } : {}
+    if (await run(command, { 'job-id': `${word}${number}`, device: info['node-name'], ...target, ...limit }))
+      setFile('')
+  }
+  return (
+    <form onSubmit={start}>
+      <h3>Start a job</h3>
+      <label>
+        Job
+        <select name="job" value={command} onChange={(event) => setCommand(event.currentTarget.value)}>
+          {Object.entries(kinds).map(([name, kind]) => (
+            <option key={name} value={name}>
+              {kind.word}
+            </option>
+          ))}
+        </select>
+      </label>
+      <p class="small">{what}</p>
+      {needsFile ? (
+        <label>
+          Target
+          <input name="target" value={file} placeholder={suggestion} onInput={(e) => setFile(e.currentTarget.value)} />
+        </label>
+      ) : null}
+      <label>
+        MiB per second
+        <input
+          name="speed"
+          value={speed}
+          inputMode="decimal"
+          placeholder="no limit"
+          onInput={(event) => setSpeed(event.currentTarget.value)}
+        />
+      </label>
+      <button type="submit">Start</button>
+    </form>
+  )
+}
