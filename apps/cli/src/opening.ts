@@ -159,7 +159,7 @@ export function openFailure(filename: string, error: unknown): CommandError {
 export function openReason(error: unknown): string {
   if (isBlockError(error) && error.cause instanceof Error) {
     const inner = error.cause.message
-    const described = /^Could not open '/.test(error.message) && error.message.endsWith(`': ${inner}`)
+    const described = /^Could not open (?:a node|')/.test(error.message) && error.message.endsWith(`': ${inner}`)
     if (described) return messageOf(error.cause)
   }
   return messageOf(error)
