@@ -17,7 +17,7 @@ import {
 } from '@diskgraph/core/driver'
 
 /** How the point in time is kept. */
-export interface SnapshotSettings {
+interface SnapshotSettings {
   readonly file: ChildHandle
   readonly target: ChildHandle
   /** Bytes that are copied together; a power of two. */
