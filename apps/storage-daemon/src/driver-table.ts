@@ -10,6 +10,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-blkdebug')).blkdebug,
   },
   {
+    name: 'copy-before-write',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-copy-before-write')).copyBeforeWrite,
+  },
+  {
     name: 'copy-on-read',
     kind: 'filter',
     load: async () => (await import('@diskgraph/driver-copy-on-read')).copyOnRead,
@@ -76,6 +81,11 @@ export const drivers: readonly LazyDriver[] = [
     name: 'raw',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-raw')).raw,
+  },
+  {
+    name: 'snapshot-access',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-copy-before-write')).snapshotAccess,
   },
   {
     name: 'throttle',

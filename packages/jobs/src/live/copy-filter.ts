@@ -58,7 +58,8 @@ export function copyFilterDriver(
   const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
   const forTarget = unchanged
     ? { permissions: WriteUnchanged, shared: All & ~Resize }
-    : { permissions: Write, shared: ConsistentRead | WriteUnchanged }
+    : // A last block that is not whole is filled up.
+      { permissions: Write | Resize, shared: ConsistentRead | WriteUnchanged }
   return {
     name,
     kind: 'filter',
