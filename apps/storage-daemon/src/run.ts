@@ -1,5 +1,5 @@
 /** Runs the daemon: takes the options in their order, and ends when it is told to. */
-import { rmSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { type Duplex, duplexPair, type Readable, type Writable } from 'node:stream'
 import { ConsoleServer } from '@diskgraph/console'
 import { describeErrorCode, errorCodeOf, Graph } from '@diskgraph/core'
@@ -80,7 +80,10 @@ class Daemon {
     const pidfile = options.findLast(({ name }) => name === 'pidfile')?.value
     if (pidfile !== undefined) this.#writePidfile(pidfile)
     this.#begin()
-    process.send?.('ready')
+    if (process.send !== undefined) {
+      process.send('ready')
+      leaveTerminal()
+    }
   }
 
   /** The first call ends the program when everything is on storage, a second one at once. */
@@ -199,6 +202,13 @@ class Daemon {
     }
     this.#pidfile = path
   }
+}
+
+/** In the background nobody reads errors, and nobody is to wait for the end of them. */
+function leaveTerminal(): void {
+  closeSync(2)
+  // The lowest descriptor that is free is the one that was closed.
+  openSync('/dev/null', 'w')
 }
 
 interface MonitorOptions {
