@@ -9,7 +9,7 @@ const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { versio
  * written here, and the maps hold the sources, for they are those of many packages.
  */
 export default defineConfig({
-  entry: { daemon: 'src/daemon.ts' },
+  entry: { daemon: 'src/daemon.ts', emulator: 'src/emulator/main.ts' },
   format: ['esm'],
   target: 'node20',
   splitting: true,

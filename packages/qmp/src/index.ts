@@ -1,4 +1,5 @@
 /** The QMP monitor: a server for a graph and what stands around it. */
+export type { Handlers } from './commands/handlers.ts'
 export { type ErrorClass, QmpError } from './errors.ts'
 export { JsonStream } from './json/parser.ts'
 export { jsonText } from './json/text.ts'

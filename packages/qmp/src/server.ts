@@ -3,6 +3,7 @@ import { bitmapCommands } from './commands/bitmaps.ts'
 import { prepareDefinitions } from './commands/definitions.ts'
 import { deviceCommands } from './commands/devices.ts'
 import { exportCommands } from './commands/exports.ts'
+import type { Handlers } from './commands/handlers.ts'
 import { jobCommands } from './commands/jobs.ts'
 import { monitorCommands } from './commands/monitor.ts'
 import { nodeCommands } from './commands/nodes.ts'
@@ -19,8 +20,15 @@ import type { System } from './system.ts'
 /** The version of QEMU whose commands these are. */
 const version: Version = { qemu: { major: 7, minor: 2, micro: 22 }, package: 'diskgraph' }
 
+/** How a monitor is to be. */
+interface MonitorOptions {
+  readonly version?: Version
+  /** Commands that the program adds, or has in place of those that are there. */
+  readonly handlers?: Handlers
+}
+
 /** Makes the monitor of `system`. Close it when nobody is to use it any more; the system stays. */
-export function createMonitor(system: System, settings: { readonly version?: Version } = {}): Monitor {
+export function createMonitor(system: System, settings: MonitorOptions = {}): Monitor {
   const { devices } = system
   const monitor: Monitor = new Monitor({
     graph: system.graph,
@@ -40,6 +48,7 @@ export function createMonitor(system: System, settings: { readonly version?: Ver
       ...(devices === undefined
         ? {}
         : { ...deviceCommands(system, devices), ...runStateCommands(system, devices.runState) }),
+      ...settings.handlers,
     },
     prepare: (_command, args) => prepareDefinitions(system, args),
   })
