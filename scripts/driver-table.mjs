@@ -64,7 +64,9 @@ function tableOf(program) {
 
 /** The development dependencies of `program` with the packages of `drivers` in place of those that it names now. */
 export function withDrivers(manifest, drivers) {
-  const others = Object.entries(manifest.devDependencies).filter(([name]) => !name.startsWith('@diskgraph/driver-'))
+  const others = Object.entries(manifest.devDependencies).filter(
+    ([name]) => !name.startsWith('@diskgraph/driver-') || name === '@diskgraph/driver-testkit',
+  )
   const own = drivers.map(({ packageName }) => [packageName, 'workspace:*'])
   return { ...manifest, devDependencies: Object.fromEntries([...others, ...own].sort(([a], [b]) => (a < b ? -1 : 1))) }
 }

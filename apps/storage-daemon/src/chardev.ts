@@ -3,11 +3,14 @@
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { parseKeyValues, toObject } from '@diskgraph/qapi'
-import { connectTo, listen, type SocketAddress } from '@diskgraph/qmp'
+import { connectTo, listen, type SessionSettings, type SocketAddress } from '@diskgraph/qmp'
 import { StartError } from './failure.ts'
 
 /** Serves one client. */
-export type Serve = (input: Readable, output: Writable, network: boolean) => Promise<void>
+export type Serve = (input: Readable, output: Writable, client: ClientKind) => Promise<void>
+
+/** How far a client is to be trusted, and whether it reads on when it sends nothing more. */
+type ClientKind = Pick<SessionSettings, 'network' | 'halfOpen'>
 
 /** A character device that is defined, and not used yet. */
 export interface Chardev {
@@ -44,7 +47,7 @@ function stdio(id: string, { signal: _, mux: _mux, ...others }: Record<string, s
     id,
     filename: 'stdio',
     open: async (serve) => {
-      void serve(process.stdin, process.stdout, false)
+      void serve(process.stdin, process.stdout, { halfOpen: true })
       return async () => undefined
     },
   }
@@ -122,7 +125,7 @@ async function serveClients(
     address,
     (client) => {
       arrived()
-      void serve(client, client, network)
+      void serve(client, client, { network })
     },
     { remote },
   )
@@ -139,7 +142,7 @@ async function serveOneServer(
   let timer: NodeJS.Timeout | undefined
   const connectOnce = async (): Promise<void> => {
     const peer = 'fd' in address ? new Socket({ fd: address.fd }) : await connectTo(address)
-    void serve(peer, peer, false).then(retry)
+    void serve(peer, peer, {}).then(retry)
   }
   const retry = (): void => {
     if (ended || again === undefined) return

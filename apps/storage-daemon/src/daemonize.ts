@@ -9,7 +9,10 @@ export function daemonize(words: readonly string[]): Promise<number> {
   for (let fd = 3; fd <= highest; fd++) stdio.push(passed.has(fd) ? fd : 'ignore')
   stdio.push('ipc')
   const own = words.filter((word) => word !== '--daemonize')
-  const child = spawn(process.execPath, [process.argv[1] as string, ...own], { detached: true, stdio })
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1] as string, ...own], {
+    detached: true,
+    stdio,
+  })
   return new Promise((resolve) => {
     child.once('message', () => {
       child.disconnect()

@@ -1,5 +1,5 @@
 /** Runs the daemon: takes the options in their order, and ends when it is told to. */
-import { rmSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { type Duplex, duplexPair, type Readable, type Writable } from 'node:stream'
 import { ConsoleServer } from '@diskgraph/console'
 import { describeErrorCode, errorCodeOf, Graph } from '@diskgraph/core'
@@ -47,10 +47,15 @@ class Daemon {
   readonly #clients = new AbortController()
   readonly #served = new Set<Promise<void>>()
   readonly #program: string
+  readonly #begun: Promise<void>
+  #begin: () => void = () => undefined
   #pidfile: string | undefined
   #stopping = false
 
   constructor(options: readonly GivenOption[], program: string) {
+    this.#begun = new Promise((resolve) => {
+      this.#begin = resolve
+    })
     const has = (name: string): boolean => options.some((one) => one.name === name)
     this.#program = program
     this.#remote = has('allow-tcp')
@@ -74,7 +79,11 @@ class Daemon {
     }
     const pidfile = options.findLast(({ name }) => name === 'pidfile')?.value
     if (pidfile !== undefined) this.#writePidfile(pidfile)
-    process.send?.('ready')
+    this.#begin()
+    if (process.send !== undefined) {
+      process.send('ready')
+      leaveTerminal()
+    }
   }
 
   /** The first call ends the program when everything is on storage, a second one at once. */
@@ -96,15 +105,20 @@ class Daemon {
 
   /** Lets go of clients and images; what went wrong, if something did. */
   async end(): Promise<string | undefined> {
-    this.#clients.abort()
-    await Promise.allSettled([...this.#closers.map((close) => close()), ...this.#served])
-    this.#monitor.close()
+    // A start that has failed has clients that wait, too.
+    this.#begin()
     let failure: string | undefined
-    for (const part of [this.#system, this.#graph]) {
-      await part.close().catch((error: unknown) => {
+    const attempt = (end: Promise<unknown>): Promise<unknown> =>
+      end.catch((error: unknown) => {
         failure ??= messageOf(error)
       })
-    }
+    await Promise.all(this.#closers.map((close) => attempt(close())))
+    // Clients hear of the end of jobs and exports.
+    await attempt(this.#system.close())
+    this.#clients.abort()
+    await Promise.all(this.#served)
+    this.#monitor.close()
+    await attempt(this.#graph.close())
     if (this.#pidfile !== undefined) rmSync(this.#pidfile, { force: true })
     return failure
   }
@@ -152,8 +166,8 @@ class Daemon {
     if (chardev === undefined) throw new StartError(`chardev "${options.chardev}" not found`)
     if (this.#used.has(chardev.id)) throw new StartError(`Device '${chardev.id}' is in use`)
     this.#used.add(chardev.id)
-    const serve: Serve = (input, output, network) =>
-      this.#serve(input, output, { network, pretty: options.pretty === true })
+    const serve: Serve = (input, output, client) =>
+      this.#serve(input, output, { ...client, pretty: options.pretty === true })
     this.#closers.push(await chardev.open(serve))
   }
 
@@ -170,8 +184,11 @@ class Daemon {
     process.stderr.write(`console: ${server.url}\n`)
   }
 
+  /** Clients that come while options are being taken are greeted when all of that is done. */
   #serve(input: Readable, output: Writable, settings: SessionSettings): Promise<void> {
-    const served = serveClient(this.#monitor, input, output, settings, this.#clients.signal)
+    input.on('error', () => undefined)
+    output.on('error', () => undefined)
+    const served = this.#begun.then(() => serveClient(this.#monitor, input, output, settings, this.#clients.signal))
     this.#served.add(served)
     return served.finally(() => this.#served.delete(served))
   }
@@ -185,6 +202,13 @@ class Daemon {
     }
     this.#pidfile = path
   }
+}
+
+/** In the background nobody reads errors, and nobody is to wait for the end of them. */
+function leaveTerminal(): void {
+  closeSync(2)
+  // The lowest descriptor that is free is the one that was closed.
+  openSync('/dev/null', 'w')
 }
 
 interface MonitorOptions {

@@ -17,6 +17,16 @@ describe('the gate', () => {
     expect(reason('nbd://x')).toEqual(refused('it names a protocol'))
     for (const name of ['/x', '\\x', 'C:x']) expect(reason(name)).toEqual(refused('it is an absolute path'))
     for (const [name, image] of [
+      ['/x', '/a'],
+      ['/dir/x', '/di/a'],
+      ['/dirx', '/dir/a'],
+      ['/dir/x', 'http://host/dir/a'],
+    ] as const) {
+      expect(reason(name, image)).toEqual(refused('it is an absolute path'))
+    }
+    expect(reason('/dir/x', '/dir/a')).toBe(true)
+    for (const [name, image] of [
+      ['/dir/../x', '/dir/a'],
       ['../x', 'a'],
       ['x?', 'http://host/a'],
     ] as const) {

@@ -183,9 +183,9 @@ export class Emulator {
   }
 
   async #open(chardev: Chardev, isControl: boolean, pretty: boolean): Promise<void> {
-    const close = await chardev.open((input, output, network) => {
+    const close = await chardev.open((input, output, client) => {
       const served = isControl
-        ? serveClient(this.#monitor, this.#afterStart(input), output, { network, pretty }, this.#clients.signal)
+        ? serveClient(this.#monitor, this.#afterStart(input), output, { ...client, pretty }, this.#clients.signal)
         : this.#serveHuman(input, output)
       this.#served.add(served)
       return served.finally(() => this.#served.delete(served))

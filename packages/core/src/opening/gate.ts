@@ -1,7 +1,7 @@
 /**
  * The gate for references that stand inside images. An image may come from anyone, so by default it may name only
- * a neighbour: a plain relative path below its own directory, with the format recorded. No protocol, no `json:`,
- * no absolute path; the file driver adds that symbolic links do not lead out and that it is a regular file.
+ * a neighbour: a plain path below its own directory, with the format recorded. No protocol, no `json:`, no absolute
+ * path but one that begins with the image's own directory; the file driver adds that symbolic links do not lead out and that it is a regular file.
  *
  * Of a file, backslashes count as slashes, as they do on Windows. Behind a URL nothing checks again, and names are
  * not what they seem: the transport takes `%2e%2e` and `.\t.` for `..` and a backslash for a slash, and a server may
@@ -10,7 +10,7 @@
  */
 import type { ImageReference } from '../contract/contexts.ts'
 import type { ReferenceVerdict } from '../contract/contract.ts'
-import { isUrl, protocolOf, resolveReference } from '../options/filenames.ts'
+import { directoryOf, isUrl, protocolOf, resolveReference } from '../options/filenames.ts'
 
 /** What a graph does with references inside images: only neighbours (default), all, none, or what a function says. */
 export type ReferencePolicy =
@@ -32,12 +32,20 @@ export function judgeReference(
   const { filename, format } = reference
   if (filename === '' || filename.includes('\0')) return refuse('it is no file name')
   if (protocolOf(filename) !== undefined) return refuse('it names a protocol')
-  if (/^(?:[/\\]|[A-Za-z]:)/.test(filename)) return refuse('it is an absolute path')
+  if (/^(?:[/\\]|[A-Za-z]:)/.test(filename) && !beginsWithDirectory(image, filename)) {
+    return refuse('it is an absolute path')
+  }
   if (leadsUp(filename) || (isUrlLike(image) && !staysBelow(image, filename))) {
     return refuse('it leads out of the directory of the image')
   }
   if (format === undefined) return refuse('its format is not recorded in the image, and guessing it is not safe')
   return true
+}
+
+/** Whether an absolute path is a longer way of saying a relative one. */
+function beginsWithDirectory(image: string, filename: string): boolean {
+  const directory = directoryOf(image)
+  return image.startsWith('/') && directory.length > 1 && filename.startsWith(directory)
 }
 
 function leadsUp(filename: string): boolean {

@@ -13,14 +13,14 @@ export function idOf(message: unknown): { readonly id?: unknown } {
   return isObject(message) && 'id' in message ? { id: message.id } : {}
 }
 
-/** Reads a message. EINVAL for one that is no request. */
-export function parseRequest(message: unknown): Request {
+/** Reads a message; `exec-oob` is known to those who have asked for it only. EINVAL for one that is no request. */
+export function parseRequest(message: unknown, knowsOutOfBand: boolean): Request {
   if (!isObject(message)) throw new BlockError('EINVAL', 'QMP input must be a JSON object')
   let command: string | undefined
   let outOfBand = false
   let args: Readonly<Record<string, unknown>> = {}
   for (const [name, value] of Object.entries(message)) {
-    if (name === 'execute' || name === 'exec-oob') {
+    if (name === 'execute' || (name === 'exec-oob' && knowsOutOfBand)) {
       if (typeof value !== 'string') throw wrong(`member '${name}' must be a string`)
       if (command !== undefined) throw wrong("member 'execute' clashes with 'exec-oob'")
       command = value

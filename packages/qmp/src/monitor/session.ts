@@ -42,6 +42,8 @@ export interface SessionSettings {
   readonly pretty?: boolean
   /** The client may be anybody on the network: what does not begin like QMP ends the connection without an answer. */
   readonly network?: boolean
+  /** The client reads on when it sends nothing more. */
+  readonly halfOpen?: boolean
 }
 
 const mostWaiting = 8
@@ -126,12 +128,12 @@ export class Session {
     if (this.#closed) return
     let request: Request
     try {
-      request = parseRequest(message)
+      request = parseRequest(message, this.#outOfBand)
     } catch (error) {
       this.#enqueue(message, () => Promise.reject(error))
       return
     }
-    if (request.outOfBand && this.#outOfBand) void this.#execute(message, () => this.#call(request))
+    if (request.outOfBand) void this.#execute(message, () => this.#call(request))
     else this.#enqueue(message, () => this.#call(request))
   }
 

@@ -56,10 +56,10 @@ export function serveClient(
     input.on('data', (chunk: Uint8Array) => session.receive(chunk))
     input.on('end', () => {
       session.end()
-      session.whenIdle().then(leave)
+      if (!settings.halfOpen) session.whenIdle().then(leave)
     })
     input.on('error', leave)
-    input.on('close', leave)
+    if (!settings.halfOpen) input.on('close', leave)
     if (output !== (input as unknown)) output.on('error', leave)
     signal?.addEventListener('abort', stop, { once: true })
     if (signal?.aborted) stop()
