@@ -41,7 +41,7 @@ export async function newImageDrivers(graph: Graph, format: string, filename?: s
   }
   if (filename === undefined || driver.kind === 'protocol') return { format: driver, storage: undefined }
   const storage = await storageDriver(graph, filename)
-  if (storage.create === undefined) {
+  if (storage.create === undefined && storage.storageExists !== true) {
     throw new CommandError(`Protocol driver '${storage.name}' does not support image creation`)
   }
   return { format: driver, storage }

@@ -105,7 +105,7 @@ describe('standard input', () => {
     const pieces: Buffer[] = []
     for (let at = 0; at < bytes.length; at += 50_021) pieces.push(bytes.subarray(at, at + 50_021))
     try {
-      await withGraph(terminal, undefined, (graph) => convertFromPipe(graph, request, terminal, Readable.from(pieces)))
+      await withGraph(terminal, [], (graph) => convertFromPipe(graph, request, terminal, Readable.from(pieces)))
     } catch (error) {
       terminal.stderr += messageOf(error)
     }

@@ -38,7 +38,6 @@ export async function run(options: readonly GivenOption[], program: string): Pro
 
 class Daemon {
   readonly #graph: Graph
-  readonly #devices: DeviceTable
   readonly #system: System
   readonly #monitor: Monitor
   readonly #remote: boolean
@@ -60,8 +59,8 @@ class Daemon {
       references: has('allow-references') ? 'allow' : 'neighbours',
       onWarning: (message) => process.stderr.write(`${program}: warning: ${message}\n`),
     })
-    this.#devices = new DeviceTable(this.#graph)
-    this.#system = new System({ graph: this.#graph, devices: this.#devices, quit: () => this.stop() })
+    const devices = new DeviceTable(this.#graph)
+    this.#system = new System({ graph: this.#graph, devices, quit: () => this.stop() })
     this.#monitor = createMonitor(this.#system)
   }
 
@@ -98,10 +97,10 @@ class Daemon {
   /** Lets go of clients and images; what went wrong, if something did. */
   async end(): Promise<string | undefined> {
     this.#clients.abort()
-    await Promise.allSettled([...this.#closers.map((close) => close()), ...this.#served, this.#system.nbd.close()])
+    await Promise.allSettled([...this.#closers.map((close) => close()), ...this.#served])
     this.#monitor.close()
     let failure: string | undefined
-    for (const part of [this.#devices, this.#graph]) {
+    for (const part of [this.#system, this.#graph]) {
       await part.close().catch((error: unknown) => {
         failure ??= messageOf(error)
       })

@@ -7,12 +7,14 @@ import {
   type Limits,
   type OpenContext,
   type OpenImage,
+  type TruncateOptions,
 } from '@diskgraph/core/driver'
 import {
   AllocationState,
   CommandFlag,
   connectSocket,
   NbdClient,
+  type StatusRun,
   type TlsClient,
   type TlsCredentials,
   TransmissionFlag,
@@ -20,6 +22,7 @@ import {
 import { type NbdOptions, serverOf, socketAddress } from './options.ts'
 
 const defaultContext = 'base:allocation'
+const depthContext = 'qemu:allocation-depth'
 
 class NbdImage implements OpenImage {
   readonly identity: string
@@ -32,6 +35,8 @@ class NbdImage implements OpenImage {
   readonly flush?: OpenImage['flush']
   readonly blockStatus?: OpenImage['blockStatus']
   readonly size: number
+  /** What an export holds when it is opened is not known. */
+  readonly zeroInit = false
   readonly #client: NbdClient
   readonly #context: string
   #hold: (() => void) | undefined
@@ -75,17 +80,17 @@ class NbdImage implements OpenImage {
     return this.#client.trim(offset, length, signal)
   }
 
+  /** An export has the size that it has; one that may be larger than wanted is no error. */
+  async truncate(size: number, { exact = false }: TruncateOptions): Promise<void> {
+    if (size > this.size) throw new BlockError('ENOTSUP', 'Cannot grow NBD nodes')
+    if (exact && size !== this.size) throw new BlockError('ENOTSUP', 'Cannot resize NBD nodes')
+  }
+
   async #blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     const statuses = await this.#client.blockStatus(offset, Math.min(length, longestStatus), true, signal)
     const run = statuses.get(this.#context)?.[0]
     if (run === undefined) throw new BlockError('EIO', `the server told no status of '${this.#context}'`)
-    return {
-      length: run.length,
-      data: (run.flags & AllocationState.NBD_STATE_HOLE) === 0,
-      zero: (run.flags & AllocationState.NBD_STATE_ZERO) !== 0,
-      allocated: true,
-      offset,
-    }
+    return this.#context === defaultContext ? allocation(run, offset) : shownStatus(this.#context, run, offset)
   }
 
   drainBegin(): void {
@@ -100,6 +105,26 @@ class NbdImage implements OpenImage {
   close(): Promise<void> {
     return this.#client.close()
   }
+}
+
+/** What is neither data nor zeroes has to be read, too: nothing is known of it. */
+function allocation({ length, flags }: StatusRun, offset: number): BlockStatus {
+  const zero = (flags & AllocationState.NBD_STATE_ZERO) !== 0
+  const data = (flags & AllocationState.NBD_STATE_HOLE) === 0 || !zero
+  return { length, data, zero, allocated: true, offset }
+}
+
+/**
+ * Flags of another context, for people to look at, bit by bit as those of `base:allocation`: so a dirty range is no data.
+ * A depth in a chain is 0 for no image, 1 for the top one, and 2 for every other one.
+ */
+function shownStatus(context: string, { length, flags }: StatusRun, offset: number): BlockStatus {
+  const bits = context === depthContext ? Math.min(flags, 2) : flags
+  const data = (bits & 1) === 0
+  const zero = (bits & 2) !== 0
+  return data || zero
+    ? { length, data, zero, allocated: true, offset }
+    : { length, data, zero, allocated: false, recurse: 'all' }
 }
 
 /** Longest range of a status query: its length has 32 bits, of whole blocks. */

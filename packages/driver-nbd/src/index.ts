@@ -15,5 +15,6 @@ export const nbd: DriverDescriptor = {
   prefixes: ['nbd', 'nbd+tcp', 'nbd+unix'],
   parseFilename,
   formatFilename,
+  storageExists: true,
   open: openImage,
 }

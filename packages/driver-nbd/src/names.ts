@@ -68,12 +68,10 @@ function parseOld(filename: string): Record<string, unknown> {
 
 /** A name for options, the inverse of {@link parseFilename}; a `json:` name where there is no short one. */
 export function formatFilename(options: Readonly<Record<string, unknown>>): string {
-  const { export: name = '', tlsCreds, tlsHostname, xDirtyBitmap } = options as NbdOptions
+  const { export: name = '', tlsCreds, tlsHostname } = options as NbdOptions
   const server = serverOf(options as NbdOptions)
-  const short = (tlsCreds ?? tlsHostname ?? xDirtyBitmap) === undefined ? shortName(server, name) : undefined
-  if (short !== undefined) return short
-  const told = { server, export: name || undefined, tlsCreds, tlsHostname, xDirtyBitmap }
-  return jsonFilename({ driver: 'nbd', ...told })
+  const told = { server, export: name || undefined, tlsCreds, tlsHostname }
+  return shortName(server, name) ?? jsonFilename({ driver: 'nbd', ...told })
 }
 
 function shortName(server: NbdServerAddress, name: string): string | undefined {

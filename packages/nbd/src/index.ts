@@ -16,6 +16,7 @@ export {
   type SocketAddress,
 } from './node/node-net.ts'
 export { type Authorizer, type TlsCredentialSettings, TlsCredentials } from './node/node-tls.ts'
+export { addTlsObject, type ObjectHost, tlsObjectTypes } from './node/objects.ts'
 export type { ExportSettings, NbdExport } from './server/export.ts'
 export type { ExportTable } from './server/export-table.ts'
 export type { TlsServer } from './server/negotiation.ts'

@@ -4,6 +4,7 @@ import { prepareDefinitions } from './commands/definitions.ts'
 import { deviceCommands } from './commands/devices.ts'
 import { exportCommands } from './commands/exports.ts'
 import type { Handlers } from './commands/handlers.ts'
+import { jobCommands } from './commands/jobs.ts'
 import { monitorCommands } from './commands/monitor.ts'
 import { nodeCommands } from './commands/nodes.ts'
 import { objectCommands } from './commands/objects.ts'
@@ -42,6 +43,7 @@ export function createMonitor(system: System, settings: MonitorOptions = {}): Mo
       ...thresholdCommands(system),
       ...transactionCommands(system),
       ...objectCommands(system),
+      ...jobCommands(system),
       ...exportCommands(system, system.nbd),
       ...(devices === undefined
         ? {}

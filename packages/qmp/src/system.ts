@@ -1,6 +1,7 @@
 /** What the commands work on: a graph, and what else a program has. */
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
 import type { DeviceTable } from '@diskgraph/devices'
+import { JobTable } from '@diskgraph/jobs'
 import { Schema } from '@diskgraph/qapi'
 import { NbdExports } from './nbd-exports.ts'
 
@@ -20,6 +21,7 @@ export class System {
   readonly schema: Schema
   readonly name: string | undefined
   readonly devices: DeviceTable | undefined
+  readonly jobs: JobTable
   /** The NBD server that clients may start. */
   readonly nbd: NbdExports
   readonly #quit: (() => void) | undefined
@@ -29,6 +31,7 @@ export class System {
     this.schema = new Schema(() => settings.graph.registry.names)
     this.name = settings.name
     this.devices = settings.devices
+    this.jobs = new JobTable(settings.graph)
     this.nbd = new NbdExports(settings.graph)
     this.#quit = settings.quit
   }
@@ -37,6 +40,16 @@ export class System {
   quit(): void {
     if (this.#quit === undefined) throw new BlockError('ENOTSUP', 'this monitor is part of a program that goes on')
     this.#quit()
+  }
+
+  /** Ends jobs, exports and devices; the graph stays. The first error is thrown when everything was tried. */
+  async close(): Promise<void> {
+    const ends = [this.nbd.close(), this.jobs.close(), this.devices?.close()]
+    for (const end of await Promise.allSettled(ends)) if (end.status === 'rejected') throw end.reason
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
   }
 
   /** The node that a device shows or that has a name, whichever of the two is given. ENODEV if there is none. */

@@ -6,11 +6,15 @@ export class LocalClient {
   readonly received: unknown[] = []
   closed = false
   readonly #session
+  #arrived: () => void = () => undefined
 
   constructor(monitor: Monitor, settings: SessionSettings = {}) {
     this.#session = monitor.connect(
       {
-        send: (text) => void this.received.push(JSON.parse(text)),
+        send: (text) => {
+          this.received.push(JSON.parse(text))
+          this.#arrived()
+        },
         pause: () => undefined,
         resume: () => undefined,
         close: () => {
@@ -26,6 +30,18 @@ export class LocalClient {
   async exchange(text: string | Uint8Array): Promise<unknown[]> {
     this.#session.receive(typeof text === 'string' ? Buffer.from(text) : text)
     await this.#session.whenIdle()
+    return this.received.splice(0)
+  }
+
+  /** As {@link exchange}, when `count` messages have come, which may be some time after the answer. */
+  async exchangeFor(text: string, count: number): Promise<unknown[]> {
+    this.#session.receive(Buffer.from(text))
+    await this.#session.whenIdle()
+    while (this.received.length < count) {
+      await new Promise<void>((resolve) => {
+        this.#arrived = resolve
+      })
+    }
     return this.received.splice(0)
   }
 

@@ -3,7 +3,7 @@
 export { infoText } from './info-text.ts'
 export { parseInteger } from './integers.ts'
 export { diskCommands } from './io/commands.ts'
-export { GetoptError, type OptionGrammar, type Parsed, parseOptions } from './io/getopt.ts'
+export { GetoptError, type GetoptGrammar, type Parsed, parseOptions } from './io/getopt.ts'
 export { amount, hexDump, report } from './io/report.ts'
 export { type CommandWords, type IoCommand, Session, WrongUsage } from './io/session.ts'
 export { qemuJson, qemuJsonPieces } from './json.ts'

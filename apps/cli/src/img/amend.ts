@@ -50,7 +50,7 @@ export const amend: Command = {
     const given = text
     const help = asksForHelp(given)
     const { operands } = line
-    return withGraph(terminal, image.secrets, async (graph) => {
+    return withGraph(terminal, image.objects, async (graph) => {
       if (help && image.format !== undefined) {
         terminal.out(amendHelp(await findFormat(graph, image.format)))
         return 0

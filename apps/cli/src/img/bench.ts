@@ -68,7 +68,7 @@ export const bench: Command = {
     const filename = options.oneFilename(line.operands)
     checkRequest(request)
     options.checkFormat()
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       if (request.aio === 'native' && !request.cache.direct) {
         const reason = 'aio=native was specified, but it requires cache.direct=on, which was not specified.'
         throw openFailure(filename, new CommandError(reason))

@@ -43,7 +43,7 @@ export const bitmap: Command = {
     const [filename, name] = line.operands
     if (line.operands.length !== 2) throw new CommandError('Expecting filename and bitmap name')
     const request = { ...options.opening, filename: filename as string, signal: terminal.signal }
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       const format = disk.node.driver.name
       await disk.close()

@@ -72,7 +72,7 @@ export const check: Command = {
       checking: true,
       signal: terminal.signal,
     }
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       const code = await checkDisk(disk, { filename, repair, quiet, json: options.json }, terminal)
       await disk.close()

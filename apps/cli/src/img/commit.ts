@@ -53,7 +53,7 @@ export const commit: Command = {
     // With -b the overlay keeps its data: only the layer right below it may be taken for equal to it.
     if (request.base !== undefined) request.keep = true
     request.progress &&= !quiet
-    await withGraph(terminal, options.secrets, async (graph) => {
+    await withGraph(terminal, options.objects, async (graph) => {
       const discard = { discard: 'unmap' }
       const opening = { ...options.opening, filename, writable: true, cache, options: discard, signal: terminal.signal }
       const overlay = await openImage(graph, opening)

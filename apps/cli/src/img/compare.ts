@@ -64,7 +64,7 @@ export const compare: Command = {
       { ...options.opening, filename: first as string, cache, signal: terminal.signal },
       { ...options.opening, format: secondFormat, filename: second as string, cache, signal: terminal.signal },
     ]
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disks: Disk[] = []
       try {
         for (const request of requests) disks.push(await openImage(graph, request))

@@ -19,7 +19,7 @@ export const convert: Command = {
   ],
   async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const request = parseConvert(words, terminal)
-    await withGraph(terminal, request.secrets, (graph) => convertImages(graph, request, terminal))
+    await withGraph(terminal, request.objects, (graph) => convertImages(graph, request, terminal))
     return 0
   },
 }

@@ -24,7 +24,7 @@ import {
   valuesOf,
 } from '../create-options.ts'
 import { asksForHelp, joinOptions } from '../key-values.ts'
-import { addObject, type Secrets } from '../objects.ts'
+import { addObject, type Objects } from '../objects.ts'
 import { openReason, withGraph } from '../opening.ts'
 import { isSameFile, refuseOpenFile } from '../storage-nodes.ts'
 
@@ -49,7 +49,7 @@ interface Request {
   quiet: boolean
   /** The backing file is not looked at. */
   unsafe: boolean
-  secrets: Secrets
+  objects: Objects
 }
 
 /** Prints QEMU's `Formatting …` line and makes the image. */
@@ -74,18 +74,18 @@ export const create: Command = {
       options: undefined,
       quiet: false,
       unsafe: false,
-      secrets: {},
+      objects: [],
     }
     const line = new CommandLine(createGrammar, words)
     for (const { name, value } of line) {
       if (name === 'options') request.options = joinOptions(request.options, value)
-      else if (name === 'object') request.secrets = addObject(request.secrets, value)
+      else if (name === 'object') request.objects = addObject(request.objects, value)
       else if (name === 'quiet' || name === 'unsafe') request[name] = true
       else request[name] = value
     }
     const help = request.options !== undefined && asksForHelp(request.options)
     if (line.operands.length === 0 && !help) throw new UsageError('Expecting image file name')
-    return withGraph(terminal, request.secrets, async (graph) => {
+    return withGraph(terminal, request.objects, async (graph) => {
       if (help) {
         const drivers = await newImageDrivers(graph, request.format, line.operands[0])
         terminal.out(newImageHelp(drivers, line.operands[0]))

@@ -48,7 +48,7 @@ export const dd: Command = {
       throw new CommandError('Must specify both input and output files')
     }
     options.checkFormat()
-    await withGraph(terminal, options.secrets, async (graph) => {
+    await withGraph(terminal, options.objects, async (graph) => {
       const source = await openImage(graph, { ...options.opening, filename: input, signal: terminal.signal })
       await copyBlocks(graph, source, { ...operands, input, output }, targetFormat, terminal)
     })

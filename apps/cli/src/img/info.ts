@@ -38,7 +38,7 @@ export const info: Command = {
     const filename = options.oneFilename(line.operands)
     options.checkFormat()
     const request = { ...options.opening, filename, inspect: true, signal: terminal.signal }
-    const infos = await withGraph(terminal, options.secrets, (graph) => collect(graph, request, wholeChain))
+    const infos = await withGraph(terminal, options.objects, (graph) => collect(graph, request, wholeChain))
     if (options.json) {
       const members = infos.map(infoMembers)
       for (const piece of qemuJsonPieces(wholeChain ? members : members[0])) terminal.out(piece)

@@ -52,7 +52,7 @@ export const map: Command = {
     const filename = options.oneFilename(line.operands)
     options.checkFormat()
     const request = { ...options.opening, filename, signal: terminal.signal }
-    await withGraph(terminal, options.secrets, async (graph) => {
+    await withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       const end = length === undefined ? disk.size : Math.min(disk.size, start + length)
       await print(entries(disk, start, end, terminal.signal), options.json, terminal)

@@ -53,7 +53,7 @@ export const measure: Command = {
       }
     }
     const filename = checkOperands(line.operands, question, image)
-    return withGraph(terminal, image.secrets, async (graph) => {
+    return withGraph(terminal, image.objects, async (graph) => {
       const disk =
         filename === undefined
           ? undefined

@@ -73,7 +73,7 @@ export const rebase: Command = {
     options.checkFormat()
     const cache = requireMode(request.cache, 'cache')
     const sourceCache = requireMode(request.sourceCache, 'source cache')
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, {
         ...options.opening,
         // The image is written to, so it cannot be shared with everybody; its backing files are.

@@ -72,7 +72,7 @@ export const resize: Command = {
       writable: true,
       signal: terminal.signal,
     }
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       const done = await resizeDisk(disk, change, terminal)
       await disk.close()

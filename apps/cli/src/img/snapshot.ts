@@ -49,7 +49,7 @@ export const snapshot: Command = {
     const filename = options.oneFilename(line.operands)
     const writable = action !== 'list' && !(action === undefined && terminal.forPeople)
     const request = { ...options.opening, filename, writable, signal: terminal.signal }
-    await withGraph(terminal, options.secrets, async (graph) => {
+    await withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       await perform(disk, action ?? (terminal.forPeople ? 'list' : undefined), name, terminal)
       await disk.close()

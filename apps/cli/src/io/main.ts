@@ -2,17 +2,16 @@
 import {
   CommandError,
   GetoptError,
-  type OptionGrammar,
   type Parsed,
   parseOptions,
   Session,
   showFailure,
   type Terminal,
 } from '@diskgraph/tools'
-import { type Grammar, helpOption } from '../command-line.ts'
+import { type Grammar, getoptGrammar, helpOption } from '../command-line.ts'
 import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
 import type { ProgramManual } from '../manual/program.ts'
-import { addObject, type Secrets } from '../objects.ts'
+import { addObject, type Objects } from '../objects.ts'
 import { withGraph } from '../opening.ts'
 import { versionLine } from '../version.ts'
 import { closeFile } from './file-commands.ts'
@@ -73,7 +72,7 @@ class Request {
   format: string | undefined
   imageOpts = false
   misalign = false
-  secrets: Secrets = {}
+  objects: Objects = []
   /** `-h` or `-V`: nothing else is done. */
   only: 'help' | 'version' | undefined
 
@@ -82,7 +81,7 @@ class Request {
     else if (letter === 'f') this.format = value
     else if (letter === 'm') this.misalign = true
     else if (letter === 'image-opts') this.imageOpts = true
-    else if (letter === 'object') this.secrets = addObject(this.secrets, value)
+    else if (letter === 'object') this.objects = addObject(this.objects, value)
     else if (letter === 'h') this.only ??= 'help'
     else if (letter === 'V') this.only ??= 'version'
     else this.mode.take(letter, value)
@@ -112,7 +111,7 @@ export async function runIo(
   if (request.format !== undefined && request.imageOpts) {
     throw new CommandError('--image-opts and -f are mutually exclusive')
   }
-  return withGraph({ ...terminal, enabled }, request.secrets, async (graph) => {
+  return withGraph({ ...terminal, enabled }, request.objects, async (graph) => {
     const session = new Session(terminal, graph, ioCommands, request.misalign)
     if (filename !== undefined) await openOperand(session, filename, request)
     await runLines(session, request.lines, input)
@@ -182,14 +181,4 @@ async function end(session: Session): Promise<void> {
     session.failed = true
     showFailure(session.terminal, error)
   }
-}
-
-/** `grammar` in getopt's words. An option that has only a long name goes by it. */
-function getoptGrammar(grammar: Grammar): OptionGrammar {
-  const options = Object.values(grammar)
-  const letters = options.map(({ short = '', argument }) => short + (short !== '' && argument !== undefined ? ':' : ''))
-  const long = options.flatMap(({ short, long: name, argument }) =>
-    name === undefined ? [] : [[name, { letter: short ?? name, argument: argument !== undefined }] as const],
-  )
-  return { letters: letters.join(''), long: Object.fromEntries(long) }
 }

@@ -7,6 +7,7 @@ import { imgProgram } from '../img/main.ts'
 import { ioProgram } from '../io/main.ts'
 import { failureCode } from '../main.ts'
 import type { ProgramManual } from '../manual/program.ts'
+import { nbdProgram } from '../nbd/main.ts'
 import { version } from '../version.ts'
 import { withAdvice } from './advice.ts'
 import { completionCommand } from './completion.ts'
@@ -51,7 +52,7 @@ const diskgraph: ProgramManual = {
 }
 
 /** All programs. */
-export const programs: readonly ProgramManual[] = [diskgraph, imgProgram, ioProgram]
+export const programs: readonly ProgramManual[] = [diskgraph, imgProgram, ioProgram, nbdProgram]
 
 /** Runs `diskgraph` with the words behind its name. */
 export async function runDiskgraph(words: readonly string[], terminal: Terminal): Promise<number> {

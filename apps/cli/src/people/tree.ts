@@ -53,7 +53,7 @@ export const tree: Command = {
     const filename = options.oneFilename(line.operands)
     options.checkFormat()
     const request = { ...options.opening, filename, inspect: true, signal: terminal.signal }
-    const top = await withGraph(terminal, options.secrets, async (graph) => {
+    const top = await withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       return describe(graph, disk, new Map(), request)
     })

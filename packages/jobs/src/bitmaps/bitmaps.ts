@@ -1,5 +1,6 @@
 /** Named dirty bitmaps of nodes, with QEMU's rules and texts: what an incremental backup stands on. */
 import { BlockError, type Change, type DirtyBitmap, type Graph, type Node } from '@diskgraph/core'
+import { inChange } from '../disk/chain.ts'
 
 /** What {@link addBitmap} takes. */
 export interface BitmapSettings {
@@ -33,7 +34,7 @@ export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettin
   }
   const { clusterSize = 65536 } = await node.info()
   const unit = granularity ?? Math.min(65536, Math.max(4096, clusterSize))
-  const add = async (own: Change): Promise<DirtyBitmap> => {
+  return inChange(graph, change, async (own) => {
     await own.drain(node)
     if (node.dirtyBitmaps.some((one) => one.name === name)) {
       throw new BlockError('EEXIST', `Bitmap already exists: ${name}`)
@@ -41,8 +42,7 @@ export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettin
     const bitmap = node.addDirtyBitmap(unit, name)
     bitmap.enabled = !disabled
     return bitmap
-  }
-  return change === undefined ? graph.change(add) : add(change)
+  })
 }
 
 function isGranularity(value: number): boolean {

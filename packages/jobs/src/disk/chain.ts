@@ -1,5 +1,5 @@
 /** The nodes of a backing chain, and of one image in it. */
-import type { BlockGraph, Node } from '@diskgraph/core'
+import type { BlockGraph, Change, Node } from '@diskgraph/core'
 
 /** The node below filters, whose backing file and references are the image's own. */
 export function unfiltered(node: Node): Node {
@@ -33,11 +33,20 @@ export async function whileWritable(graph: BlockGraph, node: Node, work: () => P
 }
 
 /** Makes `node` read-only again. A flush that fails is reported, and tried once more: else the node stays writable. */
-async function endWriting(graph: BlockGraph, node: Node): Promise<void> {
+export async function endWriting(graph: BlockGraph, node: Node): Promise<void> {
   try {
     await setReadOnly(graph, node, true)
   } catch (error) {
     await setReadOnly(graph, node, true).catch(() => undefined)
     throw error
   }
+}
+
+/** Runs `work` in `change`, which is under way, or in a change of its own. */
+export function inChange<T>(
+  graph: BlockGraph,
+  change: Change | undefined,
+  work: (change: Change) => Promise<T>,
+): Promise<T> {
+  return change === undefined ? graph.change(work) : work(change)
 }

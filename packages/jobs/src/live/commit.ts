@@ -7,7 +7,7 @@
  */
 import { BlockError, type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
-import { setReadOnly, unfiltered } from '../disk/chain.ts'
+import { endWriting, setReadOnly, unfiltered } from '../disk/chain.ts'
 import type { Range } from '../engine/source.ts'
 import { reading, Transfer } from '../engine/transfer.ts'
 import type { Job, JobWork } from '../job/job.ts'
@@ -61,7 +61,7 @@ export async function startCommit(jobs: JobTable, options: CommitJobOptions): Pr
     await work.enter(job, wasReadOnly)
   } catch (error) {
     job.discard()
-    if (wasReadOnly) await setReadOnly(graph, base, true).catch((failure) => graph.warn(String(failure)))
+    if (wasReadOnly) await endWriting(graph, base).catch((failure) => graph.warn(String(failure)))
     throw error
   }
   job.start()
@@ -202,7 +202,7 @@ class Commit implements JobWork {
         await change.setBacking(above, base)
       })
     } finally {
-      if (reopened) await setReadOnly(graph, above, true)
+      if (reopened) await endWriting(graph, above)
     }
     this.#roots = undefined
   }
@@ -211,7 +211,7 @@ class Commit implements JobWork {
     const { graph } = this.#jobs
     this.#release()
     for (const root of Object.values(this.#roots ?? {})) await root.close()
-    if (this.#wasReadOnly) await setReadOnly(graph, this.#layers.base, true)
+    if (this.#wasReadOnly) await endWriting(graph, this.#layers.base)
   }
 
   #release(): void {

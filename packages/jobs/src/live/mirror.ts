@@ -1,7 +1,7 @@
 /** `mirror`: copies a disk while it is in use, keeps the copy up to date, and lets the users of the disk go over to it. */
 import { BlockError, type Change, type Node } from '@diskgraph/core'
 import type { ChildHandle } from '@diskgraph/core/driver'
-import { setReadOnly, unfiltered } from '../disk/chain.ts'
+import { endWriting, unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
@@ -24,7 +24,7 @@ export interface MirrorOptions extends JobSettings {
   readonly replaces?: Node | string | undefined
   /** Bytes that are copied together, a power of two. Default: the cluster size of the target, 4 KiB to 64 KiB. */
   readonly granularity?: number | undefined
-  /** Bytes in memory at most. Default 16 MiB. */
+  /** Bytes that may be left to be copied while nobody writes, at the end. Default 16 MiB. */
   readonly bufSize?: number | undefined
   /** Default `report`. */
   readonly onSourceError?: ErrorPolicy | undefined
@@ -98,6 +98,9 @@ function shows(top: Node, node: Node): boolean {
   return below.some((edge) => shows(edge.node, node))
 }
 
+/** What is left to be copied while nobody writes, at most. */
+const defaultBufSize = 2 ** 24
+
 interface Settings extends Omit<MirrorOptions, 'replaces'> {
   readonly replaces: Node | undefined
   /** The layer of the disk that is the target. */
@@ -151,14 +154,17 @@ export class Mirror implements JobWork {
     image.onDirty = () => job.pace.wake()
     image.units.onCopied = (length) => job.advance(length)
     await this.#fill(job, image)
+    const { bufSize } = this.#options
+    const pass = {
+      job,
+      units: image.units,
+      counted: (copy: () => Promise<void>) => root.whileCounted(copy),
+      workers: 8,
+      enough: bufSize || defaultBufSize,
+      policy: (side: 'source' | 'target') => this.#policy(side),
+    }
     for (;;) {
-      await copyDirty({
-        job,
-        units: image.units,
-        counted: (copy) => root.whileCounted(copy),
-        workers: 8,
-        policy: (side) => this.#policy(side),
-      })
+      await copyDirty(pass)
       if (!job.ready) job.becomeReady()
       if (this.#ending !== undefined) return
       while (image.units.dirty.dirtyBytes === 0 && this.#ending === undefined && !job.paused) await job.pace.sleep()
@@ -224,7 +230,7 @@ export class Mirror implements JobWork {
   async end(_job: Job, success: boolean): Promise<void> {
     await this.#insertion?.leave()
     const over = success && this.#ending === 'complete'
-    if (this.#wasReadOnly && !over) await setReadOnly(this.#jobs.graph, this.#target, true)
+    if (this.#wasReadOnly && !over) await endWriting(this.#jobs.graph, this.#target)
   }
 }
 

@@ -1,7 +1,7 @@
 /** The nodes that a job works on: finding them, keeping others off, and the filter between a disk and its users. */
 import { BlockError, type Change, Disk, type Graph, type Node, Permission } from '@diskgraph/core'
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { unfiltered } from '../disk/chain.ts'
+import { inChange, unfiltered } from '../disk/chain.ts'
 
 /** The node called `name`, or `name` itself. QEMU's text where there is none. */
 export function findNode(graph: Graph, name: Node | string): Node {
@@ -102,7 +102,7 @@ export async function insertFilter(
   job: { readonly id: string; readonly type: string },
   settings: { readonly change?: Change | undefined; readonly during?: () => void } = {},
 ): Promise<Insertion> {
-  return graph.within(settings.change, async (change) => {
+  return inChange(graph, settings.change, async (change) => {
     const { source, target } = nodes
     const { driver, nodeName } = filter
     const node = await change.insertUnchecked(source, {

@@ -14,6 +14,8 @@ interface Pass {
   /** Counts a copy as a request of the job, so that drained sections wait for it. Default: its parts are requests. */
   readonly counted?: ((copy: () => Promise<void>) => Promise<void>) | undefined
   readonly workers: number
+  /** Some passes end it with so many bytes dirty: guests may write faster than it copies. Default 0. */
+  readonly enough?: number | undefined
   /** What becomes of errors of a side. Without it they end the copy, and the job neither rests nor hears of its speed. */
   readonly policy?: ((side: 'source' | 'target') => ErrorPolicy) | undefined
 }
@@ -42,9 +44,13 @@ export async function copyDirty(pass: Pass): Promise<void> {
   )
 }
 
-async function* pieces({ units, job, policy }: Pass, copies: InFlight): AsyncGenerator<Piece> {
+/** Passes over what is dirty until little of it is good enough. */
+const patience = 8
+
+async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFlight): AsyncGenerator<Piece> {
   const { dirty, longest } = units
   const slice = new TimeSlice(job.clock, policy === undefined ? undefined : job.signal)
+  let passes = 0
   for (let at = 0; ; ) {
     await slice.end()
     if (policy !== undefined) await job.rest(() => copies.idle())
@@ -52,9 +58,10 @@ async function* pieces({ units, job, policy }: Pass, copies: InFlight): AsyncGen
     if (run === undefined) {
       // Behind the last one: the rest, once nothing is in flight, is what was written or has failed meanwhile.
       await copies.idle()
+      while (units.busy) await units.idle()
       at = 0
       run = dirty.next(at, longest)
-      if (run === undefined) return
+      if (run === undefined || (++passes > patience && dirty.dirtyBytes <= enough)) return
       if (policy !== undefined) await job.rest()
     }
     job.pace.pay(run.length)

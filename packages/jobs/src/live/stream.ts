@@ -2,7 +2,7 @@
 import { BlockError, type Change, Flag, type Graph, type Node } from '@diskgraph/core'
 import { type ChildHandle, type DriverDescriptor, Passthrough, Permission } from '@diskgraph/core/driver'
 import { chainStatus } from '@diskgraph/core/internal'
-import { setReadOnly, unfiltered } from '../disk/chain.ts'
+import { endWriting, setReadOnly, unfiltered } from '../disk/chain.ts'
 import type { Range } from '../engine/source.ts'
 import { reading, Transfer } from '../engine/transfer.ts'
 import type { Job, JobWork } from '../job/job.ts'
@@ -118,7 +118,7 @@ class Stream implements JobWork {
       this.#insertion = await insertFilter(graph, { source: this.#top }, filter, job)
       if (last !== undefined) this.#thaw = graph.freezeChain(this.#image, last, 'a stream reads through it')
     } catch (error) {
-      if (this.#wasReadOnly) await setReadOnly(graph, this.#image, true)
+      if (this.#wasReadOnly) await endWriting(graph, this.#image)
       throw error
     }
   }
@@ -155,7 +155,7 @@ class Stream implements JobWork {
   }
 
   async #restore(): Promise<void> {
-    if (this.#wasReadOnly && !this.#image.readOnly) await setReadOnly(this.#jobs.graph, this.#image, true)
+    if (this.#wasReadOnly && !this.#image.readOnly) await endWriting(this.#jobs.graph, this.#image)
   }
 }
 

@@ -31,6 +31,8 @@ export class Units {
   /** Hears how much has been copied, whoever asked for it. */
   onCopied: ((length: number) => void) | undefined
   readonly #settings: UnitSettings
+  #copies = 0
+  readonly #idle: (() => void)[] = []
 
   constructor(settings: UnitSettings) {
     this.#settings = settings
@@ -48,13 +50,29 @@ export class Units {
     const start = alignDown(offset, granularity)
     const end = Math.min(alignUp(offset + length, granularity), dirty.size)
     const hold = await this.lock.acquire(start, end - start, true)
+    this.#copies++
     try {
-      for (let run = dirty.nextDirty(start, end); run !== undefined; run = dirty.nextDirty(start, end)) {
-        await this.#copyRun(run.offset, Math.min(run.length, this.longest), buffer)
+      // What is marked again meanwhile is left to the next one, or this would go on for as long as somebody writes.
+      for (let run = dirty.next(start, this.longest); run !== undefined && run.offset < end; ) {
+        const length = Math.min(run.length, end - run.offset)
+        await this.#copyRun(run.offset, length, buffer)
+        run = dirty.next(run.offset + length, this.longest)
       }
     } finally {
+      this.#copies--
       this.lock.release(hold)
+      if (this.#copies === 0) for (const wake of this.#idle.splice(0)) wake()
     }
+  }
+
+  /** Whether a copy is in flight, whoever asked for it: until it has ended what is not dirty may become so again. */
+  get busy(): boolean {
+    return this.#copies > 0
+  }
+
+  /** Resolves when {@link busy} has ended. It may have begun again by then. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => this.#idle.push(resolve))
   }
 
   async #copyRun(offset: number, length: number, buffer: (() => Uint8Array) | undefined): Promise<void> {

@@ -270,3 +270,47 @@ it('backups that begin in one change show the same moment', async () => {
     expect(buf[0]).toBe(0)
   }
 })
+
+describe('a graph that is closed', () => {
+  it.each(['running', 'paused', 'ready', 'pending'])('ends a job that is %s', async (status) => {
+    const { graph, jobs, faults } = await setUp()
+    const source = await graph.attach('a')
+    await source.write(0, new Uint8Array(size).fill(1))
+    const slow = status === 'running' || status === 'paused'
+    const job = await startMirror(jobs, { ...mirror, speed: slow ? 1 : 0, autoFinalize: false })
+    faults.disarm()
+    if (status === 'paused') job.pause()
+    if (status === 'pending') {
+      await reached(job, 'ready')
+      job.complete()
+    }
+    await reached(job, status)
+    await graph.close()
+    if (job.status !== 'null') {
+      // Nothing is left of what it worked on; it can only be cancelled.
+      job.cancel()
+      await expect(job.finished).rejects.toBeDefined()
+    }
+    expect([...graph.nodes]).toEqual([])
+  })
+})
+
+it('a mirror of the top layer copies what that layer holds', async () => {
+  const made = stack()
+  await using graph = made.graph
+  const base = await made.qcow2('base', { size })
+  await base.write(0, new Uint8Array(size).fill(1))
+  await base.close()
+  const disk = await made.qcow2('top', { size, backing: 'base' })
+  await disk.write(2 ** 18, new Uint8Array(2 ** 17).fill(2))
+  await made.target('b', size)
+  const jobs = new JobTable(graph)
+  const job = await startMirror(jobs, { device: disk.node, target: 'b', sync: 'top' })
+  await reached(job, 'ready')
+  expect(job.length).toBe(2 ** 17)
+  job.cancel(false)
+  await job.finished
+  const buf = new Uint8Array(size)
+  made.storages.get('b')?.read(0, buf)
+  expect([buf[0], buf[2 ** 18], buf[2 ** 18 + 2 ** 17]]).toEqual([0, 2, 0])
+})

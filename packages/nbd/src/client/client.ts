@@ -249,8 +249,9 @@ async function persistently<T>(
       try {
         return await work(limit)
       } catch (error) {
-        if (limit.aborted || clock.now() + firstPause > deadline) throw error
-        await delay(clock, firstPause, limit).catch(() => {})
+        if (limit.aborted) throw error
+        await delay(clock, Math.min(firstPause, deadline - clock.now()), limit).catch(() => {})
+        if (signal?.aborted || clock.now() >= deadline) throw error
       }
     }
   } finally {

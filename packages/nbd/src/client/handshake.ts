@@ -89,7 +89,6 @@ export class Handshaker {
   async askForStructured(): Promise<void> {
     const [reply] = await this.ask(Option.NBD_OPT_STRUCTURED_REPLY)
     this.structured = reply?.type === OptionReply.NBD_REP_ACK
-    if (!this.structured) this.refuseUnsecured(Option.NBD_OPT_STRUCTURED_REPLY, reply)
   }
 
   /** Selects or lists contexts of an export. */
@@ -237,9 +236,11 @@ function established({ stream, input }: Handshaker, info: ExportInfo): Establish
   return { stream, input, info }
 }
 
+type BlockSizes = Pick<ExportInfo, 'minimumBlock' | 'preferredBlock' | 'maximumPayload' | 'statedMaximum'>
+
 function readInfo(name: string, replies: readonly Reply[]): Omit<ExportInfo, 'contexts' | 'structured'> {
   let found: { size: number; flags: number } | undefined
-  let sizes = { minimumBlock: 1, preferredBlock: 4096, maximumPayload }
+  let sizes: BlockSizes = { minimumBlock: 1, preferredBlock: 4096, maximumPayload }
   let description: string | undefined
   let canonical = name
   for (const { type, data } of replies) {
@@ -265,7 +266,7 @@ function readInfo(name: string, replies: readonly Reply[]): Omit<ExportInfo, 'co
   return { name: canonical, ...found, ...sizes, ...(description === undefined ? {} : { description }) }
 }
 
-function readSizes(data: Uint8Array): { minimumBlock: number; preferredBlock: number; maximumPayload: number } {
+function readSizes(data: Uint8Array): BlockSizes {
   if (data.length !== 14) throw protocolError('broken server sent block sizes of a wrong length')
   const [minimumBlock, preferredBlock, most] = [u32(data, 2), u32(data, 6), u32(data, 10)]
   if (minimumBlock === 0 || minimumBlock > 65536 || (minimumBlock & (minimumBlock - 1)) !== 0) {
@@ -276,7 +277,7 @@ function readSizes(data: Uint8Array): { minimumBlock: number; preferredBlock: nu
   }
   if (most < minimumBlock) throw protocolError(`server maximum block size ${most} is not valid`)
   const whole = Math.floor(Math.min(most, maximumPayload) / minimumBlock) * minimumBlock
-  return { minimumBlock, preferredBlock, maximumPayload: whole }
+  return { minimumBlock, preferredBlock, maximumPayload: whole, statedMaximum: most }
 }
 
 function checkedSize(size: number): number {
@@ -290,7 +291,7 @@ const refusals: Readonly<Record<number, readonly [code: ErrorCode, text: (option
   [OptionReply.NBD_REP_ERR_POLICY]: ['EPERM', (option) => `Denied by server for option ${option}`],
   [OptionReply.NBD_REP_ERR_INVALID]: ['EINVAL', (option) => `Invalid parameters for option ${option}`],
   [OptionReply.NBD_REP_ERR_PLATFORM]: ['ENOTSUP', (option) => `Server lacks support for option ${option}`],
-  [OptionReply.NBD_REP_ERR_TLS_REQD]: ['EACCES', (option) => `Server requires TLS for option ${option}`],
+  [OptionReply.NBD_REP_ERR_TLS_REQD]: ['EACCES', (option) => `TLS negotiation required before option ${option}`],
   [OptionReply.NBD_REP_ERR_UNKNOWN]: ['ENOENT', () => 'Requested export not available'],
   [OptionReply.NBD_REP_ERR_SHUTDOWN]: ['ENODEV', (option) => `Server shutting down before option ${option}`],
   [OptionReply.NBD_REP_ERR_BLOCK_SIZE_REQD]: [

@@ -44,6 +44,8 @@ export interface ExportInfo {
   readonly preferredBlock: number
   /** Longest read or write, in bytes. */
   readonly maximumPayload: number
+  /** The longest that the server takes as it says, if it tells of blocks. */
+  readonly statedMaximum?: number
   readonly structured: boolean
   /** Metadata contexts that were selected, by id. */
   readonly contexts: ReadonlyMap<number, string>

@@ -1,6 +1,7 @@
 /** Servers and clients on the sockets of Node: unix sockets, TCP, and descriptors that were inherited. */
-import { fstatSync, lstatSync, unlinkSync } from 'node:fs'
+import { existsSync, fstatSync, lstatSync, unlinkSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net'
+import { dirname } from 'node:path'
 import { BlockError, describeErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core/driver'
 import type { NbdServer } from '../server/server.ts'
 
@@ -62,7 +63,9 @@ function removeSocketFile(path: string): void {
 }
 
 function listenError(error: NodeJS.ErrnoException, address: SocketAddress): BlockError {
-  const reason = reasonOf(error)
+  // The system's own error is hidden where the directory is missing.
+  const missing = 'path' in address && error.code === 'EACCES' && !existsSync(dirname(address.path))
+  const reason = missing ? describeErrorCode('ENOENT') : reasonOf(error)
   const attempt = 'path' in address ? `Failed to bind socket to ${address.path}` : 'Failed to find an available port'
   const unknown = error.code === 'ENOTFOUND' || error.code === 'EAI_AGAIN'
   const message = unknown ? unknownHost(address) : `${attempt}: ${reason}`

@@ -31,6 +31,8 @@ export type Authorizer = (distinguishedName: string) => boolean
 /** PSK has no certificates, and old suites of TLS 1.2 only. */
 const pskCiphers = 'PSK+ECDHE:PSK+DHE:PSK:@SECLEVEL=1'
 
+const defaultUsername = 'qemu'
+
 /** Credentials of one side. Their files are read once. */
 export class TlsCredentials {
   readonly settings: TlsCredentialSettings
@@ -42,7 +44,12 @@ export class TlsCredentials {
     this.settings = settings
     const { type, dir, endpoint } = settings
     if (type === 'psk') {
-      this.#keys = readKeys(join(dir, 'keys.psk'))
+      const path = join(dir, 'keys.psk')
+      this.#keys = readKeys(path)
+      const { username = defaultUsername } = settings
+      if (endpoint === 'client' && !this.#keys.has(username)) {
+        throw new BlockError('EINVAL', `Username ${username} not found in PSK file ${path}`)
+      }
       return
     }
     const ca = readNeeded(join(dir, 'ca-cert.pem'))
@@ -56,7 +63,10 @@ export class TlsCredentials {
   /** The server's side. `authorize` judges the certificates of clients. EINVAL for credentials of a client. */
   server(authorize?: Authorizer): TlsServer {
     const { endpoint, verifyPeer = true } = this.settings
-    if (endpoint !== 'server') throw new BlockError('EINVAL', 'Expecting TLS credentials with a server endpoint')
+    if (endpoint !== 'server') throw new BlockError('EINVAL', 'Expected TLS credentials for a server endpoint')
+    if (authorize !== undefined && this.#keys !== undefined) {
+      throw new BlockError('EINVAL', 'clients with pre-shared keys have no certificates to authorize them by')
+    }
     const options = this.#keys
       ? { ciphers: pskCiphers, pskCallback: (_: unknown, identity: string) => this.#keys?.get(identity) ?? null }
       : { ...this.#x509, requestCert: verifyPeer, rejectUnauthorized: verifyPeer }
@@ -79,11 +89,10 @@ export class TlsCredentials {
 
   /** The client's side, for a server called `hostname`. EINVAL for credentials of a server. */
   client(hostname: string | undefined): TlsClient {
-    const { endpoint, verifyPeer = true, username = 'qemu' } = this.settings
-    if (endpoint !== 'client') throw new BlockError('EINVAL', 'Expecting TLS credentials with a client endpoint')
+    const { endpoint, verifyPeer = true, username = defaultUsername } = this.settings
+    if (endpoint !== 'client') throw new BlockError('EINVAL', 'Expected TLS credentials for a client endpoint')
     if (this.#keys !== undefined) {
-      const psk = this.#keys.get(username)
-      if (psk === undefined) throw new BlockError('EINVAL', `PSK username '${username}' is not in keys.psk`)
+      const psk = this.#keys.get(username) as Buffer
       const identity = (): { identity: string; psk: Buffer } => ({ identity: username, psk })
       return {
         secure: (stream) =>
@@ -116,7 +125,10 @@ function secureClient(stream: ByteDuplex, options: object): Promise<ByteDuplex> 
   })
 }
 
-function handshakeError(cause: Error): BlockError {
+function handshakeError(cause: Error & { code?: string; host?: string }): BlockError {
+  if (cause.code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return new BlockError('EACCES', `Certificate does not match the hostname ${cause.host}`, { cause })
+  }
   return new BlockError('EACCES', `TLS handshake failed: ${cause.message}`, { cause })
 }
 

@@ -70,7 +70,7 @@ export class NbdExport {
         ? f.NBD_FLAG_SEND_TRIM | f.NBD_FLAG_SEND_WRITE_ZEROES | f.NBD_FLAG_SEND_FAST_ZERO
         : f.NBD_FLAG_READ_ONLY) |
       // All clients share one root, and with it all caches below: a flush of one covers the writes of all.
-      (multiConn || !this.writable ? f.NBD_FLAG_CAN_MULTI_CONN : 0) |
+      (multiConn ? f.NBD_FLAG_CAN_MULTI_CONN : 0) |
       (structured ? f.NBD_FLAG_SEND_DF : 0)
     )
   }

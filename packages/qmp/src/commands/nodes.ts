@@ -25,6 +25,10 @@ export function nodeCommands(system: System): Handlers {
       system.refuseBacking(node)
       if (node.parents.size > 0) {
         const isShown = [...node.parents].some(({ parent }) => parent.isRoot)
+        const blocker = [...node.blockers].find(({ operations }) => operations?.includes('remove') !== false)
+        if (!isShown && blocker !== undefined) {
+          throw new BlockError('EBUSY', `Node '${name}' is busy: ${blocker.reason}`)
+        }
         throw new BlockError('EBUSY', `${isShown ? 'Node' : 'Block device'} ${name} is in use`)
       }
       await graph.remove(node)

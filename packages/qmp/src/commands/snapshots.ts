@@ -42,7 +42,9 @@ export function overlayAction(system: System, args: TypeOf<'BlockdevSnapshot'>):
       await change.setBacking(overlay, node)
       await change.replace(node, overlay)
     },
-    finish: () => protect(system, node),
+    finish: async (success) => {
+      if (success) await protect(system, node)
+    },
   }
 }
 
@@ -93,7 +95,9 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
       // It has the users of the node that it stands on. Where there are none, it would go again.
       if (overlay !== undefined && overlay.parents.size === 0) overlay.explicit = true
     },
-    finish: () => protect(system, base),
+    finish: async (success) => {
+      if (success) await protect(system, base)
+    },
   }
 }
 

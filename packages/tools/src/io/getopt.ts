@@ -25,13 +25,13 @@ export interface Parsed {
 export class GetoptError extends Error {}
 
 /** Letters as getopt wants them (`bP:` – b without, P with a value), and long names if there are any. */
-export interface OptionGrammar {
+export interface GetoptGrammar {
   readonly letters: string
   readonly long?: Readonly<Record<string, LongOption>>
 }
 
 /** Reads the words behind a program's or a command's name. */
-export function parseOptions(words: readonly string[], grammar: OptionGrammar): Parsed {
+export function parseOptions(words: readonly string[], grammar: GetoptGrammar): Parsed {
   const options: Option[] = []
   const operands: string[] = []
   for (let at = 0; at < words.length; ) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { InFlight } from '../../src/data/in-flight.ts'
+import { InFlight } from '../src/in-flight.ts'
 
 /** Whether a promise has settled by now. */
 async function settled(promise: Promise<unknown>): Promise<boolean> {

@@ -3,7 +3,7 @@
  * into runs that are read at the same time.
  */
 import { done, throwIfAborted } from '@diskgraph/core/driver'
-import { TaskPool } from '../concurrency.ts'
+import { TaskPool } from './concurrency.ts'
 import { type DataImage, Kind, newRun, type Run } from './image.ts'
 
 /** So many reads of one request are on their way at a time. */

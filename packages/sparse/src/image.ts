@@ -3,7 +3,7 @@
  * allocates; the functions of this folder move the data, and know no format.
  */
 import type { BlockError, ChildHandle } from '@diskgraph/core/driver'
-import type { TaskPool, Yielder } from '../concurrency.ts'
+import type { TaskPool, Yielder } from './concurrency.ts'
 import type { Allocation, InFlight } from './in-flight.ts'
 
 /** What a guest cluster is. */
@@ -93,6 +93,8 @@ export interface ZeroSettings {
 export interface ClusterChanges {
   /** Whether the format can say that a cluster is zero. */
   readonly canZero: boolean
+  /** Whether discarded clusters become unallocated, so that they read as zeroes where there is no backing file. */
+  readonly canFree: boolean
   /** Makes whole clusters zero; false when one that holds data was left alone. */
   zero(start: number, end: number, settings: ZeroSettings, signal: AbortSignal | undefined): Promise<boolean>
   /** Frees the whole clusters of a range. */

@@ -13,8 +13,8 @@
  * or the new one, and leaked clusters at worst: the order on disk is the format's.
  */
 import { throwIfAborted } from '@diskgraph/core/driver'
-import { TaskPool } from '../concurrency.ts'
-import { announce } from '../events.ts'
+import { TaskPool } from './concurrency.ts'
+import { announce } from './events.ts'
 import { type DataImage, Kind, type NewClusters, newRun } from './image.ts'
 import { readRange } from './read.ts'
 

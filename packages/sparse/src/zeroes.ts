@@ -41,7 +41,7 @@ async function zeroClusters(
 ): Promise<void> {
   if (image.changes.canZero) {
     await image.changes.zero(start, end, { mayUnmap: (flags & Flag.MayUnmap) !== 0, onlyEmpty: false }, signal)
-  } else if (image.backing() === undefined) {
+  } else if (image.changes.canFree && image.backing() === undefined) {
     await image.changes.discard(start, end - start, signal)
   } else {
     await zeroPart(image, start, Math.min(end, image.size) - start, flags, signal)
