@@ -12,6 +12,7 @@ export {
   signatureTailLength,
 } from './opening/signatures.ts'
 export { fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
+export { inQemuOrder } from './options/member-order.ts'
 export * from './options/names.ts'
 export { validateAmend } from './options/validate.ts'
 export { TimeSlice } from './time-slice.ts'

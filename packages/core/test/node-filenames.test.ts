@@ -43,13 +43,13 @@ describe('the name of a node', () => {
 
   it('tells the options that change the content', async () => {
     expect(await nameOf({ driver: 'window', offset: 512, pace: 3, file: named })).toBe(
-      'json:{"driver": "window", "offset": 512, "file": {"driver": "disk", "disk": "d"}}',
+      'json:{"offset": 512, "driver": "window", "file": {"driver": "disk", "disk": "d"}}',
     )
   })
 
   it('is a json: name, with what is below, where there is no shorter one', async () => {
     const own = { driver: 'host', url: 'http://me:word@host/a', word: 'secret', extra: {} }
-    const inner = '{"driver": "host", "url": "http://host/a"}'
+    const inner = '{"url": "http://host/a", "driver": "host"}'
     expect(await nameOf(own)).toBe(`json:${inner}`)
     expect(await nameOf({ driver: 'raw', file: own })).toBe(`json:{"driver": "raw", "file": ${inner}}`)
     expect(await nameOf({ driver: 'filter', file: named })).toBe(
@@ -60,7 +60,7 @@ describe('the name of a node', () => {
   it('has lists of children, and no backing file', async () => {
     const children = [named, { driver: 'disk', disk: 'e' }]
     expect(await nameOf({ driver: 'many', children })).toBe(
-      'json:{"driver": "many", "children": [{"driver": "disk", "disk": "d"}, {"driver": "disk", "disk": "e"}]}',
+      'json:{"children": [{"driver": "disk", "disk": "d"}, {"driver": "disk", "disk": "e"}], "driver": "many"}',
     )
     const overlay = { driver: 'overlay', file: named, backing: { driver: 'disk', disk: 'b' } }
     expect(await nameOf({ driver: 'filter', file: overlay })).toBe(

@@ -120,7 +120,7 @@ describe('credentials', () => {
     expect(disk.filename).toBe(server.url)
     const other = await graph.add({ driver: 'http', url, cookie: `x=${canary}`, username: 'u', passwordSecret: 'pw' })
     expect(other.filename).toBe(
-      `json:{"driver": "http", "url": "${server.url}", "username": "u", "password-secret": "pw"}`,
+      `json:{"password-secret": "pw", "url": "${server.url}", "driver": "http", "username": "u"}`,
     )
   })
 

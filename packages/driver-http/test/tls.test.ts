@@ -55,7 +55,7 @@ describe('https', () => {
     const server = await start('wrong-host')
     const disk = await open(server, { sslverify: false })
     expect(disk.size).toBe(1_000_000)
-    expect(disk.filename).toBe(`json:{"driver": "https", "url": "${server.url}", "sslverify": false}`)
+    expect(disk.filename).toBe(`json:{"url": "${server.url}", "driver": "https", "sslverify": false}`)
   })
 
   it('is refused a file of certificates that is not there', async () => {

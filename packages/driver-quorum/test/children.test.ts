@@ -124,8 +124,7 @@ describe('options of a quorum', () => {
   it('have a json: name that opens the same again', async () => {
     const { graph, disk } = await open({ voteThreshold: 2, readPattern: 'fifo' }, [{}, {}])
     expect(disk.filename).toBe(
-      'json:{"driver": "quorum", "vote-threshold": 2, "read-pattern": "fifo", ' +
-        '"children": [{"driver": "memory", "name": "0"}, {"driver": "memory", "name": "1"}]}',
+      'json:{"read-pattern": "fifo", "children": [{"name": "0", "driver": "memory"}, {"name": "1", "driver": "memory"}], "driver": "quorum", "vote-threshold": 2}',
     )
     await disk.close()
     const again = await graph.open(disk.filename)

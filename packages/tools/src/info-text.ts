@@ -1,6 +1,6 @@
 /** An image's facts as lines for people: what `info` prints. */
+import { inQemuOrder } from '@diskgraph/core/internal'
 import { type ImageInfo, kebabKeys } from '@diskgraph/qapi'
-import { inQemuOrder } from './json.ts'
 import { visible, visibleLine } from './messages.ts'
 import { humanSize } from './sizes.ts'
 import { snapshotTable } from './snapshot-table.ts'

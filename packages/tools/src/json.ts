@@ -1,59 +1,6 @@
 /** JSON as QEMU's tools print it: indented by four, members in the order of QEMU's dictionaries. */
 
-/**
- * QEMU prints members in the order of its hash table. This is that order for the names that occur, as read off its
- * output; other names follow in the order they come.
- */
-const order: readonly string[] = [
-  // info
-  'backing-filename-format',
-  'snapshots',
-  'icount',
-  'vm-clock-nsec',
-  'virtual-size',
-  'flags',
-  'name',
-  'granularity',
-  'date-sec',
-  'date-nsec',
-  'vm-clock-sec',
-  // check
-  'image-end-offset',
-  'compressed-clusters',
-  'total-clusters',
-  'corruptions-fixed',
-  'corruptions',
-  'check-errors',
-  'leaks-fixed',
-  'leaks',
-  'allocated-clusters',
-  // both
-  'filename',
-  'cluster-size',
-  'format',
-  'actual-size',
-  'format-specific',
-  'type',
-  'full-backing-filename',
-  'backing-filename',
-  'encrypted',
-  'dirty-flag',
-  'id',
-  'vm-state-size',
-  'fragmented-clusters',
-  // of qcow2
-  'compat',
-  'compression-type',
-  'lazy-refcounts',
-  'bitmaps',
-  'refcount-bits',
-  'data-file',
-  'data-file-raw',
-  'encrypt',
-  'corrupt',
-  'extended-l2',
-]
-const ranks = new Map(order.map((name, rank) => [name, rank]))
+import { inQemuOrder } from '@diskgraph/core/internal'
 
 /** Lists longer than this are given out item by item. */
 const longList = 64
@@ -130,10 +77,4 @@ function text(value: string): string {
     (char) => shortEscapes[char] ?? `\\u${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`,
   )
   return `"${escaped}"`
-}
-
-/** Members in the order in which QEMU prints them; unknown ones last, as they come. */
-export function inQemuOrder(members: readonly [string, unknown][]): [string, unknown][] {
-  const rank = (name: string): number => ranks.get(name) ?? order.length
-  return [...members].sort(([a], [b]) => rank(a) - rank(b))
 }

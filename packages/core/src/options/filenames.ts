@@ -1,6 +1,8 @@
 /** File names: protocols, `json:` names, and names relative to an image. */
+
 import { BlockError } from '../errors.ts'
 import { deepestOptions, parseJson } from './json.ts'
+import { inQemuOrder } from './member-order.ts'
 import { fromQapiName, toKebabCase } from './names.ts'
 import { isRecord } from './validate.ts'
 
@@ -82,7 +84,7 @@ export function jsonFilename(options: Readonly<Record<string, unknown>>): string
 function spacedJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(spacedJson).join(', ')}]`
   if (!isRecord(value)) return JSON.stringify(value)
-  const members = Object.entries(value).filter(([, inner]) => inner !== undefined)
+  const members = inQemuOrder(Object.entries(value).filter(([, inner]) => inner !== undefined))
   return `{${members.map(([key, inner]) => `${JSON.stringify(key)}: ${spacedJson(inner)}`).join(', ')}}`
 }
 

@@ -1,4 +1,6 @@
-/** JSON as QEMU writes it: a space behind colons and commas, ASCII only; members that are undefined are left out. */
+/** JSON as QEMU writes it: a space behind colons and commas, members in its order, ASCII only; what is undefined is left out. */
+
+import { inQemuOrder } from '@diskgraph/core/internal'
 
 /** One line, or with `pretty` several, indented by four. */
 export function jsonText(value: unknown, pretty = false): string {
@@ -17,7 +19,7 @@ function written(value: unknown, line: string | undefined): string {
   if (typeof value === 'bigint') return String(value)
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
   const members: string[] = []
-  for (const [name, member] of Object.entries(value)) {
+  for (const [name, member] of inQemuOrder(Object.entries(value))) {
     if (member !== undefined) members.push(`${quoted(name)}: ${written(member, deeper(line))}`)
   }
   return enclosed('{', members, '}', line)
