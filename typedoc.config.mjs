@@ -6,6 +6,7 @@ export default {
     'packages/core/src/driver.ts',
     'packages/posix/src/index.ts',
     'packages/jobs/src/index.ts',
+    'packages/sparse/src/index.ts',
     'packages/console/src/index.ts',
     'packages/nbd/src/index.ts',
     'packages/driver-*/src/index.ts',

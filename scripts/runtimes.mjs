@@ -14,7 +14,13 @@ import { packInto } from './tarballs.mjs'
 import { root } from './workspace.mjs'
 
 const suites = ['packages/core', 'packages/driver-file', 'packages/driver-qcow2']
-const used = ['@diskgraph/core', '@diskgraph/posix', '@diskgraph/driver-file', '@diskgraph/driver-qcow2']
+const used = [
+  '@diskgraph/core',
+  '@diskgraph/posix',
+  '@diskgraph/sparse',
+  '@diskgraph/driver-file',
+  '@diskgraph/driver-qcow2',
+]
 const cache = join(root, 'node_modules', '.cache', 'runtimes')
 const platform = `${process.platform}-${process.arch}`
 

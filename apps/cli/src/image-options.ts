@@ -1,6 +1,6 @@
 /** The options that most commands have for the image they work on. */
+import { CommandError, UsageError } from '@diskgraph/tools'
 import type { GivenOption } from './command-line.ts'
-import { CommandError, UsageError } from './messages.ts'
 import { addObject, type Objects } from './objects.ts'
 
 /** `--object`, `--image-opts`, `-f`. */

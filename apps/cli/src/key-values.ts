@@ -1,7 +1,7 @@
+import { CommandError } from '@diskgraph/tools'
+
 /** Lists of options that are given piece by piece: `-o a=b -o c=d`. */
 export { asksForHelp, type KeyValue, parseKeyValues, toObject } from '@diskgraph/qapi'
-
-import { CommandError } from './messages.ts'
 
 /** Adds the value of one more `-o` to those before. */
 export function joinOptions(before: string | undefined, added: string): string {

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { describeErrorCode, errorCodeOf, type Graph } from '@diskgraph/core'
 import { fromQapi } from '@diskgraph/core/internal'
+import { CommandError } from '@diskgraph/tools'
 import { parseKeyValues, toObject } from './key-values.ts'
-import { CommandError } from './messages.ts'
 
 /** Objects of the command line, in their order. */
 export type Objects = readonly GivenObject[]

@@ -1,11 +1,19 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
+
 import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
 import { fromQapi, parseJsonFilename } from '@diskgraph/core/internal'
+import {
+  CommandError,
+  hintOf,
+  inQapiSpelling,
+  messageOf,
+  reportWarning,
+  type Terminal,
+  visible,
+} from '@diskgraph/tools'
 import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
-import { CommandError, hintOf, inQapiSpelling, messageOf, reportWarning, visible } from './messages.ts'
 import type { Objects } from './objects.ts'
-import type { Terminal } from './terminal.ts'
 
 /** What a cache mode stands for. */
 export interface CacheMode {
@@ -151,7 +159,7 @@ export function openFailure(filename: string, error: unknown): CommandError {
 export function openReason(error: unknown): string {
   if (isBlockError(error) && error.cause instanceof Error) {
     const inner = error.cause.message
-    const described = /^Could not open '/.test(error.message) && error.message.endsWith(`': ${inner}`)
+    const described = /^Could not open (?:a node|')/.test(error.message) && error.message.endsWith(`': ${inner}`)
     if (described) return messageOf(error.cause)
   }
   return messageOf(error)

@@ -1,5 +1,5 @@
 /** The program `dg-storage-daemon`. */
-import { parseCommandLine } from './command-line.ts'
+import { type GivenOption, parseCommandLine } from './command-line.ts'
 import { messageOf } from './failure.ts'
 import { helpText } from './help.ts'
 import { compatibleVersion, version } from './version.ts'
@@ -17,9 +17,21 @@ try {
     process.exitCode = await daemonize(process.argv.slice(2))
   } else {
     const { run } = await import('./run.ts')
-    await run(options, program)
+    const demo = options.find(({ name }) => name === 'demo')
+    if (demo === undefined) await run(options, program)
+    else {
+      const { prepareDemo, demoGuide } = await import('./demo/demo.ts')
+      await run([...(await prepareDemo(demo.value)), ...withConsole(options)], program)
+      process.stdout.write(demoGuide(demo.value))
+    }
   }
 } catch (error) {
   process.stderr.write(`${program}: ${messageOf(error)}\n`)
   process.exit(1)
+}
+
+/** `options` with a console, at 8040 where nothing else is said. */
+function withConsole(options: readonly GivenOption[]): readonly GivenOption[] {
+  const has = options.some(({ name }) => name === 'console')
+  return has ? options : [...options, { name: 'console', value: '8040' }]
 }

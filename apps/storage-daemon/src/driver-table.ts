@@ -82,4 +82,9 @@ export const drivers: readonly LazyDriver[] = [
     kind: 'filter',
     load: async () => (await import('@diskgraph/driver-throttle')).throttle,
   },
+  {
+    name: 'vdi',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-vdi')).vdi,
+  },
 ]

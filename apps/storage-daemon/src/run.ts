@@ -1,8 +1,19 @@
 /** Runs the daemon: takes the options in their order, and ends when it is told to. */
 import { rmSync, writeFileSync } from 'node:fs'
+import { type Duplex, duplexPair, type Readable, type Writable } from 'node:stream'
+import { ConsoleServer } from '@diskgraph/console'
 import { describeErrorCode, errorCodeOf, Graph } from '@diskgraph/core'
+import { DeviceTable } from '@diskgraph/devices'
 import { parseKeyValues, parseKeyval, toObject, validate } from '@diskgraph/qapi'
-import { createMonitor, JsonStream, type Monitor, System, serveClient } from '@diskgraph/qmp'
+import {
+  createMonitor,
+  JsonStream,
+  type Monitor,
+  type NbdServerOptions,
+  type SessionSettings,
+  System,
+  serveClient,
+} from '@diskgraph/qmp'
 import { type Chardev, parseChardev, type Serve } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
 import { drivers } from './driver-table.ts'
@@ -27,6 +38,7 @@ export async function run(options: readonly GivenOption[], program: string): Pro
 
 class Daemon {
   readonly #graph: Graph
+  readonly #system: System
   readonly #monitor: Monitor
   readonly #remote: boolean
   readonly #chardevs = new Map<string, Chardev>()
@@ -47,7 +59,9 @@ class Daemon {
       references: has('allow-references') ? 'allow' : 'neighbours',
       onWarning: (message) => process.stderr.write(`${program}: warning: ${message}\n`),
     })
-    this.#monitor = createMonitor(new System({ graph: this.#graph, quit: () => this.stop() }))
+    const devices = new DeviceTable(this.#graph)
+    this.#system = new System({ graph: this.#graph, devices, quit: () => this.stop() })
+    this.#monitor = createMonitor(this.#system)
   }
 
   async start(options: readonly GivenOption[]): Promise<void> {
@@ -86,9 +100,11 @@ class Daemon {
     await Promise.allSettled([...this.#closers.map((close) => close()), ...this.#served])
     this.#monitor.close()
     let failure: string | undefined
-    await this.#graph.close().catch((error) => {
-      failure = messageOf(error)
-    })
+    for (const part of [this.#system, this.#graph]) {
+      await part.close().catch((error: unknown) => {
+        failure ??= messageOf(error)
+      })
+    }
     if (this.#pidfile !== undefined) rmSync(this.#pidfile, { force: true })
     return failure
   }
@@ -101,6 +117,14 @@ class Daemon {
       case 'object':
         await this.#execute('object-add', value, 'qom-type')
         return
+      case 'export':
+        await this.#execute('block-export-add', value, 'type')
+        return
+      case 'nbd-server': {
+        const options = validate(this.#monitor.schema, 'NbdServerOptions', readOptions(value), { text: isText(value) })
+        await this.#system.nbd.start(options as NbdServerOptions)
+        return
+      }
       case 'chardev': {
         const chardev = parseChardev(value, { remote: this.#remote })
         if (this.#chardevs.has(chardev.id)) throw new StartError(`Duplicate ID '${chardev.id}' for chardev`)
@@ -110,13 +134,14 @@ class Daemon {
       case 'monitor':
         await this.#addMonitor(value)
         return
+      case 'console':
+        await this.#addConsole(value)
+        return
     }
   }
 
   async #execute(command: string, text: string, implied: string): Promise<void> {
-    const isJson = text.startsWith('{')
-    const args = isJson ? parseJson(text) : parseKeyval(text, implied)
-    await this.#monitor.execute(command, args, { text: !isJson })
+    await this.#monitor.execute(command, readOptions(text, implied), { text: isText(text) })
   }
 
   async #addMonitor(text: string): Promise<void> {
@@ -127,13 +152,28 @@ class Daemon {
     if (chardev === undefined) throw new StartError(`chardev "${options.chardev}" not found`)
     if (this.#used.has(chardev.id)) throw new StartError(`Device '${chardev.id}' is in use`)
     this.#used.add(chardev.id)
-    const serve: Serve = (input, output, network) => {
-      const settings = { network, pretty: options.pretty === true }
-      const served = serveClient(this.#monitor, input, output, settings, this.#clients.signal)
-      this.#served.add(served)
-      return served.finally(() => this.#served.delete(served))
-    }
+    const serve: Serve = (input, output, network) =>
+      this.#serve(input, output, { network, pretty: options.pretty === true })
     this.#closers.push(await chardev.open(serve))
+  }
+
+  async #addConsole(text: string): Promise<void> {
+    const port = Number(text)
+    if (!/^\d+$/.test(text) || port > 65535) throw new StartError(`'${text}' is no port`)
+    const connect = (): Duplex => {
+      const [own, page] = duplexPair()
+      void this.#serve(own, own, {})
+      return page
+    }
+    const server = await ConsoleServer.start({ port, connect })
+    this.#closers.push(() => server.close())
+    process.stderr.write(`console: ${server.url}\n`)
+  }
+
+  #serve(input: Readable, output: Writable, settings: SessionSettings): Promise<void> {
+    const served = serveClient(this.#monitor, input, output, settings, this.#clients.signal)
+    this.#served.add(served)
+    return served.finally(() => this.#served.delete(served))
   }
 
   #writePidfile(path: string): void {
@@ -151,6 +191,15 @@ interface MonitorOptions {
   readonly chardev: string
   readonly mode?: 'readline' | 'control'
   readonly pretty?: boolean
+}
+
+/** Whether `text` is no JSON, so that its values are texts. */
+function isText(text: string): boolean {
+  return !text.startsWith('{')
+}
+
+function readOptions(text: string, implied?: string): Record<string, unknown> {
+  return isText(text) ? parseKeyval(text, implied) : parseJson(text)
 }
 
 function parseJson(text: string): Record<string, unknown> {

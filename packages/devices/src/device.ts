@@ -7,7 +7,7 @@
  */
 
 import { BlockError, type Change, type Node, Permission } from '@diskgraph/core'
-import { joinThrottleGroup, type ThrottleMember } from '@diskgraph/throttle'
+import { joinThrottleGroup, type ThrottleLimits, type ThrottleMember } from '@diskgraph/throttle'
 import { Accounting, type AccountingSettings, type HistogramBoundaries } from './accounting.ts'
 import type { ErrorPolicies } from './error-policy.ts'
 import { Guest } from './guest.ts'
@@ -210,18 +210,21 @@ export class Device extends Guest implements Backend {
     this.closeTray(name)
   }
 
-  /** Sets the limits of its requests; none at all if nothing is limited. EINVAL as QEMU, ENOMEDIUM without a medium. */
-  setThrottle(limits: ShortLimits, groupName?: string): void {
+  /** `block_set_io_throttle`: as {@link setLimits}. ENOMEDIUM without a medium. */
+  setThrottle(limits: ShortLimits, group?: string): void {
     if (this.#medium === undefined) throw new BlockError('ENOMEDIUM', 'Device has no medium')
-    const wanted = fromShortLimits(limits)
-    const name = groupName ?? this.#throttle?.group.name ?? this.name
-    if (!isLimited(wanted)) {
+    this.setLimits(fromShortLimits(limits), group)
+  }
+
+  /** Sets all limits of its requests, those of its group; none at all if nothing is limited. EINVAL as QEMU. */
+  setLimits(limits: ThrottleLimits, group = this.#throttle?.group.name ?? this.name): void {
+    if (!isLimited(limits)) {
       this.#leaveGroup()
       return
     }
-    const joined = joinThrottleGroup(this.#system.graph, name)
+    const joined = joinThrottleGroup(this.#system.graph, group)
     try {
-      joined.group.set(wanted)
+      joined.group.set(limits)
     } catch (error) {
       joined.leave()
       throw error

@@ -20,7 +20,7 @@ interface GuestSystem {
 
 /** See the top of the file. The requests are those of a `Disk`, with its errors. */
 export abstract class Guest {
-  readonly policies: ErrorPolicies
+  #policies: ErrorPolicies
   readonly #system: GuestSystem
   readonly #parking = new Parking()
   #ioStatus: IoStatus = 'ok'
@@ -30,7 +30,7 @@ export abstract class Guest {
 
   constructor(system: GuestSystem, policies: Partial<ErrorPolicies>) {
     this.#system = system
-    this.policies = errorPolicies(policies)
+    this.#policies = errorPolicies(policies)
   }
 
   abstract readonly id: string
@@ -39,6 +39,15 @@ export abstract class Guest {
   abstract readonly node: Node | undefined
   /** Whether errors that stop the guest are remembered. */
   protected abstract readonly hasIoStatus: boolean
+
+  get policies(): ErrorPolicies {
+    return this.#policies
+  }
+
+  /** Sets the policies that are given; they hold for errors from now on. EINVAL for those that are none. */
+  setPolicies(policies: Partial<ErrorPolicies>): void {
+    this.#policies = errorPolicies({ ...this.#policies, ...policies })
+  }
 
   /** The error that stopped the guest; undefined where none is remembered. */
   get ioStatus(): IoStatus | undefined {

@@ -16,15 +16,12 @@ import {
   type TruncateOptions,
   type VmState,
 } from '@diskgraph/core/driver'
+import { blockStatus, readRange, writeRange, zeroRange } from '@diskgraph/sparse'
 import { amendImage } from './amend/amend.ts'
 import { makeEmpty, truncate } from './amend/resize.ts'
 import { decodeText } from './bytes.ts'
 import { checkImage } from './check/check.ts'
 import { writeCompressed } from './compressed/write.ts'
-import { readRange } from './data/read.ts'
-import { blockStatus } from './data/status.ts'
-import { writeRange } from './data/write.ts'
-import { zeroRange } from './data/zeroes.ts'
 import { findExtension } from './header/extensions.ts'
 import { withBacking } from './header/header.ts'
 import {

@@ -1,6 +1,6 @@
 /**
  * What one open image consists of, put together. Operations are functions in files of their own: those that move data
- * or change the mapping take the interface that they need of an image (data/image.ts, mapping/active-tables.ts), those
+ * or change the mapping take the interface that they need of an image (DataImage of @diskgraph/sparse, mapping/active-tables.ts), those
  * that work on the image as a whole (snapshots, check, amend) take this state.
  *
  * Rules that all of them keep:
@@ -11,11 +11,9 @@
  *   {@link Qcow2State.commitMetadata} or flush.
  */
 import { alignDown, type ChildHandle, type Clock } from '@diskgraph/core/driver'
+import { InFlight, Mutex, newRun, type Run, Yielder } from '@diskgraph/sparse'
 import { hex } from './bytes.ts'
 import { CompressedClusters, type CompressedImage, type Zlib } from './compressed/read.ts'
-import { Mutex, Yielder } from './concurrency.ts'
-import { newRun, type Run } from './data/image.ts'
-import { InFlight } from './data/in-flight.ts'
 import { Corruption, type CorruptionHost, farWindow } from './header/corruption.ts'
 import { checkRefcountTable, type Header } from './header/header.ts'
 import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'

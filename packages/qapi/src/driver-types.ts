@@ -57,7 +57,9 @@ export class DriverTypes {
       const member = schema.qapi ?? toKebabCase(key)
       // A file name has a default where the driver tells of its lack in words of its own.
       const required = schema.required || key === 'filename'
-      members[required ? member : `*${member}`] = this.#ref(`${name}${pascal(key)}`, schema)
+      const ref = this.#ref(`${name}${pascal(key)}`, schema)
+      members[required ? member : `*${member}`] = ref
+      for (const alias of schema.aliases ?? []) members[`*${toKebabCase(alias)}`] = ref
     }
     return members
   }

@@ -29,6 +29,8 @@ export interface CommandDefinition {
   readonly data?: string | Members
   /** Arguments as clients of older versions send them. */
   readonly older?: Members
+  /** It takes further arguments, which no schema knows: those of a device. */
+  readonly open?: boolean
   /** Left out: an empty object. */
   readonly returns?: Ref
   /** May be executed out of band. */

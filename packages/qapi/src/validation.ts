@@ -33,13 +33,17 @@ export function validateArguments(
   const definition = schema.command(command)
   if (definition === undefined) throw new BlockError('EINVAL', `The command ${command} has not been found`)
   const validation = new Validation(schema, settings)
-  const { data = {}, older } = definition
+  const { data = {}, older, open } = definition
   const [only] = Object.keys(older ?? {})
   if (older !== undefined && only !== undefined && Object.hasOwn(given, only)) {
     return validation.object({ struct: older }, given, top)[only] as Record<string, unknown>
   }
   const type = typeof data === 'string' ? schema.type(data) : { struct: data }
-  return validation.object(type as Struct, given, top)
+  if (!open) return validation.object(type as Struct, given, top)
+  const known = Object.entries(given).filter(
+    ([name]) => name in (type as Struct).struct || `*${name}` in (type as Struct).struct,
+  )
+  return { ...given, ...validation.object(type as Struct, Object.fromEntries(known), top) }
 }
 
 /** Where a value stands. */

@@ -1,19 +1,16 @@
 /** What the commands work on: a graph, and what else a program has. */
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
+import type { DeviceTable } from '@diskgraph/devices'
+import { JobTable } from '@diskgraph/jobs'
 import { Schema } from '@diskgraph/qapi'
-
-/** The devices of a program, as far as commands about nodes ask for them. */
-export interface DeviceNodes {
-  /** The node that the device called `id` shows; undefined if there is no such device or it is empty. */
-  nodeOf(id: string): Node | undefined
-}
+import { NbdExports } from './nbd-exports.ts'
 
 /** What a {@link System} is made of. */
 export interface SystemSettings {
   readonly graph: Graph
   /** The name of the machine, for `query-name`. */
   readonly name?: string
-  readonly devices?: DeviceNodes
+  readonly devices?: DeviceTable
   /** Ends the program. */
   quit?(): void
 }
@@ -23,7 +20,10 @@ export class System {
   readonly graph: Graph
   readonly schema: Schema
   readonly name: string | undefined
-  readonly devices: DeviceNodes | undefined
+  readonly devices: DeviceTable | undefined
+  readonly jobs: JobTable
+  /** The NBD server that clients may start. */
+  readonly nbd: NbdExports
   readonly #quit: (() => void) | undefined
 
   constructor(settings: SystemSettings) {
@@ -31,6 +31,8 @@ export class System {
     this.schema = new Schema(() => settings.graph.registry.names)
     this.name = settings.name
     this.devices = settings.devices
+    this.jobs = new JobTable(settings.graph)
+    this.nbd = new NbdExports(settings.graph)
     this.#quit = settings.quit
   }
 
@@ -40,6 +42,16 @@ export class System {
     this.#quit()
   }
 
+  /** Ends jobs, exports and devices; the graph stays. The first error is thrown when everything was tried. */
+  async close(): Promise<void> {
+    const ends = [this.nbd.close(), this.jobs.close(), this.devices?.close()]
+    for (const end of await Promise.allSettled(ends)) if (end.status === 'rejected') throw end.reason
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
   /** The node that a device shows or that has a name, whichever of the two is given. ENODEV if there is none. */
   find(device: string | undefined, nodeName: string | undefined): Node {
     const found =
@@ -47,6 +59,23 @@ export class System {
       (nodeName === undefined ? undefined : this.graph.find(nodeName))
     if (found !== undefined) return found
     throw new BlockError('ENODEV', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`)
+  }
+
+  /** Throws EBUSY for a node that is the backing file of another one, and so is not to be changed by itself. */
+  refuseBacking(node: Node): void {
+    for (const { role, parentName } of node.parents) {
+      if (role !== 'cow') continue
+      throw new BlockError('EBUSY', `Node '${node.name}' is busy: node is used as backing hd of '${parentName}'`)
+    }
+  }
+
+  /** As {@link findEither}, for a node that is the top of a disk: no other node is above it. */
+  findRoot(name: string): Node {
+    const node = this.findEither(name)
+    for (const { parent } of node.parents) {
+      if (!parent.isRoot) throw new BlockError('EBUSY', 'Need a root block node')
+    }
+    return node
   }
 
   /** The node that `name` means where it may be that of a device, too. */

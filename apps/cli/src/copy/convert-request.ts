@@ -1,11 +1,9 @@
 /** The command line of `convert`. */
+import { CommandError, sizeArgument, type Terminal } from '@diskgraph/tools'
 import { CommandLine } from '../command-line.ts'
 import { joinOptions } from '../key-values.ts'
-import { CommandError } from '../messages.ts'
 import { addObject, type Objects } from '../objects.ts'
 import { type CacheMode, cacheMode } from '../opening.ts'
-import { sizeArgument } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 import type { TargetRequest } from './new-target.ts'
 
 /** The options of `convert`. */

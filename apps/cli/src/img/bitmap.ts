@@ -1,10 +1,9 @@
 /** `bitmap`: persistent dirty bitmaps, which no driver has yet. */
+import { CommandError, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
-import { CommandError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import type { Terminal } from '../terminal.ts'
 
 const actions = {
   add: { long: 'add', description: 'make a bitmap' },

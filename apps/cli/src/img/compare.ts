@@ -1,13 +1,13 @@
 /** `compare`: whether two images have the same content, or in strict mode the same allocation, too. */
+
 import type { Disk } from '@diskgraph/core'
 import { compare as compareDisks, type Difference, JobError } from '@diskgraph/jobs'
+import { CommandError, errnoText, showFailure, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, errnoText, showFailure, UsageError } from '../messages.ts'
 import { cacheMode, type OpenRequest, openImage, withGraph } from '../opening.ts'
 import { fromJob, type Progress, progressFor } from '../progress.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,

@@ -1,15 +1,14 @@
 /** `dd`: copies part of an image into a new one, block by block; zeroes are written, too. */
+
 import type { Disk, Graph } from '@diskgraph/core'
 import { copy } from '@diskgraph/jobs'
+import { CommandError, reportError, sizeArgument, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
 import { planTarget } from '../copy/new-target.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, reportError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import { sizeArgument } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,

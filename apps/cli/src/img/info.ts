@@ -1,14 +1,12 @@
 /** `info`: what an image is, without opening anything that it refers to. */
+
 import type { Graph } from '@diskgraph/core'
 import { type ImageInfo, imageInfo, infoMembers } from '@diskgraph/qapi'
+import { CommandError, infoText, qemuJsonPieces, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
-import { infoText } from '../info-text.ts'
-import { qemuJsonPieces } from '../json.ts'
-import { CommandError } from '../messages.ts'
 import { type OpenRequest, openImage, withGraph } from '../opening.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,

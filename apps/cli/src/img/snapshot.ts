@@ -1,12 +1,11 @@
 /** `snapshot`: lists, takes, applies and deletes internal snapshots. */
+
 import { type Disk, isBlockError } from '@diskgraph/core'
+import { CommandError, errnoText, snapshotTable, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, errnoText, UsageError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import { snapshotTable } from '../snapshot-table.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,

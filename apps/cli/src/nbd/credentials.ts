@@ -1,7 +1,7 @@
 /** TLS of the command line. */
 import type { Graph } from '@diskgraph/core'
 import type { Authorizer, TlsCredentials } from '@diskgraph/nbd'
-import { CommandError } from '../messages.ts'
+import { CommandError } from '@diskgraph/tools'
 import type { NbdRequest } from './request.ts'
 
 /** The credentials that the request names, which are to be those of an `endpoint`. */

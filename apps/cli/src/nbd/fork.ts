@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { closeSync, writeSync } from 'node:fs'
-import type { Terminal } from '../terminal.ts'
+import type { Terminal } from '@diskgraph/tools'
 
 /** Names the descriptor on which the server says that it is ready. */
 const readyVariable = 'DISKGRAPH_NBD_READY'

@@ -1,7 +1,7 @@
 /** `-L`: what another server offers. */
 import type { Graph } from '@diskgraph/core'
 import { connectSocket, type ListedExport, listExports, type TlsCredentials } from '@diskgraph/nbd'
-import type { Terminal } from '../terminal.ts'
+import type { Terminal } from '@diskgraph/tools'
 import { listenAddress } from './address.ts'
 import { credentialsOf } from './credentials.ts'
 import type { NbdRequest } from './request.ts'

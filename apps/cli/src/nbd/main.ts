@@ -1,13 +1,14 @@
 /** `dg-nbd`: serves an image to NBD clients, or lists what another server offers. */
+
+import type { Terminal } from '@diskgraph/tools'
+import { CommandError, GetoptError, type Parsed, parseOptions } from '@diskgraph/tools'
+import { getoptGrammar } from '../command-line.ts'
 import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
-import { GetoptError, getoptGrammar, type Parsed, parseOptions } from '../io/getopt.ts'
 import { optionRows } from '../manual/help.ts'
 import { exampleSection, section } from '../manual/layout.ts'
 import type { ProgramManual } from '../manual/program.ts'
 import { meaningsIn } from '../manual/words.ts'
-import { CommandError } from '../messages.ts'
 import { withGraph } from '../opening.ts'
-import type { Terminal } from '../terminal.ts'
 import { versionLine } from '../version.ts'
 import { forkServer, isForked } from './fork.ts'
 import { NbdRequest, nbdGrammar } from './request.ts'

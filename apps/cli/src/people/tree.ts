@@ -1,15 +1,14 @@
 /** `tree`: an image and everything below it, drawn. */
+
 import type { Disk, Graph, GraphEdge } from '@diskgraph/core'
 import { imageFilename, resolveReference } from '@diskgraph/core/internal'
 import { imageInfo } from '@diskgraph/qapi'
+import { humanSize, messageOf, type Terminal, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
-import { messageOf, visibleLine } from '../messages.ts'
 import { type OpenRequest, openImage, openReason, withGraph } from '../opening.ts'
-import { humanSize } from '../sizes.ts'
 import { type Style, styleFor } from '../style.ts'
-import type { Terminal } from '../terminal.ts'
 import { table } from './table.ts'
 
 const grammar = {

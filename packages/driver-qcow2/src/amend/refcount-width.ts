@@ -4,7 +4,7 @@
  * new one; a crash leaves either of them in charge, and what the other takes leaked.
  */
 import { BlockError, throwIfAborted } from '@diskgraph/core/driver'
-import { Yielder } from '../concurrency.ts'
+import { Yielder } from '@diskgraph/sparse'
 import { type Geometry, geometryOf, maxRefcountOrder } from '../header/layout.ts'
 import { Claims } from '../refcounts/claims.ts'
 import { type RefcountBlock, setRefcountAt } from '../refcounts/entries.ts'

@@ -5,9 +5,7 @@
  * goes down, and the file is cut after its last cluster in use.
  */
 import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core/driver'
-import { Yielder } from '../concurrency.ts'
-import { Kind, newRun } from '../data/image.ts'
-import { zeroPart, zeroRange } from '../data/zeroes.ts'
+import { Kind, newRun, Yielder, zeroPart, zeroRange } from '@diskgraph/sparse'
 import { entrySize, maxL1TableSize } from '../header/layout.ts'
 import { growL1 } from '../mapping/active-tables.ts'
 import { preallocate } from '../mapping/allocation.ts'

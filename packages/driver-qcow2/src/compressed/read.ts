@@ -6,8 +6,7 @@
  *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
  */
 import { BlockError } from '@diskgraph/core/driver'
-import { TaskPool } from '../concurrency.ts'
-import { type CompressedData, Kind } from '../data/image.ts'
+import { type CompressedData, Kind, TaskPool } from '@diskgraph/sparse'
 import { compressedDescriptor, entrySize } from '../header/layout.ts'
 import type { MappedImage } from '../mapping/active-tables.ts'
 import { kindOf } from '../mapping/map.ts'

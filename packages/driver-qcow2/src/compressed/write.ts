@@ -4,11 +4,8 @@
  * What does not compress is written as it is.
  */
 import { alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
+import { type Allocation, Kind, newRun, TaskPool, writeRange } from '@diskgraph/sparse'
 import { lowHalf } from '../bytes.ts'
-import { TaskPool } from '../concurrency.ts'
-import { Kind, newRun } from '../data/image.ts'
-import type { Allocation } from '../data/in-flight.ts'
-import { writeRange } from '../data/write.ts'
 import { compressedEntryHigh, entrySize } from '../header/layout.ts'
 import { ensureTable, freeEntry } from '../mapping/active-tables.ts'
 import type { CompressedImage } from './read.ts'

@@ -7,7 +7,7 @@
  * to write or to allocate metadata calls {@link HeaderStore.restore} first, which writes the old header again.
  */
 import type { ChildHandle } from '@diskgraph/core/driver'
-import { Mutex } from '../concurrency.ts'
+import { Mutex } from '@diskgraph/sparse'
 import { type Header, serializeFields, serializeHeader } from './header.ts'
 import { HeaderField, hasFeature, headerLengthV2, IncompatibleBit, withFeature } from './layout.ts'
 

@@ -4,10 +4,8 @@
  * write of 12 bytes switches the header over. Under the mutex.
  */
 import { BlockError, isAligned } from '@diskgraph/core/driver'
+import { announce, type DataImage, Kind, type Mutex } from '@diskgraph/sparse'
 import { hex } from '../bytes.ts'
-import type { Mutex } from '../concurrency.ts'
-import { type DataImage, Kind } from '../data/image.ts'
-import { announce } from '../events.ts'
 import type { Corruption, CorruptionHost } from '../header/corruption.ts'
 import {
   compressedDescriptor,

@@ -5,8 +5,7 @@
  * instead, so that the backing file shows again.
  */
 import { alignDown, alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
-import { Yielder } from '../concurrency.ts'
-import { type ClusterChanges, Kind, type ZeroSettings } from '../data/image.ts'
+import { type ClusterChanges, Kind, Yielder, type ZeroSettings } from '@diskgraph/sparse'
 import { entrySize, loZero } from '../header/layout.ts'
 import type { FreeReason } from '../refcounts/frees.ts'
 import { ensureTable, freeEntry, type MappedImage } from './active-tables.ts'
@@ -14,6 +13,7 @@ import { kindOf } from './map.ts'
 
 /** For the functions that move data. */
 export class EntryChanges implements ClusterChanges {
+  readonly canFree = true
   private readonly image: MappedImage
 
   constructor(image: MappedImage) {

@@ -3,8 +3,8 @@
  * memory, without allocating, and says when a slice has to be read first; `find` reads it.
  */
 import { BlockError } from '@diskgraph/core/driver'
+import { type DataMap, Kind, newRun, type Run } from '@diskgraph/sparse'
 import { hex } from '../bytes.ts'
-import { type DataMap, Kind, newRun, type Run } from '../data/image.ts'
 import type { Corruption } from '../header/corruption.ts'
 import { entrySize, type Geometry, hiCompressed, hiCopied, hiTooFar, loZero, offsetOf } from '../header/layout.ts'
 import type { HeaderStore } from '../header/store.ts'

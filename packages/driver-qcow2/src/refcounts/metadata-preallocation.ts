@@ -3,7 +3,7 @@
  * the file is asked about zeroes, which would cost too much otherwise. Found out once, from the refcounts.
  */
 import { type ChildHandle, errorCodeOf } from '@diskgraph/core/driver'
-import { Yielder } from '../concurrency.ts'
+import { Yielder } from '@diskgraph/sparse'
 import type { Geometry } from '../header/layout.ts'
 import type { MetadataStore } from '../tables/metadata.ts'
 import { refcountAt } from './entries.ts'

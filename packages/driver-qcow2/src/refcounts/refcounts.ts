@@ -4,8 +4,8 @@
  * every change of a run is checked as a whole block before any count in it changes.
  */
 import { BlockError } from '@diskgraph/core/driver'
+import { announce } from '@diskgraph/sparse'
 import { hex } from '../bytes.ts'
-import { announce } from '../events.ts'
 import type { Corruption } from '../header/corruption.ts'
 import { entrySize, type Geometry } from '../header/layout.ts'
 import type { Slice } from '../tables/cache.ts'

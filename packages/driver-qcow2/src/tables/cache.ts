@@ -17,8 +17,8 @@
  * by this cache, or {@link TableCache.loadWritable} has found that it does not stand in a hole of the file.
  */
 import { type ChildHandle, done } from '@diskgraph/core/driver'
+import { forEachLimited } from '@diskgraph/sparse'
 import { viewOf } from '../bytes.ts'
-import { forEachLimited } from '../concurrency.ts'
 import { allocateHoles } from './holes.ts'
 
 /** A piece of a table in memory. Valid until the next `await`. */

@@ -3,8 +3,8 @@
  * stand next to each other in the file are read together, and nothing but two batches is in memory.
  */
 import { type ChildHandle, throwIfAborted } from '@diskgraph/core/driver'
+import { forEachLimited, Yielder } from '@diskgraph/sparse'
 import { viewOf } from '../bytes.ts'
-import { forEachLimited, Yielder } from '../concurrency.ts'
 
 const batchBytes = 1024 * 1024
 const readsAtOnce = 16

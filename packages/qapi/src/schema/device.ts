@@ -168,6 +168,8 @@ export const deviceTypes = {
 } as const satisfies TypeTable
 
 export const deviceCommands = {
+  device_add: { data: { driver: 'str', '*bus': 'str', '*id': 'str' }, open: true },
+  device_del: { data: { id: 'str' } },
   'query-block': { returns: ['BlockInfo'] },
   'query-blockstats': { data: { '*query-nodes': 'bool' }, returns: ['BlockStats'] },
   eject: { data: { '*device': 'str', '*id': 'str', '*force': 'bool' } },

@@ -2,6 +2,14 @@
 import type { CommandTable, TypeTable } from '../notation.ts'
 
 export const exportTypes = {
+  SocketAddress: {
+    struct: { type: 'SocketAddressType' },
+    tag: 'type',
+    variants: { inet: 'InetSocketAddress', unix: 'UnixSocketAddress', vsock: 'VsockSocketAddress', fd: 'String' },
+  },
+  NbdServerOptions: {
+    struct: { addr: 'SocketAddress', '*tls-creds': 'str', '*tls-authz': 'str', '*max-connections': 'uint32' },
+  },
   SocketAddressLegacy: {
     struct: { type: 'SocketAddressType' },
     tag: 'type',

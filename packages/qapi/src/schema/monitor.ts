@@ -14,6 +14,8 @@ export const monitorTypes = {
     struct: { 'qom-type': 'ObjectType', id: 'str' },
     tag: 'qom-type',
     variants: {
+      'authz-list': 'AuthZListProperties',
+      'authz-simple': 'AuthZSimpleProperties',
       iothread: 'IothreadProperties',
       secret: 'SecretProperties',
       'throttle-group': 'ThrottleGroupProperties',
@@ -22,7 +24,23 @@ export const monitorTypes = {
       'tls-creds-x509': 'TlsCredsX509Properties',
     },
   },
-  ObjectType: { enum: ['iothread', 'secret', 'throttle-group', 'tls-creds-anon', 'tls-creds-psk', 'tls-creds-x509'] },
+  ObjectType: {
+    enum: [
+      'authz-list',
+      'authz-simple',
+      'iothread',
+      'secret',
+      'throttle-group',
+      'tls-creds-anon',
+      'tls-creds-psk',
+      'tls-creds-x509',
+    ],
+  },
+  AuthZListProperties: { struct: { '*policy': 'QAuthZListPolicy', '*rules': ['QAuthZListRule'] } },
+  QAuthZListPolicy: { enum: ['deny', 'allow'] },
+  QAuthZListRule: { struct: { match: 'str', policy: 'QAuthZListPolicy', '*format': 'QAuthZListFormat' } },
+  QAuthZListFormat: { enum: ['exact', 'glob'] },
+  AuthZSimpleProperties: { struct: { identity: 'str' } },
   IothreadProperties: {
     struct: {
       '*aio-max-batch': 'int',

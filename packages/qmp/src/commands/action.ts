@@ -16,15 +16,20 @@ export interface Action {
   commit?(): void
   /** Takes back what `stage` did outside of the graph. It must not fail. */
   undo?(): void
-  /** Afterwards, in any case but a failed one. */
-  finish?(): Promise<void>
+  /** Afterwards, whatever has become of it. */
+  finish?(success: boolean): Promise<void>
 }
 
 /** Runs all of `actions`, or none. */
 export async function runActions({ graph }: System, actions: readonly Action[]): Promise<void> {
-  for (const action of actions) await action.prepare?.()
+  const prepared: Action[] = []
   const staged: Action[] = []
+  let success = false
   try {
+    for (const action of actions) {
+      prepared.push(action)
+      await action.prepare?.()
+    }
     await graph.change(async (change) => {
       for (const action of actions) {
         await action.stage(change)
@@ -33,9 +38,11 @@ export async function runActions({ graph }: System, actions: readonly Action[]):
       await change.commit()
       for (const action of actions) action.commit?.()
     })
+    success = true
   } catch (error) {
     for (const action of staged.reverse()) action.undo?.()
     throw error
+  } finally {
+    for (const action of prepared) await action.finish?.(success)
   }
-  for (const action of actions) await action.finish?.()
 }

@@ -1,6 +1,6 @@
 /** Named dirty bitmaps of nodes. */
-import { createHash } from 'node:crypto'
-import { BlockError, DirtyBitmap, type Node } from '@diskgraph/core'
+import { DirtyBitmap, type Node } from '@diskgraph/core'
+import * as bitmaps from '@diskgraph/jobs'
 import type { TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import { type Action, runActions } from './action.ts'
@@ -16,8 +16,8 @@ export function bitmapCommands(system: System): Handlers {
     'block-dirty-bitmap-enable': (args) => run(enableBitmap(system, args, true)),
     'block-dirty-bitmap-disable': (args) => run(enableBitmap(system, args, false)),
     'block-dirty-bitmap-merge': (args) => run(mergeBitmaps(system, args)),
-    'x-debug-block-dirty-bitmap-sha256': ({ node, name }) => ({
-      sha256: digest(findBitmap(system.findEither(node), name)),
+    'x-debug-block-dirty-bitmap-sha256': async ({ node, name }) => ({
+      sha256: await bitmaps.bitmapSha256(bitmaps.findBitmap(system.findEither(node), name)),
     }),
   }
 }
@@ -27,25 +27,10 @@ export function addBitmap(system: System, args: TypeOf<'BlockDirtyBitmapAdd'>): 
   let added: { readonly node: Node; readonly bitmap: DirtyBitmap } | undefined
   return {
     stage: async (change) => {
-      const { name, granularity = 65536 } = args
-      if (name === '') throw new BlockError('EINVAL', 'Bitmap name cannot be empty')
+      const { name, granularity, persistent, disabled } = args
       const node = system.findEither(args.node)
-      if (granularity < 512 || !isPowerOfTwo(granularity)) {
-        throw new BlockError('EINVAL', 'Granularity must be power of 2 and at least 512')
-      }
-      if (name.length > 1023) throw new BlockError('EINVAL', 'Bitmap name too long')
-      if (node.dirtyBitmaps.some((one) => one.name === name)) {
-        throw new BlockError('EEXIST', `Bitmap already exists: ${name}`)
-      }
-      if (args.persistent) {
-        if (node.image.bitmaps === undefined) {
-          throw new BlockError('ENOTSUP', `Can't store persistent bitmaps to ${args.node}: Operation not supported`)
-        }
-      }
-      await change.drain(node)
-      const bitmap = node.addDirtyBitmap(granularity, name)
-      bitmap.enabled = args.disabled !== true
-      added = { node, bitmap }
+      const settings = { name, granularity, persistent, disabled, change }
+      added = { node, bitmap: await bitmaps.addBitmap(system.graph, node, settings) }
     },
     undo: () => added?.node.removeDirtyBitmap(added.bitmap),
   }
@@ -53,30 +38,37 @@ export function addBitmap(system: System, args: TypeOf<'BlockDirtyBitmapAdd'>): 
 
 /** Removes a bitmap. */
 export function removeBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>): Action {
-  let found: { readonly node: Node; readonly bitmap: DirtyBitmap } | undefined
+  let found: { readonly node: Node; readonly bitmap: DirtyBitmap; readonly index: number } | undefined
   return {
-    stage: (change) => {
+    stage: async (change) => {
       const node = system.findEither(args.node)
-      found = { node, bitmap: findBitmap(node, args.name) }
-      return change.drain(node)
+      await change.drain(node)
+      const bitmap = bitmaps.findBitmap(node, args.name)
+      const index = node.dirtyBitmaps.indexOf(bitmap)
+      bitmaps.removeBitmap(node, args.name)
+      found = { node, bitmap, index }
     },
-    commit: () => found?.node.removeDirtyBitmap(found.bitmap),
+    undo: () => {
+      if (found === undefined) return
+      found.node.dirtyBitmaps.splice(found.index, 0, found.bitmap)
+      found.node.updatePaths()
+    },
   }
 }
 
 /** Forgets what a bitmap has recorded. */
 export function clearBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>): Action {
-  let cleared: { readonly bitmap: DirtyBitmap; readonly before: DirtyBitmap } | undefined
-  return {
-    stage: async (change) => {
-      const node = system.findEither(args.node)
-      const bitmap = findBitmap(node, args.name)
-      await change.drain(node)
-      cleared = { bitmap, before: copyOf(bitmap) }
-      bitmap.clear(0, bitmap.size)
-    },
-    undo: () => cleared?.bitmap.merge(cleared.before),
-  }
+  return changeBits(system, args.node, args.name, (node) => bitmaps.clearBitmap(node, args.name))
+}
+
+/** Marks in one bitmap what others have marked, of the same node or another one. */
+export function mergeBitmaps(system: System, args: TypeOf<'BlockDirtyBitmapMerge'>): Action {
+  return changeBits(system, args.node, args.target, (node) => {
+    const sources = args.bitmaps.map((source) =>
+      typeof source === 'string' ? source : { node: system.findEither(source.node), name: source.name },
+    )
+    bitmaps.mergeBitmaps(node, args.target, sources)
+  })
 }
 
 /** Lets a bitmap record, or keeps it as it is. */
@@ -85,10 +77,11 @@ export function enableBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>, e
   return {
     stage: async (change) => {
       const node = system.findEither(args.node)
-      const bitmap = findBitmap(node, args.name)
       await change.drain(node)
-      changed = { bitmap, before: bitmap.enabled }
-      bitmap.enabled = enabled
+      const bitmap = bitmaps.findBitmap(node, args.name)
+      const before = bitmap.enabled
+      bitmaps.enableBitmap(node, args.name, enabled)
+      changed = { bitmap, before }
     },
     undo: () => {
       if (changed !== undefined) changed.bitmap.enabled = changed.before
@@ -96,77 +89,24 @@ export function enableBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>, e
   }
 }
 
-/** Marks in one bitmap what others have marked, of the same node or another one. */
-export function mergeBitmaps(system: System, args: TypeOf<'BlockDirtyBitmapMerge'>): Action {
-  let merged: { readonly target: DirtyBitmap; readonly before: DirtyBitmap } | undefined
+/** `work` changes what a bitmap has marked; the bits before are kept, so that it can be undone. */
+function changeBits(system: System, nodeName: string, name: string, work: (node: Node) => void): Action {
+  let changed: { readonly bitmap: DirtyBitmap; readonly before: DirtyBitmap } | undefined
   return {
     stage: async (change) => {
-      const node = system.findEither(args.node)
-      const target = findBitmap(node, args.target)
-      const sources = args.bitmaps.map((source) =>
-        typeof source === 'string' ? findBitmap(node, source) : findBitmap(system.findEither(source.node), source.name),
-      )
+      const node = system.findEither(nodeName)
       await change.drain(node)
-      for (const source of sources) {
-        if (source.size !== target.size) {
-          throw new BlockError(
-            'EINVAL',
-            'Bitmaps are of different sizes (destination size is ' +
-              `${target.size} and source size is ${source.size}) and can't be merged`,
-          )
-        }
-      }
-      merged = { target, before: copyOf(target) }
-      for (const source of sources) target.merge(source)
+      const bitmap = bitmaps.findBitmap(node, name)
+      const before = new DirtyBitmap(bitmap.size, bitmap.granularity)
+      before.merge(bitmap)
+      work(node)
+      changed = { bitmap, before }
     },
     undo: () => {
-      if (merged === undefined) return
-      merged.target.clear(0, merged.target.size)
-      merged.target.merge(merged.before)
+      if (changed === undefined) return
+      const { bitmap, before } = changed
+      bitmap.clear(0, bitmap.size)
+      bitmap.merge(before)
     },
   }
-}
-
-/** The bitmap of that name. ENOENT if there is none. */
-function findBitmap(node: Node, name: string): DirtyBitmap {
-  const found = node.dirtyBitmaps.find((one) => one.name === name)
-  if (found !== undefined) return found
-  throw new BlockError('ENOENT', `Dirty bitmap '${name}' not found`)
-}
-
-function copyOf(bitmap: DirtyBitmap): DirtyBitmap {
-  const copy = new DirtyBitmap(bitmap.size, bitmap.granularity)
-  copy.merge(bitmap)
-  return copy
-}
-
-/** SHA-256 of the bits, least first, in whole words of 64 bits. */
-function digest(bitmap: DirtyBitmap): string {
-  const bits = Math.ceil(bitmap.size / bitmap.granularity)
-  const words = Math.ceil(bits / 64)
-  const hash = createHash('sha256')
-  const piece = new Uint8Array(8192)
-  for (let at = 0; at < words * 8; at += piece.length) {
-    const bytes = piece.subarray(0, Math.min(piece.length, words * 8 - at)).fill(0)
-    setBits(bitmap, at * 8, bytes)
-    hash.update(bytes)
-  }
-  return hash.digest('hex')
-}
-
-function setBits(bitmap: DirtyBitmap, first: number, bytes: Uint8Array): void {
-  const { granularity } = bitmap
-  const end = (first + bytes.length * 8) * granularity
-  for (let run = bitmap.nextDirty(first * granularity, end); run !== undefined; ) {
-    const last = Math.ceil((run.offset + run.length) / granularity)
-    for (let bit = run.offset / granularity; bit < last; bit++) {
-      const own = bit - first
-      bytes[own >> 3] = (bytes[own >> 3] as number) | (1 << (own & 7))
-    }
-    run = bitmap.nextDirty(run.offset + run.length, end)
-  }
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return Number.isInteger(Math.log2(value))
 }

@@ -1,8 +1,9 @@
 /** Commands that add, remove and change nodes. */
 import { BlockError, isBlockError, type Node, Permission } from '@diskgraph/core'
-import type { DriverOptions } from '@diskgraph/qapi'
+import type { DriverOptions, TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import { graphOptions } from './definitions.ts'
+import { addDevice } from './devices.ts'
 import type { Handlers } from './handlers.ts'
 import { type ReopenChanges, reopenChanges } from './reopen.ts'
 
@@ -11,15 +12,25 @@ export function nodeCommands(system: System): Handlers {
   const { graph } = system
   return {
     'blockdev-add': async (options) => {
-      if (options['node-name'] === undefined) {
+      if (options['node-name'] === undefined && options.id === undefined) {
         throw new BlockError('EINVAL', "'node-name' must be specified for the root node")
       }
-      await graph.addNode(await graphOptions(graph, options)).catch((error) => Promise.reject(ownError(error)))
+      const wanted = await graphOptions(graph, options)
+      const node = await graph.addNode(wanted).catch((error) => Promise.reject(ownError(error)))
+      if (options.id !== undefined) await addDevice(system, node, options as TypeOf<'BlockdevOptionsBase'>)
     },
     'blockdev-del': async ({ 'node-name': name }) => {
       const node = namedNode(system, name)
       if (!node.explicit) throw new BlockError('EPERM', `Node ${name} is not owned by the monitor`)
-      if (node.parents.size > 0) throw new BlockError('EBUSY', `Block device ${name} is in use`)
+      system.refuseBacking(node)
+      if (node.parents.size > 0) {
+        const isShown = [...node.parents].some(({ parent }) => parent.isRoot)
+        const blocker = [...node.blockers].find(({ operations }) => operations?.includes('remove') !== false)
+        if (!isShown && blocker !== undefined) {
+          throw new BlockError('EBUSY', `Node '${name}' is busy: ${blocker.reason}`)
+        }
+        throw new BlockError('EBUSY', `${isShown ? 'Node' : 'Block device'} ${name} is in use`)
+      }
       await graph.remove(node)
     },
     'blockdev-reopen': ({ options }) => reopen(system, options),
@@ -43,8 +54,10 @@ function namedNode(system: System, name: string): Node {
   throw new BlockError('ENODEV', `Failed to find node with node-name='${name}'`)
 }
 
-async function resize(node: Node, { graph }: System, size: number): Promise<void> {
+async function resize(node: Node, system: System, size: number): Promise<void> {
+  const { graph } = system
   if (size < 0) throw new BlockError('EINVAL', "Parameter 'size' expects a >0 size")
+  system.refuseBacking(node)
   const permissions = Permission.ConsistentRead | Permission.Write | Permission.Resize
   await using disk = await graph.attach(node, { permissions })
   await disk.truncate(size)
@@ -103,7 +116,7 @@ async function changeChild(
 
 /** Changes the reference that is written in an image, not what stands behind it in the graph. */
 async function changeBackingFile(system: System, device: string, image: string, backing: string): Promise<void> {
-  const top = system.findEither(device)
+  const top = system.findRoot(device)
   const node = system.graph.find(image)
   if (node === undefined) throw new BlockError('ENODEV', `Cannot find device='' nor node-name='${image}'`)
   if (node.backing === undefined) {

@@ -1,7 +1,10 @@
 /** Objects that options of nodes and exports name: secrets, and what else the program knows to make. */
 import { readFile } from 'node:fs/promises'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { fromQapi } from '@diskgraph/core/internal'
+import { TlsCredentials } from '@diskgraph/nbd'
 import type { ReturnOf, TypeOf } from '@diskgraph/qapi'
+import { addThrottleGroup } from '@diskgraph/throttle'
 import { QmpError } from '../errors.ts'
 import type { System } from '../system.ts'
 import type { Handlers } from './handlers.ts'
@@ -22,8 +25,9 @@ export function objectCommands(system: System): Handlers {
       objects.set(id, options)
     },
     'object-del': ({ id }) => {
-      if (!objects.delete(id)) throw new BlockError('ENOENT', `object '${id}' not found`)
+      if (!objects.has(id)) throw new BlockError('ENOENT', `object '${id}' not found`)
       system.graph.objects.delete(id)
+      objects.delete(id)
     },
     'qom-list': ({ path }) => listProperties(objects, path),
     'qom-get': ({ path, property }) => readProperty(objects, path, property),
@@ -35,13 +39,81 @@ export function objectCommands(system: System): Handlers {
   }
 }
 
-const types = ['iothread', 'secret'] as const
+const types = [
+  'authz-list',
+  'authz-simple',
+  'iothread',
+  'secret',
+  'throttle-group',
+  'tls-creds-psk',
+  'tls-creds-x509',
+] as const
 
 async function addObject({ graph }: System, options: ObjectOptions): Promise<void> {
-  if (options['qom-type'] === 'secret') graph.addSecret(options.id, await secretBytes(options))
-  // Everything runs in one thread here; whoever names one gets it.
-  else if (options['qom-type'] === 'iothread') graph.objects.add('iothread', options.id, options)
-  else throw new BlockError('ENOTSUP', `objects of the type '${options['qom-type']}' cannot be made here`)
+  const { id } = options
+  switch (options['qom-type']) {
+    case 'secret':
+      graph.addSecret(id, await secretBytes(options))
+      return
+    // Everything runs in one thread here; whoever names one gets it.
+    case 'iothread':
+      graph.objects.add('iothread', id, options)
+      return
+    case 'throttle-group': {
+      const { 'qom-type': _, id: _id, ...properties } = options
+      addThrottleGroup(graph, id, fromQapi(properties))
+      return
+    }
+    case 'tls-creds-x509':
+    case 'tls-creds-psk':
+      graph.objects.add('tls-creds', id, credentials(options))
+      return
+    case 'authz-simple': {
+      const { identity } = options
+      graph.objects.add('authz', id, (name: string) => name === identity)
+      return
+    }
+    case 'authz-list':
+      graph.objects.add('authz', id, listAuthorizer(options))
+      return
+    case 'tls-creds-anon':
+      throw new BlockError('ENOTSUP', 'anonymous TLS credentials protect from nobody who changes what is sent', {
+        hint: 'use tls-creds-x509 or tls-creds-psk',
+      })
+  }
+}
+
+function credentials(options: Extract<ObjectOptions, { 'qom-type': 'tls-creds-x509' | 'tls-creds-psk' }>) {
+  const { dir, endpoint = 'client', 'verify-peer': verifyPeer } = options
+  if (dir === undefined) throw new BlockError('EINVAL', "Missing 'dir' property value")
+  return new TlsCredentials({
+    type: options['qom-type'] === 'tls-creds-psk' ? 'psk' : 'x509',
+    endpoint,
+    dir,
+    ...(verifyPeer === undefined ? {} : { verifyPeer }),
+    ...(options['qom-type'] === 'tls-creds-psk' && options.username !== undefined
+      ? { username: options.username }
+      : {}),
+  })
+}
+
+/** The first rule that fits a name decides; the policy where none does. */
+function listAuthorizer({ policy = 'deny', rules = [] }: TypeOf<'AuthZListProperties'>): (name: string) => boolean {
+  const tests = rules.map((rule) => ({
+    allows: rule.policy === 'allow',
+    fits: rule.format === 'glob' ? globTest(rule.match) : (name: string) => name === rule.match,
+  }))
+  return (name) => tests.find(({ fits }) => fits(name))?.allows ?? policy === 'allow'
+}
+
+/** Whether a name fits a pattern with `*` and `?`. */
+function globTest(pattern: string): (name: string) => boolean {
+  const parts = pattern.split(/([*?])/).map((part) => {
+    if (part === '*') return '.*'
+    return part === '?' ? '.' : part.replace(/[\\^$.|+()[\]{}]/g, '\\$&')
+  })
+  const test = new RegExp(`^${parts.join('')}$`, 's')
+  return (name) => test.test(name)
 }
 
 async function secretBytes(options: TypeOf<'SecretProperties'>): Promise<Uint8Array> {

@@ -17,9 +17,9 @@ export function queryCommands(system: System): Handlers {
 }
 
 /** What is to be said of a node: QAPI's BlockDeviceInfo. With `flat` its backing images are left out. */
-async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
+export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
   const image = await imageMembers(node, flat)
-  const backing = image['backing-filename']
+  const backing = node.backing === undefined ? image['backing-filename'] : node.backing.filename
   return {
     iops_rd: 0,
     detect_zeroes: node.detectZeroes,
@@ -28,7 +28,7 @@ async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceI
     ro: node.readOnly,
     'node-name': node.name,
     ...(backing === undefined ? {} : { backing_file: backing }),
-    backing_file_depth: depthOf(node),
+    backing_file_depth: flat ? 0 : depthOf(node),
     drv: node.driver.name,
     iops: 0,
     bps_wr: 0,
@@ -43,14 +43,15 @@ async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceI
 }
 
 function bitmapsMember(node: Node): { readonly 'dirty-bitmaps'?: readonly TypeOf<'BlockDirtyInfo'>[] } {
-  const named = node.dirtyBitmaps.filter(({ name }) => name !== undefined)
+  // The youngest first, as QEMU has them.
+  const named = node.dirtyBitmaps.filter(({ name }) => name !== undefined).reverse()
   if (named.length === 0) return {}
   return {
-    'dirty-bitmaps': named.map(({ name, enabled, granularity, dirtyBytes }) => ({
+    'dirty-bitmaps': named.map(({ name, enabled, busy, granularity, dirtyBytes }) => ({
       name,
       recording: enabled,
       persistent: false,
-      busy: false,
+      busy,
       granularity,
       count: dirtyBytes,
     })),

@@ -1,5 +1,6 @@
 /** Snapshots: a new layer above a node, and those inside of an image. */
 import { BlockError, type Node, Permission, type SnapshotInfo } from '@diskgraph/core'
+import { setReadOnly } from '@diskgraph/jobs'
 import type { ArgumentsOf, ReturnOf, TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import { type Action, runActions } from './action.ts'
@@ -25,6 +26,14 @@ export function overlayAction(system: System, args: TypeOf<'BlockdevSnapshot'>):
       if (overlay === undefined) {
         throw new BlockError('ENODEV', `Cannot find device='${args.overlay}' nor node-name='${args.overlay}'`)
       }
+      system.refuseBacking(node)
+      if ([...overlay.parents].some(({ role }) => role !== 'cow')) {
+        throw new BlockError('EBUSY', 'The overlay is already in use')
+      }
+      if (isBelow(overlay, node)) {
+        const cycle = `Making '${node.name}' a backing child of '${overlay.name}' would create a cycle`
+        throw new BlockError('EINVAL', cycle)
+      }
       if (overlay.parents.size > 0) throw new BlockError('EBUSY', 'The overlay is already in use')
       if (overlay.backing !== undefined) throw new BlockError('EINVAL', 'The overlay already has a backing image')
       if (overlay.driver.options.backing?.type !== 'child') {
@@ -33,7 +42,9 @@ export function overlayAction(system: System, args: TypeOf<'BlockdevSnapshot'>):
       await change.setBacking(overlay, node)
       await change.replace(node, overlay)
     },
-    finish: () => protect(system, node),
+    finish: async (success) => {
+      if (success) await protect(system, node)
+    },
   }
 }
 
@@ -48,20 +59,23 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
   return {
     prepare: async () => {
       base = system.find(args.device, args['node-name'])
+      system.refuseBacking(base)
       if (args['node-name'] !== undefined && name === undefined) {
         throw new BlockError('EINVAL', 'New overlay node-name missing')
       }
       if (name !== undefined && graph.find(name) !== undefined) {
         throw new BlockError('EEXIST', 'New overlay node-name already in use')
       }
+      const isExisting = args.mode === 'existing'
       if (!graph.registry.names.includes(format)) {
-        throw new BlockError('EINVAL', `Invalid block format '${format}'`)
+        throw new BlockError('EINVAL', isExisting ? `Unknown driver '${format}'` : `Unknown file format '${format}'`)
       }
       const driver = await graph.registry.get(format)
       if (driver.options.backing?.type !== 'child') {
-        throw new BlockError('ENOTSUP', 'The overlay does not support backing images')
+        const without = 'The overlay does not support backing images'
+        throw new BlockError('ENOTSUP', isExisting ? without : `Backing file not supported for file format '${format}'`)
       }
-      if (args.mode === 'existing') return
+      if (isExisting) return
       const backing = { backingFile: base.filename, backingFmt: base.driver.name }
       await graph.createUnchecked({ driver: format, file: { driver: 'file', filename }, size: base.size, ...backing })
     },
@@ -78,25 +92,34 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
       await change.replace(node, overlay)
     },
     commit: () => {
-      if (overlay !== undefined && base !== undefined && name !== undefined) overlay.explicit = true
+      // It has the users of the node that it stands on. Where there are none, it would go again.
+      if (overlay !== undefined && overlay.parents.size === 0) overlay.explicit = true
     },
-    finish: () => protect(system, base),
+    finish: async (success) => {
+      if (success) await protect(system, base)
+    },
   }
+}
+
+/** Whether `node` is `top`, or somewhere below it. */
+function isBelow(node: Node, top: Node): boolean {
+  if (node === top) return true
+  return [...top.children.values()].some((edge) => isBelow(node, edge.node))
 }
 
 /** Nobody writes below an overlay. Where that cannot be said to the storage, the overlay is there all the same. */
 async function protect({ graph }: System, node: Node | undefined): Promise<void> {
   if (node === undefined || node.readOnly) return
-  await graph
-    .reopen(node, { readOnly: true })
-    .catch((error: Error) => graph.warn(`node '${node.name}' stays writable: ${error.message}`))
+  await setReadOnly(graph, node, true).catch((error: Error) =>
+    graph.warn(`node '${node.name}' stays writable: ${error.message}`),
+  )
 }
 
 /** Takes a snapshot inside of an image. */
 export function internalAction(system: System, { device, name }: TypeOf<'BlockdevSnapshotInternal'>): Action {
   return {
     prepare: async () => {
-      const node = system.findEither(device)
+      const node = system.findRoot(device)
       if (node.readOnly) throw new BlockError('EPERM', `Device '${device}' is read only`)
       if (node.image.snapshots === undefined) {
         const format = node.driver.name
@@ -128,8 +151,11 @@ async function deleteInternal(
   system: System,
   { device, id, name }: ArgumentsOf<'blockdev-snapshot-delete-internal-sync'>,
 ): Promise<ReturnOf<'blockdev-snapshot-delete-internal-sync'>> {
-  const node = system.findEither(device)
+  const node = system.findRoot(device)
   if (id === undefined && name === undefined) throw new BlockError('EINVAL', 'Name or id must be provided')
+  if (node.image.snapshots === undefined) {
+    throw new BlockError('ENOTSUP', 'Failed to get a snapshot list: Operation not supported')
+  }
   await using disk = await system.graph.attach(node, { permissions: Permission.Write })
   const found = disk.snapshots.list().find((one) => (id ?? one.id) === one.id && (name ?? one.name) === one.name)
   if (found === undefined) {

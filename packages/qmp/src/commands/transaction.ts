@@ -1,24 +1,30 @@
 /** `transaction`: several actions, of which all happen or none. */
 import { BlockError } from '@diskgraph/core'
+import { type Job, JobTransaction } from '@diskgraph/jobs'
 import type { TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import { type Action, runActions } from './action.ts'
 import { addBitmap, clearBitmap, enableBitmap, mergeBitmaps, removeBitmap } from './bitmaps.ts'
 import type { Handlers } from './handlers.ts'
+import { backupTarget, type OpenedTarget } from './job-targets.ts'
+import { backup } from './jobs.ts'
 import { internalAction, newOverlayAction, overlayAction } from './snapshots.ts'
 
 /** `transaction`. */
 export function transactionCommands(system: System): Handlers {
   return {
-    transaction: ({ actions }) =>
-      runActions(
+    transaction: ({ actions, properties }) => {
+      const isGrouped = properties?.['completion-mode'] === 'grouped'
+      const together = isGrouped ? new JobTransaction() : undefined
+      return runActions(
         system,
-        actions.map((action) => actionOf(system, action)),
-      ),
+        actions.map((action) => actionOf(system, action, together)),
+      )
+    },
   }
 }
 
-function actionOf(system: System, action: TypeOf<'TransactionAction'>): Action {
+function actionOf(system: System, action: TypeOf<'TransactionAction'>, together: JobTransaction | undefined): Action {
   switch (action.type) {
     case 'abort':
       return {
@@ -44,7 +50,36 @@ function actionOf(system: System, action: TypeOf<'TransactionAction'>): Action {
       return enableBitmap(system, action.data, false)
     case 'block-dirty-bitmap-merge':
       return mergeBitmaps(system, action.data)
-    default:
-      throw new BlockError('ENOTSUP', `the action '${action.type}' needs jobs, which this program has not`)
+    case 'blockdev-backup':
+      return backupAction(system, action.data, together)
+    case 'drive-backup':
+      return newBackupAction(system, action.data, together)
+  }
+}
+
+function backupAction(system: System, args: TypeOf<'BlockdevBackup'>, transaction: JobTransaction | undefined): Action {
+  let job: Job | undefined
+  return {
+    stage: async (change) => {
+      const device = system.findEither(args.device)
+      job = await backup(system, args, device, system.findEither(args.target), { change, transaction })
+    },
+    undo: () => job?.cancel(),
+  }
+}
+
+function newBackupAction(system: System, args: TypeOf<'DriveBackup'>, transaction: JobTransaction | undefined): Action {
+  let target: OpenedTarget | undefined
+  let job: Job | undefined
+  return {
+    prepare: async () => {
+      target = await backupTarget(system, system.findRoot(args.device), args)
+    },
+    stage: async (change) => {
+      const device = system.findRoot(args.device)
+      job = await backup(system, args, device, (target as OpenedTarget).node, { change, transaction })
+    },
+    undo: () => job?.cancel(),
+    finish: async () => target?.letGo(),
   }
 }

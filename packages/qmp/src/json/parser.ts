@@ -216,7 +216,7 @@ function escaped(raw: string, at: number): [string, number] {
     return [text, 2]
   }
   const [unit] = /^[0-9a-fA-F]{4}/.exec(raw.slice(at + 2, at + 6)) ?? []
-  if (unit === undefined) throw notUnicode(raw.slice(at, at + 6))
+  if (unit === undefined) throw notUnicode(`${raw}"`.slice(at, at + 6))
   const code = Number.parseInt(unit, 16)
   if (code < 0xd800 || code > 0xdfff) return [String.fromCharCode(code), 6]
   const [, low] = /^\\u([dD][c-fC-F][0-9a-fA-F]{2})/.exec(raw.slice(at + 6, at + 12)) ?? []

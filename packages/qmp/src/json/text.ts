@@ -24,7 +24,7 @@ function written(value: unknown, line: string | undefined): string {
 }
 
 function enclosed(open: string, items: readonly string[], close: string, line: string | undefined): string {
-  if (line === undefined || items.length === 0) return open + items.join(', ') + close
+  if (line === undefined) return open + items.join(', ') + close
   return `${open}${items.map((item) => `${deeper(line)}${item}`).join(',')}${line}${close}`
 }
 

@@ -1,0 +1,24 @@
+/** For authors of sparse formats. */
+
+export { forEachLimited, Mutex, TaskPool, Yielder } from './concurrency.ts'
+export { announce } from './events.ts'
+export {
+  type Allocations,
+  type ClusterChanges,
+  type CompressedData,
+  type DataImage,
+  type DataMap,
+  Kind,
+  type NewClusters,
+  newRun,
+  type Run,
+  type ZeroSettings,
+} from './image.ts'
+export { type Allocation, InFlight } from './in-flight.ts'
+export { readBacking, readRange } from './read.ts'
+export { SparseImage, type SparseParts } from './sparse-image.ts'
+export { blockStatus } from './status.ts'
+export { EntryTable, readTable } from './table.ts'
+export { Place, type TableFormat, TableMap, type TakenClusters } from './table-format.ts'
+export { writeRange } from './write.ts'
+export { zeroPart, zeroRange } from './zeroes.ts'

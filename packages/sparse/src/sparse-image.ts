@@ -1,0 +1,129 @@
+/**
+ * An open image of a format that maps and allocates, and has no more to say: data goes where the mapping says, nothing
+ * is guarded. A driver extends it with what its format has besides: `flush`, `info`, `check`, `truncate`.
+ */
+import {
+  type BlockStatus,
+  type ChildHandle,
+  Flag,
+  isPowerOfTwo,
+  type Limits,
+  type OpenImage,
+} from '@diskgraph/core/driver'
+import { Yielder } from './concurrency.ts'
+import { type Allocations, type ClusterChanges, type DataImage, type DataMap, newRun } from './image.ts'
+import type { InFlight } from './in-flight.ts'
+import { readRange } from './read.ts'
+import { blockStatus } from './status.ts'
+import { writeRange } from './write.ts'
+import { zeroRange } from './zeroes.ts'
+
+/** What {@link SparseImage} is made from. */
+export interface SparseParts {
+  readonly file: ChildHandle
+  readonly clusterSize: number
+  /** Bytes of the disk now. */
+  size(): number
+  readonly readOnly: boolean
+  readonly map: DataMap & Allocations & ClusterChanges & { readonly inFlight: InFlight }
+  /** The backing file, asked for at every use. Default: none. */
+  readonly backing?: () => ChildHandle | undefined
+  /** Whether the image names a backing file, even if none is open. Default: it does not. */
+  readonly namesBacking?: boolean
+}
+
+/** See the top of this file. */
+export abstract class SparseImage implements OpenImage {
+  readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
+  readonly writeFlags = Flag.Unchanged
+  readonly limits: Partial<Limits>
+  protected readonly data: SparseData
+
+  constructor(parts: SparseParts) {
+    this.data = new SparseData(parts)
+    const { clusterSize } = parts
+    this.limits = { alignment: 1, ...(isPowerOfTwo(clusterSize) ? { optimalTransfer: clusterSize } : {}) }
+  }
+
+  get size(): number {
+    return this.data.size
+  }
+
+  read(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
+    return readRange(this.data, offset, buf, signal)
+  }
+
+  write(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
+    return writeRange(this.data, offset, buf, signal)
+  }
+
+  writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    return zeroRange(this.data, offset, length, flags, signal)
+  }
+
+  discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    return this.data.changes.discard(offset, length, signal)
+  }
+
+  blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
+    return blockStatus(this.data, offset, length, signal)
+  }
+}
+
+const sound = {
+  broken: false,
+  unusable: (): never => {
+    throw new Error('an image that is never found corrupt was')
+  },
+}
+
+const nothingCompressed = { read: (): number => 0 }
+
+class SparseData implements DataImage {
+  readonly file: ChildHandle
+  readonly geometry: { readonly clusterSize: number }
+  readonly map: DataMap
+  readonly allocations: Allocations
+  readonly changes: ClusterChanges
+  readonly compressed = nothingCompressed
+  readonly inFlight: InFlight
+  readonly frees = { track: (request: Promise<void>): Promise<void> => request }
+  readonly corruption = sound
+  readonly run = newRun()
+  readonly statusYielder = new Yielder()
+  readonly backing: () => ChildHandle | undefined
+  readonly namesBacking: boolean
+  readOnly: boolean
+  readonly #size: () => number
+
+  constructor(parts: SparseParts) {
+    this.file = parts.file
+    this.geometry = { clusterSize: parts.clusterSize }
+    this.map = parts.map
+    this.allocations = parts.map
+    this.changes = parts.map
+    this.inFlight = parts.map.inFlight
+    this.readOnly = parts.readOnly
+    this.backing = parts.backing ?? (() => undefined)
+    this.namesBacking = parts.namesBacking === true
+    this.#size = parts.size
+  }
+
+  get size(): number {
+    return this.#size()
+  }
+
+  isPreallocated(): Promise<boolean> {
+    return Promise.resolve(false)
+  }
+
+  checkUsable(): void {}
+
+  guardWrite(): undefined {
+    return undefined
+  }
+
+  guardInPlace(): undefined {
+    return undefined
+  }
+}
