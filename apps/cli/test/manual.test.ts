@@ -1,8 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { peer } from '@diskgraph/driver-testkit'
+import type { Terminal } from '@diskgraph/tools'
 import { afterEach, beforeEach, describe, expect, it, test, vi } from 'vitest'
 import { runImg } from '../src/img/main.ts'
 import { runIo } from '../src/io/main.ts'
@@ -10,6 +11,7 @@ import { type Program, runProgram } from '../src/main.ts'
 import { completionScript } from '../src/manual/completion.ts'
 import { optionsOf, optionText } from '../src/manual/help.ts'
 import { manPage } from '../src/manual/man-page.ts'
+import { runNbd } from '../src/nbd/main.ts'
 import { programs, runDiskgraph } from '../src/people/main.ts'
 import { capturedTerminal } from './captured-terminal.ts'
 import { splitWords } from './differential.ts'
@@ -29,7 +31,28 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const runners: Readonly<Record<string, Program>> = { diskgraph: runDiskgraph, 'dg-img': runImg, 'dg-io': runIo }
+const runners: Readonly<Record<string, Program>> = {
+  diskgraph: runDiskgraph,
+  'dg-img': runImg,
+  'dg-io': runIo,
+  'dg-nbd': runUntilServing,
+}
+
+/** Runs `dg-nbd` until clients can connect to its socket, which is made in the folder of the test. */
+async function runUntilServing(words: readonly string[], terminal: Terminal): Promise<number> {
+  const placed = words.map((word) => word.replace(/^\/tmp\//, `${process.cwd()}/`))
+  const socket = placed[placed.indexOf('-k') + 1]
+  const abort = new AbortController()
+  const result = runNbd(placed, { ...terminal, signal: abort.signal })
+  let ended = false
+  const end = (): void => {
+    ended = true
+  }
+  void result.then(end, end)
+  while (socket !== undefined && !ended && !existsSync(socket)) await new Promise((resolve) => setImmediate(resolve))
+  abort.abort()
+  return result
+}
 
 async function run(program: string, words: readonly string[]) {
   const terminal = capturedTerminal(program, { forPeople: program === 'diskgraph' })

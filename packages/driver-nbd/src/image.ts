@@ -65,10 +65,12 @@ class NbdImage implements OpenImage {
   }
 
   #write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    if (offset + buf.length > this.size) return Promise.reject(cannotGrow())
     return this.#client.write(offset, buf, (flags & Flag.Fua) !== 0, signal)
   }
 
   #writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    if (offset + length > this.size) return Promise.reject(cannotGrow())
     const wire =
       ((flags & Flag.Fua) !== 0 ? CommandFlag.NBD_CMD_FLAG_FUA : 0) |
       ((flags & Flag.MayUnmap) !== 0 ? 0 : CommandFlag.NBD_CMD_FLAG_NO_HOLE) |
@@ -125,6 +127,11 @@ function shownStatus(context: string, { length, flags }: StatusRun, offset: numb
   return data || zero
     ? { length, data, zero, allocated: true, offset }
     : { length, data, zero, allocated: false, recurse: 'all' }
+}
+
+/** The error of a format whose storage would have to grow. */
+function cannotGrow(): BlockError {
+  return new BlockError('ENOSPC', 'Could not resize image: Cannot grow NBD nodes')
 }
 
 /** Longest range of a status query: its length has 32 bits, of whole blocks. */

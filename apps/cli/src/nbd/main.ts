@@ -26,11 +26,7 @@ export const nbdProgram: ProgramManual = {
   commands: {},
   examples: [
     ['-f raw -k /tmp/disk.sock disk.raw', 'serve an image to one client on a unix socket'],
-    [
-      '-t -e 10 -r -x base -f qcow2 disk.qcow2',
-      'serve it for reading to ten clients at a time on TCP, until interrupted',
-    ],
-    ['-L -b nbd.example.org', 'list what a server offers'],
+    ['-t -e 10 -r -x base -f qcow2 -k /tmp/base.sock disk.qcow2', 'serve it for reading to ten clients at a time'],
   ],
   forPeople: false,
 }

@@ -1,5 +1,5 @@
 /** The client's side of the handshake: newstyle, fixed or not, and oldstyle where no TLS is wanted. */
-import { BlockError, type ErrorCode } from '@diskgraph/core/driver'
+import { BlockError, type ErrorCode, toBlockError } from '@diskgraph/core/driver'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
 import { ByteInput } from '../stream/byte-input.ts'
 import { bytesText, MessageReader, MessageWriter, printable, u16, u32, u64 } from '../wire/bytes.ts'
@@ -69,7 +69,7 @@ export class Handshaker {
 
   /** Greets, and makes the connection secure where that is wanted. */
   async begin(tls: TlsClient | undefined): Promise<void> {
-    const greeting = await this.input.read(16)
+    const greeting = await this.#read(16, 'initial magic')
     if (bytesText(greeting.subarray(0, 8)) !== NBD_INIT_PASSWD) {
       throw protocolError(`Bad initial magic received: ${hex(greeting.subarray(0, 8))}`)
     }
@@ -128,8 +128,8 @@ export class Handshaker {
       return { ...rest, ...this.#oldstyle }
     }
     this.#send(Option.NBD_OPT_EXPORT_NAME, new MessageWriter().text(name).end())
-    const reply = await this.input.read(10)
-    if (!this.#noZeroes) await this.input.skip(oldstylePadding)
+    const reply = await this.#read(10, 'export length')
+    if (!this.#noZeroes) await this.#read(oldstylePadding, 'reserved block')
     return { ...rest, size: checkedSize(u64(reply, 0)), flags: u16(reply, 8) }
   }
 
@@ -156,8 +156,17 @@ export class Handshaker {
     if (reply?.type === OptionReply.NBD_REP_ERR_TLS_REQD) throw refusal(option, reply)
   }
 
+  async #read(length: number, what: string): Promise<Uint8Array> {
+    try {
+      return await this.input.read(length)
+    } catch (cause) {
+      const { code, message } = toBlockError(cause)
+      throw new BlockError(code, `Failed to read ${what}: ${message}`, { cause })
+    }
+  }
+
   async #newstyle(): Promise<void> {
-    const flags = u16(await this.input.read(2), 0)
+    const flags = u16(await this.#read(2, 'server flags'), 0)
     this.#fixed = (flags & Handshake.NBD_FLAG_FIXED_NEWSTYLE) !== 0
     this.#noZeroes = (flags & Handshake.NBD_FLAG_NO_ZEROES) !== 0
     const own =
@@ -168,8 +177,8 @@ export class Handshaker {
   async #beginOldstyle(greeting: Uint8Array): Promise<void> {
     const magic = (BigInt(u32(greeting, 8)) << 32n) | BigInt(u32(greeting, 12))
     if (magic !== NBD_CLISERV_MAGIC) throw protocolError(`Bad server magic received: ${hex(greeting.subarray(8))}`)
-    const rest = await this.input.read(12)
-    await this.input.skip(oldstylePadding)
+    const rest = await this.#read(12, 'export length')
+    await this.#read(oldstylePadding, 'reserved block')
     const flags = u32(rest, 8)
     if (flags > 0xffff) throw protocolError(`Unexpected export flags 0x${flags.toString(16)}`)
     this.#oldstyle = { size: checkedSize(u64(rest, 0)), flags }
@@ -190,7 +199,7 @@ export class Handshaker {
   }
 
   async #reply(option: number): Promise<Reply> {
-    const header = await this.input.read(20)
+    const header = await this.#read(20, 'option reply')
     const magic = (BigInt(u32(header, 0)) << 32n) | BigInt(u32(header, 4))
     if (magic !== NBD_OPT_REPLY_MAGIC) throw protocolError('Unexpected option reply magic')
     if (u32(header, 8) !== option) {
@@ -198,7 +207,7 @@ export class Handshaker {
     }
     const length = u32(header, 16)
     const type = u32(header, 12)
-    if (length <= longestReply) return { type, data: await this.input.read(length) }
+    if (length <= longestReply) return { type, data: await this.#read(length, 'option reply') }
     if (length > maximumPayload || (type & 0x80000000) === 0) {
       throw protocolError(`the reply to option ${label(option)} is too long: ${length} bytes`)
     }
