@@ -8,6 +8,8 @@ const MiB = 2 ** 20
 const cluster = 65536
 const count = 60_000
 const entryBytes = 960
+/** In MiB. The names are 51 MiB, and twice that in Bun, whose decoded texts have two bytes a character. */
+const limit = 'Bun' in globalThis ? 211 : 160
 const memoryFiles = new MemoryFiles()
 
 /** Makes an empty image and gives it a table of `count` empty snapshots. */
@@ -51,7 +53,7 @@ const verbs: Readonly<Record<string, (disk: Disk) => Promise<unknown>>> = {
 describe('an image with 60,000 snapshots', () => {
   beforeAll(makeImage)
   for (const [name, run] of Object.entries(verbs)) {
-    it(`takes less than 160 MiB of memory: ${name}`, async () => {
+    it(`takes less than ${limit} MiB of memory: ${name}`, async () => {
       const own = new MemoryFiles()
       own.put('image', memoryFiles.file('image').clone())
       const before = process.memoryUsage()
@@ -60,7 +62,7 @@ describe('an image with 60,000 snapshots', () => {
       await run(disk)
       const after = process.memoryUsage()
       const growth = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers
-      expect(growth / MiB).toBeLessThan(160)
+      expect(growth / MiB).toBeLessThan(limit)
       expect(disk.snapshots.list().length).toBe(count)
     })
   }
