@@ -57,6 +57,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-null')).nullCo,
   },
   {
+    name: 'parallels',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-parallels')).parallels,
+  },
+  {
     name: 'qcow2',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-qcow2')).qcow2,
@@ -75,5 +80,10 @@ export const drivers: readonly LazyDriver[] = [
     name: 'vdi',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-vdi')).vdi,
+  },
+  {
+    name: 'vpc',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-vpc')).vpc,
   },
 ]

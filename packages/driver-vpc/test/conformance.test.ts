@@ -1,0 +1,11 @@
+import { conformance } from '@diskgraph/driver-testkit'
+import { vpc } from '@diskgraph/driver-vpc'
+import { describe, it } from 'vitest'
+
+await conformance({
+  test: { describe, it },
+  driver: vpc,
+  createOptions: { forceSize: true },
+  size: 3 * 2 ** 20 + 3 * 512,
+})
+await conformance({ test: { describe, it }, driver: vpc, createOptions: { subformat: 'fixed', forceSize: true } })
