@@ -10,6 +10,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-blkdebug')).blkdebug,
   },
   {
+    name: 'bochs',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-bochs')).bochs,
+  },
+  {
     name: 'copy-on-read',
     kind: 'filter',
     load: async () => (await import('@diskgraph/driver-copy-on-read')).copyOnRead,

@@ -5,6 +5,7 @@ import {
   type ChildHandle,
   type DriverDescriptor,
   defineDriver,
+  isZero,
   type OpenContext,
   type OpenImage,
 } from '@diskgraph/core/driver'
@@ -18,6 +19,8 @@ import { type Disk, hasFooter, parseFooter, parseHeader } from './structures.ts'
 
 export type { VpcCreateOptions, VpcOptions } from './options.ts'
 
+const largestStorageBlock = 4096
+
 async function open(context: OpenContext<VpcOptions>): Promise<OpenImage> {
   const file = context.children.require('file')
   const rule = context.options.forceSizeCalc
@@ -26,11 +29,10 @@ async function open(context: OpenContext<VpcOptions>): Promise<OpenImage> {
     const disk = parseFooter(head, rule)
     if (disk.type !== DiskType.fixed) return openDynamic(file, disk, context.readOnly)
   }
-  const tail = file.size < footerSize ? head : await readFooter(file, file.size - footerSize)
-  if (!hasFooter(tail)) throw new BlockError('EINVAL', 'invalid VPC image')
-  const disk = parseFooter(tail, rule)
+  const at = await findFooter(file)
+  const disk = parseFooter(await readFooter(file, at), rule)
   if (disk.type !== DiskType.fixed) throw new BlockError('EINVAL', 'invalid VPC image')
-  if (disk.size > file.size - footerSize) {
+  if (disk.size > at) {
     throw new BlockError('EINVAL', `the disk has ${disk.size} bytes, and the file only ${file.size}`, {
       hint: 'forceSizeCalc says which of the two sizes in the footer is meant',
     })
@@ -59,6 +61,17 @@ async function openDynamic(file: ChildHandle, disk: Disk, readOnly: boolean): Pr
   const table = await readTable(file, tableOffset, entries, false)
   const start = Math.max(alignUp(tableEnd, sectorSize), disk.dataOffset + headerSize)
   return new DynamicImage({ file, footer, size, blockSize, table, start, readOnly })
+}
+
+/** Where the footer at the end stands. Storage in blocks of up to 4 KiB may have filled the last one with zeroes. */
+async function findFooter(file: ChildHandle): Promise<number> {
+  const last = file.size - footerSize
+  for (let at = last; at >= 0 && at > last - largestStorageBlock; at -= footerSize) {
+    const bytes = await readFooter(file, at)
+    if (hasFooter(bytes)) return at
+    if (!isZero(bytes)) break
+  }
+  throw new BlockError('EINVAL', 'invalid VPC image')
 }
 
 async function readFooter(file: ChildHandle, offset: number): Promise<Uint8Array> {
