@@ -51,10 +51,9 @@ export function parseFooter(bytes: Uint8Array, rule: SizeRule | undefined): Disk
     heads: bytes[Footer.heads]!,
     sectorsPerTrack: bytes[Footer.sectorsPerTrack]!,
   }
-  const exact =
-    rule === undefined
-      ? exactCreators.has(text(bytes, Footer.creator, 4)) || sectorsOf(geometry) === sectorsOf(largestGeometry)
-      : rule === 'current_size'
+  const byCreator = exactCreators.has(text(bytes, Footer.creator, 4)) ? 'current_size' : 'chs'
+  // The largest geometry stands for all disks that it does not cover.
+  const exact = sectorsOf(geometry) === sectorsOf(largestGeometry) || (rule ?? byCreator) === 'current_size'
   const current = Math.floor(numberAt(view, Footer.currentSize) / sectorSize) * sectorSize
   const size = exact ? current : sectorsOf(geometry) * sectorSize
   if (size > maxSize) throw new BlockError('EFBIG', `the disk of ${size} bytes is larger than 2040 GiB`)

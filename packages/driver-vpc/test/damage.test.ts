@@ -103,7 +103,7 @@ describe('the size of a disk', () => {
     footer(files, 48, [0, 0, 0, 0, 0, 0x60, 0, 0])
     expect((await open(files)).size).toBe(0x600000)
     expect((await open(files, { forceSizeCalc: 'chs' })).size).toBe(10514432)
-    expect((await open(await image({ forceSize: true }))).size).toBe(10 * 2 ** 20)
+    expect((await open(await image({ forceSize: true }), { forceSizeCalc: 'chs' })).size).toBe(10 * 2 ** 20)
   })
 
   it.each([
