@@ -8,6 +8,7 @@ export default {
     'packages/jobs/src/index.ts',
     'packages/sparse/src/index.ts',
     'packages/console/src/index.ts',
+    'packages/nbd/src/index.ts',
     'packages/driver-*/src/index.ts',
   ],
   out: 'docs/api',

@@ -8,7 +8,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^@diskgraph\/([^/]+)$/, replacement: `${packages}$1/src/index.ts` },
-      { find: /^@diskgraph\/core\/(\w+)$/, replacement: `${packages}core/src/$1.ts` },
+      { find: /^@diskgraph\/(core|qmp)\/(\w+)$/, replacement: `${packages}$1/src/$2.ts` },
     ],
   },
   test: {

@@ -1,6 +1,7 @@
 /*
- * `node scripts/driver-table.mjs`: writes the table of the drivers that come with the tools, each loaded when it is first
- * used. It is gathered from the package.json of every package that `apps/cli` is made with:
+ * `node scripts/driver-table.mjs`: writes the tables of the drivers that come with the programs, each loaded when it is
+ * first used. They are gathered from the package.json of every package that `apps/cli` is made with; the storage daemon
+ * has the same ones, and its package.json is made to name them:
  *
  *     "diskgraph": { "drivers": { "null-co": { "export": "nullCo", "kind": "protocol", "prefixes": ["null-co"] } } }
  *
@@ -9,10 +10,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isProgram } from './processes.mjs'
-import { packages, root } from './workspace.mjs'
+import { packages, readManifest, root } from './workspace.mjs'
 
 const tools = 'apps/cli'
-const table = join(root, tools, 'src', 'driver-table.ts')
+const programs = [tools, 'apps/storage-daemon']
 
 /** The drivers that come with the tools, by name: the folder of their package and what its package.json says of them. */
 export function toolDrivers(folder = root) {
@@ -52,12 +53,28 @@ ${claimed}    load: async () => (await import('${packageName}')).${exported},
 `
 }
 
-/** The table as it stands in the tools now. */
-export function writtenTable() {
-  return readFileSync(table, 'utf8')
+/** The tables as they stand in the programs now. */
+export function writtenTables() {
+  return programs.map((program) => readFileSync(tableOf(program), 'utf8'))
+}
+
+function tableOf(program) {
+  return join(root, program, 'src', 'driver-table.ts')
+}
+
+/** The development dependencies of `program` with the packages of `drivers` in place of those that it names now. */
+export function withDrivers(manifest, drivers) {
+  const others = Object.entries(manifest.devDependencies).filter(([name]) => !name.startsWith('@diskgraph/driver-'))
+  const own = drivers.map(({ packageName }) => [packageName, 'workspace:*'])
+  return { ...manifest, devDependencies: Object.fromEntries([...others, ...own].sort(([a], [b]) => (a < b ? -1 : 1))) }
 }
 
 if (isProgram(import.meta.url)) {
-  writeFileSync(table, tableText(toolDrivers()))
-  process.stdout.write(`${table}: written\n`)
+  const drivers = toolDrivers()
+  for (const program of programs) {
+    writeFileSync(tableOf(program), tableText(drivers))
+    const manifest = withDrivers(readManifest(root, program), drivers)
+    writeFileSync(join(root, program, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`)
+    process.stdout.write(`${tableOf(program)}: written\n`)
+  }
 }

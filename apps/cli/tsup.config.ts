@@ -9,7 +9,7 @@ const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { versio
  * it is written here, and the maps hold the sources, for they are those of many packages.
  */
 export default defineConfig({
-  entry: { img: 'src/img.ts', io: 'src/io.ts', diskgraph: 'src/diskgraph.ts' },
+  entry: { img: 'src/img.ts', io: 'src/io.ts', nbd: 'src/nbd.ts', diskgraph: 'src/diskgraph.ts' },
   format: ['esm'],
   target: 'node20',
   splitting: true,

@@ -1,14 +1,16 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { tableText, toolDrivers, writtenTable } from '../driver-table.mjs'
-import { packages, root } from '../workspace.mjs'
+import { tableText, toolDrivers, withDrivers, writtenTables } from '../driver-table.mjs'
+import { packages, readManifest, root } from '../workspace.mjs'
 
 const found = toolDrivers()
 
 describe('the drivers of the tools', () => {
   it('are those of the manifests: else run node scripts/driver-table.mjs', () => {
     expect(found.length).toBeGreaterThanOrEqual(12)
-    expect(writtenTable()).toBe(tableText(found))
+    expect(writtenTables()).toEqual([tableText(found), tableText(found)])
+    const daemon = readManifest(root, 'apps/storage-daemon')
+    expect(withDrivers(daemon, found)).toEqual(daemon)
   })
 
   it.each(found)('$name is what its package.json says', async ({ name, path, kind, prefixes, export: exported }) => {

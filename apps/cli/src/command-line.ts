@@ -6,8 +6,9 @@
  * Options are yielded in their order, so that a command can judge each as it comes and the first thing that is wrong
  * is the one that is reported. `operands` are complete when the iteration has ended.
  */
+
 import { nearestName } from '@diskgraph/core/internal'
-import { HelpRequested, UsageError } from './messages.ts'
+import { type GetoptGrammar, HelpRequested, UsageError } from '@diskgraph/tools'
 
 /** One option of a command. */
 export interface OptionGrammar {
@@ -121,4 +122,14 @@ function unrecognized(word: string, near?: string): UsageError {
     `unrecognized option '${word}'`,
     near === undefined ? {} : { hint: `did you mean '--${near}'?` },
   )
+}
+
+/** `grammar` in getopt's words. An option that has only a long name goes by it. */
+export function getoptGrammar(grammar: Grammar): GetoptGrammar {
+  const options = Object.values(grammar)
+  const letters = options.map(({ short = '', argument }) => short + (short !== '' && argument !== undefined ? ':' : ''))
+  const long = options.flatMap(({ short, long: name, argument }) =>
+    name === undefined ? [] : [[name, { letter: short ?? name, argument: argument !== undefined }] as const],
+  )
+  return { letters: letters.join(''), long: Object.fromEntries(long) }
 }

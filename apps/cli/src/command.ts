@@ -1,5 +1,5 @@
+import type { Terminal } from '@diskgraph/tools'
 import type { Grammar } from './command-line.ts'
-import type { Terminal } from './terminal.ts'
 
 /** A command of `dg-img` and `diskgraph`: how it is run, and what help, completion and manual pages say of it. */
 export interface Command {

@@ -2,12 +2,13 @@
  * The options of a new image (`-o`), as command lines have them: of the format, and behind them those of the storage
  * that the format does not have itself. Names are written as QEMU writes them: `cluster_size`, `encrypt.key-secret`.
  */
+
 import { type DriverDescriptor, type Graph, isBlockError } from '@diskgraph/core'
 import { type OptionSchema, type OptionSchemas, parseSize } from '@diskgraph/core/driver'
 import { nearestName, protocolOf, toKebabCase, toSnakeCase } from '@diskgraph/core/internal'
+import { CommandError, messageOf } from '@diskgraph/tools'
 import { isUnknownDriver } from './drivers.ts'
-import type { KeyValue } from './key-values.ts'
-import { CommandError, messageOf } from './messages.ts'
+import { type KeyValue, parseKeyValues } from './key-values.ts'
 
 /** One option of a new image. */
 interface CreateOption {
@@ -40,7 +41,7 @@ export async function newImageDrivers(graph: Graph, format: string, filename?: s
   }
   if (filename === undefined || driver.kind === 'protocol') return { format: driver, storage: undefined }
   const storage = await storageDriver(graph, filename)
-  if (storage.create === undefined) {
+  if (storage.create === undefined && storage.storageExists !== true) {
     throw new CommandError(`Protocol driver '${storage.name}' does not support image creation`)
   }
   return { format: driver, storage }
@@ -83,6 +84,34 @@ function schemaOptions(schemas: OptionSchemas, ofStorage: boolean): CreateOption
       ofStorage,
     }))
   })
+}
+
+/** What the words of a command line say of a new image. */
+export interface NewImageWords {
+  readonly format: string
+  /** `-o`. */
+  readonly options: string | undefined
+  readonly backingFile?: string | undefined
+  readonly backingFormat?: string | undefined
+}
+
+/**
+ * The options of a new image that the words of a command line give it.
+ * @throws CommandError for what the drivers do not know.
+ */
+export function valuesOf(drivers: NewImageDrivers, words: NewImageWords): CreateValues {
+  const values = new CreateValues(createOptionsOf(drivers))
+  if (words.options !== undefined) values.take(parseKeyValues(words.options))
+  const set = (name: string, value: string | undefined, what: string): void => {
+    if (value === undefined) return
+    if (values.find(name) === undefined) {
+      throw new CommandError(`${what} not supported for file format '${words.format}'`)
+    }
+    values.set(name, value)
+  }
+  set('backing_file', words.backingFile, 'Backing file')
+  set('backing_fmt', words.backingFormat, 'Backing file format')
+  return values
 }
 
 /** Options of a new image with the values that they were given. */

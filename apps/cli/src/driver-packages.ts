@@ -7,14 +7,15 @@
  * beside the tool; the folder where the tool is run, which may have come with the image, is never looked at. A path
  * stands for a package or a module.
  */
+
 import { readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type DriverDescriptor, describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { CommandError, messageOf, UsageError } from '@diskgraph/tools'
 import { drivers } from './driver-table.ts'
-import { CommandError, messageOf, UsageError } from './messages.ts'
 
 /** The words of a command line without `--driver`, and what those name. */
 interface DriverWords {

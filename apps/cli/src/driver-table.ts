@@ -50,6 +50,12 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-memory')).memory,
   },
   {
+    name: 'nbd',
+    kind: 'protocol',
+    prefixes: ['nbd', 'nbd+tcp', 'nbd+unix'],
+    load: async () => (await import('@diskgraph/driver-nbd')).nbd,
+  },
+  {
     name: 'null-aio',
     kind: 'protocol',
     prefixes: ['null-aio'],
@@ -80,6 +86,11 @@ export const drivers: readonly LazyDriver[] = [
     name: 'raw',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-raw')).raw,
+  },
+  {
+    name: 'throttle',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-throttle')).throttle,
   },
   {
     name: 'vdi',

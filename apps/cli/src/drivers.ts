@@ -1,7 +1,8 @@
 /** The drivers that the tools use: those that come with them, and those that the user has enabled. */
+
 import { type DriverDescriptor, isBlockError, type LazyDriver } from '@diskgraph/core'
+import type { Terminal } from '@diskgraph/tools'
 import { drivers } from './driver-table.ts'
-import type { Terminal } from './terminal.ts'
 
 /** Names that people use for formats. */
 export const formatAliases: Readonly<Record<string, string>> = { vhd: 'vpc', img: 'raw', hdd: 'parallels' }

@@ -1,7 +1,7 @@
 /** The options that most commands have for the image they work on. */
+import { CommandError, UsageError } from '@diskgraph/tools'
 import type { GivenOption } from './command-line.ts'
-import { CommandError, UsageError } from './messages.ts'
-import { addObject, type Secrets } from './objects.ts'
+import { addObject, type Objects } from './objects.ts'
 
 /** `--object`, `--image-opts`, `-f`. */
 export const imageGrammar = {
@@ -22,7 +22,7 @@ export const outputGrammar = {
 
 /** The values of the shared options of one command line. */
 export class ImageOptions {
-  secrets: Secrets = {}
+  objects: Objects = []
   imageOpts = false
   format: string | undefined
   forceShare = false
@@ -30,7 +30,7 @@ export class ImageOptions {
 
   /** Takes an option that is one of the shared ones; false for others. */
   take({ name, value }: GivenOption<string>): boolean {
-    if (name === 'object') this.secrets = addObject(this.secrets, value)
+    if (name === 'object') this.objects = addObject(this.objects, value)
     else if (name === 'imageOpts') this.imageOpts = true
     else if (name === 'format') this.format = value
     else if (name === 'forceShare') this.forceShare = true

@@ -1,6 +1,6 @@
 /** Runs one program in this process: signals, exit code, and the last catch of every error. */
-import { CommandError, showFailure } from './messages.ts'
-import { OutputClosed, processTerminal, type Terminal } from './terminal.ts'
+import { CommandError, showFailure, type Terminal } from '@diskgraph/tools'
+import { OutputClosed, processTerminal } from './terminal.ts'
 
 /** A program: gets its words, returns its exit code. */
 export type Program = (words: readonly string[], terminal: Terminal) => Promise<number>

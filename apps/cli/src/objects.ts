@@ -1,26 +1,57 @@
-/** `--object`: what QEMU's tools let people define on the command line. Only secrets matter to images. */
+/** `--object`: what QEMU's tools let people define on the command line. Secrets and TLS matter to images. */
 import { readFileSync } from 'node:fs'
-import { describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { describeErrorCode, errorCodeOf, type Graph } from '@diskgraph/core'
+import { fromQapi } from '@diskgraph/core/internal'
+import { CommandError } from '@diskgraph/tools'
 import { parseKeyValues, toObject } from './key-values.ts'
-import { CommandError } from './messages.ts'
 
-/** Secrets by id. */
-export type Secrets = Readonly<Record<string, Uint8Array | string>>
+/** Objects of the command line, in their order. */
+export type Objects = readonly GivenObject[]
+
+/** One of them. */
+interface GivenObject {
+  readonly id: string
+  /** Puts it where drivers find it. */
+  addTo(graph: Graph): void | Promise<void>
+}
+
+/** Types whose code is loaded when one is defined. */
+const tlsType = /^(tls-creds-(x509|psk)|authz-(simple|list|list-file))$/
 
 /**
- * The secrets together with the one that `definition` (`secret,id=sec0,file=pw.txt`) adds.
+ * The objects together with the one that `definition` (`secret,id=sec0,file=pw.txt`) adds.
  * @throws CommandError for an object of another type, without an id, or whose data cannot be read.
  */
-export function addObject(secrets: Secrets, definition: string): Secrets {
+export function addObject(objects: Objects, definition: string): Objects {
   const pairs = parseKeyValues(definition, 'qom-type')
-  const { 'qom-type': type, id, data, file, format = 'raw', ...rest } = toObject(pairs)
+  const { 'qom-type': type, id, ...properties } = toObject(pairs)
   if (type === undefined) throw new CommandError("Parameter 'qom-type' is missing")
-  if (type !== 'secret') throw new CommandError(`Parameter 'qom-type' does not accept value '${type}'`)
+  if (type !== 'secret' && !tlsType.test(type)) {
+    throw new CommandError(`Parameter 'qom-type' does not accept value '${type}'`)
+  }
   if (id === undefined) throw new CommandError("Parameter 'id' is missing")
+  if (objects.some((object) => object.id === id)) {
+    throw new CommandError(`attempt to add duplicate property '${id}' to object (type 'container')`)
+  }
+  return [...objects, type === 'secret' ? secretObject(id, properties) : tlsObject(type, id, properties)]
+}
+
+function secretObject(id: string, properties: Readonly<Record<string, string>>): GivenObject {
+  const { data, file, format = 'raw', ...rest } = properties
   const [unknown] = Object.keys(rest)
   if (unknown !== undefined) throw new CommandError(`Parameter '${unknown}' is unexpected`)
-  if (id in secrets) throw new CommandError(`attempt to add duplicate property '${id}' to object (type 'container')`)
-  return { ...secrets, [id]: decode(readSecret(data, file), format) }
+  const secret = decode(readSecret(data, file), format)
+  return { id, addTo: (graph) => graph.addSecret(id, secret) }
+}
+
+function tlsObject(type: string, id: string, properties: Readonly<Record<string, string>>): GivenObject {
+  return {
+    id,
+    async addTo(graph) {
+      const { addTlsObject } = await import('@diskgraph/nbd')
+      addTlsObject(graph.objects, type, id, fromQapi(properties))
+    },
+  }
 }
 
 function readSecret(data: string | undefined, file: string | undefined): Uint8Array {

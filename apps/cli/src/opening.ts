@@ -1,11 +1,19 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
+
 import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
 import { fromQapi, parseJsonFilename } from '@diskgraph/core/internal'
+import {
+  CommandError,
+  hintOf,
+  inQapiSpelling,
+  messageOf,
+  reportWarning,
+  type Terminal,
+  visible,
+} from '@diskgraph/tools'
 import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
-import { CommandError, hintOf, inQapiSpelling, messageOf, reportWarning, visible } from './messages.ts'
-import type { Secrets } from './objects.ts'
-import type { Terminal } from './terminal.ts'
+import type { Objects } from './objects.ts'
 
 /** What a cache mode stands for. */
 export interface CacheMode {
@@ -59,12 +67,11 @@ const deepestChain = 2048
 const barePrefix = /^(WARNING: |qcow2: |ERROR |Leaked |Rebuilding |Repairing )/
 
 /** A graph for one command: it follows the references that QEMU's tools follow, and warns on standard error. */
-function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
+function commandGraph(terminal: Terminal): Graph {
   return new Graph({
     drivers: usableDrivers(terminal),
     references: 'allow',
     maxDepth: deepestChain,
-    secrets,
     onWarning: (message) => {
       if (barePrefix.test(message)) terminal.err(`${visible(message)}\n`)
       else reportWarning(terminal, visible(message))
@@ -75,12 +82,13 @@ function commandGraph(terminal: Terminal, secrets: Secrets = {}): Graph {
 /** Runs `work` with a graph that is closed in the end; errors of late writes come out then. */
 export async function withGraph<T>(
   terminal: Terminal,
-  secrets: Secrets | undefined,
+  objects: Objects,
   work: (graph: Graph) => Promise<T>,
 ): Promise<T> {
-  const graph = commandGraph(terminal, secrets)
+  const graph = commandGraph(terminal)
   let result: T
   try {
+    for (const object of objects) await object.addTo(graph)
     result = await work(graph)
   } catch (error) {
     await graph.close().catch(() => undefined)
@@ -151,7 +159,7 @@ export function openFailure(filename: string, error: unknown): CommandError {
 export function openReason(error: unknown): string {
   if (isBlockError(error) && error.cause instanceof Error) {
     const inner = error.cause.message
-    const described = /^Could not open '/.test(error.message) && error.message.endsWith(`': ${inner}`)
+    const described = /^Could not open (?:a node|')/.test(error.message) && error.message.endsWith(`': ${inner}`)
     if (described) return messageOf(error.cause)
   }
   return messageOf(error)

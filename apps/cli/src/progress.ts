@@ -1,7 +1,7 @@
 /** How far a long command has come, told in the way that its reader understands. */
+
 import type { JobProgress } from '@diskgraph/jobs'
-import { twoDecimals } from './sizes.ts'
-import type { Terminal } from './terminal.ts'
+import { type Terminal, twoDecimals } from '@diskgraph/tools'
 
 /** Receives how much of the whole is done. */
 export interface Progress {

@@ -1,7 +1,8 @@
 /** `-l`: an internal snapshot as the source of a command. */
+
 import { type Disk, isBlockError } from '@diskgraph/core'
+import { CommandError, messageOf } from '@diskgraph/tools'
 import { parseKeyValues, toObject } from './key-values.ts'
-import { CommandError, messageOf } from './messages.ts'
 
 /**
  * Makes the open, read-only `disk` show a snapshot. `wanted` is an id or a name, or says which it is:

@@ -1,4 +1,4 @@
-import type { Terminal } from './terminal.ts'
+import type { Terminal } from '@diskgraph/tools'
 
 /** Puts colours around text, or leaves it alone where the terminal shows none. */
 export interface Style {

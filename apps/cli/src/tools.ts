@@ -2,6 +2,7 @@
 import { runImg } from './img/main.ts'
 import { runIo } from './io/main.ts'
 import { main } from './main.ts'
+import { runNbd } from './nbd/main.ts'
 import { runDiskgraph } from './people/main.ts'
 
 /** Runs `dg-img` in this process. */
@@ -12,6 +13,11 @@ export function startImg(): Promise<void> {
 /** Runs `dg-io` in this process. */
 export function startIo(): Promise<void> {
   return main(runIo, false)
+}
+
+/** Runs `dg-nbd` in this process. */
+export function startNbd(): Promise<void> {
+  return main(runNbd, false)
 }
 
 /** Runs `diskgraph` in this process. */

@@ -1,4 +1,4 @@
-import type { Terminal } from '../src/terminal.ts'
+import type { Terminal } from '@diskgraph/tools'
 
 /** A terminal that keeps what is written to it. */
 export interface CapturedTerminal extends Terminal {

@@ -1,4 +1,5 @@
 /** `convert` where there is nothing to compare with: failures half-way, streams, progress, big sparse disks. */
+
 import { spawnSync } from 'node:child_process'
 import {
   existsSync,
@@ -13,11 +14,11 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { messageOf, showFailure } from '@diskgraph/tools'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseConvert } from '../src/copy/convert-request.ts'
 import { convertFromPipe } from '../src/copy/convert-streams.ts'
 import { runImg } from '../src/img/main.ts'
-import { messageOf, showFailure } from '../src/messages.ts'
 import { withGraph } from '../src/opening.ts'
 import { type CapturedTerminal, capturedTerminal } from './captured-terminal.ts'
 
@@ -104,7 +105,7 @@ describe('standard input', () => {
     const pieces: Buffer[] = []
     for (let at = 0; at < bytes.length; at += 50_021) pieces.push(bytes.subarray(at, at + 50_021))
     try {
-      await withGraph(terminal, undefined, (graph) => convertFromPipe(graph, request, terminal, Readable.from(pieces)))
+      await withGraph(terminal, [], (graph) => convertFromPipe(graph, request, terminal, Readable.from(pieces)))
     } catch (error) {
       terminal.stderr += messageOf(error)
     }

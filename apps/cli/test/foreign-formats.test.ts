@@ -69,7 +69,7 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
 
   test.each(all)('is not taken for raw by any command: %s', async (filename, format) => {
     const reason =
-      `it has the signature of format '${format}', whose driver is missing (package @diskgraph/driver-${format}); ` +
+      `it has the signature of format '${format}', whose driver is missing; ` +
       'to take it for raw data, give that format: -f raw'
     const content = readFileSync(filename)
     for (const words of [

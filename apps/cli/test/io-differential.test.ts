@@ -162,6 +162,9 @@ const shown: Row[] = [
   ['driver=null-co', 'driver=raw,file.driver=null-co', 'driver=blkdebug,image.driver=null-co'],
   ['driver=file,filename=a.raw', 'driver=raw,file.filename=a.raw', 'driver=blkdebug,image.filename=a.raw'],
   ['driver=quorum,children.0.driver=null-co,vote-threshold=1', 'driver=qcow2,file.filename=a.qcow2'],
+  ['copy-on-read,file.', 'raw,file.', 'blkdebug,image.', 'quorum,vote-threshold=1,children.0.'].map(
+    (filter) => `driver=${filter}driver=qcow2,${filter.split(',').at(-1)}file.filename=a.qcow2`,
+  ),
 ].map((options) => [[], ...options.flatMap((text) => [`open -o ${text}`, 'info', 'close'])] as const)
 
 const named: Row[] = [

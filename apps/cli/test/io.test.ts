@@ -1,4 +1,5 @@
 /** dg-io where there is nothing to compare with, or where a process of its own is needed. */
+
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -6,10 +7,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { amount, hexDump, report } from '@diskgraph/tools'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { runImg } from '../src/img/main.ts'
 import { runIo } from '../src/io/main.ts'
-import { amount, hexDump, report } from '../src/io/report.ts'
 import { type CapturedTerminal, capturedTerminal } from './captured-terminal.ts'
 import { withoutTimes } from './compare/twins.ts'
 

@@ -1,6 +1,6 @@
 import { BlockError } from '@diskgraph/core'
+import { CommandError, showFailure, UsageError, visible } from '@diskgraph/tools'
 import { expect, test } from 'vitest'
-import { CommandError, showFailure, UsageError, visible } from '../src/messages.ts'
 import { programName } from '../src/program-name.ts'
 import { capturedTerminal } from './captured-terminal.ts'
 

@@ -145,7 +145,7 @@ describe('progress', () => {
     const { code, stderr } = await run(['info', '--progress=json', 'nofile'])
     expect(code).toBe(1)
     const [message, last] = stderr.trimEnd().split('\n') as [string, string]
-    expect(message).toMatch(/^diskgraph: Could not open 'nofile'/)
+    expect(message).toBe("diskgraph: Could not open 'nofile': No such file or directory")
     expect(JSON.parse(last)).toEqual({
       progress: 'info',
       ended: 'error',
@@ -193,7 +193,7 @@ describe('a name says the format', () => {
     expect(code).toBe(1)
     expect(stderr).toBe(
       `diskgraph: cannot tell the format of '${name}' from its name\n` +
-        `hint: say it with -O (img, qcow2, raw): diskgraph convert -O raw a.raw ${name}\n`,
+        `hint: say it with -O (qcow2, raw): diskgraph convert -O raw a.raw ${name}\n`,
     )
     expect(readdirSync('.')).toEqual(['a.raw'])
   })
@@ -210,6 +210,9 @@ describe('a name says the format', () => {
   test('of a new image, which is raw where the name says nothing', async () => {
     expect((await run(['create', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: qcow2, 1 MiB\n')
     expect((await run(['create', 'n', '1M'])).stdout).toBe('Created n: raw, 1 MiB\n')
+    const { code, stderr } = await run(['create', 'n.vmdk', '1M'])
+    expect([code, readdirSync('.').includes('n.vmdk')]).toEqual([1, false])
+    expect(stderr).toContain('say it with -f (qcow2, raw): diskgraph create -f raw n.vmdk 1M\n')
     expect((await run(['create', '-f', 'raw', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: raw, 1 MiB\n')
   })
 })

@@ -1,5 +1,5 @@
+import { generalNumber, humanSize, readSize, sizeArgument, twoDecimals } from '@diskgraph/tools'
 import { expect, test } from 'vitest'
-import { generalNumber, humanSize, readSize, sizeArgument, twoDecimals } from '../src/sizes.ts'
 import { capturedTerminal } from './captured-terminal.ts'
 
 test('sizes are shown with three digits, and the next unit begins at 1000', () => {

@@ -1,19 +1,20 @@
 /**
  * A record of which parts of a node were written, one bit per `granularity` bytes.
  *
- * The granules form a tree of 1,024 children per level: a leaf has 1,024 granules in 32 words; a node above has one slot
- * per child, and counts the dirty granules below it. A child that is clean is absent, and one that is wholly dirty is the
+ * The granules form a tree: a leaf has 16,384 granules in 512 words, so that a bitmap of which every leaf is partly dirty
+ * takes little more than its bits; a node above has one slot for each of 1,024 children, and counts the dirty granules below it. A child that is clean is absent, and one that is wholly dirty is the
  * mark `full`, so that memory is taken by what is partly dirty only: a disk of 8 PiB costs nothing while it is clean, and
  * nothing when all of it is set. Setting, clearing and searching go down one path per end of a range: O(log size), and
- * O(1) for what lies between. Indexes of granules are safe integers; bit operators meet numbers below 1,024 only.
+ * O(1) for what lies between. Indexes of granules are safe integers; bit operators meet numbers below 16,384 only.
  */
 import { div, divUp, isPowerOfTwo, mod } from './bytes.ts'
 import { BlockError } from './errors.ts'
 
 const fanOut = 1024
+const leafSpan = 16384
 const full = 'full'
 
-/** 1,024 granules. */
+/** 16,384 granules. */
 interface Leaf {
   readonly words: Uint32Array
   count: number
@@ -39,10 +40,12 @@ export class DirtyBitmap {
   /** Bytes per bit; a power of two. */
   readonly granularity: number
   enabled = true
+  /** In use by a job or an export: nobody else may change it. */
+  busy = false
   #tree: Tree | undefined
   #size: number
   #total: number
-  /** Granules that the tree has room for, a power of 1,024. */
+  /** Granules that the tree has room for. */
   #span: number
 
   constructor(size: number, granularity: number, name?: string) {
@@ -142,7 +145,7 @@ export class DirtyBitmap {
 }
 
 function spanFor(total: number): number {
-  let span = fanOut
+  let span = leafSpan
   while (span < total) span *= fanOut
   return span
 }
@@ -173,7 +176,7 @@ function changed(tree: Tree | undefined, span: number, start: number, end: numbe
 /** The same content as a node of its own. */
 function split(tree: typeof full | undefined, span: number): Leaf | Branch {
   const count = tree === full ? span : 0
-  if (span === fanOut) return { words: new Uint32Array(fanOut / 32).fill(tree === full ? 0xffffffff : 0), count }
+  if (span === leafSpan) return { words: new Uint32Array(leafSpan / 32).fill(tree === full ? 0xffffffff : 0), count }
   return { children: new Array<Tree | undefined>(fanOut).fill(tree), count }
 }
 

@@ -1,7 +1,9 @@
 /** For the programs and packages of this project, which change together with it: no promise is made about these. */
 
+export { unlessAborted } from './graph/change-lock.ts'
 export { chainStatus } from './graph/extents.ts'
 export { imageFilename } from './graph/node-filename.ts'
+export { kindOf } from './inspection.ts'
 export {
   foreignFooter,
   foreignFormat,

@@ -47,8 +47,13 @@ describe('a definition', () => {
   it('is options by name, with a driver, and every option must be one of its', async () => {
     const { graph } = setUp()
     for (const [definition, message] of [
-      [[], 'a node is defined by options by name'],
+      [[], 'options are an object, not'],
       [{ nodeName: 'x' }, "A value is required for option 'driver'"],
+      [{ driver: 'disk', nodeName: '1a' }, "Invalid node-name: '1a'"],
+      [{ driver: 'disk', nodeName: '#block001' }, "Invalid node-name: '#block001'"],
+      [{ driver: 'disk', nodeName: 'a b' }, "Invalid node-name: 'a b'"],
+      [{ driver: 'disk', nodeName: 'a\n' }, "Invalid node-name: 'a\n'"],
+      [{ driver: 'disk', nodeName: 'a'.repeat(32) }, 'Node name too long'],
       [{ driver: 'fmt', bogus: 1 }, "Block format 'fmt' does not support the option 'bogus'"],
       [{ driver: 'disk', bogus: 1 }, "Block protocol 'disk' doesn't support the option 'bogus'"],
       [{ driver: 'filter' }, 'A block device must be specified for "file"'],

@@ -129,3 +129,11 @@ describe(`a dirty bitmap (seed ${seed})`, () => {
     expect(() => new DirtyBitmap(2 ** 20, 1000)).toThrow('not a power of two')
   })
 })
+
+it('a bitmap of 8 TiB in units of 64 KiB takes 20 MB at most: no leaf takes more than its bits and a little', () => {
+  const bitmap = new DirtyBitmap(2 ** 43, 65536)
+  const before = process.memoryUsage().arrayBuffers
+  for (let at = 0; at < 2 ** 43; at += 2 ** 16 * 1024) bitmap.set(at, 1)
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(20e6)
+  expect(bitmap.dirtyBytes).toBe(2 ** 17 * 65536)
+})

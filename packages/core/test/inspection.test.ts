@@ -24,7 +24,13 @@ const web: DriverDescriptor = {
 async function setUp() {
   const fakes = new FakeDrivers()
   const graph = fakes.graph([web], { secrets: { key: secret } })
-  const file = { driver: 'web', nodeName: 'store', url: `http://me:${secret}@host/a`, password: secret, readOnly: true }
+  const file = {
+    driver: 'web',
+    nodeName: 'store',
+    url: `http://me:${secret}@host/a?key=${secret}&${secret}#x`,
+    password: secret,
+    readOnly: true,
+  }
   const disk = await graph.addUnchecked({ driver: 'filter', nodeName: 'f', readOnly: true, file })
   return { graph, disk }
 }
@@ -46,7 +52,7 @@ describe('JSON', () => {
     expect(JSON.parse(JSON.stringify(graph.find('store')))).toEqual({
       name: 'store',
       driver: 'web',
-      filename: 'http://host/a',
+      filename: 'http://host/a?key=…&…#x',
       size: 512,
       readOnly: true,
       children: {},
@@ -114,7 +120,7 @@ test('what console.log shows begins with the kind, fits on a few lines, and is w
   )
   const shown: readonly (readonly [string, unknown, string])[] = [
     ['Disk', disk, "node: 'f'"],
-    ['Node', graph.find('store'), "filename: 'http://host/a'"],
+    ['Node', graph.find('store'), "filename: 'http://host/a?key=…"],
     ['Edge', disk.edge, "role: 'storage'"],
     ['Graph', graph, "Node { name: 'f'"],
     ['Root', root, "description: 'a job'"],

@@ -26,6 +26,22 @@ describe('a json: name', () => {
     expect(() => parseJsonFilename("json:{'a': 1} 2")).toThrow('Expecting at most one JSON value')
     expect(() => parseJsonFilename("json:{'a': 01}")).toThrow("JSON parse error, stray '01'")
     expect(() => parseJsonFilename('json:[1]')).toThrow('Invalid JSON object given')
+    expect(parseJsonFilename('json:{"a": [1E+5, 1e-2, 2E3, 0.5e+1]}')).toEqual({ a: [100000, 0.01, 2000, 5] })
+    for (const half of ['1e+x', '1E-.', '1e.', '1.e', '-+']) {
+      expect(() => parseJsonFilename(`json:{'a': ${half}}`)).toThrow(`JSON parse error, stray '${half}'`)
+    }
+    for (const character of ['\ufffe', '\ufdd0', '\u{1ffff}', '\ud800', '\udc00']) {
+      expect(() => parseJsonFilename(`json:{"a": "${character}"}`)).toThrow('invalid UTF-8 sequence in string')
+    }
+  })
+
+  test('may have two million tokens and no more, as in QEMU, and is read in little time', () => {
+    const list = (items: number): string => `json:{"a":[${'1,'.repeat(items)}1]}`
+    const begin = performance.now()
+    expect(parseJsonFilename(list(2 ** 20 - 5)).a).toHaveLength(2 ** 20 - 4)
+    expect(performance.now() - begin).toBeLessThan(3000)
+    const limit = 'Could not parse the JSON options: JSON token count limit exceeded'
+    expect(() => parseJsonFilename(list(2 ** 20))).toThrow(limit)
   })
 
   test('has names in the spelling of QAPI alone, and they are found again in that spelling', () => {

@@ -103,7 +103,7 @@ describe('a failure to open', () => {
     expect(nameOfDefinition({ driver: 'raw', file: 'node' })).toBe('node')
     expect(nameOfDefinition({ driver: 'null' })).toBe('null')
     expect(nameOfDefinition({ driver: 'null', file: null, filename: 5 })).toBe('null')
-    expect([nameOfDefinition({}), nameOfDefinition(undefined as never)]).toEqual(['', ''])
+    expect([nameOfDefinition({}), nameOfDefinition(undefined as never)]).toEqual([undefined, undefined])
   })
 })
 

@@ -242,9 +242,13 @@ describe('permissions in a graph', () => {
     await graph.addNode({ driver: 'overlay', nodeName: 'o', file: { driver: 'disk', nodeName: 'c' } })
     await graph.addNode({ driver: 'disk', nodeName: 'b' })
     await graph.setChild('o', 'backing', 'b')
+    const user = await graph.attach('o', { permissions: ConsistentRead })
     await expect(graph.attach('b')).rejects.toMatchObject({ code: 'EPERM' })
     const stream = await graph.attach('b', { permissions: ConsistentRead | WriteUnchanged })
     await stream.write(0, new Uint8Array(1), Flag.Unchanged)
+    // Without a user of the overlay nobody would see the change.
+    await user.close()
+    await graph.attach('b')
     await graph.close()
   })
 })

@@ -48,7 +48,7 @@ describe('a registry', () => {
       await expect(registry.get('vdi')).rejects.toMatchObject({
         code: 'ENOTSUP',
         message: "Unknown driver 'vdi'",
-        hint: "driver 'vdi' is not registered: npm install @diskgraph/driver-vdi, and pass it to new Graph({ drivers: [...] })",
+        hint: 'no driver of that name is registered: pass one, of a package that has it, to new Graph({ drivers: [...] })',
       })
     }
   })

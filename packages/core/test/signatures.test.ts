@@ -175,7 +175,7 @@ describe('a file that probing takes for raw', () => {
     await expect(refuseForeignFormat(new MemoryReader(padded('KDMV')), 'x', ['raw', 'qcow2'])).rejects.toMatchObject({
       code: 'ENOTSUP',
       message:
-        "it has the signature of format 'vmdk', whose driver is missing (package @diskgraph/driver-vmdk); " +
+        "it has the signature of format 'vmdk', whose driver is missing; " +
         'to take it for raw data, give that format: -f raw',
     })
   })

@@ -16,9 +16,7 @@ import {
   isZero,
   Passthrough,
   Permission,
-  type Prepared,
   RangeLock,
-  type ReopenChange,
 } from '@diskgraph/core/driver'
 
 /** Options of a `copy-on-read` node. */
@@ -40,18 +38,8 @@ const sector = 512
 
 class CopyOnReadImage extends Passthrough {
   readonly #lock = new RangeLock()
-  #readOnly: boolean
 
-  constructor(file: ChildHandle, readOnly: boolean) {
-    super(file)
-    this.#readOnly = readOnly
-  }
-
-  override read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
-    return this.#readOnly ? super.read(offset, buf, flags, signal) : this.#readAndKeep(offset, buf, flags, signal)
-  }
-
-  async #readAndKeep(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+  override async read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
     const end = offset + buf.length
     for (let at = offset; at < end; ) {
       const { allocated, length } = await ownStatus(this.file, at, end - at, signal)
@@ -109,13 +97,6 @@ class CopyOnReadImage extends Passthrough {
     return this.#change(offset, length, () => super.discard(offset, length, signal))
   }
 
-  async reopen({ readOnly }: ReopenChange): Promise<Prepared> {
-    const commit = (): void => {
-      this.#readOnly = readOnly
-    }
-    return { commit, abort: () => undefined }
-  }
-
   async #change(offset: number, length: number, change: () => Promise<void>): Promise<void> {
     const hold = await this.#lock.acquire(offset, length, false)
     try {
@@ -148,9 +129,6 @@ export const copyOnRead = defineDriver<CopyOnReadOptions>()({
   options: {
     file: { type: 'child', role: 'filtered', required: true, description: 'The image that what is read is kept in' },
   },
-  childPermissions: ({ readOnly }, permissions, shared) => ({
-    permissions: readOnly ? permissions : permissions | Permission.WriteUnchanged,
-    shared,
-  }),
-  open: async ({ children, readOnly }) => new CopyOnReadImage(children.require('file'), readOnly),
+  childPermissions: (_, permissions, shared) => ({ permissions: permissions | Permission.WriteUnchanged, shared }),
+  open: async ({ children }) => new CopyOnReadImage(children.require('file')),
 })

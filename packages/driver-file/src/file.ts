@@ -13,7 +13,7 @@ export const file: DriverDescriptor = {
   prefixes: ['file'],
   parseFilename: (filename) => ({ filename: withoutPrefix(filename, 'file:') }),
   // No other option changes the content.
-  formatFilename: ({ filename }) => (typeof filename === 'string' ? plainName(filename, 'file:') : undefined),
+  formatFilename: ({ filename }) => (typeof filename === 'string' ? plainName(filename) : undefined),
   open: (context) => openImage(context, 'file'),
   create: createFile,
   remove: (options) => {
@@ -28,9 +28,7 @@ export function withoutPrefix(filename: string, prefix: string): string {
   return filename.startsWith(prefix) ? filename.slice(prefix.length) : filename
 }
 
-/** A name that reads as a path, although a colon may stand in it: behind `prefix` then. */
-function plainName(filename: string, prefix: string): string {
-  const colon = filename.indexOf(':')
-  const slash = filename.indexOf('/')
-  return colon !== -1 && (slash === -1 || colon < slash) ? prefix + filename : filename
+/** A name that reads as a path, although a colon may stand in it. What references beside it are relative to stays, too. */
+function plainName(filename: string): string {
+  return /^(?![A-Za-z]:[\\/])[^/]*:/.test(filename) ? `./${filename}` : filename
 }

@@ -310,7 +310,7 @@ describe('names', () => {
     expect(file.parseFilename?.('file:a:b.raw')).toEqual({ filename: 'a:b.raw' })
     expect(file.parseFilename?.('plain.raw')).toEqual({ filename: 'plain.raw' })
     expect(file.formatFilename?.({ filename: '/x/a:b.raw' }, {})).toBe('/x/a:b.raw')
-    expect(file.formatFilename?.({ filename: 'a:b.raw' }, {})).toBe('file:a:b.raw')
+    expect(file.formatFilename?.({ filename: 'a:b.raw' }, {})).toBe('./a:b.raw')
     expect(file.formatFilename?.({ filename: 'a', locking: 'off' }, {})).toBe('a')
   })
 

@@ -1,5 +1,5 @@
 /** URLs of the driver: parsing, and the credentials inside. */
-import { BlockError, withoutCredentials } from '@diskgraph/core/driver'
+import { BlockError, withoutSecrets } from '@diskgraph/core/driver'
 
 /** A URL taken apart. */
 export interface Address {
@@ -11,7 +11,7 @@ export interface Address {
 
 /** Parses the URL of a node. EINVAL, with QEMU's text, for one that does not begin with the protocol. */
 export function parseAddress(protocol: 'http' | 'https', text: string): Address {
-  const shown = withoutCredentials(text)
+  const shown = withoutSecrets(text)
   if (!text.startsWith(`${protocol}://`)) {
     throw new BlockError(
       'EINVAL',

@@ -8,6 +8,7 @@ import {
   type OpenContext,
   type OpenImage,
   type OptionSchemas,
+  withoutSecrets,
 } from '@diskgraph/core/driver'
 import { checkOptions, formatFilename, type Settings } from './options.ts'
 import { ReadAhead } from './read-ahead.ts'
@@ -53,7 +54,7 @@ class HttpImage implements OpenImage {
 
   #explain(error: unknown, offset: number, length: number): never {
     if (!isBlockError(error) || error.code === 'ECANCELED') throw error
-    const attempt = `cannot read ${length} bytes at ${offset} of '${this.#settings.address.url.href}'`
+    const attempt = `cannot read ${length} bytes at ${offset} of '${withoutSecrets(this.#settings.address.url.href)}'`
     throw new BlockError(error.code, `${attempt}: ${error.message}`, { cause: error, hint: error.hint })
   }
 }
@@ -87,7 +88,7 @@ async function open(
     const head = await firstBytes(file, settings, context.signal)
     if (!file.isVersioned) {
       context.warn(
-        `'${settings.address.url.href}': the server tells neither ETag nor Last-Modified; ` +
+        `'${withoutSecrets(settings.address.url.href)}': the server tells neither ETag nor Last-Modified; ` +
           'a change of the file while it is open is noticed only by its size',
       )
     }

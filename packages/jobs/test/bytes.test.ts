@@ -1,7 +1,7 @@
 import { Random } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { areEqual, firstDifference, haveEqualWords, isZeroRange } from '../src/bytes.ts'
-import { zeroRuns } from '../src/zero-runs.ts'
+import { areEqual, firstDifference, haveEqualWords, isZeroRange } from '../src/engine/bytes.ts'
+import { zeroRuns } from '../src/engine/zero-runs.ts'
 
 describe('bytes', () => {
   it('are compared the same with and without help of the runtime, wherever they begin', () => {

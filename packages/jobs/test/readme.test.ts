@@ -2,7 +2,7 @@ import { Graph } from '@diskgraph/core'
 import { memory } from '@diskgraph/driver-memory'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { mustShowExample } from '@diskgraph/driver-testkit'
-import { compare, copy } from '@diskgraph/jobs'
+import { compare, copy, JobTable, startMirror } from '@diskgraph/jobs'
 import { expect, it, vi } from 'vitest'
 
 it('does what the README shows', async () => {
@@ -19,6 +19,25 @@ it('does what the README shows', async () => {
     onProgress: ({ done, total }) => console.log(`${done} of ${total} bytes`),
   })
   console.log(await compare(source, target)) // undefined: they hold the same
-  expect(log.mock.calls).toEqual([['0 of 65536 bytes'], ['65536 of 65536 bytes'], [undefined]])
+  expect(log.mock.calls.splice(0)).toEqual([['0 of 65536 bytes'], ['65536 of 65536 bytes'], [undefined]])
+
+  const jobs = new JobTable(graph)
+  const mirrored = await graph.addNode({ driver: 'memory', nodeName: 'mirrored', size: source.size })
+  const job = await startMirror(jobs, { device: source.node, target: mirrored, sync: 'full', speed: 2 ** 30 })
+  jobs.onChange(({ id, status, offset, length }) => {
+    if (status === 'ready') job.complete()
+    console.log(`${id} is ${status}: ${offset} of ${length} bytes`)
+  })
+  await job.finished
+  console.log(source.nodeName) // mirrored: the users of the disk have gone over
+  const lines = log.mock.calls.map(([line]) => String(line).replace(/:.*/, ''))
+  expect(lines).toEqual([
+    'mirror0 is ready',
+    'mirror0 is waiting',
+    'mirror0 is pending',
+    'mirror0 is concluded',
+    'mirror0 is null',
+    'mirrored',
+  ])
   log.mockRestore()
 })

@@ -1,4 +1,4 @@
-import { type Clock, type Disk, Graph } from '@diskgraph/core'
+import { type Clock, type Disk, Graph, type Node } from '@diskgraph/core'
 import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
 import { nullCo } from '@diskgraph/driver-null'
 import { qcow2 } from '@diskgraph/driver-qcow2'
@@ -12,6 +12,8 @@ export interface Stack {
   readonly faults: Faults
   /** A disk that is the storage itself, with `faults` above it if asked for. */
   plain(name: string, size?: number, faulty?: boolean): Promise<Disk>
+  /** A node called `name` that nobody uses: the storage itself, with `faults` above it if asked for. */
+  target(name: string, size: number, faulty?: boolean): Promise<Node>
   /** A new qcow2 image, over `faults` if asked for, and its backing file then, too. */
   qcow2(name: string, options: Qcow2Options): Promise<Disk>
 }
@@ -40,6 +42,10 @@ export function stack(clock?: Clock): Stack {
     plain(name, size, faulty = false) {
       if (size !== undefined) storages.set(name, new MemoryStorage(size))
       return graph.addUnchecked(over(name, faulty))
+    },
+    target(name, size, faulty = false) {
+      storages.set(name, new MemoryStorage(size))
+      return graph.addNode({ ...over(name, faulty), nodeName: name })
     },
     async qcow2(name, { size, clusterSize = 65536, backing, faulty = false }) {
       const file = { driver: 'memory', name }

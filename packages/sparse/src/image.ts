@@ -49,6 +49,11 @@ export interface DataMap {
   find(offset: number, length: number, run: Run): Promise<void>
   /** The guest offset, from `offset` on, from which something may be mapped; infinite where nothing is. */
   next(offset: number): number
+  /**
+   * How many bytes from `offset` on, `length` at most, stand in a row in clusters that nobody else uses, of which some
+   * read as zeroes: they may be written as one, and mapped then. 0 when it is none, or the tables are not in memory.
+   */
+  peekReusable(offset: number, length: number): number
 }
 
 /** Clusters that were taken for a part of a write. */
@@ -59,7 +64,7 @@ export interface NewClusters {
   readonly length: number
   readonly host: number
   readonly clusters: number
-  /** They were reserved before, behind the zero flag: they need not be freed on failure. */
+  /** They were reserved before, behind the zero flag or as data: they need not be freed on failure. */
   readonly reused: boolean
 }
 

@@ -75,6 +75,11 @@ export class TableMap implements DataMap, Allocations, ClusterChanges {
     return offset
   }
 
+  /** No cluster of a table is reserved and reads as zeroes. */
+  peekReusable(): number {
+    return 0
+  }
+
   async begin(offset: number, length: number): Promise<NewClusters | undefined> {
     const { clusterSize } = this.#format
     const start = alignDown(offset, clusterSize)

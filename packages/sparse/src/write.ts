@@ -2,7 +2,8 @@
  * Writing guest data.
  *
  * A run of clusters that belong to the active disk alone is written in place, without the mutex and without a
- * change of metadata. Everything else is an allocation, in three steps:
+ * change of metadata; so they are as a part of an allocation where reserved clusters that read as zeroes stand in a row
+ * with them. Everything else is an allocation, in three steps:
  *
  *   1. begin (mutex): clusters are taken, and the guest range is entered in `inFlight`, so that overlapping writes wait;
  *   2. data (no mutex): the data with the copied edges of its first and last cluster goes to the new clusters;
@@ -78,7 +79,8 @@ async function writePieces(
         await image.map.find(at, limit - at, run)
         continue
       }
-      if (run.kind === Kind.normal && run.copied) {
+      const inPlace = run.kind === Kind.normal && run.copied
+      if (inPlace && (run.length === limit - at || image.map.peekReusable(at, limit - at) === 0)) {
         pool.add(writeInPlace(image, at, run.host, buf.subarray(at - offset, at - offset + run.length), signal))
         at += run.length
       } else {
@@ -140,7 +142,8 @@ async function writeNewClusters(
 ): Promise<void> {
   const { allocation, offset, host } = taken
   const { file, geometry } = image
-  const refusal = image.guardWrite(host, taken.clusters * geometry.clusterSize)
+  const bytes = taken.clusters * geometry.clusterSize
+  const refusal = taken.reused ? image.guardInPlace(allocation.start, host, bytes) : image.guardWrite(host, bytes)
   if (refusal !== undefined) await refusal
   const start = host + (offset - allocation.start)
   const tailOffset = offset + data.length
@@ -170,8 +173,9 @@ async function edge(image: DataImage, taken: NewClusters, offset: number, length
   const host = taken.host + (offset - taken.allocation.start)
   if (length === 0) return { offset, length, host, zero: true, skip: true }
   const zero = await readsAsZeroes(image, offset, length)
-  const fresh = !taken.reused && image.file.zeroInit && host >= image.file.size
-  return { offset, length, host, zero, skip: zero && fresh }
+  // The data of a reused cluster stands there, and others may be writing it in place.
+  const skip = taken.reused ? !zero : zero && image.file.zeroInit && host >= image.file.size
+  return { offset, length, host, zero, skip }
 }
 
 /** Whether a range inside one cluster is known to be zero without reading data. */

@@ -1,11 +1,9 @@
 /** The command line of `convert`. */
+import { CommandError, sizeArgument, type Terminal } from '@diskgraph/tools'
 import { CommandLine } from '../command-line.ts'
 import { joinOptions } from '../key-values.ts'
-import { CommandError } from '../messages.ts'
-import { addObject, type Secrets } from '../objects.ts'
+import { addObject, type Objects } from '../objects.ts'
 import { type CacheMode, cacheMode } from '../opening.ts'
-import { sizeArgument } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 import type { TargetRequest } from './new-target.ts'
 
 /** The options of `convert`. */
@@ -65,7 +63,7 @@ const largestSparse = 16 * 2 ** 20
 
 /** What the words of `convert` ask for. */
 export class ConvertRequest {
-  secrets: Secrets = {}
+  objects: Objects = []
   imageOpts = false
   targetImageOpts = false
   targetIsZero = false
@@ -125,7 +123,7 @@ export function parseConvert(words: readonly string[], terminal: Terminal): Conv
   const line = new CommandLine(convertGrammar, words)
   for (const { name, value } of line) {
     if (flags.has(name)) Object.assign(request, { [name]: true })
-    else if (name === 'object') request.secrets = addObject(request.secrets, value)
+    else if (name === 'object') request.objects = addObject(request.objects, value)
     else if (name === 'options') request.options = joinOptions(request.options, value)
     else if (name === 'sparse') request.sparse = sparseSize(value, terminal)
     else if (name === 'lanes') request.lanes = laneCount(value)

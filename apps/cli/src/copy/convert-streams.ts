@@ -5,6 +5,7 @@
  * come through it, and the target grows while it comes. Raw data goes to standard output as it is read; other formats
  * need to seek, so they are made in a temporary file first.
  */
+
 import { createReadStream, fstatSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,9 +13,8 @@ import type { Disk, Graph } from '@diskgraph/core'
 import { throwIfAborted } from '@diskgraph/core/driver'
 import { foreignFooter, foreignFormat, signatureHeadLength, signatureTailLength } from '@diskgraph/core/internal'
 import { copy, copyStream } from '@diskgraph/jobs'
-import { CommandError, errnoText } from '../messages.ts'
+import { CommandError, errnoText, type Terminal } from '@diskgraph/tools'
 import { openImage } from '../opening.ts'
-import type { Terminal } from '../terminal.ts'
 import { type ConvertRequest, targetOf } from './convert-request.ts'
 import { copyFailure } from './copy-failure.ts'
 import { planTarget } from './new-target.ts'

@@ -1,14 +1,14 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
+
 import { type Disk, type Graph, Permission } from '@diskgraph/core'
 import { copy, unfiltered } from '@diskgraph/jobs'
+import { CommandError, errnoText, reportWarning, type Terminal } from '@diskgraph/tools'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
 import { asksForHelp } from '../key-values.ts'
-import { CommandError, errnoText, reportWarning } from '../messages.ts'
 import { openFailure, openImage } from '../opening.ts'
 import { fromJob, type Progress, progressFor } from '../progress.ts'
 import { loadSnapshot } from '../snapshot-source.ts'
 import { refuseSharedStorage } from '../storage-nodes.ts'
-import type { Terminal } from '../terminal.ts'
 import { type ConvertRequest, checkConvert, targetOf } from './convert-request.ts'
 import { copyFailure } from './copy-failure.ts'
 import { type NewTarget, planTarget } from './new-target.ts'

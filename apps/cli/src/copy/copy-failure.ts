@@ -1,5 +1,5 @@
 import { JobError } from '@diskgraph/jobs'
-import { CommandError, errnoText } from '../messages.ts'
+import { CommandError, errnoText } from '@diskgraph/tools'
 
 const whats = {
   read: 'reading at byte',

@@ -1,29 +1,24 @@
 /** The target of a conversion: made with the options that were asked for, and taken away again when that was in vain. */
+
 import { existsSync } from 'node:fs'
 import type { Graph } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
+import { CommandError, hintOf, type Terminal } from '@diskgraph/tools'
 import {
-  CreateValues,
-  createOptionsOf,
+  type CreateValues,
   creationReason,
   type NewImageDrivers,
+  type NewImageWords,
   newImageDefinition,
   newImageDrivers,
+  valuesOf,
 } from '../create-options.ts'
-import { parseKeyValues } from '../key-values.ts'
-import { CommandError, hintOf } from '../messages.ts'
 import { refuseOpenFile } from '../storage-nodes.ts'
-import type { Terminal } from '../terminal.ts'
 
 /** What a new target shall be. */
-export interface TargetRequest {
-  readonly format: string
+export interface TargetRequest extends NewImageWords {
   readonly filename: string
   readonly size: number
-  /** `-o`. */
-  readonly options: string | undefined
-  readonly backingFile?: string | undefined
-  readonly backingFormat?: string | undefined
   readonly compress?: boolean
   /** What is going on, for the message of a failure: `converting raw` unless said otherwise. */
   readonly activity?: string
@@ -109,23 +104,10 @@ export class NewTarget {
  * @throws CommandError for unknown formats and options, and those that do not go together.
  */
 export async function planTarget(graph: Graph, request: TargetRequest): Promise<NewTarget> {
-  const { format, filename, size, options, backingFile, backingFormat } = request
-  const drivers = await newImageDrivers(graph, format, filename)
-  const values = new CreateValues(createOptionsOf(drivers))
-  if (options !== undefined) values.take(parseKeyValues(options))
-  if (values.get('size') === undefined) values.set('size', size)
-  if (backingFile !== undefined) {
-    if (values.find('backing_file') === undefined) {
-      throw new CommandError(`Backing file not supported for file format '${format}'`)
-    }
-    values.set('backing_file', backingFile)
-  }
-  if (backingFormat !== undefined) {
-    if (values.find('backing_fmt') === undefined) {
-      throw new CommandError(`Backing format not supported for file format '${format}'`)
-    }
-    values.set('backing_fmt', backingFormat)
-  }
+  const drivers = await newImageDrivers(graph, request.format, request.filename)
+  const values = valuesOf(drivers, request)
+  // Whatever `-o` says of it.
+  values.set('size', request.size)
   checkBacking(values, request)
   if (request.compress) checkCompression(drivers, values)
   return new NewTarget(request, drivers, values)

@@ -1,15 +1,15 @@
 /** `amend`: changes create options of an image in place. */
+
 import type { Disk, DriverDescriptor } from '@diskgraph/core'
 import { validateAmend } from '@diskgraph/core/internal'
+import { CommandError, messageOf, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { CreateValues, createOptionsOf, findFormat, optionHelp } from '../create-options.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
 import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
-import { CommandError, messageOf, UsageError } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -50,7 +50,7 @@ export const amend: Command = {
     const given = text
     const help = asksForHelp(given)
     const { operands } = line
-    return withGraph(terminal, image.secrets, async (graph) => {
+    return withGraph(terminal, image.objects, async (graph) => {
       if (help && image.format !== undefined) {
         terminal.out(amendHelp(await findFormat(graph, image.format)))
         return 0

@@ -1,15 +1,13 @@
 /** `bench`: sends requests of one size, so many at a time, and says how long that took. */
+
 import { type Disk, isBlockError } from '@diskgraph/core'
 import { mod } from '@diskgraph/core/driver'
 import { TimeSlice } from '@diskgraph/core/internal'
+import { CommandError, errnoText, parseInteger, sizeArgument, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { parseInteger } from '../integers.ts'
-import { CommandError, errnoText } from '../messages.ts'
 import { type CacheMode, cacheMode, openFailure, openImage, withGraph } from '../opening.ts'
-import { sizeArgument } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -70,7 +68,7 @@ export const bench: Command = {
     const filename = options.oneFilename(line.operands)
     checkRequest(request)
     options.checkFormat()
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       if (request.aio === 'native' && !request.cache.direct) {
         const reason = 'aio=native was specified, but it requires cache.direct=on, which was not specified.'
         throw openFailure(filename, new CommandError(reason))

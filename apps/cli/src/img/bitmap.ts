@@ -1,10 +1,9 @@
 /** `bitmap`: persistent dirty bitmaps, which no driver has yet. */
+import { CommandError, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
-import { CommandError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import type { Terminal } from '../terminal.ts'
 
 const actions = {
   add: { long: 'add', description: 'make a bitmap' },
@@ -44,7 +43,7 @@ export const bitmap: Command = {
     const [filename, name] = line.operands
     if (line.operands.length !== 2) throw new CommandError('Expecting filename and bitmap name')
     const request = { ...options.opening, filename: filename as string, signal: terminal.signal }
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       const format = disk.node.driver.name
       await disk.close()

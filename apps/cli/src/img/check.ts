@@ -1,14 +1,23 @@
 /** `check`: looks for inconsistencies of an image's metadata and repairs them. */
+
 import type { CheckOptions, Disk, ImageCheck, Repair } from '@diskgraph/core'
+import {
+  CommandError,
+  errnoText,
+  messageOf,
+  qemuJson,
+  reportError,
+  showFailure,
+  type Terminal,
+  twoDecimals,
+  UsageError,
+  visible,
+} from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
-import { qemuJson } from '../json.ts'
-import { CommandError, errnoText, messageOf, reportError, showFailure, UsageError, visible } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
-import { twoDecimals } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -63,7 +72,7 @@ export const check: Command = {
       checking: true,
       signal: terminal.signal,
     }
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       const code = await checkDisk(disk, { filename, repair, quiet, json: options.json }, terminal)
       await disk.close()

@@ -1,17 +1,16 @@
 /** `commit`: writes what an overlay holds down into its backing file, or into a deeper one. */
+
 import { realpathSync } from 'node:fs'
 import type { Disk, Node } from '@diskgraph/core'
 import { imageFilename, protocolOf, resolveReference } from '@diskgraph/core/internal'
 import { commit as commitOverlay, unfiltered } from '@diskgraph/jobs'
+import { CommandError, errnoText, sizeArgument, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
-import { CommandError, errnoText } from '../messages.ts'
 import { cacheMode, openImage, withGraph } from '../opening.ts'
 import { fromJob, progressFor } from '../progress.ts'
-import { sizeArgument } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -54,7 +53,7 @@ export const commit: Command = {
     // With -b the overlay keeps its data: only the layer right below it may be taken for equal to it.
     if (request.base !== undefined) request.keep = true
     request.progress &&= !quiet
-    await withGraph(terminal, options.secrets, async (graph) => {
+    await withGraph(terminal, options.objects, async (graph) => {
       const discard = { discard: 'unmap' }
       const opening = { ...options.opening, filename, writable: true, cache, options: discard, signal: terminal.signal }
       const overlay = await openImage(graph, opening)

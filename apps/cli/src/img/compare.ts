@@ -1,13 +1,13 @@
 /** `compare`: whether two images have the same content, or in strict mode the same allocation, too. */
+
 import type { Disk } from '@diskgraph/core'
 import { compare as compareDisks, type Difference, JobError } from '@diskgraph/jobs'
+import { CommandError, errnoText, showFailure, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, errnoText, showFailure, UsageError } from '../messages.ts'
 import { cacheMode, type OpenRequest, openImage, withGraph } from '../opening.ts'
 import { fromJob, type Progress, progressFor } from '../progress.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -64,7 +64,7 @@ export const compare: Command = {
       { ...options.opening, filename: first as string, cache, signal: terminal.signal },
       { ...options.opening, format: secondFormat, filename: second as string, cache, signal: terminal.signal },
     ]
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disks: Disk[] = []
       try {
         for (const request of requests) disks.push(await openImage(graph, request))

@@ -1,24 +1,32 @@
 /** `create`: makes a new image, empty or on top of a backing file. */
+
 import { BlockError, type Disk, type Graph } from '@diskgraph/core'
 import { resolveReference } from '@diskgraph/core/internal'
+import {
+  CommandError,
+  hintOf,
+  humanSize,
+  sizeArgument,
+  type Terminal,
+  UsageError,
+  visible,
+  visibleLine,
+} from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import {
-  CreateValues,
-  createOptionsOf,
+  type CreateValues,
   creationReason,
   type NewImageDrivers,
   newImageDefinition,
   newImageDrivers,
   newImageHelp,
+  valuesOf,
 } from '../create-options.ts'
-import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
-import { CommandError, hintOf, UsageError, visible, visibleLine } from '../messages.ts'
-import { addObject, type Secrets } from '../objects.ts'
+import { asksForHelp, joinOptions } from '../key-values.ts'
+import { addObject, type Objects } from '../objects.ts'
 import { openReason, withGraph } from '../opening.ts'
-import { humanSize, sizeArgument } from '../sizes.ts'
 import { isSameFile, refuseOpenFile } from '../storage-nodes.ts'
-import type { Terminal } from '../terminal.ts'
 
 /** The options of `create`. */
 export const createGrammar = {
@@ -41,7 +49,7 @@ interface Request {
   quiet: boolean
   /** The backing file is not looked at. */
   unsafe: boolean
-  secrets: Secrets
+  objects: Objects
 }
 
 /** Prints QEMU's `Formatting …` line and makes the image. */
@@ -66,18 +74,18 @@ export const create: Command = {
       options: undefined,
       quiet: false,
       unsafe: false,
-      secrets: {},
+      objects: [],
     }
     const line = new CommandLine(createGrammar, words)
     for (const { name, value } of line) {
       if (name === 'options') request.options = joinOptions(request.options, value)
-      else if (name === 'object') request.secrets = addObject(request.secrets, value)
+      else if (name === 'object') request.objects = addObject(request.objects, value)
       else if (name === 'quiet' || name === 'unsafe') request[name] = true
       else request[name] = value
     }
     const help = request.options !== undefined && asksForHelp(request.options)
     if (line.operands.length === 0 && !help) throw new UsageError('Expecting image file name')
-    return withGraph(terminal, request.secrets, async (graph) => {
+    return withGraph(terminal, request.objects, async (graph) => {
       if (help) {
         const drivers = await newImageDrivers(graph, request.format, line.operands[0])
         terminal.out(newImageHelp(drivers, line.operands[0]))
@@ -130,15 +138,12 @@ async function gatherValues(
   request: Request,
   terminal: Terminal,
 ): Promise<CreateValues> {
-  const values = new CreateValues(createOptionsOf(drivers))
-  if (request.options !== undefined) {
-    values.take(parseKeyValues(request.options))
-    if (request.size !== undefined && values.get('size') !== undefined) {
-      throw new CommandError('The image size must be specified only once')
-    }
+  const values = valuesOf(drivers, request)
+  if (request.size !== undefined) {
+    if (values.get('size') !== undefined) throw new CommandError('The image size must be specified only once')
+    values.set('size', request.size)
   }
-  setBacking(values, request)
-  if (request.size !== undefined) values.set('size', request.size)
+  refuseOwnName(values, request)
   const backing = values.get('backing_file')
   const size = typeof backing === 'string' ? await backingSize(graph, backing, values, request, terminal) : undefined
   if (values.get('size') === undefined) {
@@ -148,19 +153,7 @@ async function gatherValues(
   return values
 }
 
-function setBacking(values: CreateValues, { format, filename, backingFile, backingFormat }: Request): void {
-  if (backingFile !== undefined) {
-    if (values.find('backing_file') === undefined) {
-      throw new CommandError(`Backing file not supported for file format '${format}'`)
-    }
-    values.set('backing_file', backingFile)
-  }
-  if (backingFormat !== undefined) {
-    if (values.find('backing_fmt') === undefined) {
-      throw new CommandError(`Backing file format not supported for file format '${format}'`)
-    }
-    values.set('backing_fmt', backingFormat)
-  }
+function refuseOwnName(values: CreateValues, { filename }: Request): void {
   const backing = values.get('backing_file')
   if (backing === '') throw new CommandError('Expected backing file name, got empty string')
   if (backing === filename) throw ownBackingFile()

@@ -1,15 +1,14 @@
 /** `dd`: copies part of an image into a new one, block by block; zeroes are written, too. */
+
 import type { Disk, Graph } from '@diskgraph/core'
 import { copy } from '@diskgraph/jobs'
+import { CommandError, reportError, sizeArgument, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
 import { planTarget } from '../copy/new-target.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, reportError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import { sizeArgument } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -49,7 +48,7 @@ export const dd: Command = {
       throw new CommandError('Must specify both input and output files')
     }
     options.checkFormat()
-    await withGraph(terminal, options.secrets, async (graph) => {
+    await withGraph(terminal, options.objects, async (graph) => {
       const source = await openImage(graph, { ...options.opening, filename: input, signal: terminal.signal })
       await copyBlocks(graph, source, { ...operands, input, output }, targetFormat, terminal)
     })

@@ -1,10 +1,10 @@
 /** `--help` of `dg-img`. Scripts look into it: for what follows `Supported formats:`, and for options of commands. */
+import type { Terminal } from '@diskgraph/tools'
 import { usableDrivers } from '../drivers.ts'
 import { commandHelp, optionRows, synopsis } from '../manual/help.ts'
 import { section } from '../manual/layout.ts'
 import type { ProgramManual } from '../manual/program.ts'
 import { meaningsIn } from '../manual/words.ts'
-import type { Terminal } from '../terminal.ts'
 import { compatibleVersion, versionLine } from '../version.ts'
 
 /** The help of `command`, or of all commands. */

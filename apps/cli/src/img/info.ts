@@ -1,14 +1,12 @@
 /** `info`: what an image is, without opening anything that it refers to. */
+
 import type { Graph } from '@diskgraph/core'
+import { type ImageInfo, imageInfo, infoMembers } from '@diskgraph/qapi'
+import { CommandError, infoText, qemuJsonPieces, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { type ImageInfo, imageInfo, infoMembers } from '../image-info.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
-import { infoText } from '../info-text.ts'
-import { qemuJsonPieces } from '../json.ts'
-import { CommandError } from '../messages.ts'
 import { type OpenRequest, openImage, withGraph } from '../opening.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -40,7 +38,7 @@ export const info: Command = {
     const filename = options.oneFilename(line.operands)
     options.checkFormat()
     const request = { ...options.opening, filename, inspect: true, signal: terminal.signal }
-    const infos = await withGraph(terminal, options.secrets, (graph) => collect(graph, request, wholeChain))
+    const infos = await withGraph(terminal, options.objects, (graph) => collect(graph, request, wholeChain))
     if (options.json) {
       const members = infos.map(infoMembers)
       for (const piece of qemuJsonPieces(wholeChain ? members : members[0])) terminal.out(piece)
@@ -64,7 +62,7 @@ async function collect(graph: Graph, request: OpenRequest, wholeChain: boolean):
     if (seen.has(next.filename)) throw new CommandError(`Backing file '${next.filename}' creates an infinite loop.`)
     seen.add(next.filename)
     const disk = await openImage(graph, next)
-    const found = await imageInfo(disk)
+    const found = await imageInfo(disk.node)
     await disk.close()
     infos.push(found)
     next = wholeChain ? below(found, request) : undefined

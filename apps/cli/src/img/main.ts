@@ -1,10 +1,9 @@
 /** `dg-img`: QEMU's image tool, command by command. */
+import { type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine, helpOption } from '../command-line.ts'
 import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
 import type { ProgramManual } from '../manual/program.ts'
-import { UsageError } from '../messages.ts'
-import type { Terminal } from '../terminal.ts'
 import { versionLine } from '../version.ts'
 import { amend } from './amend.ts'
 import { bench } from './bench.ts'

@@ -1,13 +1,12 @@
 /** `map`: where the data of an image stands, layer by layer. */
+
 import type { Disk, Node } from '@diskgraph/core'
 import { TimeSlice } from '@diskgraph/core/internal'
+import { CommandError, sizeArgument, type Terminal, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, visibleLine } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import { sizeArgument } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -53,7 +52,7 @@ export const map: Command = {
     const filename = options.oneFilename(line.operands)
     options.checkFormat()
     const request = { ...options.opening, filename, signal: terminal.signal }
-    await withGraph(terminal, options.secrets, async (graph) => {
+    await withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       const end = length === undefined ? disk.size : Math.min(disk.size, start + length)
       await print(entries(disk, start, end, terminal.signal), options.json, terminal)

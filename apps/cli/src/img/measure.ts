@@ -1,17 +1,15 @@
 /** `measure`: how large the file of a new image would be. */
+
 import type { Disk, Extent, Graph, Measurement } from '@diskgraph/core'
 import { validateOptions } from '@diskgraph/core/driver'
+import { CommandError, messageOf, qemuJson, reportError, sizeArgument, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { CreateValues, createOptionsOf, findFormat } from '../create-options.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
-import { qemuJson } from '../json.ts'
 import { joinOptions, parseKeyValues } from '../key-values.ts'
-import { CommandError, messageOf, reportError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import { sizeArgument } from '../sizes.ts'
 import { loadSnapshot } from '../snapshot-source.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -55,7 +53,7 @@ export const measure: Command = {
       }
     }
     const filename = checkOperands(line.operands, question, image)
-    return withGraph(terminal, image.secrets, async (graph) => {
+    return withGraph(terminal, image.objects, async (graph) => {
       const disk =
         filename === undefined
           ? undefined

@@ -1,19 +1,19 @@
 /**
  * `rebase`: gives an image another backing file. In safe mode the content stays; with `-u` only the reference changes.
  */
+
 import { type Disk, type Graph, Permission } from '@diskgraph/core'
 import { imageFilename, resolveReference } from '@diskgraph/core/internal'
 import { type BackingReference, changeBacking, rebase as rebaseOnto, unfiltered } from '@diskgraph/jobs'
+import { CommandError, hintOf, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { copyFailure } from '../copy/copy-failure.ts'
 import { isUnknownDriver } from '../drivers.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, hintOf, UsageError } from '../messages.ts'
 import { type CacheMode, cacheMode, openImage, openReason, withGraph } from '../opening.ts'
 import { fromJob, progressFor } from '../progress.ts'
 import { refuseSharedStorage } from '../storage-nodes.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -73,7 +73,7 @@ export const rebase: Command = {
     options.checkFormat()
     const cache = requireMode(request.cache, 'cache')
     const sourceCache = requireMode(request.sourceCache, 'source cache')
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, {
         ...options.opening,
         // The image is written to, so it cannot be shared with everybody; its backing files are.

@@ -1,13 +1,20 @@
 /** `resize`: sets a new size, or grows or shrinks by one. */
+
 import type { Disk, Preallocation } from '@diskgraph/core'
 import { parseSize } from '@diskgraph/core/driver'
+import {
+  CommandError,
+  messageOf,
+  readSize,
+  reportError,
+  reportWarning,
+  type Terminal,
+  UsageError,
+} from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
-import { CommandError, messageOf, reportError, reportWarning, UsageError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import { readSize } from '../sizes.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -65,7 +72,7 @@ export const resize: Command = {
       writable: true,
       signal: terminal.signal,
     }
-    return withGraph(terminal, options.secrets, async (graph) => {
+    return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       const done = await resizeDisk(disk, change, terminal)
       await disk.close()

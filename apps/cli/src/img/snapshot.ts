@@ -1,12 +1,11 @@
 /** `snapshot`: lists, takes, applies and deletes internal snapshots. */
+
 import { type Disk, isBlockError } from '@diskgraph/core'
+import { CommandError, errnoText, snapshotTable, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { CommandError, errnoText, UsageError } from '../messages.ts'
 import { openImage, withGraph } from '../opening.ts'
-import { snapshotTable } from '../snapshot-table.ts'
-import type { Terminal } from '../terminal.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -50,7 +49,7 @@ export const snapshot: Command = {
     const filename = options.oneFilename(line.operands)
     const writable = action !== 'list' && !(action === undefined && terminal.forPeople)
     const request = { ...options.opening, filename, writable, signal: terminal.signal }
-    await withGraph(terminal, options.secrets, async (graph) => {
+    await withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       await perform(disk, action ?? (terminal.forPeople ? 'list' : undefined), name, terminal)
       await disk.close()

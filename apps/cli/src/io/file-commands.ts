@@ -1,12 +1,12 @@
 /** `open`, `close` and `reopen`. */
+
 import { type Change, isBlockError, type Node, Permission } from '@diskgraph/core'
 import { fromQapi, toKebabCase } from '@diskgraph/core/internal'
 import { setReadOnly, storageNodes } from '@diskgraph/jobs'
+import { CommandError, type CommandWords, type IoCommand, messageOf, type Session, WrongUsage } from '@diskgraph/tools'
 import { parseKeyValues, toObject } from '../key-values.ts'
-import { CommandError, messageOf } from '../messages.ts'
 import type { CacheMode } from '../opening.ts'
 import { OpenMode, openFile, requireCacheMode } from './open-file.ts'
-import { type CommandWords, type IoCommand, type Session, WrongUsage } from './session.ts'
 
 export const open: IoCommand = {
   name: 'open',

@@ -1,18 +1,23 @@
 /** `dg-io`: reads, writes and examines an image by commands, from the command line or from standard input. */
-import { type Grammar, helpOption } from '../command-line.ts'
+import {
+  CommandError,
+  GetoptError,
+  type Parsed,
+  parseOptions,
+  Session,
+  showFailure,
+  type Terminal,
+} from '@diskgraph/tools'
+import { type Grammar, getoptGrammar, helpOption } from '../command-line.ts'
 import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
 import type { ProgramManual } from '../manual/program.ts'
-import { CommandError, showFailure } from '../messages.ts'
-import { addObject, type Secrets } from '../objects.ts'
+import { addObject, type Objects } from '../objects.ts'
 import { withGraph } from '../opening.ts'
-import type { Terminal } from '../terminal.ts'
 import { versionLine } from '../version.ts'
 import { closeFile } from './file-commands.ts'
-import { GetoptError, getoptGrammar, type Parsed, parseOptions } from './getopt.ts'
 import { inputLines } from './input-lines.ts'
 import { ioCommands } from './io-commands.ts'
 import { OpenMode, openFile } from './open-file.ts'
-import { Session } from './session.ts'
 import { usage } from './usage.ts'
 
 const grammar: Grammar = {
@@ -57,7 +62,7 @@ export const ioProgram: ProgramManual = {
   forPeople: false,
 }
 
-/** The options in getopt's words; one without a short name goes by its long one. */
+/** The options in getopt's words. */
 const getopt = getoptGrammar(grammar)
 
 /** What the words of the program ask for. */
@@ -67,7 +72,7 @@ class Request {
   format: string | undefined
   imageOpts = false
   misalign = false
-  secrets: Secrets = {}
+  objects: Objects = []
   /** `-h` or `-V`: nothing else is done. */
   only: 'help' | 'version' | undefined
 
@@ -76,7 +81,7 @@ class Request {
     else if (letter === 'f') this.format = value
     else if (letter === 'm') this.misalign = true
     else if (letter === 'image-opts') this.imageOpts = true
-    else if (letter === 'object') this.secrets = addObject(this.secrets, value)
+    else if (letter === 'object') this.objects = addObject(this.objects, value)
     else if (letter === 'h') this.only ??= 'help'
     else if (letter === 'V') this.only ??= 'version'
     else this.mode.take(letter, value)
@@ -106,7 +111,7 @@ export async function runIo(
   if (request.format !== undefined && request.imageOpts) {
     throw new CommandError('--image-opts and -f are mutually exclusive')
   }
-  return withGraph({ ...terminal, enabled }, request.secrets, async (graph) => {
+  return withGraph({ ...terminal, enabled }, request.objects, async (graph) => {
     const session = new Session(terminal, graph, ioCommands, request.misalign)
     if (filename !== undefined) await openOperand(session, filename, request)
     await runLines(session, request.lines, input)

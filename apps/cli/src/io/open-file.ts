@@ -1,9 +1,9 @@
 /** Opening a file for the commands. */
+
 import { fromQapi } from '@diskgraph/core/internal'
+import { CommandError, hintOf, messageOf, reportWarning, type Session } from '@diskgraph/tools'
 import { parseKeyValues, toObject } from '../key-values.ts'
-import { CommandError, hintOf, messageOf, reportWarning } from '../messages.ts'
 import { type CacheMode, cacheMode, openImage, openReason } from '../opening.ts'
-import type { Session } from './session.ts'
 import { overlayOn } from './temporary-overlay.ts'
 
 /** How a file is opened: what the options of the program and of `open` say. */

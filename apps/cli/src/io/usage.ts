@@ -1,9 +1,9 @@
 /** What `--help` prints. */
+import type { Terminal } from '@diskgraph/tools'
 import { optionRows } from '../manual/help.ts'
 import { exampleSection, section } from '../manual/layout.ts'
 import type { ProgramManual } from '../manual/program.ts'
 import { meaningsIn } from '../manual/words.ts'
-import type { Terminal } from '../terminal.ts'
 
 /** The usage of the program, its options and examples. */
 export function usage(manual: ProgramManual, terminal: Terminal): string {

@@ -1,6 +1,6 @@
 /** Completion scripts: what can stand where, from the tables of the programs, in the language of a shell. */
+import type { Terminal } from '@diskgraph/tools'
 import type { OptionGrammar } from '../command-line.ts'
-import type { Terminal } from '../terminal.ts'
 import { bashScript } from './completion/bash.ts'
 import { fishScript } from './completion/fish.ts'
 import type { CompletedOption, CompletedPlace, CompletedProgram } from './completion/place.ts'

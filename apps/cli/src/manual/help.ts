@@ -1,7 +1,7 @@
 /** What `COMMAND --help` prints, and the parts of it that lists and manual pages share. */
+import type { Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { helpOption, type OptionGrammar } from '../command-line.ts'
-import type { Terminal } from '../terminal.ts'
 import { exampleSection, type Row, section } from './layout.ts'
 import type { ProgramManual } from './program.ts'
 import { meaningsIn } from './words.ts'

@@ -1,7 +1,7 @@
 /** Sections of help texts, no wider than the terminal. */
+import type { Terminal } from '@diskgraph/tools'
 import type { CommandExample } from '../command.ts'
 import { styleFor } from '../style.ts'
-import type { Terminal } from '../terminal.ts'
 
 /** A term and what there is to say of it. */
 export type Row = readonly [term: string, text: string]

@@ -1,8 +1,8 @@
 /** The words in capitals of help texts: what stands for them on a command line. */
+import type { Terminal } from '@diskgraph/tools'
 import { drivers } from '../driver-table.ts'
 import { formatAliases } from '../drivers.ts'
 import { cacheModeNames } from '../opening.ts'
-import type { Terminal } from '../terminal.ts'
 
 /** What a word in capitals stands for. */
 interface Word {
@@ -24,7 +24,7 @@ const words: Readonly<Record<string, Word>> = {
   SIZE: { meaning: 'bytes, or with one of the suffixes k M G T P E (powers of 1024)' },
   OPTIONS: { meaning: "a list name=value,name=value; '-o help' shows what a format has" },
   CACHE: { meaning: cacheModeNames.join(', '), values: cacheModeNames },
-  DEF: { meaning: 'an object: secret,id=NAME,file=FILE or secret,id=NAME,data=TEXT' },
+  DEF: { meaning: 'an object: secret,id=NAME,file=FILE, secret,id=NAME,data=TEXT, or TLS credentials' },
   SNAPSHOT: { meaning: 'an id or a name, or snapshot.id=ID,snapshot.name=NAME' },
   DRIVER: {
     meaning: 'the name of a package installed beside the tool, or a path, which contains a /',

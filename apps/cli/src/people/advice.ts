@@ -1,18 +1,24 @@
 /** Hints in the words of the command line that was typed, where an error of the block layer speaks of the library. */
+import { CommandError, hintOf, messageOf, type Terminal, UsageError } from '@diskgraph/tools'
 import { isInstalled } from '../driver-packages.ts'
 import { drivers } from '../driver-table.ts'
 import { formatAliases } from '../drivers.ts'
-import { CommandError, hintOf, messageOf, UsageError } from '../messages.ts'
-import type { Terminal } from '../terminal.ts'
 import { nearest } from './nearest.ts'
 
 /** `error` with what to do about it, where that is known. `words` are those of the command line, its command first. */
 export function withAdvice(error: unknown, words: readonly string[], terminal: Terminal): unknown {
   if (!(error instanceof Error) || error instanceof UsageError) return error
-  const hint = adviceFor(error, words, terminal)
-  if (hint === undefined) return error
+  const message = saidOnce(messageOf(error))
+  const advice = adviceFor(error, words, terminal)
+  if (advice === undefined && message === messageOf(error)) return error
+  const hint = advice ?? hintOf(error)
   const exitCode = error instanceof CommandError ? error.exitCode : 1
-  return new CommandError(error.message, { cause: error, hint, exitCode })
+  return new CommandError(message, { cause: error, exitCode, ...(hint === undefined ? {} : { hint }) })
+}
+
+/** `Could not open 'a': Could not open 'a': …`, which QEMU's tools say, without the repetition. */
+function saidOnce(message: string): string {
+  return message.replace(/(Could not open '[^']*': )(?=\1)/g, '')
 }
 
 function adviceFor(error: Error, words: readonly string[], terminal: Terminal): string | undefined {
@@ -44,7 +50,7 @@ function forForeign(format: string, words: readonly string[], terminal: Terminal
   if (isInstalled(format)) return enabling(format, words, terminal)
   const [command = '', ...others] = words
   const asRaw = line([command, '-f', 'raw', ...others], terminal)
-  return `install a driver for it, diskgraph-driver-${format} say, or say that raw data is meant: ${asRaw}`
+  return `enable a driver for it with --driver, or say that raw data is meant: ${asRaw}`
 }
 
 /** What to type where a driver is installed and not enabled. */

@@ -1,10 +1,9 @@
 /** `completion`: a script that lets a shell complete the command lines of all programs. */
+import { type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { completionScript } from '../manual/completion.ts'
 import type { ProgramManual } from '../manual/program.ts'
-import { UsageError } from '../messages.ts'
-import type { Terminal } from '../terminal.ts'
 
 const shells = ['bash', 'zsh', 'fish'] as const
 

@@ -1,17 +1,17 @@
 /** `drivers`: the drivers that the tools come with or that are enabled, and what each can do. */
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DriverDescriptor, Graph } from '@diskgraph/core'
 import type { OpenImage } from '@diskgraph/core/driver'
+import { type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { configurationPath } from '../driver-packages.ts'
 import { formatAliases, usableDrivers } from '../drivers.ts'
 import { outputGrammar } from '../image-options.ts'
-import { UsageError } from '../messages.ts'
 import { styleFor } from '../style.ts'
-import type { Terminal } from '../terminal.ts'
 import { table } from './table.ts'
 
 const grammar = { ...outputGrammar, json: { long: 'json', description: 'short for --output=json' } } as const

@@ -1,7 +1,6 @@
 /** What `diskgraph` reads in the words of every command: how to show things, and short names of formats. */
+import { type Terminal, UsageError } from '@diskgraph/tools'
 import { formatAliases } from '../drivers.ts'
-import { UsageError } from '../messages.ts'
-import type { Terminal } from '../terminal.ts'
 
 /** Options that may stand anywhere. */
 export const anywhere = {

@@ -1,11 +1,11 @@
 /** `--help` of `diskgraph`. */
+import type { Terminal } from '@diskgraph/tools'
 import type { CommandGroup } from '../command.ts'
 import { commandHelp, optionRows, shortUsage } from '../manual/help.ts'
 import { type Row, section } from '../manual/layout.ts'
 import type { ProgramManual } from '../manual/program.ts'
 import { formatNames } from '../manual/words.ts'
 import { styleFor } from '../style.ts'
-import type { Terminal } from '../terminal.ts'
 import { version } from '../version.ts'
 
 const groups: Readonly<Record<CommandGroup, string>> = { look: 'Look', change: 'Make and change', other: 'Other' }

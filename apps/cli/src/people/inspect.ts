@@ -5,18 +5,17 @@
  * signatures are looked for, then the one format that fits parses the header. With `--untrusted` the exit code is
  * the verdict: 0 for an image that stands alone and is one thing only, 2 for any other.
  */
+
 import { type Disk, Graph } from '@diskgraph/core'
 import { protocolOf } from '@diskgraph/core/internal'
+import { type ImageInfo, imageInfo, kebabKeys } from '@diskgraph/qapi'
+import { CommandError, humanSize, messageOf, type Terminal, UsageError, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { usableDrivers } from '../drivers.ts'
-import { type ImageInfo, imageInfo, kebabKeys } from '../image-info.ts'
 import { outputGrammar } from '../image-options.ts'
-import { CommandError, messageOf, UsageError, visibleLine } from '../messages.ts'
 import { openImage, openReason } from '../opening.ts'
-import { humanSize } from '../sizes.ts'
 import { type Style, styleFor } from '../style.ts'
-import type { Terminal } from '../terminal.ts'
 import { type HeaderFacts, readHeaderFacts } from './qcow2-references.ts'
 import { contentFormats, findSignatures, headLength, tailLength } from './signatures.ts'
 
@@ -133,7 +132,7 @@ async function describeImage(
   let info: ImageInfo | undefined
   try {
     const disk = await openImage(graph, { ...request, inspect: true })
-    info = await imageInfo(disk)
+    info = await imageInfo(disk.node)
     await disk.close()
     await (await openImage(graph, { ...request, withoutBacking: true })).close()
     return { info }

@@ -1,4 +1,5 @@
 /** `diskgraph`: the commands of `dg-img` with colours, bars, aliases and advice, and a few of its own. */
+import { messageOf, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine, helpOption } from '../command-line.ts'
 import { driverGrammar, enableDrivers, takeDriverOptions } from '../driver-packages.ts'
@@ -6,8 +7,7 @@ import { imgProgram } from '../img/main.ts'
 import { ioProgram } from '../io/main.ts'
 import { failureCode } from '../main.ts'
 import type { ProgramManual } from '../manual/program.ts'
-import { messageOf, UsageError } from '../messages.ts'
-import type { Terminal } from '../terminal.ts'
+import { nbdProgram } from '../nbd/main.ts'
 import { version } from '../version.ts'
 import { withAdvice } from './advice.ts'
 import { completionCommand } from './completion.ts'
@@ -52,7 +52,7 @@ const diskgraph: ProgramManual = {
 }
 
 /** All programs. */
-export const programs: readonly ProgramManual[] = [diskgraph, imgProgram, ioProgram]
+export const programs: readonly ProgramManual[] = [diskgraph, imgProgram, ioProgram, nbdProgram]
 
 /** Runs `diskgraph` with the words behind its name. */
 export async function runDiskgraph(words: readonly string[], terminal: Terminal): Promise<number> {

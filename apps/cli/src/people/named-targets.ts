@@ -1,5 +1,7 @@
 /** `convert` and `create` of `diskgraph`: the name of the new image says its format, unless an option does. */
+
 import { extname } from 'node:path'
+import { CommandError, type Terminal, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { convertGrammar } from '../copy/convert-request.ts'
@@ -8,8 +10,6 @@ import { formatAliases } from '../drivers.ts'
 import { convert as convertAsTold } from '../img/convert.ts'
 import { create as createAsTold, createGrammar } from '../img/create.ts'
 import { formatNames } from '../manual/words.ts'
-import { CommandError, visibleLine } from '../messages.ts'
-import type { Terminal } from '../terminal.ts'
 import { enabling, typedLine } from './advice.ts'
 
 /** As that of `dg-img`, but for the format of the target: there it is raw where nothing else is said. */
@@ -35,7 +35,7 @@ export const convert: Command = {
     const target = operands.length > 1 ? operands.at(-1) : undefined
     const isSaid = given.has('targetFormat') || given.has('targetImageOpts') || target === '-'
     if (target === undefined || isSaid) return convertAsTold.run(words, terminal)
-    const format = formatOf(target, terminal) ?? refuse(target, words, terminal)
+    const format = formatOf(target, terminal) ?? refuse(target, 'convert', '-O', words, terminal)
     if (!given.has('quiet')) {
       terminal.out(`Target format: ${format}, from the name '${visibleLine(target)}' (-O FORMAT says otherwise)\n`)
     }
@@ -43,18 +43,20 @@ export const convert: Command = {
   },
 }
 
-/** As that of `dg-img`, but that a name such as `disk.qcow2` makes no raw image. */
+/** As that of `dg-img`, but that a name such as `disk.qcow2` makes no raw image; one without an ending does. */
 export const create: Command = {
   ...createAsTold,
   options: {
     ...createGrammar,
-    format: { ...createGrammar.format, description: 'format of the image, where its name does not say it; else raw' },
+    format: { ...createGrammar.format, description: 'format of the image, where its name does not say it' },
   },
   examples: [['create new.qcow2 10G', 'the name says the format: qcow2'], ...createAsTold.examples],
   run(words: readonly string[], terminal: Terminal): Promise<number> {
     const { given, operands } = read(createAsTold, words)
-    const format = given.has('format') ? undefined : formatOf(operands[0] ?? '', terminal)
-    return createAsTold.run(format === undefined ? words : ['-f', format, ...words], terminal)
+    const [target = ''] = operands
+    if (given.has('format') || endingOf(target) === '') return createAsTold.run(words, terminal)
+    const format = formatOf(target, terminal) ?? refuse(target, 'create', '-f', words, terminal)
+    return createAsTold.run(['-f', format, ...words], terminal)
   },
 }
 
@@ -70,11 +72,18 @@ function formatOf(filename: string, terminal: Terminal): string | undefined {
   return formatNames(terminal).includes(format) ? format : undefined
 }
 
-function refuse(filename: string, words: readonly string[], terminal: Terminal): never {
-  const asRaw = typedLine([terminal.program, 'convert', '-O', 'raw', ...words])
+function refuse(
+  filename: string,
+  command: string,
+  option: string,
+  words: readonly string[],
+  terminal: Terminal,
+): never {
+  const asRaw = typedLine([terminal.program, command, option, 'raw', ...words])
+  const names = formatNames(terminal).filter((name) => !Object.hasOwn(formatAliases, name))
   const hint = isInstalled(endingOf(filename))
-    ? enabling(endingOf(filename), ['convert', ...words], terminal)
-    : `say it with -O (${formatNames(terminal).join(', ')}): ${asRaw}`
+    ? enabling(endingOf(filename), [command, ...words], terminal)
+    : `say it with ${option} (${names.join(', ')}): ${asRaw}`
   throw new CommandError(`cannot tell the format of '${filename}' from its name`, { hint })
 }
 

@@ -1,7 +1,7 @@
 /** Colours for the output of commands: each command prints plain text, and its lines are painted on their way out. */
 
+import type { Terminal } from '@diskgraph/tools'
 import { type Style, styleFor } from '../style.ts'
-import type { Terminal } from '../terminal.ts'
 
 type Painter = (line: string, style: Style) => string
 

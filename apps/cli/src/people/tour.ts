@@ -1,13 +1,13 @@
 /** `tour`: the commands at work, on files in a temporary folder that is removed in the end. */
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { CommandError, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { runIo } from '../io/main.ts'
 import type { Program } from '../main.ts'
-import { CommandError, UsageError } from '../messages.ts'
 import { styleFor } from '../style.ts'
-import type { Terminal } from '../terminal.ts'
 import { typedLine } from './advice.ts'
 
 /** One thing that the tour shows: a sentence and command lines as they are typed. */

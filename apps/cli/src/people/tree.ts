@@ -1,15 +1,14 @@
 /** `tree`: an image and everything below it, drawn. */
+
 import type { Disk, Graph, GraphEdge } from '@diskgraph/core'
 import { imageFilename, resolveReference } from '@diskgraph/core/internal'
+import { imageInfo } from '@diskgraph/qapi'
+import { humanSize, messageOf, type Terminal, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { imageInfo } from '../image-info.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
-import { messageOf, visibleLine } from '../messages.ts'
 import { type OpenRequest, openImage, openReason, withGraph } from '../opening.ts'
-import { humanSize } from '../sizes.ts'
 import { type Style, styleFor } from '../style.ts'
-import type { Terminal } from '../terminal.ts'
 import { table } from './table.ts'
 
 const grammar = {
@@ -54,7 +53,7 @@ export const tree: Command = {
     const filename = options.oneFilename(line.operands)
     options.checkFormat()
     const request = { ...options.opening, filename, inspect: true, signal: terminal.signal }
-    const top = await withGraph(terminal, options.secrets, async (graph) => {
+    const top = await withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, request)
       return describe(graph, disk, new Map(), request)
     })
@@ -71,7 +70,7 @@ async function describe(
   request: OpenRequest,
   role?: string,
 ): Promise<Branch> {
-  const info = await imageInfo(disk)
+  const info = await imageInfo(disk.node)
   const identity = identityOf(disk)
   const image = imageFilename(disk.node)
   const branch: Branch = {

@@ -1,10 +1,10 @@
 /** Runs the same words with QEMU's tool and with ours, each in a folder of its own, and makes both results comparable. */
+
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { showFailure } from '../../src/messages.ts'
-import type { Terminal } from '../../src/terminal.ts'
+import { showFailure, type Terminal } from '@diskgraph/tools'
 import { capturedTerminal } from '../captured-terminal.ts'
 
 /** What a program left behind. */

@@ -51,6 +51,8 @@ export interface DriverDescriptor {
   open(context: OpenContext): Promise<OpenImage>
   /** Protocols make a new file; formats write into `children.require('file')`. */
   create?(context: CreateContext): Promise<void>
+  /** A protocol without `create` whose storage is there already: new images are made in it. */
+  readonly storageExists?: boolean
   /** Throws for create options that do not go together, before any storage is touched. */
   validateCreate?(options: Readonly<Record<string, unknown>>): void
   /** The permissions of an edge, where those of its role do not fit. Arguments: the node's own mode, and bits. */

@@ -33,7 +33,7 @@ export type Repair = 'none' | 'leaks' | 'all'
 export interface CheckOptions {
   /** Default: none. */
   readonly repair?: Repair
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Receives each finding as one line of text, as it is found. */
   readonly onFinding?: (kind: 'error' | 'leak' | 'repair' | 'info', text: string) => void
   readonly onProgress?: (done: number, total: number) => void
@@ -103,7 +103,7 @@ export interface AmendRequest {
   /** Create options to change, validated, without defaults. */
   readonly options: Readonly<Record<string, unknown>>
   readonly force?: boolean
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   readonly onProgress?: (done: number, total: number) => void
 }
 

@@ -7,7 +7,7 @@ import type { FilterOptions, NodeOptions } from '../contract/drivers.ts'
 import { BlockError } from '../errors.ts'
 import { type Inspect, inspected, inspection } from '../inspection.ts'
 import { Listeners } from '../listeners.ts'
-import { withoutCredentials } from '../options/filenames.ts'
+import { withoutSecrets } from '../options/filenames.ts'
 import { type Blocker, freezeChain, refuseBlocked } from './blockers.ts'
 import { Change, type ChangedGraph, type Definition } from './change.ts'
 import { ChangeLock } from './change-lock.ts'
@@ -53,6 +53,14 @@ export abstract class BlockGraph implements ChangedGraph {
     return this.table.get(name)
   }
 
+  /**
+   * Takes `name` for something that users find by name beside nodes (a device), until the result is called: no node gets
+   * it meanwhile. EINVAL if a node or another device has it.
+   */
+  claimName(name: string): () => void {
+    return this.table.claim(name)
+  }
+
   /** All open nodes, in order of opening. */
   get nodes(): IterableIterator<Node> {
     return this.table.values()
@@ -65,7 +73,7 @@ export abstract class BlockGraph implements ChangedGraph {
 
   /** What is worth knowing of the graph: its nodes and who uses them. Secrets and other objects are left out. */
   toJSON(): Readonly<Record<string, unknown>> {
-    return { nodes: [...this.nodes], roots: [...this.users].map((root) => withoutCredentials(root.describe())) }
+    return { nodes: [...this.nodes], roots: [...this.users].map((root) => withoutSecrets(root.describe())) }
   }
 
   [inspection](_depth: number, options: object, inspect: Inspect): string {
@@ -78,7 +86,10 @@ export abstract class BlockGraph implements ChangedGraph {
    * `close`, `add` too) waits for its end, so waiting for that inside waits for ever (a warning tells after 10 s).
    * ECANCELED when `signal` is aborted before its turn.
    */
-  change<T>(work: (change: Change) => Promise<T>, settings: { readonly signal?: AbortSignal } = {}): Promise<T> {
+  change<T>(
+    work: (change: Change) => Promise<T>,
+    settings: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<T> {
     if (this.#closing !== undefined) return Promise.reject(closedError())
     return this.within(undefined, work, settings.signal)
   }

@@ -12,7 +12,7 @@ import type {
 } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
 import { type Inspect, inspected, inspection } from '../inspection.ts'
-import { withoutCredentials } from '../options/filenames.ts'
+import { withoutSecrets } from '../options/filenames.ts'
 import { isRecord, validateAmend } from '../options/validate.ts'
 import type { BlockGraph } from './block-graph.ts'
 import type { BlockedOperation } from './blockers.ts'
@@ -23,23 +23,23 @@ import { Root, type RootSettings } from './root.ts'
 /** Which part of a disk {@link Disk.extents} looks at. */
 export interface ExtentOptions {
   /** Default 0. */
-  readonly offset?: number
+  readonly offset?: number | undefined
   /** Default: to the end. */
-  readonly length?: number
+  readonly length?: number | undefined
   /** Look at the layers above this node only. */
-  readonly base?: Node
-  readonly signal?: AbortSignal
+  readonly base?: Node | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** How a handle is made on a node that is in the graph. */
 export interface AttachSettings {
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Every write is on stable storage before it completes. */
-  readonly writethrough?: boolean
+  readonly writethrough?: boolean | undefined
   /** What the handle does with the node. Default: reads, and writes when the node is writable. 0 for `info`-like callers. */
-  readonly permissions?: number
+  readonly permissions?: number | undefined
   /** What others may do meanwhile. Default: everything. */
-  readonly shared?: number
+  readonly shared?: number | undefined
 }
 
 /** The graph of a disk. */
@@ -158,7 +158,7 @@ export class Disk extends Root {
 
   override toJSON(): Readonly<Record<string, unknown>> {
     const { description: _, ...own } = super.toJSON()
-    return { filename: withoutCredentials(this.filename), ...own }
+    return { filename: withoutSecrets(this.filename), ...own }
   }
 
   override [inspection](_depth: number, options: object, inspect: Inspect): string {

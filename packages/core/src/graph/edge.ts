@@ -13,7 +13,7 @@ import {
 import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
 import { type Inspect, inspected, inspection } from '../inspection.ts'
-import { withoutCredentials } from '../options/filenames.ts'
+import { withoutSecrets } from '../options/filenames.ts'
 import { chainStatus } from './extents.ts'
 import { type GraphEdge, isRoot, type Node, type Parent } from './node.ts'
 import { describePermissions } from './permissions.ts'
@@ -197,7 +197,7 @@ export class Edge implements GraphEdge {
   /** What is worth knowing of the edge, permissions in words. */
   toJSON(): Readonly<Record<string, unknown>> {
     const [permissions, shared] = [describePermissions(this.permissions), describePermissions(this.shared)]
-    const parent = withoutCredentials(this.parentName)
+    const parent = withoutSecrets(this.parentName)
     return { name: this.name, role: this.role, parent, node: this.nodeName, permissions, shared }
   }
 

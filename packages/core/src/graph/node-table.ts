@@ -38,6 +38,7 @@ export class NodeTable {
   readonly #report: NodeReport
   readonly #nodes = new Map<string, Node>()
   readonly #reserved = new Set<string>()
+  readonly #devices = new Set<string>()
 
   constructor(report: NodeReport) {
     this.#report = report
@@ -68,8 +69,21 @@ export class NodeTable {
     return this.#nodes.get(node.name) === node
   }
 
+  /** Takes `name` for a device, so that no node gets it, until the result is called. EINVAL if it is taken. */
+  claim(name: string): () => void {
+    if (this.#devices.has(name)) throw new BlockError('EINVAL', `Device with id '${name}' already exists`)
+    if (this.#nodes.has(name) || this.#reserved.has(name)) {
+      throw new BlockError('EINVAL', `Device name '${name}' conflicts with an existing node name`)
+    }
+    this.#devices.add(name)
+    return () => this.#devices.delete(name)
+  }
+
   /** Runs `open`, which opens a node called `name`, and puts the node into the table. EINVAL if there is one. */
   async reserving(name: string, open: () => Promise<Node>): Promise<Node> {
+    if (this.#devices.has(name)) {
+      throw new BlockError('EINVAL', `node-name=${name} is conflicting with a device id`)
+    }
     if (this.#nodes.has(name) || this.#reserved.has(name)) {
       throw new BlockError('EINVAL', `Duplicate nodes with node-name='${name}'`)
     }

@@ -12,7 +12,7 @@ import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
 import { type Inspect, inspected, inspection } from '../inspection.ts'
-import { withoutCredentials } from '../options/filenames.ts'
+import { withoutSecrets } from '../options/filenames.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
 import { Layer, type LayerSettings, noImage, readOnlyError } from '../request/layer.ts'
 import { resolveLimits } from '../request/limits.ts'
@@ -260,7 +260,7 @@ export class Node extends Layer {
   toJSON(): Readonly<Record<string, unknown>> {
     const { name, driver, size, readOnly } = this
     const children = Object.fromEntries([...this.children].map(([child, { nodeName }]) => [child, nodeName]))
-    return { name, driver: driver.name, filename: withoutCredentials(this.filename), size, readOnly, children }
+    return { name, driver: driver.name, filename: withoutSecrets(this.filename), size, readOnly, children }
   }
 
   [inspection](_depth: number, options: object, inspect: Inspect): string {

@@ -15,12 +15,24 @@ export class ObjectTable {
 
   /** EINVAL if there is none of that type. */
   get(type: string, id: string): unknown {
-    const found = this.#objects.get(id)
-    if (found?.type === type) return found.value
+    const found = this.find(type, id)
+    if (found !== undefined) return found
     throw new BlockError('EINVAL', `No ${type} with id '${id}'`)
   }
 
+  /** Undefined if there is none of that type. */
+  find(type: string, id: string): unknown {
+    const found = this.#objects.get(id)
+    return found?.type === type ? found.value : undefined
+  }
+
+  /** EINVAL if there is none, EBUSY while somebody uses it: an object whose `inUse` is true says so. */
   delete(id: string): void {
+    const found = this.#objects.get(id)
+    if (found === undefined) throw new BlockError('EINVAL', `object '${id}' not found`)
+    if ((found.value as { readonly inUse?: unknown } | null | undefined)?.inUse === true) {
+      throw new BlockError('EBUSY', `object '${id}' is in use, can not be deleted`)
+    }
     this.#objects.delete(id)
   }
 }

@@ -55,7 +55,8 @@ export function permissionsForRole(role: ChildRole, own: EdgePermissions, writab
     case 'cow':
       return {
         permissions: own.permissions & ConsistentRead,
-        shared: ConsistentRead | WriteUnchanged,
+        // Nobody sees a change below an image that nobody uses.
+        shared: own.permissions === 0 ? All : ConsistentRead | WriteUnchanged,
       }
     case 'storage':
     case 'metadata':

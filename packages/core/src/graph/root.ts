@@ -9,7 +9,7 @@ import { done, Flag, Permission } from '../contract/contract.ts'
 import { abortedError, BlockError, toBlockError } from '../errors.ts'
 import { type Inspect, inspected, inspection } from '../inspection.ts'
 import { Listeners } from '../listeners.ts'
-import { withoutCredentials } from '../options/filenames.ts'
+import { withoutSecrets } from '../options/filenames.ts'
 import { Activity, WaitingLine } from '../request/activity.ts'
 import { maxRequest } from '../request/limits.ts'
 import { areFlags, requestRefusal } from '../request/refusals.ts'
@@ -216,7 +216,7 @@ export class Root implements GraphRoot {
   toJSON(): Readonly<Record<string, unknown>> {
     const { node, size, closed } = this
     const { name, driver, readOnly } = node
-    const description = withoutCredentials(this.#description)
+    const description = withoutSecrets(this.#description)
     return { description, node: name, driver: driver.name, size, readOnly, closed }
   }
 

@@ -94,14 +94,14 @@ export class Graph extends BlockGraph {
   }
 
   /** Makes a new image: storage first, then the format in it. The storage is removed again if the format fails. */
-  create(options: CreateOptions, settings: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  create(options: CreateOptions, settings: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     return this.createUnchecked(options as unknown as Readonly<Record<string, unknown>>, settings)
   }
 
   /** As {@link create}, for options that the compiler does not know. */
   createUnchecked(
     options: Readonly<Record<string, unknown>>,
-    settings: { readonly signal?: AbortSignal } = {},
+    settings: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<void> {
     return this.#opening(settings, ({ signal }) => createImage(this, options, signal))
   }

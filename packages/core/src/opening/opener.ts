@@ -19,7 +19,8 @@ import type { GraphEdge } from '../graph/node.ts'
 import { isNode, Node } from '../graph/node.ts'
 import { imageFilename, nodeFilename } from '../graph/node-filename.ts'
 import type { ObjectTable } from '../graph/object-table.ts'
-import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
+import { kindOf } from '../inspection.ts'
+import { baseOptions, checkBase, checkedName, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
 import { directoryOf, protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
 import { isRecord, validateOptions } from '../options/validate.ts'
@@ -73,7 +74,11 @@ export class Opener {
   async open(definition: Definition, scope: Scope): Promise<Node> {
     if (isNode(definition)) return pinned(this.#graph.table.require(definition))
     throwIfAborted(scope.signal)
-    if (!isRecord(definition)) throw new BlockError('EINVAL', 'a node is defined by options by name')
+    if (!isRecord(definition)) {
+      throw new BlockError('EINVAL', `options are an object, not ${kindOf(definition)}`, {
+        hint: "graph.add({ driver: 'raw', file: { driver: 'file', filename: 'disk.img' } })",
+      })
+    }
     if (scope.depth > this.#graph.maxDepth) throw tooDeep(this.#graph.maxDepth, scope.chain)
     const complete = await this.#withoutFilename(definition)
     if (complete.driver === undefined && complete.file !== undefined) return this.openProbed(complete, scope)
@@ -82,7 +87,7 @@ export class Opener {
     const unknown = (option: string): string => unsupportedOption(driver, option)
     const named = { ...complete, driver: driver.name }
     const given = validateOptions({ ...driver.options, ...baseOptions }, named, { withoutDefaults: true, unknown })
-    const name = (given.nodeName as string | undefined) ?? this.#graph.generateName()
+    const name = given.nodeName === undefined ? this.#graph.generateName() : checkedName(given.nodeName as string)
     const base = resolveBase(given, scope.base)
     const guess = Object.hasOwn(complete, probed)
     return this.#graph.table.reserving(name, () => this.#openNamed({ name, driver, given, base, guess }, scope))

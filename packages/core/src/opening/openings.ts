@@ -2,7 +2,7 @@
 
 import { BlockError, toBlockError } from '../errors.ts'
 import { topBase } from '../options/base-options.ts'
-import { withoutCredentials } from '../options/filenames.ts'
+import { withoutSecrets } from '../options/filenames.ts'
 import { Activity } from '../request/activity.ts'
 import type { Scope } from './opener.ts'
 import type { OpenSettings } from './settings.ts'
@@ -48,13 +48,13 @@ export function newScope(settings: OpenSettings): Scope {
   }
 }
 
-/** Runs `open`; a failure gets `Could not open 'name': ` before its message. */
-export async function describingFailure<T>(name: string, open: () => Promise<T>): Promise<T> {
+/** Runs `open`; a failure gets `Could not open 'name': ` before its message; `Could not open a node: ` without a name. */
+export async function describingFailure<T>(name: string | undefined, open: () => Promise<T>): Promise<T> {
   try {
     return await open()
   } catch (error) {
     const failure = toBlockError(error)
-    const prefix = `Could not open '${withoutCredentials(String(name))}': `
+    const prefix = `Could not open ${name === undefined ? 'a node' : `'${withoutSecrets(String(name))}'`}: `
     if (failure.message.startsWith(prefix)) throw failure
     throw new BlockError(failure.code, prefix + failure.message, {
       cause: error,
@@ -65,7 +65,7 @@ export async function describingFailure<T>(name: string, open: () => Promise<T>)
 }
 
 /** How messages name what a definition opens: its innermost file name, or its driver. */
-export function nameOfDefinition(options: Readonly<Record<string, unknown>>): string {
+export function nameOfDefinition(options: Readonly<Record<string, unknown>>): string | undefined {
   let at: unknown = options
   while (typeof at === 'object' && at !== null) {
     const { filename, file, image, url } = at as Record<string, unknown>
@@ -73,5 +73,6 @@ export function nameOfDefinition(options: Readonly<Record<string, unknown>>): st
     if (typeof url === 'string') return url
     at = file ?? image
   }
-  return typeof at === 'string' ? at : String(options?.driver ?? '')
+  if (typeof at === 'string') return at
+  return options?.driver === undefined ? undefined : String(options.driver)
 }

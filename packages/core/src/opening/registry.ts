@@ -57,7 +57,7 @@ export class Registry {
     return this.get(String(driver))
   }
 
-  /** The driver called `name`, loaded. ENOTSUP with the way to install it if there is none. */
+  /** The driver called `name`, loaded. ENOTSUP if there is none. */
   async get(name: string): Promise<DriverDescriptor> {
     const entry = this.#entries.get(name)
     if (entry !== undefined) return this.#loaded(entry)
@@ -67,8 +67,7 @@ export class Registry {
     throw new BlockError('ENOTSUP', `Unknown driver '${name}'`, {
       hint:
         (near === undefined ? '' : `did you mean '${near}'? `) +
-        `driver '${name}' is not registered: npm install @diskgraph/driver-${name}, ` +
-        'and pass it to new Graph({ drivers: [...] })',
+        `no driver of that name is registered: pass one, of a package that has it, to new Graph({ drivers: [...] })`,
     })
   }
 

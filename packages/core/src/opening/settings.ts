@@ -28,11 +28,11 @@ export interface GraphSettings extends BlockGraphSettings {
 /** How {@link Graph.open} and {@link Graph.add} open. */
 export interface OpenSettings extends AttachSettings {
   /** Look at this image only: follow no reference, write nothing. */
-  readonly inspect?: boolean
+  readonly inspect?: boolean | undefined
   /** Open to check: damage that a check can repair does not fail the open. Holds for the top node only. */
-  readonly check?: boolean
+  readonly check?: boolean | undefined
   /** Open without the backing file. */
-  readonly withoutBacking?: boolean
+  readonly withoutBacking?: boolean | undefined
 }
 
 /** Throws EINVAL for settings that a program without types may give. */

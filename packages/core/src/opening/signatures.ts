@@ -108,9 +108,9 @@ export async function refuseForeignFormat(
   if (format === undefined || known.includes(format)) return
   throw new BlockError(
     'ENOTSUP',
-    `it has the signature of format '${format}', whose driver is missing (package @diskgraph/driver-${format}); ` +
+    `it has the signature of format '${format}', whose driver is missing; ` +
       'to take it for raw data, give that format: -f raw',
-    { hint: `register the driver '${format}', or open the file with the format 'raw'` },
+    { hint: `register a driver '${format}', or open the file with the format 'raw'` },
   )
 }
 

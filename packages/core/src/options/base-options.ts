@@ -32,6 +32,15 @@ export const baseOptions: OptionSchemas = {
   },
 }
 
+/** A name that a user gives to a node. EINVAL where QEMU would not take it; names with a `#` are the graph's own. */
+export function checkedName(name: string): string {
+  if (!/^[a-z][\w.-]*$/i.test(name)) throw new BlockError('EINVAL', `Invalid node-name: '${name}'`)
+  if (name.length > longestName) throw new BlockError('EINVAL', 'Node name too long')
+  return name
+}
+
+const longestName = 31
+
 /** The base options of one node, resolved. */
 export interface ResolvedBase {
   readonly readOnly: boolean

@@ -91,6 +91,15 @@ export function withoutCredentials(text: string): string {
   return text.replace(/([a-z][a-z0-9+.-]{0,30}:\/\/)[^/?#\s"']*@/gi, '$1')
 }
 
+/** As {@link withoutCredentials}, for people to read: the values in query strings, of which one may be a key, are left out, too. */
+export function withoutSecrets(text: string): string {
+  const queries = /([a-z][a-z0-9+.-]{0,30}:\/\/[^?#\s"']*)\?([^#\s"']*)/gi
+  return withoutCredentials(text).replace(queries, (_, url: string, query: string) => {
+    const members = query.split('&').map((member) => member.replace(/^([^=]*=)?.+$/, '$1…'))
+    return `${url}?${members.join('&')}`
+  })
+}
+
 /** Whether a name is a URL with a host (`http://…`), whose directories are those of its path. */
 export function isUrl(filename: string): boolean {
   return /^[A-Za-z][A-Za-z0-9+.-]+:\/\//.test(filename)

@@ -53,7 +53,7 @@ export abstract class Layer {
   readonly warn: (message: string) => void
   image: OpenImage = noImage
   limits: Limits = defaultLimits
-  /** @internal End of the furthest write so far. */
+  /** Where the furthest change so far ended, in bytes. */
   writtenUpTo = 0
   /** Present on a node whose format was guessed to be raw. */
   probeGuard: ProbeGuard | undefined

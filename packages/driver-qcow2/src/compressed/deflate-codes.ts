@@ -16,23 +16,24 @@ matchLengths[28] = { base: 258, bits: 0 }
 /** The same for distances. */
 export const matchDistances = steps(30, 1, 2)
 
-/** Codes of the symbols of an alphabet, by the lengths that it gives them; undefined when there are more than fit. */
-export function codesOf(lengths: Uint8Array): Uint16Array | undefined {
-  const codes = new Uint16Array(lengths.length)
-  let next = 0
-  for (let length = 1; length < 16; length++, next *= 2) {
-    for (let symbol = lengths.indexOf(length); symbol >= 0; symbol = lengths.indexOf(length, symbol + 1)) {
-      codes[symbol] = reversed(next++, length)
-    }
-    if (next > 2 ** length) return undefined
-  }
-  return codes
+/** Codes of the symbols of an alphabet, by the lengths that it gives them. */
+export function codesOf(lengths: Uint8Array): Uint16Array {
+  const next = new Uint16Array(17)
+  for (const length of lengths) if (length > 0) next[length + 1]!++
+  for (let length = 1; length < 16; length++) next[length + 1] = (next[length]! + next[length + 1]!) * 2
+  return Uint16Array.from(lengths, (length) => (length === 0 ? 0 : reversed(next[length]!++, length)))
 }
 
-function reversed(code: number, length: number): number {
+/** The bits of each byte in the opposite order. */
+const reversedBytes = Uint8Array.from({ length: 256 }, (_, byte) => {
   let result = 0
-  for (let bit = 0; bit < length; bit++) result |= ((code >> bit) & 1) << (length - 1 - bit)
+  for (let bit = 0; bit < 8; bit++) result |= ((byte >> bit) & 1) << (7 - bit)
   return result
+})
+
+/** The lowest `length` bits of `code`, 15 at most, in the opposite order. */
+export function reversed(code: number, length: number): number {
+  return ((reversedBytes[code & 255]! << 8) | reversedBytes[code >> 8]!) >> (16 - length)
 }
 
 /** `count` symbols from `base` on: twice `each` of one value, then `each` of every number of further bits. */

@@ -13,8 +13,8 @@ const longestMatch = 258
 const longestChain = 32
 const hashBits = 13
 
-const codes = codesOf(fixedLengths)!
-const distanceCodes = codesOf(fixedDistances)!
+const codes = codesOf(fixedLengths)
+const distanceCodes = codesOf(fixedDistances)
 
 /** Compresses `data`; undefined when the result would not be shorter than `limit` bytes. */
 export function deflate(data: Uint8Array, limit: number): Uint8Array | undefined {

@@ -53,16 +53,17 @@ async function takeClusters(image: MappedImage, offset: number, length: number):
   if (!inFlight.isClear(offset, offset + length)) return undefined
   const run = newRun()
   await map.find(offset, length, run)
-  if (run.kind === Kind.normal && run.copied) return undefined
+  const reusable = map.peekReusable(offset, length)
+  if (run.kind === Kind.normal && run.copied && reusable === 0) return undefined
   await ensureTable(image, map.l1Index(offset))
   const place = map.place(offset)
   while (store.l2.peekWritable(place.slice) === undefined) await store.l2.loadWritable(place.slice)
   const first = Math.floor(offset / clusterSize)
-  if (run.kind === Kind.zeroAllocated && run.copied) {
+  if (reusable > 0) {
     const start = first * clusterSize
-    const clusters = Math.ceil((offset + run.length) / clusterSize) - first
+    const clusters = Math.ceil((offset + reusable) / clusterSize) - first
     const allocation = inFlight.begin(start, start + clusters * clusterSize)
-    return { allocation, offset, length: run.length, host: run.host - (offset - start), clusters, reused: true }
+    return { allocation, offset, length: reusable, host: run.host - (offset - start), clusters, reused: true }
   }
   const wanted = Math.min(place.rest, Math.ceil((offset + length) / clusterSize) - first)
   const clusters = countToAllocate(store.l2.peek(place.slice)!.view, place.at, wanted)

@@ -3,7 +3,7 @@
  * memory, without allocating, and says when a slice has to be read first; `find` reads it.
  */
 import { BlockError } from '@diskgraph/core/driver'
-import { type DataMap, Kind, type Run } from '@diskgraph/sparse'
+import { type DataMap, Kind, newRun, type Run } from '@diskgraph/sparse'
 import { hex } from '../bytes.ts'
 import type { Corruption } from '../header/corruption.ts'
 import { entrySize, type Geometry, hiCompressed, hiCopied, hiTooFar, loZero, offsetOf } from '../header/layout.ts'
@@ -24,6 +24,8 @@ export class L2Map implements DataMap {
   private readonly header: HeaderStore
   private readonly store: MetadataStore
   private readonly corruption: Corruption
+  /** For lookups inside one call. */
+  private readonly run = newRun()
 
   constructor(geometry: Geometry, header: HeaderStore, store: MetadataStore, corruption: Corruption) {
     this.geometry = geometry
@@ -73,6 +75,29 @@ export class L2Map implements DataMap {
       if (run.kind === Kind.damaged) await this.reportDamage(offset)
       await this.store.l2.load(run.table)
     }
+  }
+
+  peekReusable(offset: number, length: number): number {
+    const { run } = this
+    let host = 0
+    let zeroes = false
+    let covered = 0
+    const limit = Math.min(length, this.endOfSlice(offset) - offset)
+    while (covered < limit) {
+      this.peek(offset + covered, limit - covered, run)
+      const reusable = run.copied && (run.kind === Kind.zeroAllocated || run.kind === Kind.normal)
+      if (!reusable || (covered > 0 && run.host !== host)) break
+      if (run.kind === Kind.zeroAllocated) zeroes = true
+      covered += run.length
+      host = run.host + run.length
+    }
+    return zeroes ? covered : 0
+  }
+
+  /** Guest offset behind the slice with the entry for `offset`. */
+  private endOfSlice(offset: number): number {
+    const span = (this.store.l2.sliceSize / entrySize) * this.geometry.clusterSize
+    return (Math.floor(offset / span) + 1) * span
   }
 
   /** Index of the L1 entry for a guest offset. */

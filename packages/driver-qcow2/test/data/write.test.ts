@@ -284,6 +284,42 @@ describe('clusters that a write replaces', () => {
     expect(await content(image, 0, 4 * cluster)).toBe('0 x 65636, 2 x 131072, 0 x 65436')
   })
 
+  it('behind the zero flag are written as one with data that stands in a row with them', async () => {
+    const { image, file, state } = await fakeImage()
+    await image.write(0, filled(4 * cluster), 0)
+    await image.writeZeroes(cluster, cluster, 0)
+    await image.writeZeroes(3 * cluster, cluster, 0)
+    file.log = []
+    await image.write(512, filled(4 * cluster - 1024, 2), 0)
+    expect(writesOf(file)).toEqual([`write 0x50200+${4 * cluster - 512}`])
+    expect(await mapping(state, 0, 4)).toEqual([5, 6, 7, 8].map((at) => `normal ${at} copied`))
+    expect(await content(image, 0, 4 * cluster)).toBe(`1 x 512, 2 x ${4 * cluster - 1024}, 0 x 512`)
+    await image.writeZeroes(0, cluster, 0)
+    file.log = []
+    await image.write(cluster, filled(cluster, 3), 0)
+    expect(writesOf(file)).toEqual([`write 0x60000+${cluster}`])
+    expect(await mapping(state, 0)).toEqual(['zeroAllocated 5 copied'])
+  })
+
+  it('behind the zero flag, and the data beside them, lose nothing that is written meanwhile', async () => {
+    const { image, file } = await fakeImage()
+    await image.write(0, filled(3 * cluster), 0)
+    await image.writeZeroes(cluster, cluster, 0)
+    const [inPlaceGate, acrossGate] = [newGate(), newGate()]
+    file.before = (call) => {
+      if (call.startsWith('write 0x50000+512')) return inPlaceGate.promise
+      return call.startsWith('write 0x5') ? acrossGate.promise : undefined
+    }
+    const inPlace = image.write(0, filled(512, 3), 0)
+    const across = image.write(1024, filled(2 * cluster, 2), 0)
+    await turns()
+    inPlaceGate.open()
+    await inPlace
+    acrossGate.open()
+    await across
+    expect(await content(image, 0, 3 * cluster)).toBe(`3 x 512, 1 x 512, 2 x ${2 * cluster}, 1 x ${cluster - 1024}`)
+  })
+
   it('behind the zero flag that a snapshot shares are left to it', async () => {
     const { image, state } = await fakeImage()
     await image.write(0, filled(cluster), 0)

@@ -36,8 +36,11 @@ export interface SetUpContext {
   storage(name: string): Definition
 }
 
-/** A capability that a method declares and an image may refuse. `zeroes`: efficient ones, without fallback. */
-type Refusal = 'grow' | 'shrink' | 'snapshots' | 'copyRange' | 'zeroes'
+/**
+ * A capability that a method declares and an image may refuse. `zeroes`: efficient ones, without fallback; `readOnly`:
+ * to be opened with that option.
+ */
+type Refusal = 'grow' | 'shrink' | 'snapshots' | 'copyRange' | 'zeroes' | 'readOnly'
 
 /** How the suite is to treat a driver. */
 export interface ConformanceSettings {
@@ -60,8 +63,8 @@ export interface ConformanceSettings {
   /** False: what is written does not stay (a disk that keeps nothing). Default true. */
   readonly keepsData?: boolean
   /**
-   * What the images have a method for, and yet refuse with ENOTSUP because of their options. All else that is declared
-   * has to work.
+   * What the images have a method for, and yet refuse because of their options: with ENOTSUP, `readOnly` with EPERM. All
+   * else that is declared has to work.
    */
   readonly refuses?: readonly Refusal[]
   /** Milliseconds after which something that does not end is a failure. Default 20000. */

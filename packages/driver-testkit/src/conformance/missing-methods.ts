@@ -41,9 +41,16 @@ export const missingMethodCases: readonly Case[] = [
       await compareWhole(disk, model, 'afterwards')
     },
   },
+  {
+    name: 'refuses to be opened read-only',
+    needs: ['refuses readOnly'],
+    run: async (fixture) => {
+      await mustReject(() => fixture.open({ readOnly: true }), 'opening read-only', ['EPERM'])
+    },
+  },
   refusal('a new size', { needs: ['write'], lacks: ['truncate'] }, (disk) => disk.truncate(disk.size + 512)),
   refusal('to grow', { needs: ['refuses grow'] }, (disk) => disk.truncate(disk.size + 65536)),
-  refusal('to shrink', { needs: ['refuses shrink'] }, (disk) => disk.truncate(512)),
+  refusal('to shrink', { needs: ['refuses shrink'] }, (disk) => disk.truncate(512, { exact: true })),
   refusal('checks', { needs: ['write'], lacks: ['check'] }, (disk) => disk.check({ repair: 'none' })),
   refusal('amendments', { needs: ['write'], lacks: ['amend'] }, (disk) => disk.amend({ options: {} })),
   refusal('snapshots', { needs: ['write'], lacks: ['snapshots'] }, async (disk) =>

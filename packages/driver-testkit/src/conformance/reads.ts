@@ -109,6 +109,7 @@ export const readCases: readonly Case[] = [
   },
   {
     name: 'changes nothing below while it is open read-only',
+    needs: ['readOnly'],
     run: async (fixture) => {
       const before = [...fixture.files.byName].map(([name, file]) => ({
         name,

@@ -60,7 +60,7 @@ export async function conformance(settings: ConformanceSettings): Promise<void> 
 
 /** What the driver declares: the methods of its images, less what its author says they refuse. */
 async function discover(settings: ConformanceSettings, seed: number): Promise<Set<string>> {
-  const capabilities = new Set<string>()
+  const capabilities = new Set(['readOnly'])
   await Fixture.run(settings, seed, async (fixture) => {
     const disk = await fixture.open()
     if (!disk.readOnly) for (const name of capabilitiesOf(disk.node.image)) capabilities.add(name)

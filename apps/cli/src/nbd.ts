@@ -1,0 +1,4 @@
+/** The program `dg-nbd`. */
+import { startNbd } from './tools.ts'
+
+await startNbd()

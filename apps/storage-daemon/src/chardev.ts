@@ -1,0 +1,165 @@
+/** Character devices: what a monitor talks through. */
+
+import { Socket } from 'node:net'
+import type { Readable, Writable } from 'node:stream'
+import { parseKeyValues, toObject } from '@diskgraph/qapi'
+import { connectTo, listen, type SocketAddress } from '@diskgraph/qmp'
+import { StartError } from './failure.ts'
+
+/** Serves one client. */
+export type Serve = (input: Readable, output: Writable, network: boolean) => Promise<void>
+
+/** A character device that is defined, and not used yet. */
+export interface Chardev {
+  readonly id: string
+  readonly filename: string
+  /** Gives clients to `serve` from now on; the result ends that. With `wait`, the first client is there then. */
+  open(serve: Serve): Promise<() => Promise<void>>
+}
+
+/** How character devices of this program are. */
+interface ChardevSettings {
+  /** Listening on TCP may be for others on the network. */
+  readonly remote: boolean
+}
+
+/** What `text`, the value of `--chardev`, defines. */
+export function parseChardev(text: string, settings: ChardevSettings): Chardev {
+  const { backend, id, ...options } = toObject(parseKeyValues(text, 'backend'))
+  if (id === undefined) throw new StartError('chardev: no id specified')
+  if (backend === 'stdio') return stdio(id, options)
+  if (backend === 'socket') return socket(id, options, settings)
+  if (backend === 'null') {
+    refuseOthers(options)
+    return { id, filename: 'null', open: async () => async () => undefined }
+  }
+  throw new StartError(
+    backend === undefined ? 'chardev: "" missing backend' : `'${backend}' is not a valid char driver name`,
+  )
+}
+
+function stdio(id: string, { signal: _, mux: _mux, ...others }: Record<string, string>): Chardev {
+  refuseOthers(others)
+  return {
+    id,
+    filename: 'stdio',
+    open: async (serve) => {
+      void serve(process.stdin, process.stdout, false)
+      return async () => undefined
+    },
+  }
+}
+
+function socket(id: string, options: Record<string, string>, { remote }: ChardevSettings): Chardev {
+  const {
+    path,
+    host,
+    port,
+    fd,
+    server,
+    wait,
+    reconnect,
+    nodelay: _n,
+    delay: _d,
+    ipv4: _4,
+    ipv6: _6,
+    telnet,
+    to: _t,
+  } = options
+  const { path: _p, host: _h, port: _po, fd: _f, server: _s, wait: _w, reconnect: _r, telnet: _te, ...rest } = options
+  const { nodelay: _n2, delay: _d2, ipv4: _42, ipv6: _62, to: _t2, ...others } = rest
+  refuseOthers(others)
+  if (telnet === 'on') throw new StartError("'telnet' is not supported")
+  const address = addressOf(path, host, port, fd)
+  const network = 'host' in address
+  if (isOn(server)) {
+    return {
+      id,
+      filename: `disconnected:${'path' in address ? `unix:${address.path}` : 'tcp'},server=on`,
+      open: (serve) => serveClients(address, serve, { network, wait: wait === undefined || isOn(wait), remote }),
+    }
+  }
+  const again = reconnect === undefined ? undefined : Number(reconnect) * 1000
+  return {
+    id,
+    filename: 'path' in address ? `unix:${address.path}` : 'tcp',
+    open: (serve) => serveOneServer(address, serve, again),
+  }
+}
+
+function addressOf(
+  path: string | undefined,
+  host: string | undefined,
+  port: string | undefined,
+  fd: string | undefined,
+): SocketAddress {
+  if (path !== undefined) return { path }
+  if (fd !== undefined && /^\d+$/.test(fd)) return { fd: Number(fd) }
+  if (fd !== undefined) throw new StartError(`Unable to parse FD number ${fd}`)
+  if (host === undefined || port === undefined)
+    throw new StartError("chardev: socket: 'path', 'fd', or 'host' and 'port' are needed")
+  const number = Number(port)
+  if (!/^\d+$/.test(port) || number > 65535) throw new StartError(`chardev: socket: '${port}' is no port`)
+  return { host, port: number }
+}
+
+interface ServerSettings {
+  readonly network: boolean
+  readonly wait: boolean
+  readonly remote: boolean
+}
+
+async function serveClients(
+  address: SocketAddress,
+  serve: Serve,
+  { network, wait, remote }: ServerSettings,
+): Promise<() => Promise<void>> {
+  let arrived: () => void = () => undefined
+  const first = new Promise<void>((resolve) => {
+    arrived = resolve
+  })
+  const listener = await listen(
+    address,
+    (client) => {
+      arrived()
+      void serve(client, client, network)
+    },
+    { remote },
+  )
+  if (wait) await first
+  return () => listener.close()
+}
+
+async function serveOneServer(
+  address: SocketAddress,
+  serve: Serve,
+  again: number | undefined,
+): Promise<() => Promise<void>> {
+  let ended = false
+  let timer: NodeJS.Timeout | undefined
+  const connectOnce = async (): Promise<void> => {
+    const peer = 'fd' in address ? new Socket({ fd: address.fd }) : await connectTo(address)
+    void serve(peer, peer, false).then(retry)
+  }
+  const retry = (): void => {
+    if (ended || again === undefined) return
+    timer = setTimeout(() => void connectOnce().catch(retry), again)
+  }
+  await connectOnce().catch((error) => {
+    if (again === undefined) throw error
+    retry()
+  })
+  return async () => {
+    ended = true
+    clearTimeout(timer)
+  }
+}
+
+function isOn(value: string | undefined): boolean {
+  return value === 'on' || value === 'yes'
+}
+
+function refuseOthers(others: Readonly<Record<string, string>>): void {
+  const [name] = Object.keys(others)
+  if (name !== undefined) throw new StartError(`Invalid parameter '${name}'`)
+}

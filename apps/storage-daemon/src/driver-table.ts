@@ -1,0 +1,90 @@
+/** Written by scripts/driver-table.mjs from the package.json of each driver. */
+import type { LazyDriver } from '@diskgraph/core'
+
+/** The drivers that come with the tools. */
+export const drivers: readonly LazyDriver[] = [
+  {
+    name: 'blkdebug',
+    kind: 'filter',
+    prefixes: ['blkdebug'],
+    load: async () => (await import('@diskgraph/driver-blkdebug')).blkdebug,
+  },
+  {
+    name: 'copy-on-read',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-copy-on-read')).copyOnRead,
+  },
+  {
+    name: 'file',
+    kind: 'protocol',
+    prefixes: ['file'],
+    load: async () => (await import('@diskgraph/driver-file')).file,
+  },
+  {
+    name: 'host_device',
+    kind: 'protocol',
+    prefixes: ['host_device'],
+    load: async () => (await import('@diskgraph/driver-file')).hostDevice,
+  },
+  {
+    name: 'http',
+    kind: 'protocol',
+    prefixes: ['http'],
+    load: async () => (await import('@diskgraph/driver-http')).http,
+  },
+  {
+    name: 'https',
+    kind: 'protocol',
+    prefixes: ['https'],
+    load: async () => (await import('@diskgraph/driver-http')).https,
+  },
+  {
+    name: 'memory',
+    kind: 'protocol',
+    prefixes: ['memory'],
+    load: async () => (await import('@diskgraph/driver-memory')).memory,
+  },
+  {
+    name: 'nbd',
+    kind: 'protocol',
+    prefixes: ['nbd', 'nbd+tcp', 'nbd+unix'],
+    load: async () => (await import('@diskgraph/driver-nbd')).nbd,
+  },
+  {
+    name: 'null-aio',
+    kind: 'protocol',
+    prefixes: ['null-aio'],
+    load: async () => (await import('@diskgraph/driver-null')).nullAio,
+  },
+  {
+    name: 'null-co',
+    kind: 'protocol',
+    prefixes: ['null-co'],
+    load: async () => (await import('@diskgraph/driver-null')).nullCo,
+  },
+  {
+    name: 'qcow2',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-qcow2')).qcow2,
+  },
+  {
+    name: 'quorum',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-quorum')).quorum,
+  },
+  {
+    name: 'raw',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-raw')).raw,
+  },
+  {
+    name: 'throttle',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-throttle')).throttle,
+  },
+  {
+    name: 'vdi',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-vdi')).vdi,
+  },
+]

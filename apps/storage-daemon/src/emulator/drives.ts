@@ -1,0 +1,149 @@
+/** The drives of the command line and of `drive_add`: devices with a name, which a model may be put over. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { BlockError, type Disk, type Graph, isBlockError } from '@diskgraph/core'
+import type { Device, DeviceTable } from '@diskgraph/devices'
+import type { DriveRequest, Interface } from './drive-options.ts'
+
+/** A drive that has been made. */
+export interface Drive {
+  readonly device: Device
+  readonly request: DriveRequest
+}
+
+/** See the top of the file. */
+export class Drives {
+  readonly #graph: Graph
+  readonly #devices: DeviceTable
+  readonly #drives = new Map<string, Drive>()
+  readonly #places = new Set<string>()
+
+  constructor(graph: Graph, devices: DeviceTable) {
+    this.#graph = graph
+    this.#devices = devices
+  }
+
+  /** Whether `device` is a drive, which goes when its model does. */
+  has(device: Device): boolean {
+    return this.#drives.get(device.id)?.device === device
+  }
+
+  forget(device: Device): void {
+    if (this.has(device)) this.#drives.delete(device.id)
+  }
+
+  /** Opens what `request` says and makes a device of it. Nothing is left if that fails. */
+  async add(request: DriveRequest): Promise<Drive> {
+    const id = request.id ?? this.#freeName(request)
+    if (this.#drives.has(id) || this.#devices.find(id) !== undefined) {
+      throw new BlockError('EINVAL', `Duplicate ID '${id}' for drive`)
+    }
+    if (this.#graph.find(id) !== undefined) {
+      throw new BlockError('EINVAL', `Device name '${id}' conflicts with an existing node name`)
+    }
+    const disk = request.node === undefined ? undefined : await this.#open(request)
+    try {
+      const device = await this.#devices.add({ ...request.device, id }, disk?.node)
+      device.setLimits(request.limits, request.group)
+      const drive = { device, request }
+      this.#drives.set(id, drive)
+      return drive
+    } finally {
+      await disk?.close()
+    }
+  }
+
+  async #open(request: DriveRequest): Promise<Disk> {
+    const { filename, snapshot, copyOnRead } = request
+    const { driver, ...options } = request.node as { readonly driver?: string } & Readonly<Record<string, unknown>>
+    const readOnly = snapshot ? true : options.readOnly
+    let disk: Disk
+    if (filename !== undefined) {
+      const format = driver === undefined ? {} : { format: driver }
+      disk = await this.#graph.open(filename, { ...options, readOnly, ...format }).catch(unwrapped)
+      if (disk.node.probeGuard !== undefined && !disk.readOnly) this.#warnOfGuess(filename)
+    } else {
+      if (driver === undefined && options.file === undefined) {
+        throw new BlockError('EINVAL', 'Must specify either driver or file')
+      }
+      disk = await this.#graph
+        .addUnchecked({ ...options, readOnly, ...(driver === undefined ? {} : { driver }) })
+        .catch(unwrapped)
+    }
+    if (snapshot) disk = await overlayOn(this.#graph, disk)
+    return copyOnRead && !disk.readOnly ? copying(this.#graph, disk) : disk
+  }
+
+  #warnOfGuess(filename: string): void {
+    this.#graph.warn(`WARNING: Image format was not specified for '${filename}' and probing guessed raw.
+         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.
+         Specify the 'raw' format explicitly to remove the restrictions.`)
+  }
+
+  /** The name of a drive without one: by its place. */
+  #freeName({ interface: place, media, index }: DriveRequest): string {
+    for (let unit = index ?? 0; ; unit++) {
+      const name = nameOf(place, media, unit)
+      const taken = this.#places.has(`${place}${unit}`) || this.#drives.has(name)
+      if (taken && index !== undefined) {
+        throw new BlockError(
+          'EEXIST',
+          `drive with bus=${Math.floor(unit / 2)}, unit=${unit % 2} (index=${unit}) exists`,
+        )
+      }
+      if (taken) continue
+      if (place !== 'none') this.#places.add(`${place}${unit}`)
+      return name
+    }
+  }
+}
+
+function nameOf(place: Interface, media: 'disk' | 'cdrom', unit: number): string {
+  const kind = media === 'cdrom' ? '-cd' : '-hd'
+  if (place === 'ide') return `ide${Math.floor(unit / 2)}${kind}${unit % 2}`
+  if (place === 'scsi') return `scsi${Math.floor(unit / 7)}${kind}${unit % 7}`
+  return media === 'cdrom' && place !== 'none' ? `${place}${kind}${unit}` : `${place}${unit}`
+}
+
+/** The reason alone: the option that asked for it is named by whoever reports it. */
+function unwrapped(error: unknown): never {
+  const inner = isBlockError(error) && isBlockError(error.cause) ? error.cause : error
+  // What the system says of a file needs its name.
+  throw isBlockError(error) && error.message.endsWith(`: ${(inner as Error).message}`) && isSystem(inner)
+    ? error
+    : inner
+}
+
+function isSystem(error: unknown): boolean {
+  return error instanceof Error && /^[A-Z][a-z]+( [a-z]+)*$/.test(error.message)
+}
+
+/** An empty qcow2 overlay on `base` whose file has no name any more. */
+async function overlayOn(graph: Graph, base: Disk): Promise<Disk> {
+  const folder = mkdtempSync(join(process.env.TMPDIR ?? tmpdir(), 'diskgraph-'))
+  const filename = join(folder, 'overlay.qcow2')
+  try {
+    const file = { driver: 'file', filename }
+    await graph.createUnchecked({ driver: 'qcow2', file, size: base.size })
+    return await graph.addUnchecked({
+      driver: 'qcow2',
+      file,
+      backing: base.nodeName,
+      readOnly: false,
+      discard: 'unmap',
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+    await base.close()
+  }
+}
+
+/** What is read from backing files is kept in the image. */
+async function copying(graph: Graph, base: Disk): Promise<Disk> {
+  try {
+    return await graph.addUnchecked({ driver: 'copy-on-read', file: base.nodeName, readOnly: false })
+  } finally {
+    await base.close()
+  }
+}

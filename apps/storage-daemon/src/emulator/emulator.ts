@@ -1,0 +1,267 @@
+/**
+ * QEMU's system emulator without a machine: the same graph, monitors and devices, whose guest does nothing. It starts in
+ * QEMU's order: objects, nodes, drives, monitors (which greet and then wait), devices; then lines and commands run.
+ */
+import { rmSync, writeFileSync } from 'node:fs'
+import { PassThrough, type Readable, type Writable } from 'node:stream'
+import { Graph } from '@diskgraph/core'
+import { DeviceTable, RunState } from '@diskgraph/devices'
+import { parseKeyValues, parseKeyval, toObject } from '@diskgraph/qapi'
+import { createMonitor, JsonStream, type Monitor, System, serveClient } from '@diskgraph/qmp'
+import { type Chardev, parseChardev } from '../chardev.ts'
+import { drivers } from '../driver-table.ts'
+import { messageOf, StartError } from '../failure.ts'
+import { compatibleVersion } from '../version.ts'
+import type { EmulatorOption } from './command-line.ts'
+import { parseDrive } from './drive-options.ts'
+import { type Drive, Drives } from './drives.ts'
+import { runHuman } from './human-commands.ts'
+import { HumanMonitor } from './human-monitor.ts'
+import { Models } from './models.ts'
+import { QemuIo } from './qemu-io.ts'
+import { answerQtest } from './qtest.ts'
+
+/** Milliseconds for everything to come to its end. */
+const grace = 5000
+
+/** See the top of the file. */
+export class Emulator {
+  readonly #options: readonly EmulatorOption[]
+  readonly #program: string
+  readonly #graph: Graph
+  readonly #devices: DeviceTable
+  readonly #drives: Drives
+  readonly #models: Models
+  readonly #monitor: Monitor
+  readonly #qemuIo: QemuIo
+  readonly #chardevs = new Map<string, Chardev>()
+  readonly #closers: (() => Promise<void> | void)[] = []
+  readonly #humans: HumanMonitor[] = []
+  readonly #served = new Set<Promise<void>>()
+  readonly #clients = new AbortController()
+  #start: () => void = () => undefined
+  /** Resolves when monitors may run commands. */
+  readonly #started = new Promise<void>((resolve) => {
+    this.#start = resolve
+  })
+  #pidfile: string | undefined
+  #stopping = false
+
+  constructor(options: readonly EmulatorOption[], program: string) {
+    this.#options = options
+    this.#program = program
+    this.#graph = new Graph({
+      drivers,
+      references: 'allow',
+      maxDepth: 2048,
+      onWarning: (message) => this.#warn(message),
+    })
+    this.#devices = new DeviceTable(this.#graph, new RunState(this.#graph, 'prelaunch'))
+    this.#drives = new Drives(this.#graph, this.#devices)
+    this.#models = new Models(this.#graph, this.#devices, this.#drives)
+    const system = new System({ graph: this.#graph, devices: this.#devices, quit: () => this.stop() })
+    this.#monitor = createMonitor(system, {
+      handlers: {
+        device_add: (options) => this.#models.add(options),
+        device_del: ({ id }) => this.#models.remove(id),
+        system_reset: async () => {
+          this.#graph.emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } })
+          await this.#models.reset()
+        },
+        'human-monitor-command': ({ 'command-line': line }) => this.#human(line),
+      },
+    })
+    this.#qemuIo = new QemuIo(this.#graph, this.#devices, program, this.#clients.signal)
+  }
+
+  /** Starts all that the options say. What fails is named by its option. */
+  async start(): Promise<void> {
+    await this.#each(['object'], ({ value }) => this.#execute('object-add', value, 'qom-type'))
+    await this.#each(['chardev'], ({ value }) => this.#addChardev(value))
+    await this.#each(['blockdev'], ({ value }) => this.#execute('blockdev-add', value, 'driver'))
+    const drives = await this.#addDrives()
+    await this.#each(['mon', 'monitor', 'qmp', 'qmp-pretty'], (option) => this.#addMonitor(option))
+    await this.#each(['qtest'], async ({ value }) => {
+      this.#closers.push(await answerQtest(value))
+    })
+    for (const [option, drive] of drives) {
+      const isBuiltIn = drive.request.interface !== 'virtio'
+      // A machine makes these by itself: no option is to blame.
+      await this.#models.addForDrive(drive).catch((error) => {
+        throw isBuiltIn ? error : new StartError(`${option.spelled}: ${messageOf(error)}`, error)
+      })
+    }
+    await this.#each(['device'], ({ value }) =>
+      this.#models.add(value.startsWith('{') ? parseJson(value) : parseKeyval(value, 'driver')),
+    )
+    const pidfile = this.#options.findLast(({ name }) => name === 'pidfile')?.value
+    if (pidfile !== undefined) {
+      writeFileSync(pidfile, `${process.pid}\n`, { mode: 0o600 })
+      this.#pidfile = pidfile
+    }
+    if (!this.#has('S')) this.#devices.runState.cont()
+    this.#start()
+  }
+
+  /** The first call ends the program when everything is on storage, a second one at once. */
+  stop(): void {
+    if (this.#stopping) process.exit(1)
+    this.#stopping = true
+    for (const human of this.#humans) human.end()
+    setTimeout(() => process.exit(1), grace).unref()
+    // Whoever asked for the end gets an answer first.
+    setImmediate(async () => {
+      this.#graph.emit({ event: 'SHUTDOWN', data: { guest: false, reason: 'host-qmp-quit' } })
+      const failure = await this.end()
+      if (failure !== undefined) process.stderr.write(`${this.#program}: ${failure}\n`)
+      process.exit(failure === undefined ? 0 : 1)
+    })
+  }
+
+  /** Lets go of clients, devices and images; what went wrong, if something did. */
+  async end(): Promise<string | undefined> {
+    let failure: string | undefined
+    const note = (error: unknown): void => {
+      failure ??= messageOf(error)
+    }
+    await this.#devices.close().catch(note)
+    await this.#graph.close().catch(note)
+    this.#clients.abort()
+    await Promise.allSettled([...this.#closers.map((close) => close()), ...this.#served])
+    this.#monitor.close()
+    if (this.#pidfile !== undefined) rmSync(this.#pidfile, { force: true })
+    return failure
+  }
+
+  #has(name: string): boolean {
+    return this.#options.some((option) => option.name === name)
+  }
+
+  async #each(names: readonly string[], take: (option: EmulatorOption) => Promise<void>): Promise<void> {
+    for (const option of this.#options) {
+      if (!names.includes(option.name)) continue
+      try {
+        await take(option)
+      } catch (error) {
+        throw new StartError(`${option.spelled}: ${messageOf(error)}`, error)
+      }
+    }
+  }
+
+  async #addDrives(): Promise<[EmulatorOption, Drive][]> {
+    const made: [EmulatorOption, Drive][] = []
+    await this.#each(driveNames, async (option) => {
+      const { name, value } = option
+      const request = parseDrive(shortcut(name, value), { interface: 'ide' })
+      const snapshot = request.snapshot || this.#has('snapshot')
+      made.push([option, await this.#drives.add({ ...request, snapshot: snapshot && request.node !== undefined })])
+    })
+    return made
+  }
+
+  async #execute(command: string, text: string, implied: string): Promise<void> {
+    const isJson = text.startsWith('{')
+    await this.#monitor.execute(command, isJson ? parseJson(text) : parseKeyval(text, implied), { text: !isJson })
+  }
+
+  async #addChardev(value: string): Promise<void> {
+    const chardev = parseChardev(value, { remote: false })
+    if (this.#chardevs.has(chardev.id)) throw new StartError(`Duplicate ID '${chardev.id}' for chardev`)
+    this.#chardevs.set(chardev.id, chardev)
+  }
+
+  async #addMonitor({ name, value }: EmulatorOption): Promise<void> {
+    if (value === 'none') return
+    if (name === 'mon') {
+      const { chardev: id = '', mode = 'readline', pretty } = toObject(parseKeyValues(value, 'chardev'))
+      const chardev = this.#chardevs.get(id)
+      if (chardev === undefined) throw new StartError(`chardev "${id}" not found`)
+      return this.#open(chardev, mode === 'control', pretty === 'on')
+    }
+    const chardev = parseChardev(chardevText(value), { remote: false })
+    await this.#open(chardev, name !== 'monitor', name === 'qmp-pretty')
+  }
+
+  async #open(chardev: Chardev, isControl: boolean, pretty: boolean): Promise<void> {
+    const close = await chardev.open((input, output, network) => {
+      const served = isControl
+        ? serveClient(this.#monitor, this.#afterStart(input), output, { network, pretty }, this.#clients.signal)
+        : this.#serveHuman(input, output)
+      this.#served.add(served)
+      return served.finally(() => this.#served.delete(served))
+    })
+    this.#closers.push(close)
+  }
+
+  async #serveHuman(input: Readable, output: Writable): Promise<void> {
+    this.#humans.push(
+      new HumanMonitor({ input, output }, compatibleVersion, (line) => this.#human(line), this.#started),
+    )
+  }
+
+  /** `input`, from which nothing comes before everything is there. Standard input may end: its client reads on. */
+  #afterStart(input: Readable): Readable {
+    const gate = new PassThrough()
+    const isStdin = input === process.stdin
+    if (!isStdin) {
+      input.on('error', () => gate.destroy())
+      input.on('close', () => gate.end())
+    }
+    void this.#started.then(() => input.pipe(gate, { end: !isStdin }))
+    return gate
+  }
+
+  #human(line: string): Promise<string> {
+    const { graph, devices, drives, models, qemuIo, monitor } = {
+      graph: this.#graph,
+      devices: this.#devices,
+      drives: this.#drives,
+      models: this.#models,
+      qemuIo: this.#qemuIo,
+      monitor: this.#monitor,
+    }
+    return runHuman({ graph, devices, drives, models, qemuIo, monitor }, line)
+  }
+
+  #warn(message: string): void {
+    const bare = /^(WARNING: |qcow2: )/.test(message)
+    process.stderr.write(bare ? `${message}\n` : `${this.#program}: warning: ${message}\n`)
+  }
+}
+
+const driveNames = ['drive', 'hda', 'hdb', 'hdc', 'hdd', 'cdrom', 'fda', 'fdb']
+
+/** The value of `-drive` that a shorter option stands for. */
+function shortcut(name: string, value: string): string {
+  const file = `file=${value.replaceAll(',', ',,')}`
+  if (name === 'drive') return value
+  if (name === 'cdrom') return `${file},if=ide,index=2,media=cdrom`
+  const place = name.startsWith('fd') ? 'floppy' : 'ide'
+  return `${file},if=${place},index=${name.charCodeAt(2) - 'a'.charCodeAt(0)}`
+}
+
+/** `stdio` and `unix:PATH,server=on` as the options of a character device. */
+function chardevText(value: string): string {
+  const [, kind, rest = ''] = /^(unix|tcp):(.*)$/.exec(value) ?? []
+  if (kind === 'unix') return `socket,id=monitor,path=${rest}`
+  if (kind === 'tcp') return `socket,id=monitor,${rest.replace(/^([^:,]*):(\d+)/, 'host=$1,port=$2')}`
+  return `${value},id=monitor`
+}
+
+function parseJson(text: string): Record<string, unknown> {
+  let result: unknown
+  let failure: string | undefined = 'JSON parse error, premature EOI'
+  const json = new JsonStream({
+    value: (value) => {
+      result = value
+      failure = undefined
+    },
+    failure: (message) => {
+      failure = message
+    },
+  })
+  json.feed(Buffer.from(text))
+  json.end()
+  if (failure !== undefined) throw new StartError(failure)
+  return result as Record<string, unknown>
+}

@@ -1,0 +1,28 @@
+/** What `help` among the options prints. */
+import { drivers } from '../driver-table.ts'
+import { modelNames } from './models.ts'
+
+/** The text for `-help`, or for an option whose value is `help`. */
+export function helpText(program: string, option: string): string {
+  if (option === 'M' || option === 'machine') return machines
+  if (option === 'device') return modelNames.map((name) => `name "${name}"\n`).join('')
+  if (option === 'drive') {
+    const names = drivers.map(({ name }) => name).join(' ')
+    return `Supported formats: ${names}\nSupported formats (read-only): ${names}\n`
+  }
+  return `usage: ${program} [options] [disk_image]
+
+The block layer of a machine without the machine, by the command line of QEMU's system emulator.
+  -drive, -blockdev, -hda, -cdrom, -fda   disks        -device NAME,drive=ID   what shows them
+  -object, -chardev, -mon, -qmp, -monitor, -qtest, -pidfile, -daemonize, -S, -snapshot
+Options of the machine itself are accepted and have no effect.
+`
+}
+
+/** Scripts look for the default one, and for the short name of it. */
+const machines = `Supported machines are:
+pc                   no machine (alias of pc-i440fx-7.2)
+pc-i440fx-7.2        no machine (default)
+q35                  no machine
+none                 no machine
+`

@@ -1,0 +1,221 @@
+/** Runs the daemon: takes the options in their order, and ends when it is told to. */
+import { rmSync, writeFileSync } from 'node:fs'
+import { type Duplex, duplexPair, type Readable, type Writable } from 'node:stream'
+import { ConsoleServer } from '@diskgraph/console'
+import { describeErrorCode, errorCodeOf, Graph } from '@diskgraph/core'
+import { DeviceTable } from '@diskgraph/devices'
+import { parseKeyValues, parseKeyval, toObject, validate } from '@diskgraph/qapi'
+import {
+  createMonitor,
+  JsonStream,
+  type Monitor,
+  type NbdServerOptions,
+  type SessionSettings,
+  System,
+  serveClient,
+} from '@diskgraph/qmp'
+import { type Chardev, parseChardev, type Serve } from './chardev.ts'
+import type { GivenOption } from './command-line.ts'
+import { drivers } from './driver-table.ts'
+import { messageOf, StartError } from './failure.ts'
+
+/** Milliseconds for everything to come to its end. */
+const grace = 5000
+
+/** Starts what `options` say; resolves when the daemon runs. */
+export async function run(options: readonly GivenOption[], program: string): Promise<void> {
+  const daemon = new Daemon(options, program)
+  process.on('SIGTERM', () => daemon.stop())
+  process.on('SIGINT', () => daemon.stop())
+  process.on('SIGHUP', () => daemon.stop())
+  try {
+    await daemon.start(options)
+  } catch (error) {
+    await daemon.end()
+    throw error
+  }
+}
+
+class Daemon {
+  readonly #graph: Graph
+  readonly #system: System
+  readonly #monitor: Monitor
+  readonly #remote: boolean
+  readonly #chardevs = new Map<string, Chardev>()
+  readonly #used = new Set<string>()
+  readonly #closers: (() => Promise<void>)[] = []
+  readonly #clients = new AbortController()
+  readonly #served = new Set<Promise<void>>()
+  readonly #program: string
+  #pidfile: string | undefined
+  #stopping = false
+
+  constructor(options: readonly GivenOption[], program: string) {
+    const has = (name: string): boolean => options.some((one) => one.name === name)
+    this.#program = program
+    this.#remote = has('allow-tcp')
+    this.#graph = new Graph({
+      drivers,
+      references: has('allow-references') ? 'allow' : 'neighbours',
+      onWarning: (message) => process.stderr.write(`${program}: warning: ${message}\n`),
+    })
+    const devices = new DeviceTable(this.#graph)
+    this.#system = new System({ graph: this.#graph, devices, quit: () => this.stop() })
+    this.#monitor = createMonitor(this.#system)
+  }
+
+  async start(options: readonly GivenOption[]): Promise<void> {
+    for (const { name, value } of options) {
+      try {
+        await this.#take(name, value)
+      } catch (error) {
+        throw new StartError(`--${name} ${value}: ${messageOf(error)}`, error)
+      }
+    }
+    const pidfile = options.findLast(({ name }) => name === 'pidfile')?.value
+    if (pidfile !== undefined) this.#writePidfile(pidfile)
+    process.send?.('ready')
+  }
+
+  /** The first call ends the program when everything is on storage, a second one at once. */
+  stop(): void {
+    if (this.#stopping) process.exit(1)
+    this.#stopping = true
+    const force = setTimeout(() => {
+      process.stderr.write(`${this.#program}: ending took longer than ${grace / 1000} s\n`)
+      process.exit(1)
+    }, grace)
+    force.unref()
+    // Whoever asked for the end gets an answer first.
+    setImmediate(async () => {
+      const failure = await this.end()
+      if (failure !== undefined) process.stderr.write(`${this.#program}: ${failure}\n`)
+      process.exit(failure === undefined ? 0 : 1)
+    })
+  }
+
+  /** Lets go of clients and images; what went wrong, if something did. */
+  async end(): Promise<string | undefined> {
+    this.#clients.abort()
+    await Promise.allSettled([...this.#closers.map((close) => close()), ...this.#served])
+    this.#monitor.close()
+    let failure: string | undefined
+    for (const part of [this.#system, this.#graph]) {
+      await part.close().catch((error: unknown) => {
+        failure ??= messageOf(error)
+      })
+    }
+    if (this.#pidfile !== undefined) rmSync(this.#pidfile, { force: true })
+    return failure
+  }
+
+  async #take(name: string, value: string): Promise<void> {
+    switch (name) {
+      case 'blockdev':
+        await this.#execute('blockdev-add', value, 'driver')
+        return
+      case 'object':
+        await this.#execute('object-add', value, 'qom-type')
+        return
+      case 'export':
+        await this.#execute('block-export-add', value, 'type')
+        return
+      case 'nbd-server': {
+        const options = validate(this.#monitor.schema, 'NbdServerOptions', readOptions(value), { text: isText(value) })
+        await this.#system.nbd.start(options as NbdServerOptions)
+        return
+      }
+      case 'chardev': {
+        const chardev = parseChardev(value, { remote: this.#remote })
+        if (this.#chardevs.has(chardev.id)) throw new StartError(`Duplicate ID '${chardev.id}' for chardev`)
+        this.#chardevs.set(chardev.id, chardev)
+        return
+      }
+      case 'monitor':
+        await this.#addMonitor(value)
+        return
+      case 'console':
+        await this.#addConsole(value)
+        return
+    }
+  }
+
+  async #execute(command: string, text: string, implied: string): Promise<void> {
+    await this.#monitor.execute(command, readOptions(text, implied), { text: isText(text) })
+  }
+
+  async #addMonitor(text: string): Promise<void> {
+    const given = toObject(parseKeyValues(text, 'chardev'))
+    const options = validate(this.#monitor.schema, 'MonitorOptions', given, { text: true }) as MonitorOptions
+    if (options.mode === 'readline') throw new StartError('there is no human monitor here: mode=control is for QMP')
+    const chardev = this.#chardevs.get(options.chardev)
+    if (chardev === undefined) throw new StartError(`chardev "${options.chardev}" not found`)
+    if (this.#used.has(chardev.id)) throw new StartError(`Device '${chardev.id}' is in use`)
+    this.#used.add(chardev.id)
+    const serve: Serve = (input, output, network) =>
+      this.#serve(input, output, { network, pretty: options.pretty === true })
+    this.#closers.push(await chardev.open(serve))
+  }
+
+  async #addConsole(text: string): Promise<void> {
+    const port = Number(text)
+    if (!/^\d+$/.test(text) || port > 65535) throw new StartError(`'${text}' is no port`)
+    const connect = (): Duplex => {
+      const [own, page] = duplexPair()
+      void this.#serve(own, own, {})
+      return page
+    }
+    const server = await ConsoleServer.start({ port, connect })
+    this.#closers.push(() => server.close())
+    process.stderr.write(`console: ${server.url}\n`)
+  }
+
+  #serve(input: Readable, output: Writable, settings: SessionSettings): Promise<void> {
+    const served = serveClient(this.#monitor, input, output, settings, this.#clients.signal)
+    this.#served.add(served)
+    return served.finally(() => this.#served.delete(served))
+  }
+
+  #writePidfile(path: string): void {
+    try {
+      writeFileSync(path, `${process.pid}\n`, { mode: 0o600 })
+    } catch (cause) {
+      const reason = describeErrorCode(errorCodeOf(cause))
+      throw new StartError(`cannot create PID file: Could not create '${path}': ${reason}`, cause)
+    }
+    this.#pidfile = path
+  }
+}
+
+interface MonitorOptions {
+  readonly chardev: string
+  readonly mode?: 'readline' | 'control'
+  readonly pretty?: boolean
+}
+
+/** Whether `text` is no JSON, so that its values are texts. */
+function isText(text: string): boolean {
+  return !text.startsWith('{')
+}
+
+function readOptions(text: string, implied?: string): Record<string, unknown> {
+  return isText(text) ? parseKeyval(text, implied) : parseJson(text)
+}
+
+function parseJson(text: string): Record<string, unknown> {
+  let result: unknown
+  let failure: string | undefined = 'JSON parse error, premature EOI'
+  const json = new JsonStream({
+    value: (value) => {
+      result = value
+      failure = undefined
+    },
+    failure: (message) => {
+      failure = message
+    },
+  })
+  json.feed(Buffer.from(text))
+  json.end()
+  if (failure !== undefined) throw new StartError(failure)
+  return result as Record<string, unknown>
+}

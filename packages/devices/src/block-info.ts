@@ -1,0 +1,91 @@
+/** What `query-block` and `query-blockstats` tell of devices, with QAPI's fields in camelCase. */
+
+import type { Clock, Node } from '@diskgraph/core'
+import { Accounting, type DeviceStatistics } from './accounting.ts'
+import type { Device } from './device.ts'
+import type { IoStatus } from './guest.ts'
+import { type ShortLimits, toShortLimits } from './throttling.ts'
+
+/** What QAPI's BlockInfo says of the device itself. */
+export interface DeviceInfo {
+  /** Its name; empty for one that has none. */
+  readonly device: string
+  readonly qdev?: string
+  readonly type: 'unknown'
+  readonly removable: boolean
+  readonly locked: boolean
+  /** Where there is a tray. */
+  readonly trayOpen?: boolean
+  readonly ioStatus?: IoStatus
+  /** What BlockDeviceInfo says of the device beyond the node of its medium. */
+  readonly inserted?: {
+    readonly node: Node
+    readonly readOnly: boolean
+    readonly writeback: boolean
+    /** `bps`, `iopsRd`, `bpsMax`… */
+    readonly limits: ShortLimits
+    readonly group?: string
+  }
+}
+
+/** Tells of a device and, where it has a medium, of what it adds to the medium's node. */
+export function deviceInfo(device: Device): DeviceInfo {
+  const { qdev, ioStatus, node, throttle, id, removable, locked } = device
+  const group = throttle?.group
+  return {
+    device: id,
+    ...(qdev === undefined ? {} : { qdev }),
+    type: 'unknown',
+    removable,
+    locked,
+    ...(device.hasTray ? { trayOpen: device.trayOpen } : {}),
+    ...(ioStatus === undefined ? {} : { ioStatus }),
+    ...(node === undefined
+      ? {}
+      : {
+          inserted: {
+            node,
+            readOnly: device.readOnly || node.readOnly,
+            writeback: device.writeCache,
+            limits: toShortLimits(group?.limits),
+            ...(group === undefined ? {} : { group: group.name }),
+          },
+        }),
+  }
+}
+
+/** QAPI's BlockStats. `parent` is the storage below, `backing` the image behind. */
+export interface BlockStatistics {
+  readonly device?: string
+  readonly qdev?: string
+  readonly nodeName?: string
+  readonly stats: DeviceStatistics
+  readonly parent?: BlockStatistics
+  readonly backing?: BlockStatistics
+}
+
+/** The figures of a device, and what is known of the nodes below. */
+export function deviceStatistics(device: Device): BlockStatistics {
+  const { id, qdev, node, accounting } = device
+  return {
+    device: id,
+    ...(qdev === undefined ? {} : { qdev }),
+    ...(node === undefined ? {} : nodeStatistics(node)),
+    stats: accounting.statistics(node?.writtenUpTo ?? 0),
+  }
+}
+
+/** What is known of a node and of those below: how far it was written. Requests are counted by devices. */
+export function nodeStatistics(node: Node): BlockStatistics {
+  const { storage, backing } = node
+  return {
+    nodeName: node.name,
+    stats: emptyStatistics(node.clock, node.writtenUpTo),
+    ...(storage === undefined ? {} : { parent: nodeStatistics(storage.node) }),
+    ...(backing === undefined ? {} : { backing: nodeStatistics(backing.node) }),
+  }
+}
+
+function emptyStatistics(clock: Clock, writtenUpTo: number): DeviceStatistics {
+  return new Accounting(clock, { accountFailed: false, accountInvalid: false }).statistics(writtenUpTo)
+}

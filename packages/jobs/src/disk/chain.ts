@@ -1,0 +1,52 @@
+/** The nodes of a backing chain, and of one image in it. */
+import type { BlockGraph, Change, Node } from '@diskgraph/core'
+
+/** The node below filters, whose backing file and references are the image's own. */
+export function unfiltered(node: Node): Node {
+  return node.filtered === undefined ? node : unfiltered(node.filtered.node)
+}
+
+/** A node and those below it that hold its own data, from the top down; backing files do not belong to them. */
+export function storageNodes(node: Node): Node[] {
+  const below = [...node.children.values()].filter((edge) => edge.role !== 'cow')
+  return [node, ...below.flatMap((edge) => storageNodes(edge.node))]
+}
+
+/**
+ * Makes an image that was opened for reading writable, or the other way round. What is below a node that is to write
+ * must write first, so the order depends on the direction.
+ */
+export async function setReadOnly(graph: BlockGraph, node: Node, readOnly: boolean): Promise<void> {
+  const nodes = storageNodes(node)
+  for (const one of readOnly ? nodes : nodes.reverse()) await graph.reopen(one, { readOnly })
+}
+
+/** Runs `work` while `node`, when it was opened for reading, is writable. */
+export async function whileWritable(graph: BlockGraph, node: Node, work: () => Promise<void>): Promise<void> {
+  if (!node.readOnly) return work()
+  try {
+    await setReadOnly(graph, node, false)
+    await work()
+  } finally {
+    await endWriting(graph, node)
+  }
+}
+
+/** Makes `node` read-only again. A flush that fails is reported, and tried once more: else the node stays writable. */
+export async function endWriting(graph: BlockGraph, node: Node): Promise<void> {
+  try {
+    await setReadOnly(graph, node, true)
+  } catch (error) {
+    await setReadOnly(graph, node, true).catch(() => undefined)
+    throw error
+  }
+}
+
+/** Runs `work` in `change`, which is under way, or in a change of its own. */
+export function inChange<T>(
+  graph: BlockGraph,
+  change: Change | undefined,
+  work: (change: Change) => Promise<T>,
+): Promise<T> {
+  return change === undefined ? graph.change(work) : work(change)
+}

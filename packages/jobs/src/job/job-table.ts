@@ -1,0 +1,90 @@
+/** The jobs of a graph. */
+import { BlockError, type Graph } from '@diskgraph/core'
+import { Job, type JobWork } from './job.ts'
+import { checkSpeed, type JobSettings, type JobType } from './settings.ts'
+
+const wellFormed = /^[A-Za-z][A-Za-z0-9._-]*$/
+
+/** See the top of the file. Jobs are there from their start until they are dismissed. */
+export class JobTable implements Iterable<Job> {
+  readonly graph: Graph
+  readonly #jobs = new Map<string, Job>()
+  readonly #listeners = new Set<(job: Job) => void>()
+  #generated = 0
+
+  constructor(graph: Graph) {
+    this.graph = graph
+  }
+
+  /** The job called `id`. */
+  get(id: string): Job | undefined {
+    return this.#jobs.get(id)
+  }
+
+  /** All jobs, the newest first, as QEMU lists them. */
+  list(): readonly Job[] {
+    return [...this.#jobs.values()].reverse()
+  }
+
+  [Symbol.iterator](): Iterator<Job> {
+    return this.list()[Symbol.iterator]()
+  }
+
+  /** Calls `listener` whenever the status of a job changes; the result ends that. */
+  onChange(listener: (job: Job) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Cancels all jobs, and resolves when they have ended. */
+  async close(): Promise<void> {
+    for (const job of this.list()) if (job.status !== 'concluded' && job.status !== 'aborting') job.cancel()
+    await Promise.allSettled(this.list().map(({ finished }) => finished))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /**
+   * @internal Makes a job, which is to be started or discarded. EINVAL for an id that is malformed, EEXIST for one that
+   * another job has.
+   */
+  make(type: JobType, work: JobWork, settings: JobSettings): Job {
+    const { jobId: id = this.#newId(type), speed = 0 } = settings
+    if (typeof id !== 'string' || !wellFormed.test(id)) throw new BlockError('EINVAL', `Invalid job ID '${String(id)}'`)
+    if (this.#jobs.has(id)) throw new BlockError('EEXIST', `Job ID '${id}' already in use`)
+    const job = new Job(this, id, type, work, settings)
+    this.#jobs.set(id, job)
+    try {
+      checkSpeed(speed)
+    } catch (error) {
+      job.discard()
+      throw error
+    }
+    return job
+  }
+
+  /** @internal */
+  remove(job: Job): void {
+    if (this.#jobs.get(job.id) === job) this.#jobs.delete(job.id)
+  }
+
+  /** @internal */
+  tell(job: Job): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(job)
+      } catch (error) {
+        this.graph.warn(`a listener of job '${job.id}' failed: ${String(error)}`)
+      }
+    }
+  }
+
+  #newId(type: JobType): string {
+    for (;;) {
+      const id = `${type}${this.#generated++}`
+      if (!this.#jobs.has(id)) return id
+    }
+  }
+}

@@ -1,0 +1,236 @@
+/** `backup`: copies a disk as it is when the job starts, while it is in use. What is about to change is copied first. */
+import { BlockError, type Change, type DirtyBitmap, type Disk, type Node } from '@diskgraph/core'
+import { DirtyBitmap as Bitmap, type ChildHandle } from '@diskgraph/core/driver'
+import { findBitmap, refuseBusyBitmap } from '../bitmaps/bitmaps.ts'
+import { unfiltered } from '../disk/chain.ts'
+import type { Job, JobWork } from '../job/job.ts'
+import type { JobTable } from '../job/job-table.ts'
+import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { CopyFilter, copyFilterDriver } from './copy-filter.ts'
+import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import { copyDirty, markPresent } from './passes.ts'
+
+/** What a backup leaves in its bitmap: `never` changes it; `on-success` or `always` it holds what the target lacks. */
+export type BitmapMode = 'on-success' | 'never' | 'always'
+
+/** What {@link startBackup} takes; QMP's `blockdev-backup`. */
+export interface BackupOptions extends JobSettings {
+  /** The disk. */
+  readonly device: Node | string
+  /** A node of the same size that nobody writes to. */
+  readonly target: Node | string
+  /**
+   * `full`: all of it. `top`: what the disk does not have of its backing file. `none`: only what is about to change, until
+   * it is cancelled. `bitmap`: what `bitmap` has marked; `incremental` is `bitmap` with the mode `on-success`.
+   */
+  readonly sync: 'full' | 'top' | 'none' | 'incremental' | 'bitmap'
+  /** The name of a dirty bitmap of the disk. */
+  readonly bitmap?: string | undefined
+  readonly bitmapMode?: BitmapMode | undefined
+  /** Data is stored compressed. */
+  readonly compress?: boolean | undefined
+  /** Default `report`. */
+  readonly onSourceError?: ErrorPolicy | undefined
+  /** Default `report`. */
+  readonly onTargetError?: ErrorPolicy | undefined
+  /** The name of the filter over the disk. */
+  readonly filterNodeName?: string | undefined
+  /** Copies at the same time; default 64, of which each takes 1 MiB of memory at most. */
+  readonly maxWorkers?: number | undefined
+  /** Begins in this change of the graph, which is under way: backups that begin in one show the same moment. */
+  readonly change?: Change | undefined
+}
+
+/** Starts a backup. The target holds the disk as it was at the start when the job has ended well. */
+export async function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job> {
+  const { graph } = jobs
+  const source = findNode(graph, options.device)
+  const target = findNode(graph, options.target)
+  const plan = checkSync(options, source)
+  if (source === target) throw new BlockError('EINVAL', 'Source and target cannot be the same')
+  refuseBusy(source)
+  refuseBusy(target)
+  if (source.size !== target.size) throw new BlockError('EINVAL', 'Source and target image have different sizes')
+  if (options.compress && target.driver.compressedWrites !== true) {
+    throw new BlockError('ENOTSUP', 'Compression is not supported for this drive ')
+  }
+  const work = new Backup(jobs, source, target, options, plan)
+  const job = jobs.make('backup', work, options)
+  let entered = (): void => undefined
+  const entering = new Promise<void>((resolve) => {
+    entered = resolve
+  })
+  const { change } = options
+  try {
+    // What is asked of the graph now has its turn when the change has ended.
+    await work.enter(job, () => job.start(change === undefined ? entering : graph.change(async () => undefined)))
+  } catch (error) {
+    if (job.status === 'created') job.discard()
+    else job.fail(error as Error)
+    throw error
+  } finally {
+    entered()
+  }
+  return job
+}
+
+/** The bitmap that a backup uses, and how. */
+interface Plan {
+  readonly bitmap: DirtyBitmap | undefined
+  readonly mode: BitmapMode
+}
+
+function checkSync(options: BackupOptions, source: Node): Plan {
+  const { sync, bitmap: name, bitmapMode, maxWorkers } = options
+  const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
+  if (!['full', 'top', 'none', 'incremental', 'bitmap'].includes(sync)) {
+    throw invalid(`Sync mode '${String(sync)}' not supported`)
+  }
+  if (maxWorkers !== undefined && !(Number.isInteger(maxWorkers) && maxWorkers >= 1 && maxWorkers < 2 ** 31)) {
+    throw invalid('max-workers must be between 1 and 2147483647')
+  }
+  const byBitmap = sync === 'incremental' || sync === 'bitmap'
+  if (name === undefined) {
+    if (byBitmap) throw invalid(`must provide a valid bitmap name for '${sync}' sync mode`)
+    if (bitmapMode !== undefined) throw invalid('Cannot specify bitmap sync mode without a bitmap')
+    return { bitmap: undefined, mode: 'never' }
+  }
+  const bitmap = findBitmap(source, name, `Bitmap '${name}' could not be found`)
+  if (sync === 'incremental' && bitmapMode !== undefined && bitmapMode !== 'on-success') {
+    throw invalid("Bitmap sync mode must be 'on-success' when using sync mode 'incremental'")
+  }
+  const mode = sync === 'incremental' ? 'on-success' : bitmapMode
+  if (mode === undefined) throw invalid('Bitmap sync mode must be given when providing a bitmap')
+  if (sync === 'none') throw invalid("sync mode 'none' does not produce meaningful bitmap outputs")
+  if (mode === 'never' && !byBitmap) {
+    throw invalid(`Bitmap sync mode 'never' has no meaningful effect when combined with sync mode '${sync}'`)
+  }
+  refuseBusyBitmap(bitmap)
+  return { bitmap, mode }
+}
+
+const smallestUnit = 65536
+
+class Backup implements JobWork {
+  readonly #jobs: JobTable
+  readonly #source: Node
+  readonly #target: Node
+  readonly #options: BackupOptions
+  readonly #plan: Plan
+  readonly #base: Node | undefined
+  /** What the bitmap had marked at the start. */
+  #before: DirtyBitmap | undefined
+  #insertion: Insertion | undefined
+  #image: BackupImage | undefined
+
+  constructor(jobs: JobTable, source: Node, target: Node, options: BackupOptions, plan: Plan) {
+    this.#jobs = jobs
+    this.#source = source
+    this.#target = target
+    this.#options = options
+    this.#plan = plan
+    this.#base = options.sync === 'top' ? unfiltered(source).backing?.node : undefined
+  }
+
+  /** Puts the filter over the disk, and calls `start` while nothing is in flight. */
+  async enter(job: Job, start: () => void): Promise<void> {
+    const { compress, filterNodeName } = this.#options
+    const { clusterSize = smallestUnit } = await this.#target.info()
+    const granularity = Math.max(smallestUnit, clusterSize)
+    const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
+      this.#image = new BackupImage(file, target, { granularity, compressed: compress })
+      return this.#image
+    }
+    const driver = copyFilterDriver('copy-before-write', make)
+    const nodes = { source: this.#source, target: this.#target }
+    const filter = { driver, nodeName: filterNodeName }
+    this.#insertion = await insertFilter(this.#jobs.graph, nodes, filter, job, {
+      change: this.#options.change,
+      during: () => {
+        this.#begin(job)
+        start()
+      },
+    })
+  }
+
+  /** Everything that can change is to be copied before, from here on. */
+  #begin(job: Job): void {
+    const image = this.#image as BackupImage
+    const { bitmap } = this.#plan
+    image.units.onCopied = (length) => job.advance(length)
+    if (this.#options.sync === 'bitmap' || this.#options.sync === 'incremental') {
+      image.units.dirty.merge(bitmap as DirtyBitmap)
+    } else image.units.dirty.set(0, image.size)
+    job.setRemaining(image.units.dirty.dirtyBytes)
+    if (bitmap === undefined) return
+    bitmap.busy = true
+    this.#before = new Bitmap(bitmap.size, bitmap.granularity)
+    this.#before.merge(bitmap)
+    bitmap.clear(0, bitmap.size)
+  }
+
+  async run(job: Job): Promise<void> {
+    const image = this.#image as BackupImage
+    const { sync, maxWorkers = 64 } = this.#options
+    await job.rest()
+    if (sync === 'none') for (;;) await job.pace.sleep()
+    // The insertion is there when the section in which the job began has ended.
+    const { root } = this.#insertion as Insertion
+    if (this.#base !== undefined) await this.#leaveOut(job, root, this.#base, image)
+    await copyDirty({
+      job,
+      units: image.units,
+      counted: (copy) => root.whileCounted(copy),
+      workers: Math.min(maxWorkers, 64),
+      policy: (side) => this.#policy(side),
+    })
+  }
+
+  /** What the disk has of its backing file need not be copied. */
+  async #leaveOut(job: Job, root: Disk, base: Node, image: BackupImage): Promise<void> {
+    const present = new Bitmap(image.size, image.units.dirty.granularity)
+    await markPresent(job, root, base, present)
+    for (let run = present.nextClean(0); run !== undefined; run = present.nextClean(run.offset + run.length)) {
+      image.units.dirty.clear(run.offset, run.length)
+    }
+    job.setRemaining(image.units.dirty.dirtyBytes)
+  }
+
+  #policy(side: 'source' | 'target'): ErrorPolicy {
+    const { onSourceError = 'report', onTargetError = 'report' } = this.#options
+    return side === 'source' ? onSourceError : onTargetError
+  }
+
+  async prepare(): Promise<void> {
+    await this.#image?.target.flush()
+  }
+
+  async end(_job: Job, success: boolean): Promise<void> {
+    const { bitmap, mode } = this.#plan
+    if (bitmap !== undefined && this.#before !== undefined) {
+      // Marked is, on top of what was written since the start, what the target lacks.
+      if (mode === 'never' || (mode === 'on-success' && !success)) bitmap.merge(this.#before)
+      else if (!success) bitmap.merge((this.#image as BackupImage).units.dirty)
+      bitmap.busy = false
+    }
+    await this.#insertion?.leave()
+  }
+}
+
+/** Copies what is about to change. A change whose copy fails does not happen. */
+class BackupImage extends CopyFilter {
+  override async write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    await this.units.copy(offset, buf.length)
+    await super.write(offset, buf, flags, signal)
+  }
+
+  override async writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    await this.units.copy(offset, length)
+    await super.writeZeroes(offset, length, flags, signal)
+  }
+
+  override async discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    await this.units.copy(offset, length)
+    await super.discard(offset, length, signal)
+  }
+}

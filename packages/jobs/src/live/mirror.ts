@@ -1,0 +1,318 @@
+/** `mirror`: copies a disk while it is in use, keeps the copy up to date, and lets the users of the disk go over to it. */
+import { BlockError, type Change, type Node } from '@diskgraph/core'
+import type { ChildHandle } from '@diskgraph/core/driver'
+import { endWriting, unfiltered } from '../disk/chain.ts'
+import type { Job, JobWork } from '../job/job.ts'
+import type { JobTable } from '../job/job-table.ts'
+import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
+import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import { copyDirty, markPresent } from './passes.ts'
+
+/** When a guest's write reaches the target: some time later, or before it ends. */
+export type CopyMode = 'background' | 'write-blocking'
+
+/** What {@link startMirror} takes; QMP's `blockdev-mirror`. */
+export interface MirrorOptions extends JobSettings {
+  /** The disk. */
+  readonly device: Node | string
+  /** A node of the same size that nobody uses. */
+  readonly target: Node | string
+  /** `full`: all of it. `top`: what the disk does not have of its backing file. `none`: what is written from now on. */
+  readonly sync: 'full' | 'top' | 'none'
+  /** The node whose users go over to the target. Default: the disk. */
+  readonly replaces?: Node | string | undefined
+  /** Bytes that are copied together, a power of two. Default: the cluster size of the target, 4 KiB to 64 KiB. */
+  readonly granularity?: number | undefined
+  /** Bytes that may be left to be copied while nobody writes, at the end. Default 16 MiB. */
+  readonly bufSize?: number | undefined
+  /** Default `report`. */
+  readonly onSourceError?: ErrorPolicy | undefined
+  /** Default `report`. */
+  readonly onTargetError?: ErrorPolicy | undefined
+  /** Zeroes may be made by deallocating. Default true. */
+  readonly unmap?: boolean | undefined
+  /** The name of the filter over the disk. */
+  readonly filterNodeName?: string | undefined
+  /** Default `background`. */
+  readonly copyMode?: CopyMode | undefined
+}
+
+/** Starts a mirror. When it is ready, `complete()` lets the users of the disk go over to the target. */
+export async function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job> {
+  const { graph } = jobs
+  const source = findNode(graph, options.device)
+  refuseBusy(source)
+  const target = findNode(graph, options.target)
+  checkSizes(options)
+  if (source === target) throw new BlockError('EINVAL', "Can't mirror node into itself")
+  refuseBusy(target)
+  const replaces = options.replaces === undefined ? undefined : findReplaced(jobs, options.replaces, source)
+  const work = new Mirror(jobs, source, target, { ...options, replaces })
+  const job = jobs.make('mirror', work, options)
+  try {
+    await work.enter(job)
+  } catch (error) {
+    job.discard()
+    throw error
+  }
+  job.start()
+  return job
+}
+
+function checkSizes({ granularity, bufSize, sync }: MirrorOptions): void {
+  const { isSafeInteger } = Number
+  if (granularity !== undefined && granularity !== 0) {
+    if (!isSafeInteger(granularity) || granularity < 512 || granularity > 2 ** 26) {
+      throw new BlockError('EINVAL', "Parameter 'granularity' expects a value in range [512B, 64MB]")
+    }
+    if (!Number.isInteger(Math.log2(granularity))) {
+      throw new BlockError('EINVAL', "Parameter 'granularity' expects a power of 2")
+    }
+  }
+  if (bufSize !== undefined && (!isSafeInteger(bufSize) || bufSize < 0)) {
+    throw new BlockError('EINVAL', "Invalid parameter 'buf-size'")
+  }
+  if (!['full', 'top', 'none'].includes(sync)) {
+    throw new BlockError('EINVAL', `Sync mode '${String(sync)}' not supported`)
+  }
+}
+
+/** The node called `name`, which shows what `source` does, so that nobody sees a change when they go over. */
+function findReplaced(jobs: JobTable, name: Node | string, source: Node): Node {
+  if (typeof name === 'string' && jobs.graph.find(name) === undefined) {
+    throw new BlockError('ENOENT', `Failed to find node with node-name='${name}'`)
+  }
+  const node = findNode(jobs.graph, name)
+  if (shows(source, node)) return node
+  throw new BlockError(
+    'EINVAL',
+    `Cannot replace '${node.name}' by a node mirrored from '${source.name}', because it cannot be guaranteed that doing ` +
+      'so would not lead to an abrupt change of visible data',
+  )
+}
+
+function shows(top: Node, node: Node): boolean {
+  if (top === node) return true
+  const below = [...top.children.values()].filter(({ role }) => role === 'filtered' || role === 'replica')
+  return below.some((edge) => shows(edge.node, node))
+}
+
+/** What is left to be copied while nobody writes, at most. */
+const defaultBufSize = 2 ** 24
+
+interface Settings extends Omit<MirrorOptions, 'replaces'> {
+  readonly replaces: Node | undefined
+  /** The layer of the disk that is the target. */
+  readonly base?: Node | undefined
+}
+
+/** See {@link startMirror}. A commit of the active layer is one, too: its target is a layer below. */
+export class Mirror implements JobWork {
+  readonly #jobs: JobTable
+  readonly #source: Node
+  readonly #target: Node
+  readonly #options: Settings
+  readonly #base: Node | undefined
+  /** The target is a layer that was opened for reading. */
+  #wasReadOnly = false
+  #insertion: Insertion | undefined
+  #image: MirrorImage | undefined
+  #ending: 'complete' | 'cancel' | undefined
+
+  constructor(jobs: JobTable, source: Node, target: Node, options: Settings) {
+    this.#jobs = jobs
+    this.#source = source
+    this.#target = target
+    this.#options = options
+    this.#base = options.base ?? (options.sync === 'top' ? unfiltered(source).backing?.node : undefined)
+  }
+
+  /** Puts the filter over the disk. */
+  async enter(job: Job, wasReadOnly = false): Promise<void> {
+    this.#wasReadOnly = wasReadOnly
+    const { graph } = this.#jobs
+    const { granularity, unmap, copyMode = 'background', filterNodeName } = this.#options
+    const { clusterSize = 65536 } = await this.#target.info()
+    const unchanged = this.#options.base !== undefined
+    const settings = { granularity: granularity || Math.min(65536, Math.max(4096, clusterSize)), unmap, unchanged }
+    const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
+      this.#image = new MirrorImage(file, target, settings, copyMode, (error) => this.#failedAlong(job, error))
+      return this.#image
+    }
+    const driver = copyFilterDriver('mirror_top', make, unchanged)
+    const nodes = { source: this.#source, target: this.#target }
+    this.#insertion = await insertFilter(graph, nodes, { driver, nodeName: filterNodeName }, job)
+  }
+
+  async run(job: Job): Promise<void> {
+    const { root } = this.#insertion as Insertion
+    const image = this.#image as MirrorImage
+    if (this.#options.base === undefined && this.#target.size !== this.#source.size) {
+      throw new BlockError('EINVAL', 'Source and target image have different sizes')
+    }
+    image.onDirty = () => job.pace.wake()
+    image.units.onCopied = (length) => job.advance(length)
+    await this.#fill(job, image)
+    const { bufSize } = this.#options
+    const pass = {
+      job,
+      units: image.units,
+      counted: (copy: () => Promise<void>) => root.whileCounted(copy),
+      workers: 8,
+      enough: bufSize || defaultBufSize,
+      policy: (side: 'source' | 'target') => this.#policy(side),
+    }
+    for (;;) {
+      await copyDirty(pass)
+      if (!job.ready) job.becomeReady()
+      if (this.#ending !== undefined) return
+      while (image.units.dirty.dirtyBytes === 0 && this.#ending === undefined && !job.paused) await job.pace.sleep()
+      await job.rest()
+    }
+  }
+
+  /** Marks what is to be copied at first. */
+  async #fill(job: Job, image: MirrorImage): Promise<void> {
+    const { sync } = this.#options
+    if (sync === 'none') return
+    if (sync === 'full' || this.#base === undefined) image.units.dirty.set(0, image.size)
+    else await markPresent(job, (this.#insertion as Insertion).root, this.#base, image.units.dirty)
+    job.setRemaining(image.units.dirty.dirtyBytes)
+  }
+
+  #policy(side: 'source' | 'target'): ErrorPolicy {
+    const { onSourceError = 'report', onTargetError = 'report' } = this.#options
+    return side === 'source' ? onSourceError : onTargetError
+  }
+
+  /** A write that goes along has not reached the target: it is dirty there, and the job decides. */
+  #failedAlong(job: Job, error: unknown): void {
+    if (!job.judge(error, 'write', this.#policy('target'))) job.fail(error as Error)
+  }
+
+  complete(): void {
+    this.#ending = 'complete'
+  }
+
+  cancelSoftly(): boolean {
+    this.#ending = 'cancel'
+    return true
+  }
+
+  change(options: Readonly<Record<string, unknown>>): void {
+    const { copyMode } = options
+    if (copyMode === 'background' && this.#image?.copyMode === 'write-blocking') {
+      throw new BlockError('ENOTSUP', "Change to copy mode 'background' is not implemented")
+    }
+    if (this.#image !== undefined && copyMode === 'write-blocking') this.#image.copyMode = copyMode
+  }
+
+  /** Copies the rest while nobody writes, and lets the users go over: both, or neither. */
+  async prepare(job: Job): Promise<void> {
+    const insertion = this.#insertion as Insertion
+    const image = this.#image as MirrorImage
+    const { replaces } = this.#options
+    const goOver = async (change: Change): Promise<void> => {
+      if (replaces === undefined) return change.replace(insertion.filter, this.#target)
+      await change.remove(insertion.filter)
+      await change.replace(replaces, this.#target)
+    }
+    await insertion.leave(
+      async () => {
+        await copyDirty({ job, units: image.units, counted: (copy) => insertion.root.whileCounted(copy), workers: 8 })
+        await image.target.flush()
+      },
+      this.#ending === 'complete' ? goOver : undefined,
+    )
+  }
+
+  async end(_job: Job, success: boolean): Promise<void> {
+    await this.#insertion?.leave()
+    const over = success && this.#ending === 'complete'
+    if (this.#wasReadOnly && !over) await endWriting(this.#jobs.graph, this.#target)
+  }
+}
+
+class MirrorImage extends CopyFilter {
+  copyMode: CopyMode
+  onDirty: (() => void) | undefined
+  readonly #onFailure: (error: unknown) => void
+
+  constructor(
+    file: ChildHandle,
+    target: ChildHandle,
+    settings: CopyFilterSettings,
+    copyMode: CopyMode,
+    onFailure: (error: unknown) => void,
+  ) {
+    super(file, target, settings)
+    this.copyMode = copyMode
+    this.#onFailure = onFailure
+  }
+
+  override write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    return this.#change(
+      offset,
+      buf.length,
+      () => super.write(offset, buf, flags, signal),
+      () => this.target.write(offset, buf, 0),
+    )
+  }
+
+  override writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    return this.#change(
+      offset,
+      length,
+      () => super.writeZeroes(offset, length, flags, signal),
+      () => this.target.writeZeroes(offset, length, 0),
+    )
+  }
+
+  /** What a discarded range holds is the disk's to say: it is copied like data. */
+  override discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    return this.#change(offset, length, () => super.discard(offset, length, signal), undefined)
+  }
+
+  async #change(
+    offset: number,
+    length: number,
+    change: () => Promise<void>,
+    along: (() => Promise<void>) | undefined,
+  ): Promise<void> {
+    if (this.copyMode === 'background' || along === undefined) {
+      try {
+        await change()
+      } finally {
+        this.#mark(offset, length)
+      }
+      return
+    }
+    // Two writes of one place must reach both disks in one order, and none may come between the halves of a copy.
+    const hold = await this.units.lock.acquire(offset, length, true)
+    let done = false
+    try {
+      await change()
+      done = await this.#alongside(along)
+    } finally {
+      if (done) this.units.dirty.clear(offset, length)
+      else this.#mark(offset, length)
+      this.units.lock.release(hold)
+    }
+  }
+
+  async #alongside(along: () => Promise<void>): Promise<boolean> {
+    try {
+      await along()
+      return true
+    } catch (error) {
+      this.#onFailure(error)
+      return false
+    }
+  }
+
+  #mark(offset: number, length: number): void {
+    this.units.dirty.set(offset, length)
+    this.onDirty?.()
+  }
+}

@@ -1,0 +1,119 @@
+/** The nodes that a job works on: finding them, keeping others off, and the filter between a disk and its users. */
+import { BlockError, type Change, Disk, type Graph, type Node, Permission } from '@diskgraph/core'
+import type { DriverDescriptor } from '@diskgraph/core/driver'
+import { inChange, unfiltered } from '../disk/chain.ts'
+
+/** The node called `name`, or `name` itself. QEMU's text where there is none. */
+export function findNode(graph: Graph, name: Node | string): Node {
+  if (typeof name !== 'string') return name
+  const node = graph.find(name)
+  if (node === undefined) {
+    throw new BlockError('ENOENT', `Cannot find device='${name}' nor node-name='${name}'`)
+  }
+  return node
+}
+
+/** The node called `name`, for options that stand for nodes only. */
+export function findNodeByName(graph: Graph, name: Node | string): Node {
+  if (typeof name !== 'string') return name
+  const node = graph.find(name)
+  if (node === undefined) throw new BlockError('ENOENT', `Cannot find device='' nor node-name='${name}'`)
+  return node
+}
+
+/** The nodes of the chain from `top` down, filters left out. */
+export function chainOf(top: Node): Node[] {
+  const node = unfiltered(top)
+  const below = node.backing?.node
+  return below === undefined ? [node] : [node, ...chainOf(below)]
+}
+
+/** Throws EBUSY when a job or somebody else has taken `node`. */
+export function refuseBusy(node: Node): void {
+  const [blocker] = node.blockers
+  if (blocker !== undefined) {
+    throw new BlockError('EBUSY', `Node '${node.name}' is busy: ${blocker.reason}`, { node: node.name })
+  }
+}
+
+/** Blocks on `nodes` what a job of `type` cannot stand; the result ends that. */
+export function blockNodes(graph: Graph, nodes: readonly Node[], type: string): () => void {
+  const reason = `block device is in use by block job: ${type}`
+  const operations = ['amend', 'change-child', 'check', 'remove', 'reopen', 'replace', 'resize', 'snapshot'] as const
+  const releases = nodes.map((node) => graph.block(node, { reason, operations }))
+  return () => {
+    for (const release of releases) release()
+  }
+}
+
+/** Attaches a user of `node` that stands for the job `id`. */
+export async function jobRoot(
+  change: Change,
+  graph: Graph,
+  node: Node,
+  id: string,
+  needs: number = Permission.ConsistentRead,
+): Promise<Disk> {
+  const permissions = { permissions: needs, shared: Permission.All }
+  const root = new Disk(graph, node, { description: `block job '${id}'`, permissions })
+  await change.attach(root, permissions)
+  return root
+}
+
+/** A filter of a job over a disk, and the job as its user. */
+export class Insertion {
+  readonly graph: Graph
+  readonly filter: Node
+  readonly root: Disk
+  readonly #release: () => void
+  #left = false
+
+  constructor(graph: Graph, filter: Node, root: Disk, release: () => void) {
+    this.graph = graph
+    this.filter = filter
+    this.root = root
+    this.#release = release
+  }
+
+  /**
+   * Ends it in one change: `before` runs while nobody writes but the job, `step` instead of taking the filter out. When
+   * one of them fails everything is as it was.
+   */
+  async leave(before?: () => Promise<void>, step?: (change: Change) => Promise<void>): Promise<void> {
+    // A change that was undone has taken it out again.
+    if (this.#left || this.graph.find(this.filter.name) !== this.filter) return
+    await this.graph.change(async (change) => {
+      await change.drain(this.filter)
+      change.admit(this.root)
+      await before?.()
+      this.#release()
+      await change.detach(this.root)
+      await (step === undefined ? change.remove(this.filter) : step(change))
+    })
+    this.#left = true
+  }
+}
+
+/** Puts `driver` over `source`, with `target` below it, too, if there is one; in `change` where that is given. `during` runs in the same. */
+export async function insertFilter(
+  graph: Graph,
+  nodes: { readonly source: Node; readonly target?: Node | undefined },
+  filter: { readonly driver: DriverDescriptor; readonly nodeName: string | undefined },
+  job: { readonly id: string; readonly type: string },
+  settings: { readonly change?: Change | undefined; readonly during?: () => void } = {},
+): Promise<Insertion> {
+  return inChange(graph, settings.change, async (change) => {
+    const { source, target } = nodes
+    const { driver, nodeName } = filter
+    const node = await change.insertUnchecked(source, {
+      driver,
+      ...(target === undefined ? {} : { target }),
+      ...(nodeName === undefined ? {} : { nodeName }),
+    })
+    const root = await jobRoot(change, graph, node, job.id)
+    await change.commit()
+    const release = blockNodes(graph, target === undefined ? [source, node] : [source, target, node], job.type)
+    settings.during?.()
+    return new Insertion(graph, node, root, release)
+  })
+}

@@ -1,0 +1,219 @@
+/** `stream`: brings what a disk has of its backing files into the disk itself, while it is in use. */
+import { BlockError, type Change, Flag, type Graph, type Node } from '@diskgraph/core'
+import { type ChildHandle, type DriverDescriptor, Passthrough, Permission } from '@diskgraph/core/driver'
+import { chainStatus } from '@diskgraph/core/internal'
+import { endWriting, setReadOnly, unfiltered } from '../disk/chain.ts'
+import type { Range } from '../engine/source.ts'
+import { reading, Transfer } from '../engine/transfer.ts'
+import type { Job, JobWork } from '../job/job.ts'
+import type { JobTable } from '../job/job-table.ts'
+import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { recordBacking } from './backing.ts'
+import { chainOf, findNode, findNodeByName, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import { copyDirty } from './passes.ts'
+import { Units } from './units.ts'
+
+/** What {@link startStream} takes; QMP's `block-stream`. */
+export interface StreamJobOptions extends JobSettings {
+  /** The image that gets the data: a disk, or a layer of one. */
+  readonly device: Node | string
+  /** The layer that stays the backing file, by the name of its file. Default: none does. */
+  readonly base?: string | undefined
+  /** The same by node. */
+  readonly baseNode?: Node | string | undefined
+  /** The lowest layer that goes, instead of a base. */
+  readonly bottom?: Node | string | undefined
+  /** What the image records as the name of its backing file. Default: the base's. */
+  readonly backingFile?: string | undefined
+  /** Default `report`. */
+  readonly onError?: ErrorPolicy | undefined
+  /** The name of the filter over the image. */
+  readonly filterNodeName?: string | undefined
+}
+
+/** Starts a stream. When it has ended the image has the base, or nothing, as its backing file. */
+export async function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
+  const { graph } = jobs
+  const top = findNode(graph, options.device)
+  const base = findBase(graph, top, options)
+  if (base === undefined && options.backingFile !== undefined) {
+    throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
+  }
+  refuseBusy(top)
+  const work = new Stream(jobs, top, base, options)
+  const job = jobs.make('stream', work, options)
+  try {
+    await work.enter(job)
+  } catch (error) {
+    job.discard()
+    throw error
+  }
+  job.start()
+  return job
+}
+
+function findBase(graph: Graph, top: Node, options: StreamJobOptions): Node | undefined {
+  const { base, baseNode, bottom } = options
+  const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
+  const given = Object.entries({ base, 'base-node': baseNode, bottom }).filter(([, value]) => value !== undefined)
+  if (given.length > 1) {
+    const order = bottom === undefined ? given : [given[given.length - 1], given[0]]
+    const [one, other] = order.map((entry) => entry?.[0])
+    throw invalid(`'${one}' and '${other}' cannot be specified at the same time`)
+  }
+  const chain = chainOf(top).slice(1)
+  if (base !== undefined) {
+    const found = chain.find(({ filename }) => filename === base)
+    if (found === undefined) throw invalid(`Can't find '${base}' in the backing chain`)
+    return found
+  }
+  if (baseNode !== undefined) {
+    const node = findNodeByName(graph, baseNode)
+    if (chain.includes(unfiltered(node))) return unfiltered(node)
+    throw invalid(`Node '${node.name}' is not a backing image of '${top.name}'`)
+  }
+  if (bottom === undefined) return undefined
+  const node = findNodeByName(graph, bottom)
+  if (!chain.includes(unfiltered(node))) {
+    throw invalid(`Node '${node.name}' is not in a chain starting from '${top.name}'`)
+  }
+  return unfiltered(node).backing?.node
+}
+
+class Stream implements JobWork {
+  readonly #jobs: JobTable
+  readonly #top: Node
+  readonly #image: Node
+  readonly #base: Node | undefined
+  readonly #options: StreamJobOptions
+  /** The image was opened for reading. */
+  readonly #wasReadOnly: boolean
+  #insertion: Insertion | undefined
+  #filter: StreamImage | undefined
+  #thaw: (() => void) | undefined
+
+  constructor(jobs: JobTable, top: Node, base: Node | undefined, options: StreamJobOptions) {
+    this.#jobs = jobs
+    this.#top = top
+    this.#image = unfiltered(top)
+    this.#base = base
+    this.#options = options
+    this.#wasReadOnly = top.readOnly
+  }
+
+  async enter(job: Job): Promise<void> {
+    const { graph } = this.#jobs
+    const [, ...below] = chainOf(this.#image)
+    const layers = this.#base === undefined ? below : below.slice(0, below.indexOf(this.#base))
+    for (const layer of layers) refuseBusy(layer)
+    const last = layers[layers.length - 1]
+    if (this.#wasReadOnly) await setReadOnly(graph, this.#image, false)
+    try {
+      const { clusterSize = 65536 } = await this.#image.info()
+      const make = (file: ChildHandle): StreamImage => {
+        this.#filter = new StreamImage(file, this.#image, this.#base, clusterSize)
+        return this.#filter
+      }
+      const filter = { driver: streamDriver(make), nodeName: this.#options.filterNodeName }
+      this.#insertion = await insertFilter(graph, { source: this.#top }, filter, job)
+      if (last !== undefined) this.#thaw = graph.freezeChain(this.#image, last, 'a stream reads through it')
+    } catch (error) {
+      if (this.#wasReadOnly) await endWriting(graph, this.#image)
+      throw error
+    }
+  }
+
+  async run(job: Job): Promise<void> {
+    if (this.#image.backing === undefined) return
+    const { units } = this.#filter as StreamImage
+    const { root } = this.#insertion as Insertion
+    const { onError = 'report' } = this.#options
+    units.onCopied = (length) => job.advance(length)
+    units.dirty.set(0, units.dirty.size)
+    job.setRemaining(units.dirty.size)
+    await copyDirty({ job, units, counted: (copy) => root.whileCounted(copy), workers: 4, policy: () => onError })
+  }
+
+  /** The backing file goes, in the image and in the graph. */
+  async prepare(): Promise<void> {
+    const insertion = this.#insertion as Insertion
+    const image = this.#image
+    this.#thaw?.()
+    if (image.backing === undefined || image.backing.node === this.#base) return
+    await insertion.leave(undefined, async (change: Change) => {
+      await change.remove(insertion.filter)
+      await recordBacking(image, this.#base, this.#options.backingFile)
+      await change.setBacking(image, this.#base)
+    })
+    await this.#restore()
+  }
+
+  async end(): Promise<void> {
+    this.#thaw?.()
+    await this.#insertion?.leave()
+    await this.#restore()
+  }
+
+  async #restore(): Promise<void> {
+    if (this.#wasReadOnly && !this.#image.readOnly) await endWriting(this.#jobs.graph, this.#image)
+  }
+}
+
+/** Stands over the image while it is filled: what is copied must not come between a guest's write and its end. */
+class StreamImage extends Passthrough {
+  readonly units: Units
+
+  constructor(file: ChildHandle, image: Node, base: Node | undefined, granularity: number) {
+    super(file)
+    const transfer = new Transfer({
+      source: { read: (offset, buf) => reading('read', offset, () => file.read(offset, buf)) },
+      target: file,
+      zeroUnit: 0,
+      targetIsZero: false,
+      writeFlags: Flag.Unchanged,
+      unmap: base === undefined,
+    })
+    const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
+      const extent = await reading('status', offset, () => chainStatus(image, base, offset, length))
+      const own = !extent.present || extent.node === image
+      return { content: own ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
+    }
+    this.units = new Units({ size: file.size, granularity, transfer, contentAt })
+  }
+
+  override write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    return this.#change(offset, buf.length, () => super.write(offset, buf, flags, signal))
+  }
+
+  override writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    return this.#change(offset, length, () => super.writeZeroes(offset, length, flags, signal))
+  }
+
+  override discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    return this.#change(offset, length, () => super.discard(offset, length, signal))
+  }
+
+  async #change(offset: number, length: number, change: () => Promise<void>): Promise<void> {
+    const hold = await this.units.lock.acquire(offset, length, false)
+    try {
+      await change()
+    } finally {
+      this.units.lock.release(hold)
+    }
+  }
+}
+
+function streamDriver(make: (file: ChildHandle) => StreamImage): DriverDescriptor {
+  const { All, ConsistentRead, WriteUnchanged } = Permission
+  return {
+    name: 'copy-on-read',
+    kind: 'filter',
+    description: 'Stands over an image while a job fills it.',
+    options: { file: { type: 'child', role: 'filtered', required: true, description: 'The image' } },
+    childPermissions: (_child, permissions, shared) =>
+      permissions === 0
+        ? { permissions: 0, shared: All }
+        : { permissions: permissions | ConsistentRead | WriteUnchanged, shared },
+    open: async ({ children }) => make(children.require('file')),
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What is still to be copied, by units, and the copying of it.
+ *
+ * A copy holds its units exclusively from before their bits are cleared until it has ended, and sets the bits again if
+ * it fails. Bits are cleared before anything is asked of the source, its block status too, so a change that comes in
+ * between is not forgotten: who changes the source marks what it has changed.
+ */
+import { alignDown, alignUp, DirtyBitmap, RangeLock } from '@diskgraph/core/driver'
+import type { Range } from '../engine/source.ts'
+import type { Transfer } from '../engine/transfer.ts'
+
+/** Longest piece that is read and written at once. */
+const pieceLength = 2 ** 20
+
+/** What copies are made of. */
+interface UnitSettings {
+  readonly size: number
+  /** Bytes that are copied together; a power of two. */
+  readonly granularity: number
+  readonly transfer: Transfer
+  /** What is to be done with the range that begins at `offset`, `length` bytes long at most. */
+  contentAt(offset: number, length: number): Promise<Omit<Range, 'offset'>>
+}
+
+/** See the top of the file. */
+export class Units {
+  /** What is to be copied. */
+  readonly dirty: DirtyBitmap
+  /** Held exclusively by copies, and by changes that none may come between. */
+  readonly lock = new RangeLock()
+  /** Hears how much has been copied, whoever asked for it. */
+  onCopied: ((length: number) => void) | undefined
+  readonly #settings: UnitSettings
+  #copies = 0
+  readonly #idle: (() => void)[] = []
+
+  constructor(settings: UnitSettings) {
+    this.#settings = settings
+    this.dirty = new DirtyBitmap(settings.size, settings.granularity)
+  }
+
+  get longest(): number {
+    return Math.max(pieceLength, this.#settings.granularity)
+  }
+
+  /** Copies what is dirty from `offset` on, `length` bytes widened to whole units. `buffer` makes one of {@link longest}. */
+  async copy(offset: number, length: number, buffer?: () => Uint8Array): Promise<void> {
+    const { dirty } = this
+    const { granularity } = this.#settings
+    const start = alignDown(offset, granularity)
+    const end = Math.min(alignUp(offset + length, granularity), dirty.size)
+    const hold = await this.lock.acquire(start, end - start, true)
+    this.#copies++
+    try {
+      // What is marked again meanwhile is left to the next one, or this would go on for as long as somebody writes.
+      for (let run = dirty.next(start, this.longest); run !== undefined && run.offset < end; ) {
+        const length = Math.min(run.length, end - run.offset)
+        await this.#copyRun(run.offset, length, buffer)
+        run = dirty.next(run.offset + length, this.longest)
+      }
+    } finally {
+      this.#copies--
+      this.lock.release(hold)
+      if (this.#copies === 0) for (const wake of this.#idle.splice(0)) wake()
+    }
+  }
+
+  /** Whether a copy is in flight, whoever asked for it: until it has ended what is not dirty may become so again. */
+  get busy(): boolean {
+    return this.#copies > 0
+  }
+
+  /** Resolves when {@link busy} has ended. It may have begun again by then. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
+  async #copyRun(offset: number, length: number, buffer: (() => Uint8Array) | undefined): Promise<void> {
+    const { transfer } = this.#settings
+    this.dirty.clear(offset, length)
+    try {
+      for (let at = offset; at < offset + length; ) {
+        const { content, length: known } = await this.#settings.contentAt(at, offset + length - at)
+        const range = { offset: at, length: known, content }
+        if (content === 'zero') await transfer.zero(range)
+        else if (content === 'data') {
+          await transfer.copy(range, (buffer?.() ?? new Uint8Array(known)).subarray(0, known))
+        }
+        at += known
+      }
+    } catch (error) {
+      this.dirty.set(offset, length)
+      throw error
+    }
+    this.onCopied?.(length)
+  }
+}

@@ -1,0 +1,207 @@
+import type { Disk, Node } from '@diskgraph/core'
+import { JobTable, startAmend, startCommit, startCreate, startStream } from '@diskgraph/jobs'
+import { describe, expect, it } from 'vitest'
+import { contentOf, type Stack, stack } from '../stack.ts'
+import { reached, recorded } from './events.ts'
+
+const mebibyte = 2 ** 20
+const size = 4 * mebibyte
+
+interface Chain extends Stack {
+  readonly jobs: JobTable
+  readonly events: string[]
+  readonly disk: Disk
+  /** From the top down. */
+  readonly layers: readonly Node[]
+}
+
+/** base (all 1) ← mid (2 in the second MiB) ← top (3 in the third). */
+async function chain(baseSize = size): Promise<Chain> {
+  const made = stack()
+  const { graph } = made
+  const fill = async (name: string, at: number, length: number, value: number, own: number, backing?: string) => {
+    const disk = await made.qcow2(name, { size: own, ...(backing !== undefined && { backing }) })
+    await disk.write(at, new Uint8Array(length).fill(value))
+    await disk.close()
+  }
+  await fill('base', 0, baseSize, 1, baseSize)
+  await fill('mid', mebibyte, mebibyte, 2, size, 'base')
+  await fill('top', 2 * mebibyte, mebibyte, 3, size, 'mid')
+  const qcow2 = (name: string, backing?: object) => ({
+    driver: 'qcow2',
+    nodeName: name,
+    file: { driver: 'memory', name },
+    ...(backing === undefined ? {} : { backing }),
+  })
+  const disk = await graph.addUnchecked(qcow2('top', qcow2('mid', qcow2('base'))))
+  const layers = ['top', 'mid', 'base'].map((name) => graph.find(name) as Node)
+  return { ...made, jobs: new JobTable(graph), events: recorded(graph), disk, layers }
+}
+
+const names = (node: Node): string[] => [node.name, ...(node.backing === undefined ? [] : names(node.backing.node))]
+const at = (buf: Uint8Array, ...places: number[]): (number | undefined)[] => places.map((mb) => buf[mb * mebibyte])
+
+describe('a stream', () => {
+  it('brings everything into the disk, which has no backing file then', async () => {
+    const { graph, jobs, disk, events } = await chain()
+    await using _ = graph
+    const job = await startStream(jobs, { jobId: 's', device: 'top' })
+    await disk.write(0, new Uint8Array(5).fill(9))
+    await job.finished
+    expect(names(disk.node)).toEqual(['top'])
+    expect(graph.find('base')).toBe(undefined)
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([9, 2, 3, 1])
+    expect((await disk.info()).backingFilename).toBe(undefined)
+    expect(events).toContain(`BLOCK_JOB_COMPLETED ${size}/${size}`)
+  })
+
+  it('keeps a base, and records its name', async () => {
+    const { graph, jobs, disk } = await chain()
+    await using _ = graph
+    await (await startStream(jobs, { device: disk.node, baseNode: 'base' })).finished
+    expect(names(disk.node)).toEqual(['top', 'base'])
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([1, 2, 3, 1])
+    expect(await disk.info()).toMatchObject({ backingFilename: 'memory:base', backingFormat: 'qcow2' })
+  })
+
+  it('goes into a layer in the middle, which is read-only again then', async () => {
+    const { graph, jobs, disk, layers } = await chain()
+    await using _ = graph
+    await (await startStream(jobs, { device: 'mid' })).finished
+    expect(names(disk.node)).toEqual(['top', 'mid'])
+    expect(layers[1]?.readOnly).toBe(true)
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([1, 2, 3, 1])
+  })
+
+  it('that is cancelled leaves the chain as it is', async () => {
+    const { graph, jobs, disk } = await chain()
+    await using _ = graph
+    const job = await startStream(jobs, { device: 'top', speed: 1 })
+    job.cancel()
+    await expect(job.finished).rejects.toMatchObject({ code: 'ECANCELED' })
+    expect(names(disk.node)).toEqual(['top', 'mid', 'base'])
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([1, 2, 3, 1])
+  })
+
+  it('keeps other jobs off its layers', async () => {
+    const { graph, jobs } = await chain()
+    await using _ = graph
+    const job = await startStream(jobs, { device: 'top', speed: 1 })
+    const busy = "Node 'top' is busy: block device is in use by block job: stream"
+    await expect(startStream(jobs, { device: 'top' })).rejects.toThrow(busy)
+    job.cancel()
+    await job.finished.catch(() => undefined)
+  })
+
+  it.each([
+    [{ base: 'x', baseNode: 'base' }, "'base' and 'base-node' cannot be specified at the same time"],
+    [{ bottom: 'mid', baseNode: 'base' }, "'bottom' and 'base-node' cannot be specified at the same time"],
+    [{ base: 'nope' }, "Can't find 'nope' in the backing chain"],
+    [{ baseNode: 'nope' }, "Cannot find device='' nor node-name='nope'"],
+    [{ baseNode: 'top' }, "Node 'top' is not a backing image of 'top'"],
+    [{ backingFile: 'x' }, 'backing file specified, but streaming the entire chain'],
+  ])('refuses %j', async (options, message) => {
+    const { graph, jobs } = await chain()
+    await using _ = graph
+    await expect(startStream(jobs, { device: 'top', ...options })).rejects.toThrow(message)
+    expect(jobs.list()).toEqual([])
+  })
+})
+
+describe('a commit', () => {
+  it('of a layer in the middle goes on below the disk', async () => {
+    const { graph, jobs, disk, layers, events } = await chain(2 * mebibyte)
+    await using _ = graph
+    const job = await startCommit(jobs, { jobId: 'c', device: 'top', topNode: 'mid' })
+    await disk.write(0, new Uint8Array(5).fill(9))
+    await job.finished
+    expect(names(disk.node)).toEqual(['top', 'base'])
+    expect(layers[2]).toMatchObject({ readOnly: true, size })
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([9, 2, 3, 0])
+    expect((await disk.info()).backingFilename).toBe('memory:base')
+    expect(events).toContain(`BLOCK_JOB_COMPLETED ${size}/${size}`)
+    expect(events).not.toContain('ready c')
+  })
+
+  it('of the active layer lets the users go over to the base', async () => {
+    const { graph, jobs, disk, layers } = await chain()
+    await using _ = graph
+    const job = await startCommit(jobs, { device: 'top' })
+    await reached(job, 'ready')
+    expect([job.offset, job.length]).toEqual([2 * mebibyte, 2 * mebibyte])
+    await disk.write(0, new Uint8Array(5).fill(9))
+    job.complete()
+    await job.finished
+    expect(names(disk.node)).toEqual(['base'])
+    expect(layers[2]?.readOnly).toBe(false)
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([9, 2, 3, 1])
+    await disk.write(0, new Uint8Array(5).fill(8))
+  })
+
+  it('that is cancelled leaves the base read-only and the chain as it is', async () => {
+    const { graph, jobs, disk, layers } = await chain()
+    await using _ = graph
+    const job = await startCommit(jobs, { device: 'top', baseNode: 'mid' })
+    await reached(job, 'ready')
+    job.cancel()
+    await job.finished.catch(() => undefined)
+    expect(names(disk.node)).toEqual(['top', 'mid', 'base'])
+    expect(layers[1]?.readOnly).toBe(true)
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([1, 2, 3, 1])
+  })
+
+  it.each([
+    [{ baseNode: 'nope' }, "Cannot find device='' nor node-name='nope'"],
+    [{ topNode: 'nope' }, "Cannot find device='' nor node-name='nope'"],
+    [{ topNode: 'base' }, 'cannot commit an image into itself'],
+    [{ baseNode: 'top' }, 'cannot commit an image into itself'],
+    [{ base: 'x' }, "Can't find 'x' in the backing chain"],
+    [{ top: 'x' }, 'Top image file x not found'],
+    [{ top: 'x', topNode: 'mid' }, "'top-node' and 'top' are mutually exclusive"],
+    [{ base: 'x', baseNode: 'mid' }, "'base-node' and 'base' are mutually exclusive"],
+    [{ baseNode: 'mid', topNode: 'base' }, "'mid' is not in this backing file chain"],
+    [{ backingFile: 'foo' }, "'backing-file' specified, but 'top' is the active layer"],
+    [{ speed: -1 }, "Parameter 'speed' expects a non-negative value"],
+  ])('refuses %j', async (options, message) => {
+    const { graph, jobs, layers } = await chain()
+    await using _ = graph
+    await expect(startCommit(jobs, { device: 'top', ...options })).rejects.toThrow(message)
+    expect(jobs.list()).toEqual([])
+    expect(layers[2]?.readOnly).toBe(true)
+  })
+})
+
+describe('a job of one step', () => {
+  it('makes an image, and stays until it is dismissed', async () => {
+    const { graph, jobs, events } = await chain()
+    await using _ = graph
+    const options = { driver: 'qcow2', size: mebibyte, file: { driver: 'memory', name: 'new' } }
+    const job = await startCreate(jobs, { jobId: 'cr', options })
+    await job.finished
+    expect(events).toEqual(['created cr', 'running cr', 'waiting cr', 'pending cr', 'concluded cr'])
+    expect([job.offset, job.length, job.error]).toEqual([1, 1, undefined])
+    job.dismiss()
+    expect(jobs.get('cr')).toBe(undefined)
+  })
+
+  it('tells why it failed', async () => {
+    const { graph, jobs, events } = await chain()
+    await using _ = graph
+    const options = { driver: 'qcow2', size: mebibyte, clusterSize: 1000, file: { driver: 'memory', name: 'new' } }
+    const job = await startCreate(jobs, { jobId: 'cr', options })
+    await expect(job.finished).rejects.toMatchObject({ code: 'EINVAL' })
+    expect(events).toEqual(['created cr', 'running cr', 'aborting cr', 'concluded cr'])
+    expect(job.error).toMatch(/cluster size/i)
+  })
+
+  it('changes an image in place', async () => {
+    const { graph, jobs, disk } = await chain()
+    await using _ = graph
+    const job = await startAmend(jobs, { node: 'top', options: { driver: 'qcow2', lazyRefcounts: true } })
+    await job.finished
+    expect((await disk.info()).specific?.data).toMatchObject({ lazyRefcounts: true })
+    await expect(startAmend(jobs, { node: 'top', options: { driver: 'raw' } })).rejects.toThrow(
+      "x-blockdev-amend doesn't support changing the block driver",
+    )
+  })
+})

@@ -1,0 +1,146 @@
+/** What becomes of a job whose storage fails: the events are those that QEMU 7.2 raises. */
+import { type ErrorPolicy, type Job, JobTable, startBackup, startMirror } from '@diskgraph/jobs'
+import { describe, expect, it } from 'vitest'
+import { contentOf, stack } from '../stack.ts'
+import { reached, recorded } from './events.ts'
+
+const size = 2 ** 22
+
+async function setUp() {
+  const made = stack()
+  const disk = await made.plain('a', size)
+  await disk.write(0, new Uint8Array(size).fill(7))
+  await made.target('b', size, true)
+  return { ...made, disk, jobs: new JobTable(made.graph), events: recorded(made.graph) }
+}
+
+const starts: Readonly<Record<'mirror' | 'backup', (jobs: JobTable, policy: ErrorPolicy) => Promise<Job>>> = {
+  mirror: (jobs, onTargetError) => {
+    const device = [...jobs.graph.nodes][0]!
+    return startMirror(jobs, { jobId: 'j', device, target: 'b', sync: 'full', onTargetError })
+  },
+  backup: (jobs, onTargetError) => {
+    const device = [...jobs.graph.nodes][0]!
+    return startBackup(jobs, { jobId: 'j', device, target: 'b', sync: 'full', onTargetError })
+  },
+}
+
+describe.each(['mirror', 'backup'] as const)('a %s to storage that fails', (kind) => {
+  async function started(policy: ErrorPolicy, code: 'EIO' | 'ENOSPC') {
+    const made = await setUp()
+    made.faults.arm({ nth: 2, code, kinds: ['write'] })
+    return { ...made, job: await starts[kind](made.jobs, policy) }
+  }
+
+  it.each([
+    ['report', 'EIO', 'Input/output error'],
+    ['enospc', 'EIO', 'Input/output error'],
+    ['report', 'ENOSPC', 'No space left on device'],
+  ] as const)('ends by the policy %s and %s, and the disk stays in use', async (policy, code, message) => {
+    const { graph, job, events, disk } = await started(policy, code)
+    await using _ = graph
+    await expect(job.finished).rejects.toMatchObject({ code })
+    const from = events.indexOf('BLOCK_JOB_ERROR write report')
+    expect(events.slice(from)).toEqual([
+      'BLOCK_JOB_ERROR write report',
+      'aborting j',
+      expect.stringMatching(new RegExp(`^BLOCK_JOB_COMPLETED \\d+/${size} ${message}$`)),
+      'concluded j',
+      'null j',
+    ])
+    await disk.write(0, new Uint8Array(1))
+    expect(disk.node.driver.name).toBe('memory')
+  })
+
+  it.each([
+    ['stop', 'EIO', 'failed'],
+    ['stop', 'ENOSPC', 'nospace'],
+    ['enospc', 'ENOSPC', 'nospace'],
+  ] as const)('stops by the policy %s and %s, and goes on when it is resumed', async (policy, code, ioStatus) => {
+    const { graph, job, events, storages } = await started(policy, code)
+    await using _ = graph
+    // A backup begins in the state paused, too.
+    while (!events.includes('BLOCK_JOB_ERROR write stop')) await new Promise((resolve) => setImmediate(resolve))
+    await reached(job, 'paused')
+    expect([job.paused, job.ioStatus]).toEqual([true, ioStatus])
+    job.resume()
+    expect(job.ioStatus).toBe('ok')
+    if (kind === 'mirror') {
+      await reached(job, 'ready')
+      job.complete()
+    }
+    await job.finished
+    const copied = new Uint8Array(size)
+    storages.get('b')?.read(0, copied)
+    expect(copied.every((byte) => byte === 7)).toBe(true)
+  })
+
+  it('tries again by the policy ignore', async () => {
+    const { graph, job, events, storages } = await started('ignore', 'EIO')
+    await using _ = graph
+    if (kind === 'mirror') {
+      await reached(job, 'ready')
+      job.complete()
+    }
+    await job.finished
+    expect(events).toContain('BLOCK_JOB_ERROR write ignore')
+    expect(events).toContain(`BLOCK_JOB_COMPLETED ${size}/${size}`)
+    const copied = new Uint8Array(size)
+    storages.get('b')?.read(0, copied)
+    expect(copied.every((byte) => byte === 7)).toBe(true)
+  })
+})
+
+it('a mirror that cannot be completed leaves its disk in use', async () => {
+  const { graph, jobs, faults, disk } = await setUp()
+  await using _ = graph
+  const job = await starts.mirror(jobs, 'report')
+  await reached(job, 'ready')
+  faults.arm({ nth: 1, code: 'EIO', kinds: ['flush'] })
+  job.complete()
+  await expect(job.finished).rejects.toMatchObject({ code: 'EIO' })
+  expect(disk.node.driver.name).toBe('memory')
+  await disk.write(5, new Uint8Array(1).fill(1))
+  expect((await contentOf(disk))[5]).toBe(1)
+})
+
+it('a write whose old data cannot be kept by a backup fails, and changes nothing', async () => {
+  const { graph, jobs, faults, disk, storages } = await setUp()
+  await using _ = graph
+  const node = disk.node
+  const job = await startBackup(jobs, { device: node, target: 'b', sync: 'none' })
+  faults.arm({ nth: 1, code: 'ENOSPC', kinds: ['write'] })
+  await expect(disk.write(0, new Uint8Array(1).fill(1))).rejects.toMatchObject({ code: 'ENOSPC' })
+  expect((await contentOf(disk))[0]).toBe(7)
+  faults.disarm()
+  await disk.write(0, new Uint8Array(1).fill(1))
+  expect([job.offset, job.length]).toEqual([65536, size])
+  const buf = new Uint8Array(1)
+  storages.get('b')?.read(0, buf)
+  expect(buf[0]).toBe(7)
+  job.cancel()
+  await job.finished.catch(() => undefined)
+})
+
+it('a mirror that writes along hands every write on before it ends', async () => {
+  const { graph, jobs, disk, storages } = await setUp()
+  await using _ = graph
+  const job = await startMirror(jobs, { device: disk.node, target: 'b', sync: 'none', copyMode: 'write-blocking' })
+  await reached(job, 'ready')
+  await disk.write(1000, new Uint8Array(9).fill(3))
+  await disk.writeZeroes(2 ** 20, 4096)
+  const buf = new Uint8Array(9)
+  storages.get('b')?.read(1000, buf)
+  expect([...buf]).toEqual(Array(9).fill(3))
+  expect(() => job.change({ copyMode: 'background' })).toThrow("Change to copy mode 'background' is not implemented")
+  await jobs.close()
+})
+
+it('the size of a disk stays while a job copies it', async () => {
+  const { graph, jobs, disk } = await setUp()
+  await using _ = graph
+  const job = await startMirror(jobs, { device: disk.node, target: 'b', sync: 'full' })
+  await reached(job, 'ready')
+  await expect(disk.truncate(2 * size)).rejects.toThrow('is busy: block device is in use by block job: mirror')
+  await jobs.close()
+})

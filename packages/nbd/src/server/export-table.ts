@@ -1,0 +1,122 @@
+/** The exports of a server. */
+import { BlockError, type DirtyBitmap, type Disk, type Graph, type Node } from '@diskgraph/core'
+import { checkExportTexts, type ExportSettings, exportPermissions, NbdExport } from './export.ts'
+
+/** The exports of a server by id, in the order they were added. */
+export class ExportTable implements Iterable<NbdExport> {
+  readonly #graph: Graph
+  readonly #exports = new Map<string, NbdExport>()
+  readonly #removals = new Map<NbdExport, Promise<void>>()
+
+  constructor(graph: Graph) {
+    this.#graph = graph
+  }
+
+  [Symbol.iterator](): IterableIterator<NbdExport> {
+    return this.#exports.values()
+  }
+
+  get(id: string): NbdExport | undefined {
+    return this.#exports.get(id)
+  }
+
+  /** The export that clients get by `name`. */
+  named(name: string): NbdExport | undefined {
+    for (const one of this) if (one.name === name && !one.shuttingDown) return one
+    return undefined
+  }
+
+  /**
+   * Exports a node, which stays while it is exported. EINVAL when the id or the name is taken or a bitmap is missing,
+   * EPERM when the node is read-only, or other users do not share what is needed.
+   */
+  async add(node: Node | Disk | string, settings: ExportSettings = {}): Promise<NbdExport> {
+    checkExportTexts(settings)
+    const target = this.#nodeOf(node)
+    if (settings.writable && target.readOnly) {
+      throw new BlockError('EPERM', `Cannot export read-only node '${target.name}' as writable`)
+    }
+    const bitmaps = await this.#bitmaps(target, settings)
+    const added = new NbdExport(target, settings, bitmaps)
+    if (this.#exports.has(added.id)) throw new BlockError('EINVAL', `Block export id '${added.id}' is already in use`)
+    if (this.named(added.name) !== undefined) {
+      throw new BlockError('EINVAL', `NBD server already has export named '${added.name}'`)
+    }
+    this.#exports.set(added.id, added)
+    try {
+      await this.#graph.attachRoot(added.root, { permissions: exportPermissions(added.writable) })
+    } catch (error) {
+      this.#exports.delete(added.id)
+      throw error
+    }
+    return added
+  }
+
+  /**
+   * Takes an export away. `safe` refuses while a client uses it (EBUSY), `hard` drops those clients. Resolves when the
+   * node is let go of, and tells BLOCK_EXPORT_DELETED.
+   */
+  async remove(id: string, mode: 'safe' | 'hard' = 'safe'): Promise<void> {
+    const found = this.#exports.get(id)
+    if (found === undefined) throw new BlockError('ENOENT', `Export '${id}' is not found`)
+    if (mode === 'safe' && found.users.size > 0) throw new BlockError('EBUSY', `export '${id}' still in use`)
+    found.shuttingDown = true
+    let removal = this.#removals.get(found)
+    if (removal === undefined) {
+      removal = this.#drain(found)
+      this.#removals.set(found, removal)
+    }
+    return removal
+  }
+
+  async #drain(removed: NbdExport): Promise<void> {
+    const users = [...removed.users]
+    for (const user of users) user.drop()
+    await Promise.all(users.map(({ gone }) => gone))
+    try {
+      await this.#graph.detachRoot(removed.root)
+    } finally {
+      this.#exports.delete(removed.id)
+      this.#removals.delete(removed)
+      this.#graph.emit({ event: 'BLOCK_EXPORT_DELETED', data: { id: removed.id } })
+    }
+  }
+
+  #nodeOf(node: Node | Disk | string): Node {
+    if (typeof node !== 'string') return 'node' in node ? node.node : node
+    const found = this.#graph.find(node)
+    if (found === undefined) throw new BlockError('ENOENT', `Cannot find device='' nor node-name='${node}'`)
+    return found
+  }
+
+  async #bitmaps(node: Node, { bitmaps = [], writable }: ExportSettings): Promise<DirtyBitmap[]> {
+    const found: DirtyBitmap[] = []
+    for (const wanted of bitmaps) found.push(typeof wanted === 'string' ? await findBitmap(node, wanted) : wanted)
+    // It would go on recording, while clients that only read take it for fixed.
+    const live = writable || node.readOnly ? undefined : found.find(({ enabled }) => enabled)
+    if (live === undefined) return found
+    throw new BlockError('EINVAL', `Enabled bitmap '${live.name}' incompatible with readonly export`)
+  }
+}
+
+/** The bitmap called `name` of `node` or of an image below it. */
+async function findBitmap(node: Node, name: string): Promise<DirtyBitmap> {
+  for (let at: Node | undefined = node; at !== undefined; at = below(at)) {
+    const live = at.dirtyBitmaps.find((bitmap) => bitmap.name === name)
+    if (live !== undefined) return live
+    const stored = at.image.bitmaps
+    const info = stored?.list().find((bitmap) => bitmap.name === name)
+    if (info === undefined || stored === undefined) continue
+    if (info.inconsistent) {
+      throw new BlockError('EINVAL', `Bitmap '${name}' is inconsistent and cannot be used`, {
+        hint: 'remove it, and begin to record anew',
+      })
+    }
+    return stored.load(name)
+  }
+  throw new BlockError('ENOENT', `Bitmap '${name}' is not found`)
+}
+
+function below(node: Node): Node | undefined {
+  return (node.filtered ?? node.backing)?.node
+}

@@ -1,0 +1,165 @@
+/**
+ * The outgoing side of a connection. Replies are put together in slabs, headers and data side by side, so that all that a
+ * chunk of requests brings about leaves in one write, and what is read from the disk is read into its place in it:
+ *
+ *     slab   ┌────────┬──────┬────────┬──────┬────────┬──────────
+ *            │ header │ data │ header │ data │ header │ free …
+ *            └────────┴──────┴────────┴──────┴────────┴──────────
+ *              └── since the last flush ────┘
+ *
+ * A place whose data does not come at once is *lifted*: it leaves by itself when it is ready, and what stands before and
+ * behind it does not wait. A slab is used again when all of its places have been written. Longer replies have buffers
+ * of their own, of which a few are kept.
+ */
+import type { ByteDuplex } from '../stream/byte-duplex.ts'
+
+const slabLength = 256 * 1024
+/** Longer replies are not put into slabs. */
+const longestInSlab = 64 * 1024
+const keptSlabs = 4
+/** Buffers that are kept for longer replies: this many, up to this length. */
+const keptBuffers = 4
+const longestKept = 4 * 1024 * 1024
+
+/** Memory of replies; `holds` counts the places that are in use. */
+interface Slab {
+  readonly bytes: Uint8Array
+  readonly shared: boolean
+  holds: number
+}
+
+/** A place for one reply. */
+export interface ReplyPlace {
+  readonly slab: Slab
+  readonly start: number
+}
+
+/** What is to be written, in order: bytes of a slab, and what is given back when they have left. */
+interface Segment {
+  readonly slab: Slab
+  readonly bytes: Uint8Array
+  readonly cost: number
+}
+
+/** See the top of the file. */
+export class ReplyQueue {
+  readonly #stream: ByteDuplex
+  readonly #release: (cost: number) => void
+  #slab: Slab = newSlab()
+  /** Bounds of what stands in the slab and has not been written. */
+  #from = 0
+  #to = 0
+  #cost = 0
+  #segments: Segment[] = []
+  readonly #writing: Segment[] = []
+  readonly #slabs: Slab[] = []
+  readonly #buffers: Slab[] = []
+
+  /** `release` is told what the replies that have left cost. */
+  constructor(stream: ByteDuplex, release: (cost: number) => void) {
+    this.#stream = stream
+    this.#release = release
+  }
+
+  /** A place for `length` bytes. It is the last one until it is committed or lifted. */
+  place(length: number): ReplyPlace {
+    if (length > longestInSlab) return { slab: this.#takeBuffer(length), start: 0 }
+    if (this.#to + length > slabLength) this.#nextSlab()
+    return { slab: this.#slab, start: this.#to }
+  }
+
+  /** The first `length` bytes of the last place are to leave at the next flush. */
+  commit({ slab, start }: ReplyPlace, length: number, cost: number): void {
+    if (slab === this.#slab) {
+      this.#to = start + length
+      this.#cost += cost
+      return
+    }
+    this.push({ slab, start }, start, start + length, cost)
+  }
+
+  /** Keeps the last place, of `length` bytes, for later: it is to be pushed or dropped then. */
+  lift({ slab, start }: ReplyPlace, length: number): void {
+    if (slab !== this.#slab) return
+    slab.holds++
+    this.#seal()
+    this.#from = this.#to = start + length
+  }
+
+  /** Bytes `from` to `to` of a lifted place are to leave at the next flush. `more`: others of it follow. */
+  push({ slab }: ReplyPlace, from: number, to: number, cost: number, more = false): void {
+    if (more) slab.holds++
+    this.#seal()
+    this.#segments.push({ slab, bytes: slab.bytes.subarray(from, to), cost })
+  }
+
+  /** Gives a lifted place up. */
+  drop({ slab }: ReplyPlace): void {
+    this.#letGo(slab)
+  }
+
+  /** Lets everything leave. */
+  flush(): void {
+    this.#seal()
+    const segments = this.#segments
+    if (segments.length === 0) return
+    this.#segments = []
+    if (segments.length > 1) this.#stream.cork()
+    for (const segment of segments) {
+      this.#writing.push(segment)
+      this.#stream.write(segment.bytes, this.#written)
+    }
+    if (segments.length > 1) this.#stream.uncork()
+  }
+
+  /** Moves what stands in the slab to the segments. */
+  #seal(): void {
+    if (this.#to === this.#from) return
+    const slab = this.#slab
+    slab.holds++
+    this.#segments.push({ slab, bytes: slab.bytes.subarray(this.#from, this.#to), cost: this.#cost })
+    this.#from = this.#to
+    this.#cost = 0
+  }
+
+  #nextSlab(): void {
+    this.#seal()
+    const old = this.#slab
+    this.#slab = this.#slabs.pop() ?? newSlab()
+    this.#from = this.#to = 0
+    if (old.holds === 0) this.#keep(old)
+  }
+
+  /** Writes end in the order of their beginning. */
+  readonly #written = (): void => {
+    const segment = this.#writing.shift()
+    if (segment === undefined) return
+    this.#letGo(segment.slab)
+    if (segment.cost > 0) this.#release(segment.cost)
+  }
+
+  #letGo(slab: Slab): void {
+    slab.holds--
+    if (slab.holds > 0) return
+    if (slab !== this.#slab) this.#keep(slab)
+    else if (this.#from === this.#to) this.#from = this.#to = 0
+  }
+
+  #keep(slab: Slab): void {
+    if (slab.shared) {
+      if (this.#slabs.length < keptSlabs) this.#slabs.push(slab)
+    } else if (this.#buffers.length < keptBuffers && slab.bytes.length <= longestKept) this.#buffers.push(slab)
+  }
+
+  #takeBuffer(length: number): Slab {
+    const at = this.#buffers.findIndex(({ bytes }) => bytes.length >= length && bytes.length < length * 4)
+    const [kept] = at < 0 ? [] : this.#buffers.splice(at, 1)
+    const slab = kept ?? { bytes: new Uint8Array(length), shared: false, holds: 0 }
+    slab.holds = 1
+    return slab
+  }
+}
+
+function newSlab(): Slab {
+  return { bytes: new Uint8Array(slabLength), shared: true, holds: 0 }
+}

@@ -1,0 +1,10 @@
+/** The commands, events and types of QMP as data, and what is made from them. */
+export { type ImageInfo, imageInfo, infoMembers, kebabKeys } from './image-info.ts'
+export * from './inference.ts'
+export { introspect, type SchemaEntry } from './introspection.ts'
+export { asksForHelp, type KeyValue, parseKeyValues, toObject } from './key-values.ts'
+export { parseKeyval } from './keyval.ts'
+export type * from './notation.ts'
+export { Schema } from './schema.ts'
+export { commands, events, types } from './tables.ts'
+export { type ValidationSettings, validate, validateArguments } from './validation.ts'

@@ -1,0 +1,9 @@
+/** The shape of command tables. */
+import type { ArgumentsOf, CommandName, ReturnOf } from '@diskgraph/qapi'
+
+/** Commands by name: what runs them. A command that gives nothing may give nothing. */
+export type Handlers = {
+  readonly [Name in CommandName]?: (args: ArgumentsOf<Name>) => ResultOf<Name> | Promise<ResultOf<Name>>
+}
+
+type ResultOf<Name extends CommandName> = keyof ReturnOf<Name> extends never ? unknown : ReturnOf<Name>

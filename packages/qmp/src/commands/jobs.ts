@@ -1,0 +1,218 @@
+/** Jobs: what starts them, and what is asked of them. */
+import { BlockError, type Node } from '@diskgraph/core'
+import {
+  type Job,
+  type JobSettings,
+  startAmend,
+  startBackup,
+  startCommit,
+  startCreate,
+  startMirror,
+  startStream,
+} from '@diskgraph/jobs'
+import type { ReturnOf, TypeOf } from '@diskgraph/qapi'
+import { QmpError } from '../errors.ts'
+import type { System } from '../system.ts'
+import { graphOptions } from './definitions.ts'
+import type { Handlers } from './handlers.ts'
+import { backupTarget, mirrorTarget, type OpenedTarget } from './job-targets.ts'
+
+/** What starts jobs, `job-*`, `block-job-*`, `query-jobs`, `query-block-jobs`. */
+export function jobCommands(system: System): Handlers {
+  const { jobs, graph } = system
+  return {
+    ...verbs(system),
+    'block-stream': async (args) => {
+      const device = system.findEither(args.device)
+      await startStream(jobs, {
+        ...jobSettings(system, args.device, args),
+        device,
+        base: args.base,
+        baseNode: args['base-node'],
+        bottom: args.bottom,
+        backingFile: args['backing-file'],
+        onError: args['on-error'],
+        filterNodeName: args['filter-node-name'],
+      })
+    },
+    'block-commit': async (args) => {
+      await startCommit(jobs, {
+        ...jobSettings(system, args.device, args),
+        device: requireDevice(system, args.device),
+        base: args.base,
+        baseNode: args['base-node'],
+        top: args.top,
+        topNode: args['top-node'],
+        backingFile: args['backing-file'],
+        onError: args['on-error'],
+        filterNodeName: args['filter-node-name'],
+      })
+    },
+    'blockdev-backup': async (args) => {
+      await backup(system, args, system.findEither(args.device), system.findEither(args.target))
+    },
+    'drive-backup': async (args) => {
+      const source = system.findRoot(args.device)
+      await withTarget(await backupTarget(system, source, args), (target) => backup(system, args, source, target))
+    },
+    'blockdev-mirror': async (args) => {
+      await mirror(system, args, system.findRoot(args.device), system.findEither(args.target))
+    },
+    'drive-mirror': async (args) => {
+      const source = system.findRoot(args.device)
+      await withTarget(await mirrorTarget(system, source, args), (target) => mirror(system, args, source, target))
+    },
+    'blockdev-create': async (args) => {
+      const options = await graphOptions(graph, args.options)
+      await startCreate(jobs, { jobId: args['job-id'], options })
+    },
+    'x-blockdev-amend': async (args) => {
+      const options = await graphOptions(graph, args.options)
+      await startAmend(jobs, { jobId: args['job-id'], node: args['node-name'], options })
+    },
+  }
+}
+
+/** Starts a backup; `more` is what a transaction adds. */
+export function backup(
+  system: System,
+  args: Omit<TypeOf<'BlockdevBackup'>, 'target'>,
+  device: Node,
+  target: Node,
+  more: Pick<Parameters<typeof startBackup>[1], 'change' | 'transaction'> = {},
+): Promise<Job> {
+  return startBackup(system.jobs, {
+    ...jobSettings(system, args.device, args),
+    ...more,
+    device,
+    target,
+    sync: args.sync,
+    bitmap: args.bitmap,
+    bitmapMode: args['bitmap-mode'],
+    compress: args.compress,
+    onSourceError: args['on-source-error'],
+    onTargetError: args['on-target-error'],
+    filterNodeName: args['filter-node-name'],
+    maxWorkers: args['x-perf']?.['max-workers'],
+  })
+}
+
+type MirrorArguments = Parameters<NonNullable<Handlers['blockdev-mirror']>>[0] & {
+  readonly unmap?: boolean | undefined
+}
+
+function mirror(system: System, args: Omit<MirrorArguments, 'target'>, device: Node, target: Node): Promise<Job> {
+  const { sync } = args
+  if (sync === 'incremental' || sync === 'bitmap') {
+    throw new BlockError('EINVAL', `Sync mode '${sync}' not supported`)
+  }
+  return startMirror(system.jobs, {
+    ...jobSettings(system, args.device, args),
+    device,
+    target,
+    sync,
+    replaces: args.replaces,
+    granularity: args.granularity,
+    bufSize: args['buf-size'],
+    onSourceError: args['on-source-error'],
+    onTargetError: args['on-target-error'],
+    unmap: args.unmap,
+    filterNodeName: args['filter-node-name'],
+    copyMode: args['copy-mode'],
+  })
+}
+
+/** Starts a job whose target was opened for it: the target goes with the job. */
+async function withTarget(target: OpenedTarget, start: (target: Node) => Promise<Job>): Promise<void> {
+  try {
+    await start(target.node)
+  } finally {
+    await target.letGo()
+  }
+}
+
+interface JobArguments {
+  readonly 'job-id'?: string | undefined
+  readonly speed?: number | undefined
+  readonly 'auto-finalize'?: boolean | undefined
+  readonly 'auto-dismiss'?: boolean | undefined
+}
+
+/** A job has the name of its device, where it has a device and is given no other. */
+function jobSettings({ devices }: System, device: string, args: JobArguments): JobSettings {
+  return {
+    jobId: args['job-id'] ?? devices?.find(device)?.id ?? '',
+    speed: args.speed,
+    autoFinalize: args['auto-finalize'],
+    autoDismiss: args['auto-dismiss'],
+  }
+}
+
+function requireDevice(system: System, name: string): Node {
+  const node = system.devices?.nodeOf(name) ?? system.graph.find(name)
+  if (node !== undefined) return node
+  throw new QmpError('DeviceNotFound', `Device '${name}' not found`, 'ENODEV')
+}
+
+function verbs({ jobs }: System): Handlers {
+  const job = (id: string): Job => {
+    const found = jobs.get(id)
+    if (found === undefined) throw new BlockError('ENOENT', 'Job not found')
+    return found
+  }
+  const blockJob = (id: string): Job => {
+    const found = jobs.get(id)
+    if (found?.isBlockJob) return found
+    throw new QmpError('DeviceNotActive', `Block job '${id}' not found`, 'ENOENT')
+  }
+  return {
+    'job-pause': ({ id }) => job(id).pause(),
+    'job-resume': ({ id }) => job(id).resume(),
+    'job-cancel': ({ id }) => job(id).cancel(),
+    'job-complete': ({ id }) => job(id).complete(),
+    'job-finalize': ({ id }) => job(id).finalize(),
+    'job-dismiss': ({ id }) => job(id).dismiss(),
+    'block-job-pause': ({ device }) => blockJob(device).pause(),
+    'block-job-resume': ({ device }) => blockJob(device).resume(),
+    'block-job-cancel': ({ device, force }) => blockJob(device).cancel(force === true),
+    'block-job-complete': ({ device }) => blockJob(device).complete(),
+    'block-job-finalize': ({ id }) => blockJob(id).finalize(),
+    'block-job-dismiss': ({ id }) => blockJob(id).dismiss(),
+    'block-job-set-speed': ({ device, speed }) => blockJob(device).setSpeed(speed),
+    'query-jobs': () => jobs.list().map(jobInfo),
+    'query-block-jobs': () =>
+      jobs
+        .list()
+        .filter(({ isBlockJob }) => isBlockJob)
+        .map(blockJobInfo),
+  }
+}
+
+function jobInfo({ id, type, status, offset, length, error }: Job): ReturnOf<'query-jobs'>[number] {
+  return {
+    'current-progress': offset,
+    status,
+    'total-progress': length,
+    type,
+    id,
+    ...(error === undefined ? {} : { error }),
+  }
+}
+
+function blockJobInfo(job: Job): ReturnOf<'query-block-jobs'>[number] {
+  return {
+    'auto-finalize': job.autoFinalize,
+    'io-status': job.ioStatus,
+    device: job.id,
+    'auto-dismiss': job.autoDismiss,
+    busy: job.busy,
+    len: job.length,
+    offset: job.offset,
+    status: job.status,
+    paused: job.paused,
+    speed: job.speed,
+    ready: job.ready,
+    type: job.type,
+    ...(job.error === undefined ? {} : { error: job.error }),
+  }
+}

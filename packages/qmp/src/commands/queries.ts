@@ -1,0 +1,117 @@
+/** What there is: nodes, and the edges between them. */
+import { type GraphRoot, type Node, Permission } from '@diskgraph/core'
+import { imageInfo, infoMembers, type ReturnOf, type TypeOf } from '@diskgraph/qapi'
+import type { System } from '../system.ts'
+import type { Handlers } from './handlers.ts'
+import { writeThreshold } from './thresholds.ts'
+
+/** `query-named-block-nodes`, `x-debug-query-block-graph`. */
+export function queryCommands(system: System): Handlers {
+  const { graph } = system
+  return {
+    // The youngest first, as QEMU has them.
+    'query-named-block-nodes': ({ flat }) =>
+      Promise.all([...graph.nodes].reverse().map((node) => nodeInfo(node, flat === true))),
+    'x-debug-query-block-graph': () => describeGraph(system),
+  }
+}
+
+/** What is to be said of a node: QAPI's BlockDeviceInfo. With `flat` its backing images are left out. */
+export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
+  const image = await imageMembers(node, flat)
+  const backing = node.backing === undefined ? image['backing-filename'] : node.backing.filename
+  return {
+    iops_rd: 0,
+    detect_zeroes: node.detectZeroes,
+    image,
+    iops_wr: 0,
+    ro: node.readOnly,
+    'node-name': node.name,
+    ...(backing === undefined ? {} : { backing_file: backing }),
+    backing_file_depth: flat ? 0 : depthOf(node),
+    drv: node.driver.name,
+    iops: 0,
+    bps_wr: 0,
+    write_threshold: writeThreshold(node),
+    ...bitmapsMember(node),
+    encrypted: image.encrypted === true,
+    bps: 0,
+    bps_rd: 0,
+    cache: { 'no-flush': node.cache.noFlush, direct: node.cache.direct, writeback: true },
+    file: node.filename,
+  }
+}
+
+function bitmapsMember(node: Node): { readonly 'dirty-bitmaps'?: readonly TypeOf<'BlockDirtyInfo'>[] } {
+  // The youngest first, as QEMU has them.
+  const named = node.dirtyBitmaps.filter(({ name }) => name !== undefined).reverse()
+  if (named.length === 0) return {}
+  return {
+    'dirty-bitmaps': named.map(({ name, enabled, busy, granularity, dirtyBytes }) => ({
+      name,
+      recording: enabled,
+      persistent: false,
+      busy,
+      granularity,
+      count: dirtyBytes,
+    })),
+  }
+}
+
+async function imageMembers(node: Node, flat: boolean): Promise<TypeOf<'ImageInfo'>> {
+  const info = await imageInfo(node)
+  // Sizes are told in whole sectors.
+  const virtualSize = Math.ceil(info.virtualSize / 512) * 512
+  const members = infoMembers({ ...info, virtualSize }) as unknown as TypeOf<'ImageInfo'>
+  const below = node.backing?.node
+  if (flat || below === undefined) return members
+  return { ...members, 'backing-image': await imageMembers(below, false) }
+}
+
+/** How many backing files are below. */
+function depthOf(node: Node): number {
+  let depth = 0
+  for (let at = next(node); at !== undefined; at = next(at.node)) if (at.isBacking) depth++
+  return depth
+}
+
+function next(node: Node): { readonly node: Node; readonly isBacking: boolean } | undefined {
+  const { backing, filtered } = node
+  const edge = backing ?? filtered
+  return edge === undefined ? undefined : { node: edge.node, isBacking: edge === backing }
+}
+
+function describeGraph({ graph }: System): ReturnOf<'x-debug-query-block-graph'> {
+  const ids = new Map<Node | GraphRoot, number>()
+  const nodes: TypeOf<'XDbgBlockGraphNode'>[] = []
+  for (const root of graph.roots) {
+    ids.set(root, ids.size + 1)
+    nodes.push({ id: ids.size, type: 'block-backend', name: root.describe() })
+  }
+  for (const node of graph.nodes) {
+    ids.set(node, ids.size + 1)
+    nodes.push({ id: ids.size, type: 'block-driver', name: node.name })
+  }
+  const edges: TypeOf<'XDbgBlockGraphEdge'>[] = []
+  for (const node of graph.nodes) {
+    for (const edge of node.parents) {
+      const parent = ids.get(edge.parent)
+      const child = ids.get(node)
+      if (parent === undefined || child === undefined) continue
+      const perm = permissionNames(edge.permissions)
+      edges.push({ parent, child, name: edge.name, perm, 'shared-perm': permissionNames(edge.shared) })
+    }
+  }
+  return { nodes, edges }
+}
+
+const names = [
+  ['consistent-read', Permission.ConsistentRead],
+  ['write', Permission.Write],
+  ['write-unchanged', Permission.WriteUnchanged],
+  ['resize', Permission.Resize],
+] as const
+
+function permissionNames(bits: number): TypeOf<'BlockPermission'>[] {
+  return names.filter(([, bit]) => (bits & bit) !== 0).map(([name]) => name)
+}

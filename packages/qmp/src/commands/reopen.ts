@@ -1,0 +1,76 @@
+/** From the whole definition that `blockdev-reopen` takes to what changes of a node. */
+import { BlockError, type Node } from '@diskgraph/core'
+import type { OptionSchema } from '@diskgraph/core/driver'
+import { toKebabCase } from '@diskgraph/core/internal'
+
+/** What changes: options, and children by name (undefined: removed). */
+export interface ReopenChanges {
+  readonly options: Readonly<Record<string, unknown>>
+  readonly children: ReadonlyMap<string, string | undefined>
+}
+
+const baseDefaults: Readonly<Record<string, unknown>> = {
+  readOnly: false,
+  autoReadOnly: false,
+  discard: 'ignore',
+  detectZeroes: 'off',
+  cache: { direct: false, noFlush: false },
+}
+
+/** What is to change so that `node` is what `given`, a whole definition, says: what is left out has its default. */
+export function reopenChanges(node: Node, given: Readonly<Record<string, unknown>>): ReopenChanges {
+  if (given.driver !== node.driver.name) throw cannotChange('driver')
+  const options: Record<string, unknown> = { ...baseDefaults }
+  const children = new Map<string, string | undefined>()
+  for (const [name, value] of Object.entries(given)) {
+    if (name === 'driver' || name === 'nodeName') continue
+    if (name in baseDefaults) {
+      options[name] = name === 'cache' ? { ...(baseDefaults.cache as object), ...(value as object) } : value
+      continue
+    }
+    const schema = node.driver.options[name]
+    if (schema?.type === 'child') takeChild(node, name, value, children)
+    else if (schema?.type === 'children') checkList(node, name, value)
+    else if (schema?.reopen) options[name] = value
+    else if (!isSame(value, currentValue(node, name, schema))) throw cannotChange(toKebabCase(name))
+  }
+  for (const [name, schema] of Object.entries(node.driver.options)) {
+    if (name in given) continue
+    if (schema.type === 'child' && schema.role === 'cow' && node.children.has(name)) {
+      throw new BlockError('EINVAL', `backing is missing for '${node.name}'`)
+    }
+    if (schema.reopen && name in node.options && 'default' in schema) options[name] = schema.default
+  }
+  return { options, children }
+}
+
+function takeChild(node: Node, name: string, value: unknown, children: Map<string, string | undefined>): void {
+  const present = node.children.get(name)?.node
+  if (value === null) {
+    if (present !== undefined) children.set(name, undefined)
+    return
+  }
+  if (typeof value !== 'string') {
+    throw new BlockError('EINVAL', `Cannot change the option '${name}': reopen takes the name of a node`)
+  }
+  if (present?.name !== value) children.set(name, value)
+}
+
+function checkList(node: Node, name: string, value: unknown): void {
+  const names = Array.isArray(value) ? value : []
+  names.forEach((one, i) => {
+    if (node.children.get(`${name}.${i}`)?.nodeName !== one) throw cannotChange(name)
+  })
+}
+
+function currentValue(node: Node, name: string, schema: OptionSchema | undefined): unknown {
+  return node.options[name] ?? (schema !== undefined && 'default' in schema ? schema.default : undefined)
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other)
+}
+
+function cannotChange(name: string): BlockError {
+  return new BlockError('EINVAL', `Cannot change the option '${name}'`)
+}

@@ -1,0 +1,22 @@
+/** Errors as QMP tells them: a class to branch on, and a text. */
+import { BlockError, type ErrorCode } from '@diskgraph/core'
+
+/** What a client may branch on. */
+export type ErrorClass = 'GenericError' | 'CommandNotFound' | 'DeviceNotActive' | 'DeviceNotFound' | 'KVMMissingCap'
+
+/** An error whose class is not `GenericError`. */
+export class QmpError extends BlockError {
+  readonly errorClass: ErrorClass
+
+  constructor(errorClass: ErrorClass, message: string, code: ErrorCode = 'EINVAL') {
+    super(code, message)
+    this.name = 'QmpError'
+    this.errorClass = errorClass
+  }
+}
+
+/** The member `error` of an answer. */
+export function errorMember(error: unknown): { readonly class: ErrorClass; readonly desc: string } {
+  const desc = error instanceof Error ? error.message : String(error)
+  return { class: error instanceof QmpError ? error.errorClass : 'GenericError', desc }
+}

@@ -1,0 +1,12 @@
+/** The QMP monitor: a server for a graph and what stands around it. */
+export type { Handlers } from './commands/handlers.ts'
+export { type ErrorClass, QmpError } from './errors.ts'
+export { JsonStream } from './json/parser.ts'
+export { jsonText } from './json/text.ts'
+export { Monitor } from './monitor/monitor.ts'
+export type { SessionPeer, SessionSettings, Version } from './monitor/session.ts'
+export { NbdExports, type NbdServerOptions } from './nbd-exports.ts'
+export { createMonitor } from './server.ts'
+export { System, type SystemSettings } from './system.ts'
+export { serveClient } from './transport/connection.ts'
+export { connectTo, type Listener, type ListenSettings, listen, type SocketAddress } from './transport/sockets.ts'

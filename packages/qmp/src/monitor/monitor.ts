@@ -1,0 +1,81 @@
+/** The monitor of a system: its commands, its clients, and the events that reach them. */
+import type { Graph } from '@diskgraph/core'
+import { type Schema, type ValidationSettings, validateArguments } from '@diskgraph/qapi'
+import { QmpError } from '../errors.ts'
+import { Session, type SessionHost, type SessionPeer, type SessionSettings, type Version } from './session.ts'
+
+/** What a monitor is made of. */
+interface MonitorSettings {
+  readonly graph: Graph
+  readonly schema: Schema
+  readonly version: Version
+  /** What runs each command, which gets validated arguments. */
+  readonly handlers: Readonly<Record<string, unknown>>
+  /** Gets the arguments of a command ready: loads what validation needs, rewrites older forms. */
+  prepare(command: string, args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>>
+}
+
+/** See the top of the file. */
+export class Monitor implements SessionHost {
+  readonly schema: Schema
+  readonly version: Version
+  readonly #settings: MonitorSettings
+  readonly #handlers: ReadonlyMap<string, (args: never) => unknown>
+  readonly #sessions = new Set<Session>()
+  readonly #stopListening: () => void
+
+  constructor(settings: MonitorSettings) {
+    this.#settings = settings
+    this.schema = settings.schema
+    this.version = settings.version
+    this.#handlers = new Map(Object.entries(settings.handlers as Readonly<Record<string, (args: never) => unknown>>))
+    const { graph } = settings
+    this.#stopListening = graph.onEvent((event) => {
+      const now = graph.clock.wallTime()
+      for (const session of this.#sessions) session.tell(event, now)
+    })
+  }
+
+  /** The names of its commands. */
+  get commandNames(): string[] {
+    return ['qmp_capabilities', ...this.#handlers.keys()]
+  }
+
+  /** Whether `command` may be executed out of band. */
+  allowsOutOfBand(command: string): boolean {
+    return this.schema.command(command)?.oob === true
+  }
+
+  /** Executes a command. CommandNotFound if there is none of that name, EINVAL for wrong arguments; what it says otherwise. */
+  async execute(
+    command: string,
+    args: Readonly<Record<string, unknown>>,
+    settings: ValidationSettings = {},
+  ): Promise<unknown> {
+    const handler = this.#handlers.get(command)
+    if (handler === undefined) {
+      throw new QmpError('CommandNotFound', `The command ${command} has not been found`)
+    }
+    const prepared = await this.#settings.prepare(command, args)
+    return handler(validateArguments(this.schema, command, prepared, settings) as never)
+  }
+
+  /** Begins a session with a client. */
+  connect(peer: SessionPeer, settings?: SessionSettings): Session {
+    const session = new Session(this, peer, settings)
+    this.#sessions.add(session)
+    return session
+  }
+
+  /** Ends a session. */
+  disconnect(session: Session): void {
+    session.close()
+    this.#sessions.delete(session)
+  }
+
+  /** Ends all sessions; events of the graph are no longer heard. */
+  close(): void {
+    this.#stopListening()
+    for (const session of this.#sessions) this.disconnect(session)
+  }
+}

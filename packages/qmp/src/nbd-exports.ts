@@ -1,0 +1,129 @@
+/** The NBD server that a monitor starts and stops, and its exports. */
+import { BlockError, type Graph, type Node } from '@diskgraph/core'
+import {
+  type Authorizer,
+  type ExportSettings,
+  listen,
+  type NbdExport,
+  NbdServer,
+  type TlsCredentials,
+} from '@diskgraph/nbd'
+import type { TypeOf } from '@diskgraph/qapi'
+
+/** Where the server listens, and for whom. */
+export interface NbdServerOptions {
+  readonly addr: TypeOf<'SocketAddress'>
+  readonly 'tls-creds'?: string | undefined
+  readonly 'tls-authz'?: string | undefined
+  readonly 'max-connections'?: number | undefined
+}
+
+/** See the top of the file. */
+export class NbdExports {
+  readonly #graph: Graph
+  readonly #onMessage: (message: string) => void
+  #server: NbdServer | undefined
+
+  constructor(graph: Graph) {
+    this.#graph = graph
+    this.#onMessage = (message) => graph.warn(`NBD: ${message}`)
+  }
+
+  /** Starts the server. EBUSY if there is one; what listening says otherwise. */
+  async start(options: NbdServerOptions): Promise<void> {
+    if (this.#server !== undefined) throw new BlockError('EBUSY', 'NBD server already running')
+    const { 'tls-creds': credentials, 'tls-authz': authz, 'max-connections': maxConnections } = options
+    const tls = credentials === undefined ? undefined : this.#credentials(credentials).server(this.#authorizer(authz))
+    const server = new NbdServer(this.#graph, {
+      ...(tls === undefined ? {} : { tls }),
+      ...(maxConnections === undefined ? {} : { maxConnections }),
+      onMessage: this.#onMessage,
+    })
+    this.#server = server
+    try {
+      await listen(server, socketAddress(options.addr))
+    } catch (error) {
+      this.#server = undefined
+      await server.close()
+      throw error
+    }
+  }
+
+  /** Drops all clients, removes all exports. EINVAL if there is no server. */
+  async stop(): Promise<void> {
+    const server = this.#running()
+    this.#server = undefined
+    await server.close()
+  }
+
+  /** Stops the server if there is one. */
+  async close(): Promise<void> {
+    if (this.#server !== undefined) await this.stop()
+  }
+
+  /** Exports `node`. EINVAL if there is no server, the id is none, or it or the name is taken. */
+  async add(node: Node, settings: ExportSettings & { readonly id: string }): Promise<void> {
+    if (!/^[A-Za-z][\w.-]*$/.test(settings.id)) throw new BlockError('EINVAL', 'Invalid block export id')
+    await this.#running().exports.add(node, settings)
+  }
+
+  /** Throws EINVAL if there is no server. */
+  mustRun(): void {
+    this.#running()
+  }
+
+  /** Removes an export; `safe` refuses while it has clients. */
+  async remove(id: string, mode: 'safe' | 'hard' | undefined): Promise<void> {
+    const { exports } = this.#server ?? {}
+    if (exports === undefined) throw new BlockError('ENOENT', `Export '${id}' is not found`)
+    await exports.remove(id, mode)
+  }
+
+  /** All exports, the youngest first. */
+  list(): readonly NbdExport[] {
+    return [...(this.#server?.exports ?? [])].reverse()
+  }
+
+  #running(): NbdServer {
+    if (this.#server === undefined) throw new BlockError('EINVAL', 'NBD server not running')
+    return this.#server
+  }
+
+  #credentials(id: string): TlsCredentials {
+    const found = this.#graph.objects.find('tls-creds', id)
+    if (found === undefined) throw new BlockError('EINVAL', `No TLS credentials with id '${id}'`)
+    return found as TlsCredentials
+  }
+
+  #authorizer(id: string | undefined): Authorizer | undefined {
+    if (id === undefined) return undefined
+    // As in QEMU, an authorizer may come later; until then nobody is let in.
+    return (name) => (this.#graph.objects.find('authz', id) as Authorizer | undefined)?.(name) === true
+  }
+}
+
+function socketAddress(addr: TypeOf<'SocketAddress'>): Parameters<typeof listen>[1] {
+  switch (addr.type) {
+    case 'unix':
+      return { path: addr.path }
+    case 'inet':
+      return { host: addr.host, port: portNumber(addr.port) }
+    case 'fd':
+      return { fd: descriptorNumber(addr.str) }
+    case 'vsock':
+      throw new BlockError('ENOTSUP', 'socket family AF_VSOCK unsupported')
+  }
+}
+
+function portNumber(text: string): number {
+  const port = Number(text)
+  if (/^\d+$/.test(text) && port < 65536) return port
+  throw new BlockError('EINVAL', `'${text}' is no port: give its number`)
+}
+
+function descriptorNumber(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new BlockError('ENOTSUP', `No file descriptor supplied via SCM_RIGHTS for '${text}': Node cannot receive one`, {
+    hint: 'let the program inherit the descriptor, and give its number',
+  })
+}

@@ -1,0 +1,85 @@
+/** What the commands work on: a graph, and what else a program has. */
+import { BlockError, type Graph, type Node } from '@diskgraph/core'
+import type { DeviceTable } from '@diskgraph/devices'
+import { JobTable } from '@diskgraph/jobs'
+import { Schema } from '@diskgraph/qapi'
+import { NbdExports } from './nbd-exports.ts'
+
+/** What a {@link System} is made of. */
+export interface SystemSettings {
+  readonly graph: Graph
+  /** The name of the machine, for `query-name`. */
+  readonly name?: string
+  readonly devices?: DeviceTable
+  /** Ends the program. */
+  quit?(): void
+}
+
+/** See the top of the file. */
+export class System {
+  readonly graph: Graph
+  readonly schema: Schema
+  readonly name: string | undefined
+  readonly devices: DeviceTable | undefined
+  readonly jobs: JobTable
+  /** The NBD server that clients may start. */
+  readonly nbd: NbdExports
+  readonly #quit: (() => void) | undefined
+
+  constructor(settings: SystemSettings) {
+    this.graph = settings.graph
+    this.schema = new Schema(() => settings.graph.registry.names)
+    this.name = settings.name
+    this.devices = settings.devices
+    this.jobs = new JobTable(settings.graph)
+    this.nbd = new NbdExports(settings.graph)
+    this.#quit = settings.quit
+  }
+
+  /** Ends the program. ENOTSUP where nothing is to be ended. */
+  quit(): void {
+    if (this.#quit === undefined) throw new BlockError('ENOTSUP', 'this monitor is part of a program that goes on')
+    this.#quit()
+  }
+
+  /** Ends jobs, exports and devices; the graph stays. The first error is thrown when everything was tried. */
+  async close(): Promise<void> {
+    const ends = [this.nbd.close(), this.jobs.close(), this.devices?.close()]
+    for (const end of await Promise.allSettled(ends)) if (end.status === 'rejected') throw end.reason
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** The node that a device shows or that has a name, whichever of the two is given. ENODEV if there is none. */
+  find(device: string | undefined, nodeName: string | undefined): Node {
+    const found =
+      (device === undefined ? undefined : this.devices?.nodeOf(device)) ??
+      (nodeName === undefined ? undefined : this.graph.find(nodeName))
+    if (found !== undefined) return found
+    throw new BlockError('ENODEV', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`)
+  }
+
+  /** Throws EBUSY for a node that is the backing file of another one, and so is not to be changed by itself. */
+  refuseBacking(node: Node): void {
+    for (const { role, parentName } of node.parents) {
+      if (role !== 'cow') continue
+      throw new BlockError('EBUSY', `Node '${node.name}' is busy: node is used as backing hd of '${parentName}'`)
+    }
+  }
+
+  /** As {@link findEither}, for a node that is the top of a disk: no other node is above it. */
+  findRoot(name: string): Node {
+    const node = this.findEither(name)
+    for (const { parent } of node.parents) {
+      if (!parent.isRoot) throw new BlockError('EBUSY', 'Need a root block node')
+    }
+    return node
+  }
+
+  /** The node that `name` means where it may be that of a device, too. */
+  findEither(name: string): Node {
+    return this.find(name, name)
+  }
+}

@@ -1,0 +1,120 @@
+/** Sockets that clients come through, and those that a monitor connects to. */
+import { lstatSync, mkdirSync, rmSync } from 'node:fs'
+import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
+import { dirname } from 'node:path'
+import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
+
+/** Where to listen, or what to connect to. */
+export type SocketAddress =
+  | { readonly path: string }
+  | { readonly host: string; readonly port: number }
+  /** A socket that the program was started with. */
+  | { readonly fd: number }
+
+/** A socket that listens. */
+export interface Listener {
+  /** The port, where it listens on one. */
+  readonly port: number | undefined
+  /** Stops listening and removes the socket's file. Connections stay. */
+  close(): Promise<void>
+}
+
+/** What may come in. */
+export interface ListenSettings {
+  /** Listen beyond this machine, too. */
+  readonly remote?: boolean
+  /** How many clients there may be at once; others are let go. Default 32. */
+  readonly connections?: number
+}
+
+/**
+ * Listens at `address` and passes each connection on. A socket's file is for its owner alone, and so is its folder when
+ * it is made here. A socket that nobody listens at any more is replaced. EACCES for an address that others on the network
+ * reach, unless `settings.remote` says so; EBUSY for one that is in use.
+ */
+export async function listen(
+  address: SocketAddress,
+  onConnection: (socket: Socket) => void,
+  settings: ListenSettings = {},
+): Promise<Listener> {
+  if ('host' in address && !settings.remote && !isLoopback(address.host)) {
+    throw new BlockError('EACCES', `refusing to listen at '${address.host}', which others on the network reach`, {
+      hint: 'listen at 127.0.0.1 or a unix socket, or allow remote clients',
+    })
+  }
+  const server = createServer(onConnection)
+  server.maxConnections = settings.connections ?? 32
+  if ('path' in address) await makePlace(address.path)
+  await listening(server, address)
+  const own = server.address()
+  return {
+    port: typeof own === 'object' ? own?.port : undefined,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+}
+
+/** A connection to a socket at which somebody listens. ENOENT and the like where nobody does. */
+export function connectTo(address: SocketAddress): Promise<Socket> {
+  if ('fd' in address) return Promise.reject(new BlockError('ENOTSUP', 'a connection is not made to a descriptor'))
+  return new Promise((resolve, reject) => {
+    const socket = 'path' in address ? connect(address.path) : connect(address.port, address.host)
+    const fail = (cause: Error): void => reject(socketError(`Failed to connect to '${nameOf(address)}'`, cause))
+    socket.once('error', fail)
+    socket.once('connect', () => {
+      socket.off('error', fail)
+      resolve(socket)
+    })
+  })
+}
+
+function listening(server: Server, address: SocketAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause: Error): void => reject(socketError(`Failed to listen at '${nameOf(address)}'`, cause))
+    server.once('error', fail)
+    // The socket's file is made in this call, and nobody else is to open it in between.
+    const mask = process.umask(0o177)
+    try {
+      server.listen(address as ListenOptions, () => {
+        server.off('error', fail)
+        resolve()
+      })
+    } finally {
+      process.umask(mask)
+    }
+  })
+}
+
+async function makePlace(path: string): Promise<void> {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw socketError(`Failed to make the folder of '${path}'`, cause)
+  }
+  const present = lstatSync(path, { throwIfNoEntry: false })
+  if (present === undefined) return
+  if (!present.isSocket()) throw new BlockError('EEXIST', `'${path}' is there and no socket`)
+  const isUsed = await connectTo({ path }).then(
+    (socket) => {
+      socket.destroy()
+      return true
+    },
+    () => false,
+  )
+  if (isUsed) throw new BlockError('EBUSY', `Failed to listen at '${path}': Address already in use`)
+  rmSync(path)
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}
+
+function nameOf(address: SocketAddress): string {
+  if ('path' in address) return address.path
+  return 'host' in address ? `${address.host}:${address.port}` : `descriptor ${address.fd}`
+}
+
+function socketError(attempt: string, cause: unknown): BlockError {
+  const code = errorCodeOf(cause)
+  const reason = code === 'EIO' && cause instanceof Error ? cause.message : describeErrorCode(code)
+  return new BlockError(code, `${attempt}: ${reason}`, { cause })
+}
