@@ -6,7 +6,13 @@
  *
  * Until then the copy at the start of the file is the footer; a writer that opens the image puts the one at the end right.
  */
-import type { ChildHandle, DriverInfo, Prepared, ReopenChange } from '@diskgraph/core/driver'
+import {
+  type ChildHandle,
+  type DriverInfo,
+  errorCodeOf,
+  type Prepared,
+  type ReopenChange,
+} from '@diskgraph/core/driver'
 import { type EntryTable, SparseImage, TableMap } from '@diskgraph/sparse'
 import { Blocks } from './blocks.ts'
 import { footerSize } from './layout.ts'
@@ -21,6 +27,11 @@ interface DynamicParts {
   /** Where the first block may stand. */
   readonly start: number
   readonly readOnly: boolean
+}
+
+/** Storage whose length cannot change keeps what stands behind the footer: a device, or a disk in another image. */
+function keepLength(error: unknown): void {
+  if (errorCodeOf(error) !== 'ENOTSUP') throw error
 }
 
 /** See the top of this file. */
@@ -58,7 +69,7 @@ export class DynamicImage extends SparseImage {
     const found = new Uint8Array(footerSize)
     await this.file.read(end, found)
     if (found.some((byte, i) => byte !== this.#footer[i])) await this.file.write(end, this.#footer)
-    if (this.file.size !== end + footerSize) await this.file.truncate(end + footerSize, { exact: false })
+    if (this.file.size > end + footerSize) await this.file.truncate(end + footerSize).catch(keepLength)
   }
 
   info(): Promise<DriverInfo> {
