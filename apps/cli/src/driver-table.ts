@@ -10,6 +10,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-blkdebug')).blkdebug,
   },
   {
+    name: 'bochs',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-bochs')).bochs,
+  },
+  {
     name: 'copy-before-write',
     kind: 'filter',
     load: async () => (await import('@diskgraph/driver-copy-before-write')).copyBeforeWrite,
@@ -68,6 +73,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-null')).nullCo,
   },
   {
+    name: 'parallels',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-parallels')).parallels,
+  },
+  {
     name: 'qcow2',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-qcow2')).qcow2,
@@ -96,5 +106,10 @@ export const drivers: readonly LazyDriver[] = [
     name: 'vdi',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-vdi')).vdi,
+  },
+  {
+    name: 'vpc',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-vpc')).vpc,
   },
 ]

@@ -16,11 +16,12 @@ qemu.describe(`vdi beside qemu-io (seed ${seed})`, () => {
       createOptions,
       qemuCreateOptions,
       size: 3 * 2 ** 20 + 1536,
-      cluster: 2 ** 20,
+      // qemu-io prints what it reads: whole clusters would take minutes.
+      cluster: 65536,
       // QEMU's driver knows no discard, and zeroes make it allocate.
       weights: { discard: 0, zeroes: 0 },
       seed,
-      sequences: 3,
+      sequences: 2,
     })
     expect(report.differences).toEqual([])
     expect(report.otherErrors).toBe(0)
@@ -31,11 +32,12 @@ qemu.describe(`vdi beside qemu-io (seed ${seed})`, () => {
       driver: vdi,
       format: 'vdi',
       size: 3 * 2 ** 20,
-      cluster: 2 ** 20,
+      // qemu-io prints what it reads: whole clusters would take minutes.
+      cluster: 65536,
       weights: { discard: 0 },
       compareMap: false,
       seed,
-      sequences: 3,
+      sequences: 2,
     })
     expect(report.differences).toEqual([])
   })
