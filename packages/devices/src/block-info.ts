@@ -1,6 +1,6 @@
 /** What `query-block` and `query-blockstats` tell of devices, with QAPI's fields in camelCase. */
 
-import type { Clock, Node } from '@diskgraph/core'
+import { type Clock, type Node, type RequestKind, type RequestTotals, Root } from '@diskgraph/core'
 import { Accounting, type DeviceStatistics } from './accounting.ts'
 import type { Device } from './device.ts'
 import type { IoStatus } from './guest.ts'
@@ -83,6 +83,35 @@ export function nodeStatistics(node: Node): BlockStatistics {
     stats: emptyStatistics(node.clock, node.writtenUpTo),
     ...(storage === undefined ? {} : { parent: nodeStatistics(storage.node) }),
     ...(backing === undefined ? {} : { backing: nodeStatistics(backing.node) }),
+  }
+}
+
+/** As {@link nodeStatistics}, and what those who use the node now have done with it: exports, jobs, handles. */
+export function usedNodeStatistics(node: Node): BlockStatistics {
+  const users = [...node.parents].flatMap(({ parent }) => (parent instanceof Root ? [parent.statistics] : []))
+  const sum = (kind: RequestKind, figure: keyof RequestTotals): number =>
+    users.reduce((total, statistics) => total + statistics[kind].totals()[figure], 0)
+  const figures = nodeStatistics(node)
+  return {
+    ...figures,
+    stats: {
+      ...figures.stats,
+      rdBytes: sum('read', 'bytes'),
+      wrBytes: sum('write', 'bytes'),
+      unmapBytes: sum('discard', 'bytes'),
+      rdOperations: sum('read', 'operations'),
+      wrOperations: sum('write', 'operations'),
+      flushOperations: sum('flush', 'operations'),
+      unmapOperations: sum('discard', 'operations'),
+      rdTotalTimeNs: sum('read', 'totalTimeNs'),
+      wrTotalTimeNs: sum('write', 'totalTimeNs'),
+      flushTotalTimeNs: sum('flush', 'totalTimeNs'),
+      unmapTotalTimeNs: sum('discard', 'totalTimeNs'),
+      failedRdOperations: sum('read', 'failed'),
+      failedWrOperations: sum('write', 'failed'),
+      failedFlushOperations: sum('flush', 'failed'),
+      failedUnmapOperations: sum('discard', 'failed'),
+    },
   }
 }
 

@@ -4,7 +4,7 @@ export {
   type DeviceInfo,
   deviceInfo,
   deviceStatistics,
-  nodeStatistics,
+  usedNodeStatistics,
 } from './block-info.ts'
 export { Device, type DeviceModel, type DeviceSettings } from './device.ts'
 export { DeviceTable } from './device-table.ts'

@@ -59,7 +59,9 @@ export interface System {
   readonly nodes: readonly NodeInfo[]
   readonly jobs: readonly JobInfo[]
   readonly exports: readonly ExportInfo[]
+  /** By node. */
   readonly stats: readonly StatsInfo[]
+  readonly deviceStats: readonly StatsInfo[]
 }
 
 /** Asks for everything at once. */
@@ -90,7 +92,8 @@ export async function querySystem(connection: Connection): Promise<System> {
     nodes: nodes as unknown as NodeInfo[],
     jobs: (jobs as unknown as JobInfo[]).map((job) => ({ ...job, ...speedOf(speeds.get(job.id)) })),
     exports: exports as unknown as ExportInfo[],
-    stats: ((devices as readonly Json[]).length > 0 ? devices : byNode) as unknown as StatsInfo[],
+    stats: byNode as unknown as StatsInfo[],
+    deviceStats: devices as unknown as StatsInfo[],
   }
 }
 
@@ -98,13 +101,12 @@ function speedOf(speed: number | undefined): { readonly speed?: number } {
   return speed === undefined ? {} : { speed }
 }
 
-/** Bytes that all devices, or all nodes, have read and written so far. */
-export function totalsOf({ stats }: System): { readonly read: number; readonly written: number } {
-  let read = 0
-  let written = 0
-  for (const { stats: one } of stats) {
-    read += one.rd_bytes ?? 0
-    written += one.wr_bytes ?? 0
+/** Bytes read and written so far: by all users of all nodes, or, as QEMU counts no others, by devices. */
+export function totalsOf({ stats, deviceStats }: System): { readonly read: number; readonly written: number } {
+  const sum = (rows: readonly StatsInfo[], figure: string): number =>
+    rows.reduce((total, row) => total + (row.stats[figure] ?? 0), 0)
+  return {
+    read: Math.max(sum(stats, 'rd_bytes'), sum(deviceStats, 'rd_bytes')),
+    written: Math.max(sum(stats, 'wr_bytes'), sum(deviceStats, 'wr_bytes')),
   }
-  return { read, written }
 }

@@ -1,7 +1,7 @@
 /** Devices: what `query-block` tells, media that come and go, limits. */
 import { BlockError, type Node } from '@diskgraph/core'
 import { fromQapiName, toSnakeCase } from '@diskgraph/core/internal'
-import { type Device, type DeviceTable, deviceInfo, deviceStatistics, nodeStatistics } from '@diskgraph/devices'
+import { type Device, type DeviceTable, deviceInfo, deviceStatistics, usedNodeStatistics } from '@diskgraph/devices'
 import type { ArgumentsOf, ReturnOf, TypeOf } from '@diskgraph/qapi'
 import { QmpError } from '../errors.ts'
 import type { System } from '../system.ts'
@@ -14,7 +14,7 @@ export function deviceCommands(system: System, devices: DeviceTable): Handlers {
     'query-block': () => Promise.all([...devices].map((device) => blockInfo(device))),
     'query-blockstats': (args) =>
       args['query-nodes'] === true
-        ? [...system.graph.nodes].map((node) => onWire(nodeStatistics(node)) as TypeOf<'BlockStats'>)
+        ? [...system.graph.nodes].map((node) => onWire(usedNodeStatistics(node)) as TypeOf<'BlockStats'>)
         : [...devices].map((device) => onWire(deviceStatistics(device)) as TypeOf<'BlockStats'>),
     eject: (args) => found(devices, args).eject(args.force, nameIn(args)),
     'blockdev-open-tray': (args) => {
