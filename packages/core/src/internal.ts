@@ -2,7 +2,7 @@
 
 export { unlessAborted } from './graph/change-lock.ts'
 export { chainStatus } from './graph/extents.ts'
-export { imageFilename } from './graph/node-filename.ts'
+export { backingReference, imageFilename } from './graph/node-filename.ts'
 export { kindOf } from './inspection.ts'
 export {
   foreignFooter,

@@ -1,6 +1,6 @@
 import type { ChildRole } from '../contract/contract.ts'
 import type { DriverDescriptor } from '../contract/descriptor.ts'
-import { jsonFilename, withoutCredentials } from '../options/filenames.ts'
+import { jsonFilename, resolveReference, withoutCredentials } from '../options/filenames.ts'
 import type { Node } from './node.ts'
 
 interface NamedNode {
@@ -39,6 +39,40 @@ export function imageFilename(node: Node): string {
   return file === undefined ? node.filename : imageFilename(file.node)
 }
 
+/**
+ * The name that an image above `node` is to record of it: its own, or a `json:` name that tells the backing files, too,
+ * where others stand in the graph than those that opening by its name would give.
+ */
+export async function backingReference(node: Node): Promise<string> {
+  const definition = await replacedChain(node)
+  return definition === undefined ? node.filename : jsonFilename(definition)
+}
+
+/** `node` with its backing files; undefined where they are those that the images record. */
+async function replacedChain(node: Node): Promise<Record<string, unknown> | undefined> {
+  let below = node.backing?.node
+  while (below?.filtered !== undefined) below = below.filtered.node
+  const { backingFilename } = await node.info()
+  const recorded = backingFilename === undefined ? undefined : resolved(imageFilename(node), backingFilename)
+  const replaced = below === undefined ? undefined : await replacedChain(below)
+  if (replaced === undefined && recorded === below?.filename) return undefined
+  return { ...ownDefinition(node), backing: below === undefined ? null : (replaced ?? ownDefinition(below)) }
+}
+
+/** {@link resolveReference}; a name that means nothing, relative to an image without a place, is that of no file. */
+function resolved(image: string, reference: string): string {
+  try {
+    return resolveReference(image, reference)
+  } catch {
+    return reference
+  }
+}
+
+function ownDefinition({ driver, options, children }: Node): Record<string, unknown> {
+  const named = [...children.values()].map(({ name, role, node }) => ({ name, role, node }))
+  return definitionOf(driver, options, named)
+}
+
 /** Driver, content-changing options and children, nested: what `json:` names hold. */
 function definitionOf(
   driver: DriverDescriptor,
@@ -54,11 +88,7 @@ function definitionOf(
   }
   for (const { name, role, node } of children) {
     if (role === 'cow') continue
-    definition[name] = definitionOf(
-      node.driver,
-      node.options,
-      [...node.children.values()].map((edge) => ({ name: edge.name, role: edge.role, node: edge.node })),
-    )
+    definition[name] = ownDefinition(node)
   }
   return nestLists(definition)
 }

@@ -1,5 +1,6 @@
 /** Images that a job copies to, made and opened by the name of a file: `drive-backup`, `drive-mirror`. */
 import { BlockError, type Node } from '@diskgraph/core'
+import { backingReference } from '@diskgraph/core/internal'
 import type { System } from '../system.ts'
 
 /** A node that was opened for a job. */
@@ -45,7 +46,8 @@ async function makeTarget(
   if (below !== undefined && createOptions?.backingFile === undefined) {
     throw new BlockError('ENOTSUP', `Backing file not supported for file format '${format}'`)
   }
-  const backing = below === undefined ? {} : { backingFile: below.filename, backingFmt: below.driver.name }
+  const backing =
+    below === undefined ? {} : { backingFile: await backingReference(below), backingFmt: below.driver.name }
   const file = { driver: 'file', filename: target }
   await graph.createUnchecked({ driver: format, file, size: source.size, ...backing })
 }

@@ -1,5 +1,6 @@
 /** Snapshots: a new layer above a node, and those inside of an image. */
 import { BlockError, type Node, Permission, type SnapshotInfo } from '@diskgraph/core'
+import { backingReference } from '@diskgraph/core/internal'
 import { setReadOnly } from '@diskgraph/jobs'
 import type { ArgumentsOf, ReturnOf, TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
@@ -76,7 +77,7 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
         throw new BlockError('ENOTSUP', isExisting ? without : `Backing file not supported for file format '${format}'`)
       }
       if (isExisting) return
-      const backing = { backingFile: base.filename, backingFmt: base.driver.name }
+      const backing = { backingFile: await backingReference(base), backingFmt: base.driver.name }
       await graph.createUnchecked({ driver: format, file: { driver: 'file', filename }, size: base.size, ...backing })
     },
     stage: async (change) => {
