@@ -5,7 +5,8 @@
  *
  *     "diskgraph": { "drivers": { "null-co": { "export": "nullCo", "kind": "protocol", "prefixes": ["null-co"] } } }
  *
- * A test holds the table to the manifests, and the manifests to the drivers.
+ * A format that no image begins with says `"probe": false`, and is not loaded to look at one. A test holds the table to
+ * the manifests, and the manifests to the drivers.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -43,12 +44,13 @@ ${drivers.map(rowOf).join('')}]
 `
 }
 
-function rowOf({ name, kind, prefixes, packageName, export: exported }) {
+function rowOf({ name, kind, prefixes, probe, packageName, export: exported }) {
+  const unprobed = probe === false ? '    probe: () => 0,\n' : ''
   const claimed = prefixes === undefined ? '' : `    prefixes: [${prefixes.map((one) => `'${one}'`).join(', ')}],\n`
   return `  {
     name: '${name}',
     kind: '${kind}',
-${claimed}    load: async () => (await import('${packageName}')).${exported},
+${claimed}${unprobed}    load: async () => (await import('${packageName}')).${exported},
   },
 `
 }

@@ -95,6 +95,7 @@ export const drivers: readonly LazyDriver[] = [
   {
     name: 'snapshot-access',
     kind: 'format',
+    probe: () => 0,
     load: async () => (await import('@diskgraph/driver-copy-before-write')).snapshotAccess,
   },
   {

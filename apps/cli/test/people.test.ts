@@ -108,7 +108,7 @@ describe('advice', () => {
 
   test('an alias stands for a format', async () => {
     expect((await run(['create', '-f', 'img', 'a.img', '1M'])).stdout).toBe('Created a.img: raw, 1 MiB\n')
-    expect((await run(['create', '-fvhd', 'a.vhd', '1M'])).stderr).toContain("Unknown file format 'vpc'")
+    expect((await run(['create', '-fvhd', 'a.vhd', '1M'])).stdout).toContain('Created a.vhd: vpc, ')
   })
 })
 
@@ -193,7 +193,7 @@ describe('a name says the format', () => {
     expect(code).toBe(1)
     expect(stderr).toBe(
       `diskgraph: cannot tell the format of '${name}' from its name\n` +
-        `hint: say it with -O (qcow2, raw): diskgraph convert -O raw a.raw ${name}\n`,
+        `hint: say it with -O (parallels, qcow2, raw, vdi, vpc): diskgraph convert -O raw a.raw ${name}\n`,
     )
     expect(readdirSync('.')).toEqual(['a.raw'])
   })
@@ -212,7 +212,7 @@ describe('a name says the format', () => {
     expect((await run(['create', 'n', '1M'])).stdout).toBe('Created n: raw, 1 MiB\n')
     const { code, stderr } = await run(['create', 'n.vmdk', '1M'])
     expect([code, readdirSync('.').includes('n.vmdk')]).toEqual([1, false])
-    expect(stderr).toContain('say it with -f (qcow2, raw): diskgraph create -f raw n.vmdk 1M\n')
+    expect(stderr).toContain('say it with -f (parallels, qcow2, raw, vdi, vpc): diskgraph create -f raw n.vmdk 1M\n')
     expect((await run(['create', '-f', 'raw', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: raw, 1 MiB\n')
   })
 })
@@ -316,7 +316,7 @@ describe('drivers', () => {
     expect(of('qcow2')).toEqual(expect.arrayContaining(['read', 'write', 'create', 'backing', 'check']))
     expect(of('file')).toEqual(expect.arrayContaining(['read', 'write', 'create', 'resize']))
     expect(of('null-co')).not.toContain('create')
-    expect((await run(['drivers'])).stdout).toMatch(/^formats .*\nqcow2/)
+    expect((await run(['drivers'])).stdout).toMatch(/^formats .*\n(?:\w.*\n)*qcow2/)
   })
 })
 

@@ -6,7 +6,7 @@ import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { convertGrammar } from '../copy/convert-request.ts'
 import { isInstalled } from '../driver-packages.ts'
-import { formatAliases } from '../drivers.ts'
+import { formatAliases, usableDrivers } from '../drivers.ts'
 import { convert as convertAsTold } from '../img/convert.ts'
 import { create as createAsTold, createGrammar } from '../img/create.ts'
 import { formatNames } from '../manual/words.ts'
@@ -30,12 +30,12 @@ export const convert: Command = {
     ['convert -B base.qcow2 -F qcow2 overlay.qcow2 new.qcow2', 'what the base does not have'],
     ['convert -O raw disk.qcow2 - | gzip > disk.gz', '- is standard input or standard output'],
   ],
-  run(words: readonly string[], terminal: Terminal): Promise<number> {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const { given, operands } = read(convertAsTold, words)
     const target = operands.length > 1 ? operands.at(-1) : undefined
     const isSaid = given.has('targetFormat') || given.has('targetImageOpts') || target === '-'
     if (target === undefined || isSaid) return convertAsTold.run(words, terminal)
-    const format = formatOf(target, terminal) ?? refuse(target, 'convert', '-O', words, terminal)
+    const format = formatOf(target, terminal) ?? (await refuse(target, 'convert', '-O', words, terminal))
     if (!given.has('quiet')) {
       terminal.out(`Target format: ${format}, from the name '${visibleLine(target)}' (-O FORMAT says otherwise)\n`)
     }
@@ -51,11 +51,11 @@ export const create: Command = {
     format: { ...createGrammar.format, description: 'format of the image, where its name does not say it' },
   },
   examples: [['create new.qcow2 10G', 'the name says the format: qcow2'], ...createAsTold.examples],
-  run(words: readonly string[], terminal: Terminal): Promise<number> {
+  async run(words: readonly string[], terminal: Terminal): Promise<number> {
     const { given, operands } = read(createAsTold, words)
     const [target = ''] = operands
     if (given.has('format') || endingOf(target) === '') return createAsTold.run(words, terminal)
-    const format = formatOf(target, terminal) ?? refuse(target, 'create', '-f', words, terminal)
+    const format = formatOf(target, terminal) ?? (await refuse(target, 'create', '-f', words, terminal))
     return createAsTold.run(['-f', format, ...words], terminal)
   },
 }
@@ -72,19 +72,26 @@ function formatOf(filename: string, terminal: Terminal): string | undefined {
   return formatNames(terminal).includes(format) ? format : undefined
 }
 
-function refuse(
+async function refuse(
   filename: string,
   command: string,
   option: string,
   words: readonly string[],
   terminal: Terminal,
-): never {
+): Promise<never> {
   const asRaw = typedLine([terminal.program, command, option, 'raw', ...words])
-  const names = formatNames(terminal).filter((name) => !Object.hasOwn(formatAliases, name))
+  const names = await creatableFormats(terminal)
   const hint = isInstalled(endingOf(filename))
     ? enabling(endingOf(filename), [command, ...words], terminal)
     : `say it with ${option} (${names.join(', ')}): ${asRaw}`
   throw new CommandError(`cannot tell the format of '${filename}' from its name`, { hint })
+}
+
+/** The formats that new images can have. */
+async function creatableFormats(terminal: Terminal): Promise<string[]> {
+  const formats = usableDrivers(terminal).filter(({ kind }) => kind === 'format')
+  const loaded = await Promise.all(formats.map((one) => ('load' in one ? one.load() : one)))
+  return loaded.flatMap(({ name, create }) => (create === undefined ? [] : [name])).sort()
 }
 
 function endingOf(filename: string): string {

@@ -3,7 +3,7 @@
  * backing file are compared, and what differs is written into the image before the reference changes. Layers that both
  * chains share are not compared.
  */
-import { BlockError, type Disk, Flag, type Node } from '@diskgraph/core'
+import { BlockError, type Disk, Flag, type Node, Permission } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
 import { chainStatus, TimeSlice } from '@diskgraph/core/internal'
 import { checkDisk, checkOptions, text, workRules } from '../engine/arguments.ts'
@@ -36,6 +36,10 @@ export function rebase(
     checkDisk('the overlay of rebase', overlay)
     if (backing !== undefined) checkDisk('the backing disk of rebase', backing)
     checkReference('rebase', reference)
+    if (backing !== undefined && (backing.edge.permissions & Permission.Write) !== 0) {
+      const message = `cannot rebase ${overlay.describe()} onto ${backing.describe()}: that is open for writing`
+      throw new BlockError('EPERM', message, { hint: 'open the backing disk with readOnly' })
+    }
     const work = new Rebase(overlay, backing, options)
     // Whoever uses the disk waits: what it writes must not be overwritten with what was there before.
     await overlay.graph.drained(unfiltered(overlay.node), () => work.run())
