@@ -17,10 +17,11 @@ const minimal = ['@diskgraph/core', '@diskgraph/driver-file', '@diskgraph/driver
 const page = ['@diskgraph/core', '@diskgraph/driver-qcow2', '@diskgraph/driver-http', '@diskgraph/driver-blob']
 /** Bytes, compressed, that code and types of a minimal install are to come to, and those that they may have until then. */
 const goal = 150_000
-const limit = 164_000
+// It was 164,000 until the engine that qcow2 shares with other formats became a package of its own.
+const limit = 176_000
 /** The same for the bundle of a page. */
 const pageGoal = 80_000
-const pageLimit = 83_000
+const pageLimit = 84_500
 
 /** The parts of a tarball that users have different use for. */
 const parts = {

@@ -9,10 +9,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runNpm, runQuietly, toolScript } from './processes.mjs'
 import { packInto } from './tarballs.mjs'
-import { readManifest, root } from './workspace.mjs'
+import { packages, readManifest, root } from './workspace.mjs'
 
 const examples = readManifest(root, 'examples')
-const wanted = [...Object.keys(examples.devDependencies), '@diskgraph/posix', 'diskgraph']
+const wanted = withDependencies([...Object.keys(examples.devDependencies), '@diskgraph/posix', 'diskgraph'])
 const stack = `
 import { Graph } from '@diskgraph/core'
 import { file } from '@diskgraph/driver-file'
@@ -136,4 +136,18 @@ function writeJson(path, value) {
 
 function expect(what, got, right) {
   if (got !== right) throw new Error(`${what}: ${JSON.stringify(got)} instead of ${JSON.stringify(right)}`)
+}
+
+/** The packages called `names` and those of the workspace that they need. */
+function withDependencies(names) {
+  const manifests = new Map(packages().map(({ manifest }) => [manifest.name, manifest]))
+  const found = new Set()
+  const add = (name) => {
+    const manifest = manifests.get(name)
+    if (manifest === undefined || found.has(name)) return
+    found.add(name)
+    for (const needed of Object.keys(manifest.dependencies ?? {})) add(needed)
+  }
+  for (const name of names) add(name)
+  return [...found]
 }

@@ -89,7 +89,7 @@ describe('dg-storage-daemon', () => {
       ...['--chardev', `socket,id=c,path=${path},server=on,wait=off`, '--monitor', 'c,pretty=on'],
       ...['--nbd-server', `addr.type=unix,addr.path=${nbd}`, '--pidfile', pid],
     )
-    while (!existsSync(pid)) await new Promise((resolve) => setImmediate(resolve))
+    await whenWritten(pid)
     expect(Number(readFileSync(pid, 'utf8'))).toBe(child.pid)
     expect(statSync(path).mode & 0o777).toBe(0o600)
     expect(statSync(folder.file('own')).mode & 0o777).toBe(0o700)
@@ -131,13 +131,13 @@ describe('dg-storage-daemon', () => {
     const path = folder.file('qmp.sock')
     const words = ['--chardev', `socket,id=c,path=${path},server=on,wait=off`, '--monitor', 'c']
     const first = start(...words, '--pidfile', folder.file('pid'))
-    while (!existsSync(folder.file('pid'))) await new Promise((resolve) => setImmediate(resolve))
+    await whenWritten(folder.file('pid'))
     const second = await run(...words)
     expect(second).toMatchObject({ code: 1, stderr: expect.stringContaining('Address already in use') })
     first.kill('SIGKILL')
     await once(first, 'close')
     const third = start(...words, '--pidfile', folder.file('pid2'))
-    while (!existsSync(folder.file('pid2'))) await new Promise((resolve) => setImmediate(resolve))
+    await whenWritten(folder.file('pid2'))
     const socket = connect(path)
     const [greeting] = (await once(socket, 'data')) as [Buffer]
     expect(greeting.toString()).toContain('QMP')
@@ -146,3 +146,8 @@ describe('dg-storage-daemon', () => {
     expect(await once(third, 'close')).toEqual([0, null])
   })
 })
+
+/** Resolves when the file is there and has been written. */
+async function whenWritten(path: string): Promise<void> {
+  while (!existsSync(path) || statSync(path).size === 0) await new Promise((resolve) => setImmediate(resolve))
+}

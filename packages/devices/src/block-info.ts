@@ -76,7 +76,7 @@ export function deviceStatistics(device: Device): BlockStatistics {
 }
 
 /** What is known of a node and of those below: how far it was written. Requests are counted by devices. */
-export function nodeStatistics(node: Node): BlockStatistics {
+function nodeStatistics(node: Node): BlockStatistics {
   const { storage, backing } = node
   return {
     nodeName: node.name,

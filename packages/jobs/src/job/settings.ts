@@ -19,7 +19,7 @@ export interface JobSettings {
   readonly transaction?: JobTransaction | undefined
 }
 
-/** What is done with a failed request: see {@link Job.judge}. */
+/** What is done with a failed request: see `Job.judge`. */
 export type ErrorPolicy = 'report' | 'ignore' | 'enospc' | 'stop' | 'auto'
 
 /** EINVAL for what is no speed. */
