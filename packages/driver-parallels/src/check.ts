@@ -100,11 +100,11 @@ async function copyCluster({ clusters, table }: CheckedImage, index: number): Pr
   table.set(index, clusters.entryOf(taken.host))
 }
 
-/** Space behind the last cluster, which nothing points to. */
+/** Space behind the last cluster, which nothing points to, but for what the open image is to use again. */
 async function findLeak({ clusters }: CheckedImage, options: CheckOptions, found: Found): Promise<void> {
-  const { file, end, clusterSize } = clusters
+  const { file, end, furthest, clusterSize } = clusters
   const leaked = file.size - end
-  if (leaked <= 0) return
+  if (file.size <= furthest) return
   const fix = options.repair === 'leaks' || options.repair === 'all'
   options.onFinding?.(
     fix ? 'repair' : 'leak',

@@ -33,6 +33,11 @@ export class Clusters implements TableFormat {
     return this.#space.end
   }
 
+  /** Behind the furthest cluster that was in use since the image was opened. */
+  get furthest(): number {
+    return this.#space.furthest
+  }
+
   /** Looks through the table for the last cluster. */
   survey(): void {
     let end = this.start

@@ -49,6 +49,9 @@ export class ParallelsImage extends SparseImage implements CheckedImage {
   async close(): Promise<void> {
     if (this.data.readOnly) return
     await this.flush()
+    const { end, furthest } = this.clusters
+    // Space that was given back may have been written, whether the table changed or not; QEMU cuts the file here, too.
+    if ((this.inUse || furthest > end) && this.file.size > end) await this.file.truncate(end)
     if (this.inUse) await this.markClosed()
   }
 

@@ -5,12 +5,15 @@ import type { TakenClusters } from './table-format.ts'
 export class TailSpace {
   /** Behind the last cluster. */
   end: number
+  /** Behind the furthest cluster that was ever taken. What was given back may have been written up to there. */
+  furthest: number
   readonly #stride: number
   readonly #free: number[] = []
 
   /** `end`: where the next cluster goes. `stride`: bytes from one to the next. */
   constructor(end: number, stride: number) {
     this.end = end
+    this.furthest = end
     this.#stride = stride
   }
 
@@ -20,6 +23,7 @@ export class TailSpace {
     if (again !== undefined) return { host: again, clusters: 1 }
     const host = this.end
     this.end += clusters * this.#stride
+    this.furthest = Math.max(this.furthest, this.end)
     return { host, clusters }
   }
 
