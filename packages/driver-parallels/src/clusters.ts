@@ -33,9 +33,9 @@ export class Clusters implements TableFormat {
     return this.#space.end
   }
 
-  /** Behind the furthest cluster that was in use since the image was opened. */
+  /** Behind the furthest cluster that was in use since the image was opened, in whole blocks of the storage. */
   get furthest(): number {
-    return this.#space.furthest
+    return alignUp(this.#space.furthest, this.file.limits.alignment)
   }
 
   /** Looks through the table for the last cluster. */

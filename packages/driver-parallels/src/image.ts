@@ -2,7 +2,15 @@
  * An open Parallels image. The order of writes is that of table formats (EntryTable of @diskgraph/sparse). Before the
  * table first changes, the header says that the image is in use; closing takes that away.
  */
-import type { CheckOptions, ChildHandle, DriverInfo, ImageCheck, Prepared, ReopenChange } from '@diskgraph/core/driver'
+import {
+  alignUp,
+  type CheckOptions,
+  type ChildHandle,
+  type DriverInfo,
+  type ImageCheck,
+  type Prepared,
+  type ReopenChange,
+} from '@diskgraph/core/driver'
 import { type EntryTable, SparseImage, TableMap } from '@diskgraph/sparse'
 import { type CheckedImage, checkImage } from './check.ts'
 import { Clusters } from './clusters.ts'
@@ -51,7 +59,8 @@ export class ParallelsImage extends SparseImage implements CheckedImage {
     await this.flush()
     const { end, furthest } = this.clusters
     // Space that was given back may have been written, whether the table changed or not; QEMU cuts the file here, too.
-    if ((this.inUse || furthest > end) && this.file.size > end) await this.file.truncate(end)
+    const length = alignUp(end, this.file.limits.alignment)
+    if ((this.inUse || furthest > length) && this.file.size > length) await this.file.truncate(length)
     if (this.inUse) await this.markClosed()
   }
 
