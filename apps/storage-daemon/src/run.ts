@@ -21,6 +21,8 @@ import { messageOf, StartError } from './failure.ts'
 
 /** Milliseconds for everything to come to its end. */
 const grace = 5000
+/** Milliseconds that one step of the end may keep the next one waiting. */
+const patience = 800
 
 /** Starts what `options` say; resolves when the daemon runs. */
 export async function run(options: readonly GivenOption[], program: string): Promise<void> {
@@ -112,15 +114,22 @@ class Daemon {
       end.catch((error: unknown) => {
         failure ??= messageOf(error)
       })
-    await Promise.all(this.#closers.map((close) => attempt(close())))
+    // One thing that hangs, a target that does not answer, say, keeps nothing else from storage.
+    await soon(this.#flush())
+    await soon(Promise.all(this.#closers.map((close) => attempt(close()))))
     // Clients hear of the end of jobs and exports.
-    await attempt(this.#system.close())
+    await soon(attempt(this.#system.close()))
     this.#clients.abort()
-    await Promise.all(this.#served)
+    await soon(Promise.all(this.#served))
     this.#monitor.close()
+    await soon(this.#flush())
     await attempt(this.#graph.close())
     if (this.#pidfile !== undefined) rmSync(this.#pidfile, { force: true })
     return failure
+  }
+
+  #flush(): Promise<unknown> {
+    return Promise.allSettled([...this.#graph.nodes].map((node) => node.flush()))
   }
 
   async #take(name: string, value: string): Promise<void> {
@@ -242,4 +251,14 @@ function parseJson(text: string): Record<string, unknown> {
   json.end()
   if (failure !== undefined) throw new StartError(failure)
   return result as Record<string, unknown>
+}
+
+/** Waits for `work`, but not for long. */
+async function soon(work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, patience)
+  })
+  await Promise.race([work, late])
+  clearTimeout(timer)
 }

@@ -126,7 +126,9 @@ export class ConsoleServer {
       this.#sockets.clients.size >= maxConnections ? { status: 503, reason: 'Service Unavailable' } : undefined
     const refusal = refusalOfSocket(request, this.port, this.#token) ?? full
     if (refusal !== undefined) {
-      socket.end(`HTTP/1.1 ${refusal.status} ${refusal.reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      const answer = `HTTP/1.1 ${refusal.status} ${refusal.reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+      // Whoever keeps its half open would keep the server from closing, and its place from others.
+      socket.end(answer, () => socket.destroy())
       return
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => void bridge(webSocket, this.#connect))

@@ -1,6 +1,8 @@
 /** Requests that a page of somebody else's, or another account, may make. */
+import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { ConsoleServer } from '../src/index.ts'
@@ -131,6 +133,15 @@ describe('the WebSocket', () => {
     await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.on('open', resolve))))
     expect(await upgrade()).toBe(503)
     for (const socket of sockets) socket.terminate()
+  })
+
+  it('that was refused and stays half open keeps the server from nothing', async () => {
+    const socket = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true })
+    socket.write('GET /qmp HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    await once(socket, 'data')
+    await server.close()
+    server = await ConsoleServer.start({ connect: () => monitor.connect(), port: 0, page })
+    socket.destroy()
   })
 
   it('ends its connection to the monitor with the page', async () => {

@@ -3,10 +3,9 @@
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
 import { Device, type DeviceModel, type DeviceSettings } from './device.ts'
 import { RunState } from './run-state.ts'
-import type { DeviceSystem } from './system.ts'
 
 /** See the top of the file. */
-export class DeviceTable implements DeviceSystem, Iterable<Device> {
+export class DeviceTable implements Iterable<Device> {
   readonly graph: Graph
   readonly runState: RunState
   readonly #devices = new Map<Device, () => void>()

@@ -41,7 +41,7 @@ interface JobHost {
 }
 
 /** See the top of the file. */
-export class Job implements Member {
+export class Job {
   readonly id: string
   readonly type: JobType
   readonly autoFinalize: boolean

@@ -20,6 +20,14 @@ export class JobTransaction {
   /** @internal */
   add(member: Member): void {
     this.#members.unshift(member)
+    if (this.#ending !== undefined) void this.#endLate(member, this.#ending)
+  }
+
+  /** One that comes when the others are ending already goes the way of those that were stopped. */
+  async #endLate(member: Member, ending: Promise<void>): Promise<void> {
+    await ending.catch(() => undefined)
+    await member.stop()
+    await member.conclude(new Cancelled())
   }
 
   /** @internal The work of one has ended well: when that of all has, they are pending, and end unless one waits to be told. */

@@ -120,7 +120,7 @@ class Backup implements JobWork {
   readonly #base: Node | undefined
   /** What the bitmap had marked at the start. */
   #before: DirtyBitmap | undefined
-  #insertion: Insertion | undefined
+  #insertion: Promise<Insertion> | undefined
   #image: BackupImage | undefined
 
   constructor(jobs: JobTable, source: Node, target: Node, options: BackupOptions, plan: Plan) {
@@ -144,13 +144,14 @@ class Backup implements JobWork {
     const driver = copyFilterDriver('copy-before-write', make)
     const nodes = { source: this.#source, target: this.#target }
     const filter = { driver, nodeName: filterNodeName }
-    this.#insertion = await insertFilter(this.#jobs.graph, nodes, filter, job, {
+    this.#insertion = insertFilter(this.#jobs.graph, nodes, filter, job, {
       change: this.#options.change,
       during: () => {
         this.#begin(job)
         start()
       },
     })
+    await this.#insertion
   }
 
   /** Everything that can change is to be copied before, from here on. */
@@ -175,7 +176,7 @@ class Backup implements JobWork {
     await job.rest()
     if (sync === 'none') for (;;) await job.pace.sleep()
     // The insertion is there when the section in which the job began has ended.
-    const { root } = this.#insertion as Insertion
+    const { root } = (await this.#insertion) as Insertion
     if (this.#base !== undefined) await this.#leaveOut(job, root, this.#base, image)
     await copyDirty({
       job,
@@ -207,13 +208,19 @@ class Backup implements JobWork {
 
   async end(_job: Job, success: boolean): Promise<void> {
     const { bitmap, mode } = this.#plan
-    if (bitmap !== undefined && this.#before !== undefined) {
-      // Marked is, on top of what was written since the start, what the target lacks.
-      if (mode === 'never' || (mode === 'on-success' && !success)) bitmap.merge(this.#before)
-      else if (!success) bitmap.merge((this.#image as BackupImage).units.dirty)
-      bitmap.busy = false
+    try {
+      // Copies that guests wait for end in here: only then is it known what the target lacks.
+      // A job that is cancelled before its filter stands waits for it, for it goes with it.
+      const insertion = await this.#insertion?.catch(() => undefined)
+      await insertion?.leave()
+    } finally {
+      if (bitmap !== undefined && this.#before !== undefined) {
+        // Marked is, on top of what was written since the start, what the target lacks.
+        if (mode === 'never' || (mode === 'on-success' && !success)) bitmap.merge(this.#before)
+        else if (!success) bitmap.merge((this.#image as BackupImage).units.dirty)
+        bitmap.busy = false
+      }
     }
-    await this.#insertion?.leave()
   }
 }
 

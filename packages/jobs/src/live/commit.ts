@@ -150,10 +150,13 @@ class Commit implements JobWork {
       source: await jobRoot(change, graph, top, job.id, ConsistentRead),
       target: await jobRoot(change, graph, base, job.id, ConsistentRead | WriteUnchanged),
     }))
-    this.#unblock = [
-      blockNodes(graph, [above as Node, ...layers, base], 'commit'),
-      graph.freezeChain(above as Node, base, 'a commit reads through it'),
-    ]
+    try {
+      this.#unblock.push(blockNodes(graph, [above as Node, ...layers, base], 'commit'))
+      this.#unblock.push(graph.freezeChain(above as Node, base, 'a commit reads through it'))
+    } catch (error) {
+      await this.end()
+      throw error
+    }
   }
 
   async run(job: Job): Promise<void> {

@@ -280,7 +280,7 @@ class MirrorImage extends CopyFilter {
     change: () => Promise<void>,
     along: (() => Promise<void>) | undefined,
   ): Promise<void> {
-    if (this.copyMode === 'background' || along === undefined) {
+    if (this.copyMode === 'background') {
       try {
         await change()
       } finally {
@@ -293,7 +293,7 @@ class MirrorImage extends CopyFilter {
     let done = false
     try {
       await change()
-      done = await this.#alongside(along)
+      done = along !== undefined && (await this.#alongside(along))
     } finally {
       if (done) this.units.dirty.clear(offset, length)
       else this.#mark(offset, length)

@@ -12,6 +12,9 @@ export type SocketAddress =
   /** A socket that the process has inherited. */
   | { readonly fd: number }
 
+/** Bytes of the path of a unix socket: those of `sun_path`, with a zero behind them. */
+const longestPath = 107
+
 /** A listening socket of a server. */
 export interface NbdListener {
   /** Where it listens; the port that was found for port 0. */
@@ -28,7 +31,10 @@ export async function listen(server: NbdServer, address: SocketAddress): Promise
   const listener = createServer({ pauseOnConnect: true, noDelay: true }, (socket) =>
     server.accept(socket, socket.remoteAddress),
   )
-  if ('path' in address) removeSocketFile(address.path)
+  if ('path' in address) {
+    refuseLongPath(address.path)
+    removeSocketFile(address.path)
+  }
   await start(listener, address)
   const close = (): Promise<void> => new Promise((resolve) => listener.close(() => resolve()))
   server.closeWith(close)
@@ -53,6 +59,14 @@ function start(listener: Server, address: SocketAddress): Promise<void> {
 function boundAddress(listener: Server, address: SocketAddress): SocketAddress {
   if (!('port' in address)) return address
   return { ...address, port: (listener.address() as AddressInfo).port }
+}
+
+/** A longer path would be cut, without a word, to another one. */
+function refuseLongPath(path: string): void {
+  if (Buffer.byteLength(path) <= longestPath) return
+  throw new BlockError('EINVAL', `UNIX socket path '${path}' is too long`, {
+    hint: `Path must be less than ${longestPath + 1} bytes`,
+  })
 }
 
 function removeSocketFile(path: string): void {

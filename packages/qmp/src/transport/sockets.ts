@@ -11,6 +11,9 @@ export type SocketAddress =
   /** A socket that the program was started with. */
   | { readonly fd: number }
 
+/** Bytes of the path of a unix socket: those of `sun_path`, with a zero behind them. */
+const longestPath = 107
+
 /** A socket that listens. */
 export interface Listener {
   /** The port, where it listens on one. */
@@ -86,6 +89,12 @@ function listening(server: Server, address: SocketAddress): Promise<void> {
 }
 
 async function makePlace(path: string): Promise<void> {
+  // A longer path would be cut, without a word, to another one.
+  if (Buffer.byteLength(path) > longestPath) {
+    throw new BlockError('EINVAL', `UNIX socket path '${path}' is too long`, {
+      hint: `Path must be less than ${longestPath + 1} bytes`,
+    })
+  }
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   } catch (cause) {
