@@ -21,7 +21,7 @@ it('does what the README shows', async () => {
   console.log(await compare(source, target)) // undefined: they hold the same
   expect(log.mock.calls.splice(0)).toEqual([['0 of 65536 bytes'], ['65536 of 65536 bytes'], [undefined]])
 
-  const jobs = new JobTable(graph)
+  await using jobs = new JobTable(graph)
   const mirrored = await graph.addNode({ driver: 'memory', nodeName: 'mirrored', size: source.size })
   const job = await startMirror(jobs, { device: source.node, target: mirrored, sync: 'full', speed: 2 ** 30 })
   jobs.onChange(({ id, status, offset, length }) => {
