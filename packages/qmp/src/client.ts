@@ -130,17 +130,28 @@ export class QmpClient {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Resolves with the next event of that name for which `fits` is true. Begin to wait before what causes it. */
+  /**
+   * Resolves with the next event of that name for which `fits` is true. Begin to wait before what causes it. Rejects with
+   * ECONNRESET when the connection has ended for good.
+   */
   next<Name extends EventName>(
     name: Name,
     fits: (data: EventData<Name>) => boolean = () => true,
     signal?: AbortSignal,
   ): Promise<EventData<Name>> {
     let stop: () => void = () => undefined
-    const event = new Promise<EventData<Name>>((resolve) => {
-      stop = this.on(name, (data) => {
+    const closing = this.#closing.signal
+    const event = new Promise<EventData<Name>>((resolve, reject) => {
+      const fail = (): void => reject(lost())
+      const ignore = this.on(name, (data) => {
         if (fits(data)) resolve(data)
       })
+      stop = () => {
+        ignore()
+        closing.removeEventListener('abort', fail)
+      }
+      if (closing.aborted) fail()
+      else closing.addEventListener('abort', fail)
     })
     return abortable(event, signal).finally(stop)
   }
@@ -208,6 +219,7 @@ export class QmpClient {
     this.#lose()
     const { reconnect } = this.#settings
     if (reconnect === undefined || this.#closing.signal.aborted) {
+      this.#closing.abort()
       this.#link = Promise.reject(lost())
       this.#link.catch(() => undefined)
     } else this.#link = this.#again(reconnect)

@@ -75,6 +75,17 @@ describe('a client of this monitor', () => {
     await stop()
   })
 
+  it('waits for no event of a connection that has ended', async () => {
+    const path = folder.file('qmp.sock')
+    await start(path)
+    using client = await QmpClient.connect({ connect: { path } })
+    const pending = client.next('STOP')
+    client.close()
+    await expect(pending).rejects.toMatchObject({ code: 'ECONNRESET' })
+    await expect(client.next('STOP')).rejects.toMatchObject({ code: 'ECONNRESET' })
+    await stop()
+  })
+
   it('says that the connection is lost, and makes it anew', async () => {
     let [near, far] = duplexPair()
     await using own = new Graph({ drivers: [memory] })
