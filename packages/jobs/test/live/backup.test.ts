@@ -1,5 +1,5 @@
 import { JobTable, startBackup } from '@diskgraph/jobs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { contentOf, type Stack, stack } from '../stack.ts'
 import { reached, recorded } from './events.ts'
 
@@ -41,6 +41,29 @@ describe('a backup', () => {
     expect(Buffer.compare(copied, before)).toBe(0)
     expect((await contentOf(disk))[0]).toBe(1)
     expect([...graph.nodes]).toHaveLength(2)
+  })
+
+  it('is cancelled before it has begun, and leaves no filter and nothing that blocks', async () => {
+    const { graph, jobs, ...make } = await setUp()
+    await using _ = graph
+    const disk = await make.plain('a', size)
+    await make.target('b', size)
+    let release: () => void = () => undefined
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const change = graph.change(() => held)
+    const starting = startBackup(jobs, { jobId: 'j0', device: disk.node, target: 'b', sync: 'full' })
+    await vi.waitFor(() => expect(jobs.get('j0')?.status).toBe('created'))
+    const job = jobs.get('j0')
+    job?.cancel()
+    release()
+    await change
+    await starting.catch(() => undefined)
+    await expect(job?.finished).rejects.toMatchObject({ code: 'ECANCELED' })
+    expect([...graph.nodes].map(({ driver }) => driver.name)).not.toContain('copy-before-write')
+    const again = await startBackup(jobs, { jobId: 'j1', device: disk.node, target: 'b', sync: 'full' })
+    await again.finished
   })
 
   it('is cancelled while it is paused, and leaves the disk as it is', async () => {
