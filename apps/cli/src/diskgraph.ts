@@ -1,4 +1,6 @@
-/** The program `diskgraph`. */
-import { startDiskgraph } from './tools.ts'
+/** The program `diskgraph`. Its code is loaded by a promise, as that of dg-img: so it is one file for all. */
+const { startDiskgraph } = await import('./tools.ts')
 
 await startDiskgraph()
+
+export {}

@@ -1,4 +1,6 @@
-/** The program `dg-nbd`. */
-import { startNbd } from './tools.ts'
+/** The program `dg-nbd`. Its code is loaded by a promise, as that of dg-img: so it is one file for all. */
+const { startNbd } = await import('./tools.ts')
 
 await startNbd()
+
+export {}
