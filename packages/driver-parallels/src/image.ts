@@ -33,11 +33,14 @@ export class ParallelsImage extends SparseImage implements CheckedImage {
   readonly clusters: Clusters
   inUse: boolean
   foundInUse: boolean
+  readonly #map: TableMap
 
   constructor({ file, header, table, readOnly, backing }: ParallelsParts) {
     const clusters = new Clusters(file, header, table)
     const { clusterSize } = header
-    super({ file, clusterSize, size: () => header.size, readOnly, map: new TableMap(clusters), backing })
+    const map = new TableMap(clusters)
+    super({ file, clusterSize, size: () => header.size, readOnly, map, backing })
+    this.#map = map
     this.file = file
     this.table = table
     this.clusters = clusters
@@ -49,8 +52,10 @@ export class ParallelsImage extends SparseImage implements CheckedImage {
     return this.table.flush(this.file, async () => {
       if (!this.inUse) await this.#mark(inUseMagic)
       this.inUse = true
-      const { end } = this.clusters
-      if (this.file.size < end) await this.file.truncate(end, { exact: false })
+      await this.#map.whileNoneIsTaken(async () => {
+        const { end } = this.clusters
+        if (this.file.size < end) await this.file.truncate(end, { exact: false })
+      })
     })
   }
 

@@ -25,16 +25,13 @@ export class VdiImage extends SparseImage implements CheckedImage {
   readonly blocks: Blocks
   /** The number of blocks as the header in the file has it. */
   #written: number
+  readonly #map: TableMap
 
   constructor(file: ChildHandle, header: Header, table: EntryTable, readOnly: boolean) {
     const blocks = new Blocks(file, table, header.dataOffset)
-    super({
-      file,
-      clusterSize: blockSize,
-      size: () => alignUp(header.diskSize, sectorSize),
-      readOnly,
-      map: new TableMap(blocks),
-    })
+    const map = new TableMap(blocks)
+    super({ file, clusterSize: blockSize, size: () => alignUp(header.diskSize, sectorSize), readOnly, map })
+    this.#map = map
     this.file = file
     this.header = header
     this.table = table
@@ -44,8 +41,10 @@ export class VdiImage extends SparseImage implements CheckedImage {
 
   flush(): Promise<void> {
     return this.table.flush(this.file, async () => {
-      const end = this.blocks.hostOf(this.blocks.end)
-      if (this.file.size < end) await this.file.truncate(end, { exact: false })
+      await this.#map.whileNoneIsTaken(async () => {
+        const end = this.blocks.hostOf(this.blocks.end)
+        if (this.file.size < end) await this.file.truncate(end, { exact: false })
+      })
       if (this.#written !== this.blocks.end) await this.writeHeader()
     })
   }

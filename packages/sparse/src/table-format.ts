@@ -43,9 +43,28 @@ export class TableMap implements DataMap, Allocations, ClusterChanges {
   readonly canFree = false
   readonly inFlight = new InFlight()
   readonly #format: TableFormat
+  /** Resolves when clusters may be taken again. */
+  #held: Promise<void> | undefined
 
   constructor(format: TableFormat) {
     this.#format = format
+  }
+
+  /**
+   * Runs `work` while no cluster is taken. Who makes the file as long as the clusters need must do it here: one that is
+   * taken meanwhile, and written, would be cut off. Calls take turns by themselves, as those of a flush do.
+   */
+  async whileNoneIsTaken(work: () => Promise<void>): Promise<void> {
+    let release: () => void = () => undefined
+    this.#held = new Promise((resolve) => {
+      release = resolve
+    })
+    try {
+      await work()
+    } finally {
+      this.#held = undefined
+      release()
+    }
   }
 
   peek(offset: number, length: number, run: Run): void {
@@ -81,6 +100,7 @@ export class TableMap implements DataMap, Allocations, ClusterChanges {
   }
 
   async begin(offset: number, length: number): Promise<NewClusters | undefined> {
+    while (this.#held !== undefined) await this.#held
     const { clusterSize } = this.#format
     const start = alignDown(offset, clusterSize)
     const index = start / clusterSize
