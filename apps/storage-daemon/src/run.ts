@@ -4,10 +4,9 @@ import { type Duplex, duplexPair, type Readable, type Writable } from 'node:stre
 import { ConsoleServer } from '@diskgraph/console'
 import { describeErrorCode, errorCodeOf, Graph } from '@diskgraph/core'
 import { DeviceTable } from '@diskgraph/devices'
-import { parseKeyValues, parseKeyval, toObject, validate } from '@diskgraph/qapi'
+import { parseKeyValues, toObject, validate } from '@diskgraph/qapi'
 import {
   createMonitor,
-  JsonStream,
   type Monitor,
   type NbdServerOptions,
   type SessionSettings,
@@ -18,6 +17,7 @@ import { type Chardev, parseChardev, type Serve } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
 import { drivers } from './driver-table.ts'
 import { messageOf, StartError } from './failure.ts'
+import { isText, readOptions } from './option-text.ts'
 
 /** Milliseconds for everything to come to its end. */
 const grace = 5000
@@ -115,21 +115,16 @@ class Daemon {
         failure ??= messageOf(error)
       })
     // One thing that hangs, a target that does not answer, say, keeps nothing else from storage.
-    await soon(this.#flush())
     await soon(Promise.all(this.#closers.map((close) => attempt(close()))))
     // Clients hear of the end of jobs and exports.
     await soon(attempt(this.#system.close()))
     this.#clients.abort()
     await soon(Promise.all(this.#served))
     this.#monitor.close()
-    await soon(this.#flush())
+    await soon(Promise.allSettled([...this.#graph.nodes].map((node) => node.flush())))
     await attempt(this.#graph.close())
     if (this.#pidfile !== undefined) rmSync(this.#pidfile, { force: true })
     return failure
-  }
-
-  #flush(): Promise<unknown> {
-    return Promise.allSettled([...this.#graph.nodes].map((node) => node.flush()))
   }
 
   async #take(name: string, value: string): Promise<void> {
@@ -224,33 +219,6 @@ interface MonitorOptions {
   readonly chardev: string
   readonly mode?: 'readline' | 'control'
   readonly pretty?: boolean
-}
-
-/** Whether `text` is no JSON, so that its values are texts. */
-function isText(text: string): boolean {
-  return !text.startsWith('{')
-}
-
-function readOptions(text: string, implied?: string): Record<string, unknown> {
-  return isText(text) ? parseKeyval(text, implied) : parseJson(text)
-}
-
-function parseJson(text: string): Record<string, unknown> {
-  let result: unknown
-  let failure: string | undefined = 'JSON parse error, premature EOI'
-  const json = new JsonStream({
-    value: (value) => {
-      result = value
-      failure = undefined
-    },
-    failure: (message) => {
-      failure = message
-    },
-  })
-  json.feed(Buffer.from(text))
-  json.end()
-  if (failure !== undefined) throw new StartError(failure)
-  return result as Record<string, unknown>
 }
 
 /** Waits for `work`, but not for long. */

@@ -89,30 +89,35 @@ function nodeStatistics(node: Node): BlockStatistics {
 /** As {@link nodeStatistics}, and what those who use the node now have done with it: exports, jobs, handles. */
 export function usedNodeStatistics(node: Node): BlockStatistics {
   const users = [...node.parents].flatMap(({ parent }) => (parent instanceof Root ? [parent.statistics] : []))
-  const sum = (kind: RequestKind, figure: keyof RequestTotals): number =>
-    users.reduce((total, statistics) => total + statistics[kind].totals()[figure], 0)
+  const totals = (kind: RequestKind): RequestTotals => sumOf(users.map((statistics) => statistics[kind].totals()))
+  const [read, write, flush, discard] = [totals('read'), totals('write'), totals('flush'), totals('discard')]
   const figures = nodeStatistics(node)
   return {
     ...figures,
     stats: {
       ...figures.stats,
-      rdBytes: sum('read', 'bytes'),
-      wrBytes: sum('write', 'bytes'),
-      unmapBytes: sum('discard', 'bytes'),
-      rdOperations: sum('read', 'operations'),
-      wrOperations: sum('write', 'operations'),
-      flushOperations: sum('flush', 'operations'),
-      unmapOperations: sum('discard', 'operations'),
-      rdTotalTimeNs: sum('read', 'totalTimeNs'),
-      wrTotalTimeNs: sum('write', 'totalTimeNs'),
-      flushTotalTimeNs: sum('flush', 'totalTimeNs'),
-      unmapTotalTimeNs: sum('discard', 'totalTimeNs'),
-      failedRdOperations: sum('read', 'failed'),
-      failedWrOperations: sum('write', 'failed'),
-      failedFlushOperations: sum('flush', 'failed'),
-      failedUnmapOperations: sum('discard', 'failed'),
+      rdBytes: read.bytes,
+      wrBytes: write.bytes,
+      unmapBytes: discard.bytes,
+      rdOperations: read.operations,
+      wrOperations: write.operations,
+      flushOperations: flush.operations,
+      unmapOperations: discard.operations,
+      rdTotalTimeNs: read.totalTimeNs,
+      wrTotalTimeNs: write.totalTimeNs,
+      flushTotalTimeNs: flush.totalTimeNs,
+      unmapTotalTimeNs: discard.totalTimeNs,
+      failedRdOperations: read.failed,
+      failedWrOperations: write.failed,
+      failedFlushOperations: flush.failed,
+      failedUnmapOperations: discard.failed,
     },
   }
+}
+
+function sumOf(all: readonly RequestTotals[]): RequestTotals {
+  const sum = (figure: keyof RequestTotals): number => all.reduce((total, one) => total + one[figure], 0)
+  return { bytes: sum('bytes'), operations: sum('operations'), failed: sum('failed'), totalTimeNs: sum('totalTimeNs') }
 }
 
 function emptyStatistics(clock: Clock, writtenUpTo: number): DeviceStatistics {

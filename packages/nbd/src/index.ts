@@ -13,6 +13,7 @@ export {
   inheritedSockets,
   listen,
   type NbdListener,
+  refuseLongPath,
   type SocketAddress,
 } from './node/node-net.ts'
 export { type Authorizer, type TlsCredentialSettings, TlsCredentials } from './node/node-tls.ts'

@@ -1,6 +1,7 @@
 /** What there is to tell of an open image: QAPI's ImageInfo. */
 import { type DriverInfo, type InfoValue, isBlockError, type Node, type SnapshotInfo } from '@diskgraph/core'
 import { imageFilename, resolveReference, toKebabCase } from '@diskgraph/core/internal'
+import type { TypeOf } from './inference.ts'
 
 /** Facts about one image. */
 export interface ImageInfo {
@@ -84,7 +85,8 @@ export function infoMembers(info: ImageInfo): Record<string, unknown> {
   }
 }
 
-function snapshotMembers(snapshot: SnapshotInfo): Record<string, unknown> {
+/** A snapshot with QAPI's names. */
+export function snapshotMembers(snapshot: SnapshotInfo): TypeOf<'SnapshotInfo'> {
   return {
     id: snapshot.id,
     name: snapshot.name,

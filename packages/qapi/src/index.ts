@@ -1,5 +1,5 @@
 /** The commands, events and types of QMP as data, and what is made from them. */
-export { type ImageInfo, imageInfo, infoMembers, kebabKeys } from './image-info.ts'
+export { type ImageInfo, imageInfo, infoMembers, kebabKeys, snapshotMembers } from './image-info.ts'
 export * from './inference.ts'
 export { introspect, type SchemaEntry } from './introspection.ts'
 export { asksForHelp, type KeyValue, parseKeyValues, toObject } from './key-values.ts'

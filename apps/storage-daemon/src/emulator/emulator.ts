@@ -6,11 +6,12 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { PassThrough, type Readable, type Writable } from 'node:stream'
 import { Graph } from '@diskgraph/core'
 import { DeviceTable, RunState } from '@diskgraph/devices'
-import { parseKeyValues, parseKeyval, toObject } from '@diskgraph/qapi'
-import { createMonitor, JsonStream, type Monitor, System, serveClient } from '@diskgraph/qmp'
+import { parseKeyValues, toObject } from '@diskgraph/qapi'
+import { createMonitor, type Monitor, System, serveClient } from '@diskgraph/qmp'
 import { type Chardev, parseChardev } from '../chardev.ts'
 import { drivers } from '../driver-table.ts'
 import { messageOf, StartError } from '../failure.ts'
+import { isText, readOptions } from '../option-text.ts'
 import { compatibleVersion } from '../version.ts'
 import type { EmulatorOption } from './command-line.ts'
 import { parseDrive } from './drive-options.ts'
@@ -91,9 +92,7 @@ export class Emulator {
         throw isBuiltIn ? error : new StartError(`${option.spelled}: ${messageOf(error)}`, error)
       })
     }
-    await this.#each(['device'], ({ value }) =>
-      this.#models.add(value.startsWith('{') ? parseJson(value) : parseKeyval(value, 'driver')),
-    )
+    await this.#each(['device'], ({ value }) => this.#models.add(readOptions(value, 'driver')))
     const pidfile = this.#options.findLast(({ name }) => name === 'pidfile')?.value
     if (pidfile !== undefined) {
       writeFileSync(pidfile, `${process.pid}\n`, { mode: 0o600 })
@@ -160,8 +159,7 @@ export class Emulator {
   }
 
   async #execute(command: string, text: string, implied: string): Promise<void> {
-    const isJson = text.startsWith('{')
-    await this.#monitor.execute(command, isJson ? parseJson(text) : parseKeyval(text, implied), { text: !isJson })
+    await this.#monitor.execute(command, readOptions(text, implied), { text: isText(text) })
   }
 
   async #addChardev(value: string): Promise<void> {
@@ -212,7 +210,7 @@ export class Emulator {
   }
 
   #human(line: string): Promise<string> {
-    const { graph, devices, drives, models, qemuIo, monitor } = {
+    const host = {
       graph: this.#graph,
       devices: this.#devices,
       drives: this.#drives,
@@ -220,7 +218,7 @@ export class Emulator {
       qemuIo: this.#qemuIo,
       monitor: this.#monitor,
     }
-    return runHuman({ graph, devices, drives, models, qemuIo, monitor }, line)
+    return runHuman(host, line)
   }
 
   #warn(message: string): void {
@@ -246,22 +244,4 @@ function chardevText(value: string): string {
   if (kind === 'unix') return `socket,id=monitor,path=${rest}`
   if (kind === 'tcp') return `socket,id=monitor,${rest.replace(/^([^:,]*):(\d+)/, 'host=$1,port=$2')}`
   return `${value},id=monitor`
-}
-
-function parseJson(text: string): Record<string, unknown> {
-  let result: unknown
-  let failure: string | undefined = 'JSON parse error, premature EOI'
-  const json = new JsonStream({
-    value: (value) => {
-      result = value
-      failure = undefined
-    },
-    failure: (message) => {
-      failure = message
-    },
-  })
-  json.feed(Buffer.from(text))
-  json.end()
-  if (failure !== undefined) throw new StartError(failure)
-  return result as Record<string, unknown>
 }

@@ -15,6 +15,7 @@ import {
   NBD_OPTS_MAGIC,
   Option,
   OptionReply,
+  optionName,
 } from '../wire/protocol.ts'
 import type { ExportInfo, HandshakeSettings, TlsClient } from './settings.ts'
 
@@ -35,16 +36,6 @@ export interface Established {
 interface Reply {
   readonly type: number
   readonly data: Uint8Array
-}
-
-const optionNames: Readonly<Record<number, string>> = {
-  [Option.NBD_OPT_LIST]: 'list',
-  [Option.NBD_OPT_STARTTLS]: 'starttls',
-  [Option.NBD_OPT_INFO]: 'info',
-  [Option.NBD_OPT_GO]: 'go',
-  [Option.NBD_OPT_STRUCTURED_REPLY]: 'structured reply',
-  [Option.NBD_OPT_LIST_META_CONTEXT]: 'list meta context',
-  [Option.NBD_OPT_SET_META_CONTEXT]: 'set meta context',
 }
 
 /** The error of a server that breaks the protocol. */
@@ -324,7 +315,7 @@ function refusal(option: number, { type, data }: Reply): BlockError {
 }
 
 function label(option: number): string {
-  return `${option} (${optionNames[option] ?? '<unknown>'})`
+  return `${option} (${optionName(option)})`
 }
 
 function hex(bytes: Uint8Array): string {

@@ -61,8 +61,8 @@ function boundAddress(listener: Server, address: SocketAddress): SocketAddress {
   return { ...address, port: (listener.address() as AddressInfo).port }
 }
 
-/** A longer path would be cut, without a word, to another one. */
-function refuseLongPath(path: string): void {
+/** Throws EINVAL for a path of a unix socket that is too long: it would be cut, without a word, to another one. */
+export function refuseLongPath(path: string): void {
   if (Buffer.byteLength(path) <= longestPath) return
   throw new BlockError('EINVAL', `UNIX socket path '${path}' is too long`, {
     hint: `Path must be less than ${longestPath + 1} bytes`,

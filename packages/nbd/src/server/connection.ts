@@ -43,11 +43,6 @@ export class Connection implements ExportUser {
     this.gone = this.#serve(closed)
   }
 
-  /** How it is doing, for a server that runs out of memory. */
-  get transmission(): Transmission | undefined {
-    return this.#transmission
-  }
-
   drop(): void {
     this.#dropped = true
     this.#transmission?.drop()

@@ -17,11 +17,6 @@ export class MemoryBudget {
     this.#free = total
   }
 
-  /** Whether others wait for memory. */
-  get isShort(): boolean {
-    return this.#waiting.size > 0
-  }
-
   /** Takes `bytes`; false: there are not so many, and `wake` is called once when it is worth to ask again. */
   take(bytes: number, wake: () => void): boolean {
     if (bytes <= this.#free) {

@@ -19,6 +19,7 @@ import {
   NBD_OPTS_MAGIC,
   Option,
   OptionReply,
+  optionName,
 } from '../wire/protocol.ts'
 import type { NbdExport } from './export.ts'
 import type { ExportTable } from './export-table.ts'
@@ -60,22 +61,6 @@ function violation(message: string): BlockError {
   return new BlockError('EINVAL', message)
 }
 
-const optionNames: Readonly<Record<number, string>> = {
-  [Option.NBD_OPT_EXPORT_NAME]: 'export name',
-  [Option.NBD_OPT_ABORT]: 'abort',
-  [Option.NBD_OPT_LIST]: 'list',
-  [Option.NBD_OPT_STARTTLS]: 'starttls',
-  [Option.NBD_OPT_INFO]: 'info',
-  [Option.NBD_OPT_GO]: 'go',
-  [Option.NBD_OPT_STRUCTURED_REPLY]: 'structured reply',
-  [Option.NBD_OPT_LIST_META_CONTEXT]: 'list meta context',
-  [Option.NBD_OPT_SET_META_CONTEXT]: 'set meta context',
-}
-
-function nameOf(option: number): string {
-  return optionNames[option] ?? '<unknown>'
-}
-
 /** See the top of the file. */
 export class Negotiation {
   readonly #settings: NegotiationSettings
@@ -109,7 +94,7 @@ export class Negotiation {
       const option = u32(header, 8)
       const length = u32(header, 12)
       if (!this.#fixed && option !== Option.NBD_OPT_EXPORT_NAME) {
-        throw violation(`Unsupported option ${option} (${nameOf(option)})`)
+        throw violation(`Unsupported option ${option} (${optionName(option)})`)
       }
       const most = this.#mustSecure ? maximumPlainOption : maximumPayload
       if (length > most) throw violation(`len (${length} ) is larger than max len (${most})`)
@@ -157,7 +142,7 @@ export class Negotiation {
         return this.#withData(option, length, (data) => this.#metaContext(option, data))
       default:
         await this.#input.skip(length)
-        this.#refuse(option, OptionReply.NBD_REP_ERR_UNSUP, `Unsupported option ${option} (${nameOf(option)})`)
+        this.#refuse(option, OptionReply.NBD_REP_ERR_UNSUP, `Unsupported option ${option} (${optionName(option)})`)
         return undefined
     }
   }
@@ -176,7 +161,7 @@ export class Negotiation {
   async #withData<T>(option: number, length: number, answer: (data: Uint8Array) => T): Promise<T | undefined> {
     if (length <= maximumKeptOption) return answer(await this.#input.read(length))
     await this.#input.skip(length)
-    this.#refuse(option, OptionReply.NBD_REP_ERR_TOO_BIG, `option '${nameOf(option)}' is longer than needed`)
+    this.#refuse(option, OptionReply.NBD_REP_ERR_TOO_BIG, `option '${optionName(option)}' is longer than needed`)
     return undefined
   }
 
@@ -186,7 +171,7 @@ export class Negotiation {
       return undefined
     }
     await this.#input.skip(length)
-    this.#refuse(option, OptionReply.NBD_REP_ERR_INVALID, `option '${nameOf(option)}' has unexpected length`)
+    this.#refuse(option, OptionReply.NBD_REP_ERR_INVALID, `option '${optionName(option)}' has unexpected length`)
     return undefined
   }
 
@@ -251,7 +236,7 @@ export class Negotiation {
     for (let i = 0; i < (count ?? 0) && message.left > 0; i++) requests.push(message.u16() ?? -1)
     if (count === undefined || requests.length !== count || requests.includes(-1)) return this.#inconsistent(option)
     if (message.left > 0) {
-      this.#refuse(option, OptionReply.NBD_REP_ERR_INVALID, `option '${nameOf(option)}' has unexpected length`)
+      this.#refuse(option, OptionReply.NBD_REP_ERR_INVALID, `option '${optionName(option)}' has unexpected length`)
       return undefined
     }
     const target = this.#find(option, name)
@@ -277,7 +262,7 @@ export class Negotiation {
 
   #metaContext(option: number, data: Uint8Array): undefined {
     if (!this.#structured) {
-      const text = `request option '${nameOf(option)}' when structured reply is not negotiated`
+      const text = `request option '${optionName(option)}' when structured reply is not negotiated`
       this.#refuse(option, OptionReply.NBD_REP_ERR_INVALID, text)
       return undefined
     }
@@ -319,7 +304,7 @@ export class Negotiation {
   }
 
   #inconsistent(option: number): undefined {
-    const text = `Inconsistent lengths in option ${nameOf(option)}`
+    const text = `Inconsistent lengths in option ${optionName(option)}`
     this.#refuse(option, OptionReply.NBD_REP_ERR_INVALID, text)
     return undefined
   }

@@ -46,11 +46,6 @@ export class RequestInput implements ChunkSink {
     this.#sink = sink
   }
 
-  /** The request whose payload has yet to come. */
-  get receiving(): Request | undefined {
-    return this.#payload?.request
-  }
-
   take(chunk: Uint8Array): void {
     if (this.#stopped) return
     if (this.#stalled !== undefined) this.#backlog.push(chunk)

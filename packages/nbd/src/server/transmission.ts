@@ -62,8 +62,6 @@ interface TransmissionSettings {
 export class Transmission implements RequestSink {
   /** Takes what the client sends. */
   readonly input: RequestInput
-  /** Answers that left, to see whether there is progress. */
-  progress = 0
   readonly #settings: TransmissionSettings
   readonly #queue: ReplyQueue
   readonly #abort = new AbortController()
@@ -293,7 +291,6 @@ export class Transmission implements RequestSink {
 
   /** Answers have left. */
   readonly #give = (cost: number): void => {
-    this.progress++
     if (this.#released) return
     this.#held -= cost
     this.#settings.memory.give(cost)

@@ -136,3 +136,20 @@ export const maximumPayload = 32 * 1024 * 1024
 export const requestLength = 28
 export const simpleReplyLength = 16
 export const chunkHeaderLength = 20
+
+const optionNames: Readonly<Record<number, string>> = {
+  [Option.NBD_OPT_EXPORT_NAME]: 'export name',
+  [Option.NBD_OPT_ABORT]: 'abort',
+  [Option.NBD_OPT_LIST]: 'list',
+  [Option.NBD_OPT_STARTTLS]: 'starttls',
+  [Option.NBD_OPT_INFO]: 'info',
+  [Option.NBD_OPT_GO]: 'go',
+  [Option.NBD_OPT_STRUCTURED_REPLY]: 'structured reply',
+  [Option.NBD_OPT_LIST_META_CONTEXT]: 'list meta context',
+  [Option.NBD_OPT_SET_META_CONTEXT]: 'set meta context',
+}
+
+/** What an option is called in messages. */
+export function optionName(option: number): string {
+  return optionNames[option] ?? '<unknown>'
+}

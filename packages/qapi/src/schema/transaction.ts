@@ -1,6 +1,23 @@
 /** QAPI: transactions. */
 import type { TypeTable } from '../notation.ts'
 
+/** What both kinds of backup take. */
+const backup = {
+  '*job-id': 'str',
+  device: 'str',
+  sync: 'MirrorSyncMode',
+  '*speed': 'int',
+  '*bitmap': 'str',
+  '*bitmap-mode': 'BitmapSyncMode',
+  '*compress': 'bool',
+  '*on-source-error': 'BlockdevOnError',
+  '*on-target-error': 'BlockdevOnError',
+  '*auto-finalize': 'bool',
+  '*auto-dismiss': 'bool',
+  '*filter-node-name': 'str',
+  '*x-perf': 'BackupPerf',
+} as const
+
 export const transactionTypes = {
   TransactionAction: {
     struct: { type: 'TransactionActionKind' },
@@ -48,19 +65,7 @@ export const transactionTypes = {
   BlockdevBackupWrapper: { struct: { data: 'BlockdevBackup' } },
   BlockdevBackup: {
     struct: {
-      '*job-id': 'str',
-      device: 'str',
-      sync: 'MirrorSyncMode',
-      '*speed': 'int',
-      '*bitmap': 'str',
-      '*bitmap-mode': 'BitmapSyncMode',
-      '*compress': 'bool',
-      '*on-source-error': 'BlockdevOnError',
-      '*on-target-error': 'BlockdevOnError',
-      '*auto-finalize': 'bool',
-      '*auto-dismiss': 'bool',
-      '*filter-node-name': 'str',
-      '*x-perf': 'BackupPerf',
+      ...backup,
       target: 'str',
     },
   },
@@ -82,19 +87,7 @@ export const transactionTypes = {
   DriveBackupWrapper: { struct: { data: 'DriveBackup' } },
   DriveBackup: {
     struct: {
-      '*job-id': 'str',
-      device: 'str',
-      sync: 'MirrorSyncMode',
-      '*speed': 'int',
-      '*bitmap': 'str',
-      '*bitmap-mode': 'BitmapSyncMode',
-      '*compress': 'bool',
-      '*on-source-error': 'BlockdevOnError',
-      '*on-target-error': 'BlockdevOnError',
-      '*auto-finalize': 'bool',
-      '*auto-dismiss': 'bool',
-      '*filter-node-name': 'str',
-      '*x-perf': 'BackupPerf',
+      ...backup,
       target: 'str',
       '*format': 'str',
       '*mode': 'NewImageMode',

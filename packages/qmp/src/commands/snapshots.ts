@@ -1,8 +1,8 @@
 /** Snapshots: a new layer above a node, and those inside of an image. */
-import { BlockError, type Node, Permission, type SnapshotInfo } from '@diskgraph/core'
+import { BlockError, type Node, Permission } from '@diskgraph/core'
 import { backingReference } from '@diskgraph/core/internal'
 import { setReadOnly } from '@diskgraph/jobs'
-import type { ArgumentsOf, ReturnOf, TypeOf } from '@diskgraph/qapi'
+import { type ArgumentsOf, type ReturnOf, snapshotMembers, type TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import { type Action, runActions } from './action.ts'
 import type { Handlers } from './handlers.ts'
@@ -166,18 +166,5 @@ async function deleteInternal(
     )
   }
   await disk.snapshots.delete(found.id)
-  return snapshotInfo(found)
-}
-
-function snapshotInfo(snapshot: SnapshotInfo): TypeOf<'SnapshotInfo'> {
-  return {
-    id: snapshot.id,
-    name: snapshot.name,
-    'vm-state-size': snapshot.vmStateSize,
-    'date-sec': snapshot.dateSeconds,
-    'date-nsec': snapshot.dateNanoseconds,
-    'vm-clock-sec': Math.floor(snapshot.vmClockNanoseconds / 1e9),
-    'vm-clock-nsec': snapshot.vmClockNanoseconds % 1e9,
-    icount: snapshot.icount,
-  }
+  return snapshotMembers(found)
 }

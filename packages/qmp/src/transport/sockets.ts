@@ -3,6 +3,7 @@ import { lstatSync, mkdirSync, rmSync } from 'node:fs'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { refuseLongPath } from '@diskgraph/nbd'
 
 /** Where to listen, or what to connect to. */
 export type SocketAddress =
@@ -10,9 +11,6 @@ export type SocketAddress =
   | { readonly host: string; readonly port: number }
   /** A socket that the program was started with. */
   | { readonly fd: number }
-
-/** Bytes of the path of a unix socket: those of `sun_path`, with a zero behind them. */
-const longestPath = 107
 
 /** A socket that listens. */
 export interface Listener {
@@ -89,12 +87,7 @@ function listening(server: Server, address: SocketAddress): Promise<void> {
 }
 
 async function makePlace(path: string): Promise<void> {
-  // A longer path would be cut, without a word, to another one.
-  if (Buffer.byteLength(path) > longestPath) {
-    throw new BlockError('EINVAL', `UNIX socket path '${path}' is too long`, {
-      hint: `Path must be less than ${longestPath + 1} bytes`,
-    })
-  }
+  refuseLongPath(path)
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   } catch (cause) {
