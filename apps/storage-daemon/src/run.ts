@@ -16,13 +16,9 @@ import {
 import { type Chardev, parseChardev, type Serve } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
 import { drivers } from './driver-table.ts'
+import { closeGraph, grace, soon } from './ending.ts'
 import { messageOf, StartError } from './failure.ts'
 import { isText, readOptions } from './option-text.ts'
-
-/** Milliseconds for everything to come to its end. */
-const grace = 5000
-/** Milliseconds that one step of the end may keep the next one waiting. */
-const patience = 800
 
 /** Starts what `options` say; resolves when the daemon runs. */
 export async function run(options: readonly GivenOption[], program: string): Promise<void> {
@@ -114,15 +110,13 @@ class Daemon {
       end.catch((error: unknown) => {
         failure ??= messageOf(error)
       })
-    // One thing that hangs, a target that does not answer, say, keeps nothing else from storage.
     await soon(Promise.all(this.#closers.map((close) => attempt(close()))))
     // Clients hear of the end of jobs and exports.
     await soon(attempt(this.#system.close()))
     this.#clients.abort()
     await soon(Promise.all(this.#served))
     this.#monitor.close()
-    await soon(Promise.allSettled([...this.#graph.nodes].map((node) => node.flush())))
-    await attempt(this.#graph.close())
+    await attempt(closeGraph(this.#graph))
     if (this.#pidfile !== undefined) rmSync(this.#pidfile, { force: true })
     return failure
   }
@@ -219,14 +213,4 @@ interface MonitorOptions {
   readonly chardev: string
   readonly mode?: 'readline' | 'control'
   readonly pretty?: boolean
-}
-
-/** Waits for `work`, but not for long. */
-async function soon(work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, patience)
-  })
-  await Promise.race([work, late])
-  clearTimeout(timer)
 }

@@ -10,6 +10,7 @@ import { parseKeyValues, toObject } from '@diskgraph/qapi'
 import { createMonitor, type Monitor, System, serveClient } from '@diskgraph/qmp'
 import { type Chardev, parseChardev } from '../chardev.ts'
 import { drivers } from '../driver-table.ts'
+import { closeGraph, grace, soon } from '../ending.ts'
 import { messageOf, StartError } from '../failure.ts'
 import { isText, readOptions } from '../option-text.ts'
 import { compatibleVersion } from '../version.ts'
@@ -22,9 +23,6 @@ import { Models } from './models.ts'
 import { QemuIo } from './qemu-io.ts'
 import { answerQtest } from './qtest.ts'
 
-/** Milliseconds for everything to come to its end. */
-const grace = 5000
-
 /** See the top of the file. */
 export class Emulator {
   readonly #options: readonly EmulatorOption[]
@@ -33,6 +31,7 @@ export class Emulator {
   readonly #devices: DeviceTable
   readonly #drives: Drives
   readonly #models: Models
+  readonly #system: System
   readonly #monitor: Monitor
   readonly #qemuIo: QemuIo
   readonly #chardevs = new Map<string, Chardev>()
@@ -60,8 +59,8 @@ export class Emulator {
     this.#devices = new DeviceTable(this.#graph, new RunState(this.#graph, 'prelaunch'))
     this.#drives = new Drives(this.#graph, this.#devices)
     this.#models = new Models(this.#graph, this.#devices, this.#drives)
-    const system = new System({ graph: this.#graph, devices: this.#devices, quit: () => this.stop() })
-    this.#monitor = createMonitor(system, {
+    this.#system = new System({ graph: this.#graph, devices: this.#devices, quit: () => this.stop() })
+    this.#monitor = createMonitor(this.#system, {
       handlers: {
         device_add: (options) => this.#models.add(options),
         device_del: ({ id }) => this.#models.remove(id),
@@ -123,8 +122,8 @@ export class Emulator {
     const note = (error: unknown): void => {
       failure ??= messageOf(error)
     }
-    await this.#devices.close().catch(note)
-    await this.#graph.close().catch(note)
+    await soon(this.#system.close().catch(note))
+    await closeGraph(this.#graph).catch(note)
     this.#clients.abort()
     await Promise.allSettled([...this.#closers.map((close) => close()), ...this.#served])
     this.#monitor.close()
