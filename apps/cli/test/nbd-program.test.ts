@@ -1,0 +1,134 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connectSocket, NbdClient } from '@diskgraph/nbd'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { BuiltPrograms } from './built-programs.ts'
+
+let programs: BuiltPrograms
+let folder = ''
+let socket = ''
+const started = new Set<ChildProcess>()
+
+beforeAll(() => {
+  programs = new BuiltPrograms('nbd-program-test')
+})
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'nbd-program-'))
+  socket = join(folder, 'socket')
+  expect(run('dg-img', ['create', '-q', '-f', 'qcow2', 'disk.qcow2', '4M']).status).toBe(0)
+  return async () => {
+    for (const child of started) await end(child, 'SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+afterAll(() => programs.remove())
+
+function run(program: string, words: readonly string[]) {
+  return spawnSync(process.execPath, [programs.script(program), ...words], { cwd: folder, encoding: 'utf8' })
+}
+
+/** A dg-nbd on the socket; its messages are at the end of the promise. */
+async function start(...words: readonly string[]): Promise<ChildProcess & { words(): string }> {
+  const all = [programs.script('dg-nbd'), '-f', 'qcow2', '-k', socket, ...words, 'disk.qcow2']
+  const child = spawn(process.execPath, all, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
+  started.add(child)
+  let said = ''
+  child.stderr.on('data', (text) => {
+    said += String(text)
+  })
+  const told = Object.assign(child, { words: () => said })
+  while (!(await answers())) {
+    if (child.exitCode !== null) throw new Error(`dg-nbd ended: ${said}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  return told
+}
+
+function answers(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect({ path: socket }, () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.on('error', () => resolve(false))
+  })
+}
+
+/** The exit code of a program that gets `signal`. */
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | string | null> {
+  started.delete(child)
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode ?? child.signalCode
+  const closed = once(child, 'close')
+  child.kill(signal)
+  const [code, by] = await closed
+  return code ?? by
+}
+
+const client = (): Promise<NbdClient> => NbdClient.connect({ connect: () => connectSocket({ path: socket }) })
+
+describe('dg-nbd', () => {
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+    '%s ends it in order, with all that was written',
+    async (signal) => {
+      const server = await start('-t')
+      await using writer = await client()
+      await writer.write(65_536, new Uint8Array(65_536).fill(7))
+      expect(await end(server, signal)).toBe(0)
+      expect(server.words()).toBe('')
+      expect(existsSync(socket)).toBe(false)
+      expect(run('dg-io', ['-r', '-f', 'qcow2', '-c', 'read -P 7 64k 64k', 'disk.qcow2']).stdout).toContain(
+        'read 65536/65536',
+      )
+      expect(run('dg-img', ['check', 'disk.qcow2']).status).toBe(0)
+    },
+  )
+
+  test('ends when its last client has left, not when somebody only looks', async () => {
+    const server = await start('-e', '2')
+    for (let i = 0; i < 3; i++) expect(await answers()).toBe(true)
+    const [first, second] = [await client(), await client()]
+    await first.close()
+    await second.write(0, new Uint8Array(512).fill(1))
+    const closed = once(server, 'close')
+    await second.close()
+    expect(await closed).toEqual([0, null])
+  })
+
+  test('with -t stays when its last client has left', async () => {
+    const server = await start('-t')
+    await (await client()).close()
+    await (await client()).close()
+    expect(await end(server, 'SIGTERM')).toBe(0)
+  })
+
+  test('with --fork answers when the command ends, and its file names the process that a signal ends', async () => {
+    const words = ['--fork', '-t', '-f', 'qcow2', '-k', socket, '--pid-file', 'pid', 'disk.qcow2']
+    expect(run('dg-nbd', words)).toMatchObject({ status: 0, stderr: '' })
+    const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'))
+    try {
+      const writer = await client()
+      await writer.write(0, new Uint8Array(512).fill(3))
+      process.kill(pid, 'SIGHUP')
+      while (existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 20))
+      await expect(writer.read(0, new Uint8Array(1))).rejects.toMatchObject({ code: 'EIO' })
+    } catch (error) {
+      process.kill(pid, 'SIGKILL')
+      throw error
+    }
+  })
+
+  test('does not take the socket of another server away', async () => {
+    await start('-t')
+    expect(run('dg-img', ['create', '-q', 'other.img', '1M']).status).toBe(0)
+    const second = run('dg-nbd', ['-f', 'raw', '-k', socket, 'other.img'])
+    expect(second).toMatchObject({ status: 1, stderr: expect.stringContaining('Address already in use') })
+    await using reader = await client()
+    await reader.read(0, new Uint8Array(512))
+  })
+})
