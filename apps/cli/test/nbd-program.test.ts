@@ -1,17 +1,17 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectSocket, NbdClient } from '@diskgraph/nbd'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BuiltPrograms } from './built-programs.ts'
+import { answers, ServerProcess } from './server-process.ts'
 
 let programs: BuiltPrograms
 let folder = ''
 let socket = ''
-const started = new Set<ChildProcess>()
+let started: ServerProcess[] = []
 
 beforeAll(() => {
   programs = new BuiltPrograms('nbd-program-test')
@@ -22,7 +22,8 @@ beforeEach(() => {
   socket = join(folder, 'socket')
   expect(run('dg-img', ['create', '-q', '-f', 'qcow2', 'disk.qcow2', '4M']).status).toBe(0)
   return async () => {
-    for (const child of started) await end(child, 'SIGKILL')
+    for (const server of started) await server.end()
+    started = []
     rmSync(folder, { recursive: true, force: true })
   }
 })
@@ -33,41 +34,12 @@ function run(program: string, words: readonly string[]) {
   return spawnSync(process.execPath, [programs.script(program), ...words], { cwd: folder, encoding: 'utf8' })
 }
 
-/** A dg-nbd on the socket; its messages are at the end of the promise. */
-async function start(...words: readonly string[]): Promise<ChildProcess & { words(): string }> {
+/** A dg-nbd on the socket. */
+async function start(...words: readonly string[]): Promise<ServerProcess> {
   const all = [programs.script('dg-nbd'), '-f', 'qcow2', '-k', socket, ...words, 'disk.qcow2']
-  const child = spawn(process.execPath, all, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
-  started.add(child)
-  let said = ''
-  child.stderr.on('data', (text) => {
-    said += String(text)
-  })
-  const told = Object.assign(child, { words: () => said })
-  while (!(await answers())) {
-    if (child.exitCode !== null) throw new Error(`dg-nbd ended: ${said}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-  return told
-}
-
-function answers(): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect({ path: socket }, () => {
-      probe.destroy()
-      resolve(true)
-    })
-    probe.on('error', () => resolve(false))
-  })
-}
-
-/** The exit code of a program that gets `signal`. */
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | string | null> {
-  started.delete(child)
-  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode ?? child.signalCode
-  const closed = once(child, 'close')
-  child.kill(signal)
-  const [code, by] = await closed
-  return code ?? by
+  const server = await ServerProcess.start(process.execPath, all, folder, socket)
+  started.push(server)
+  return server
 }
 
 const client = (): Promise<NbdClient> => NbdClient.connect({ connect: () => connectSocket({ path: socket }) })
@@ -79,8 +51,8 @@ describe('dg-nbd', () => {
       const server = await start('-t')
       await using writer = await client()
       await writer.write(65_536, new Uint8Array(65_536).fill(7))
-      expect(await end(server, signal)).toBe(0)
-      expect(server.words()).toBe('')
+      expect(await server.end(signal)).toBe(0)
+      expect(server.said).toBe('')
       expect(existsSync(socket)).toBe(false)
       expect(run('dg-io', ['-r', '-f', 'qcow2', '-c', 'read -P 7 64k 64k', 'disk.qcow2']).stdout).toContain(
         'read 65536/65536',
@@ -91,11 +63,11 @@ describe('dg-nbd', () => {
 
   test('ends when its last client has left, not when somebody only looks', async () => {
     const server = await start('-e', '2')
-    for (let i = 0; i < 3; i++) expect(await answers()).toBe(true)
+    for (let i = 0; i < 3; i++) expect(await answers(socket)).toBe(true)
     const [first, second] = [await client(), await client()]
     await first.close()
     await second.write(0, new Uint8Array(512).fill(1))
-    const closed = once(server, 'close')
+    const closed = once(server.child, 'close')
     await second.close()
     expect(await closed).toEqual([0, null])
   })
@@ -104,7 +76,7 @@ describe('dg-nbd', () => {
     const server = await start('-t')
     await (await client()).close()
     await (await client()).close()
-    expect(await end(server, 'SIGTERM')).toBe(0)
+    expect(await server.end('SIGTERM')).toBe(0)
   })
 
   test('with --fork answers when the command ends, and its file names the process that a signal ends', async () => {
