@@ -154,6 +154,8 @@ for (const [how, protection] of Object.entries(protections)) {
         server === 'qemu-nbd'
           ? ['-t', '-f', 'raw', '-k', socket, ...protection.qemu(), file('disk')]
           : ['-f', '-U', socket, ...protection.nbdkit(), 'file', file('disk')]
+      // nbdkit leaves its socket behind, and does not begin where one is.
+      rmSync(socket, { force: true })
       await using _server = await ServerProcess.start(server, words, folder, socket)
       const { before, image } = qemuClient(protection, own)
       const convert = ['convert', ...before, '--image-opts', image, file('ours')]
