@@ -3,11 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { peer, runTool, type ToolResult } from '@diskgraph/driver-testkit'
+import { peer, runTool, ServerProcess, type ToolResult } from '@diskgraph/driver-testkit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BuiltPrograms } from './built-programs.ts'
 import { authorityOf, makeCredentials } from './credentials.ts'
-import { ServerProcess } from './server-process.ts'
 
 const size = 3 * 2 ** 20
 const content = Buffer.concat([randomBytes(2 ** 20), Buffer.alloc(2 ** 20), Buffer.alloc(2 ** 20, 7)])
@@ -66,7 +65,7 @@ const protections: Readonly<Record<'plain text' | 'certificates' | 'keys', Prote
 
 function dgNbd({ qemu }: Protection, ...words: readonly string[]): Promise<ServerProcess> {
   const all = [programs.script('dg-nbd'), '-t', '-f', 'raw', '-k', socket, ...qemu(), ...words, file('disk')]
-  return ServerProcess.start(process.execPath, all, folder, socket)
+  return ServerProcess.start(process.execPath, all, socket, folder)
 }
 
 /** Options of a client of QEMU's kind, or of ours, before and behind the words of its command. */
@@ -156,7 +155,7 @@ for (const [how, protection] of Object.entries(protections)) {
           : ['-f', '-U', socket, ...protection.nbdkit(), 'file', file('disk')]
       // nbdkit leaves its socket behind, and does not begin where one is.
       rmSync(socket, { force: true })
-      await using _server = await ServerProcess.start(server, words, folder, socket)
+      await using _server = await ServerProcess.start(server, words, socket, folder)
       const { before, image } = qemuClient(protection, own)
       const convert = ['convert', ...before, '--image-opts', image, file('ours')]
       expect(await dg('dg-img', convert)).toMatchObject({ status: 0, stderr: '' })

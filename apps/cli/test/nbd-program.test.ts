@@ -1,12 +1,13 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { answers, ServerProcess } from '@diskgraph/driver-testkit'
 import { connectSocket, NbdClient } from '@diskgraph/nbd'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BuiltPrograms } from './built-programs.ts'
-import { answers, ServerProcess } from './server-process.ts'
 
 let programs: BuiltPrograms
 let folder = ''
@@ -37,7 +38,7 @@ function run(program: string, words: readonly string[]) {
 /** A dg-nbd on the socket. */
 async function start(...words: readonly string[]): Promise<ServerProcess> {
   const all = [programs.script('dg-nbd'), '-f', 'qcow2', '-k', socket, ...words, 'disk.qcow2']
-  const server = await ServerProcess.start(process.execPath, all, folder, socket)
+  const server = await ServerProcess.start(process.execPath, all, socket, folder)
   started.push(server)
   return server
 }
@@ -103,4 +104,32 @@ describe('dg-nbd', () => {
     await using reader = await client()
     await reader.read(0, new Uint8Array(512))
   })
+
+  test.skipIf(process.platform !== 'linux')(
+    'a thousand silent clients take 20 MB, and go when their time is over',
+    async () => {
+      const server = await start('-t', '-e', '0', '--handshake-limit', '3')
+      for (let i = 0; i < 20; i++) await (await client()).close()
+      const before = residentBytes(server)
+      const silent = await Promise.all(Array.from({ length: 1000 }, () => greeted()))
+      expect(residentBytes(server) - before).toBeLessThan(20e6)
+      await using reader = await client()
+      await reader.read(0, new Uint8Array(512))
+      await Promise.all(silent.map((one) => one.destroyed || once(one, 'close')))
+      await reader.read(0, new Uint8Array(512))
+    },
+  )
 })
+
+/** A connection on which the server has spoken. */
+async function greeted(): Promise<Socket> {
+  const one = connect({ path: socket })
+  one.on('error', () => {})
+  await once(one, 'data')
+  return one
+}
+
+function residentBytes({ child }: ServerProcess): number {
+  const match = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))
+  return Number(match?.[1]) * 1024
+}

@@ -1,4 +1,4 @@
-/** NBD servers as processes of their own: dg-nbd, qemu-nbd, nbdkit. */
+/** Servers on unix sockets as processes of their own: dg-nbd, qemu-nbd, nbdkit. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
@@ -8,15 +8,15 @@ export class ServerProcess {
   readonly child: ChildProcess
   #said = ''
 
-  private constructor(program: string, words: readonly string[], cwd: string) {
+  private constructor(program: string, words: readonly string[], cwd: string | undefined) {
     this.child = spawn(program, words, { cwd, stdio: ['ignore', 'ignore', 'pipe'] })
     this.child.stderr?.on('data', (text) => {
       this.#said += String(text)
     })
   }
 
-  /** Starts a program, and waits until its socket answers. */
-  static async start(program: string, words: readonly string[], cwd: string, socket: string): Promise<ServerProcess> {
+  /** Starts a program in `cwd`, and waits until its socket answers. */
+  static async start(program: string, words: readonly string[], socket: string, cwd?: string): Promise<ServerProcess> {
     const server = new ServerProcess(program, words, cwd)
     while (!(await answers(socket))) {
       if (server.child.exitCode !== null) throw new Error(`${program} ended: ${server.said}`)
