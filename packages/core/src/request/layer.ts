@@ -142,7 +142,7 @@ export abstract class Layer {
     return withStorage(await this.imageStatus(offset, length, signal), signal)
   }
 
-  /** @internal What the image itself tells, without asking what it refers to. */
+  /** What the image itself tells of `offset`, without asking the storage that it refers to. */
   async imageStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     const { image, limits } = this
     const { size } = image
