@@ -7,7 +7,7 @@ import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { CopyFilter, copyFilterDriver } from './copy-filter.ts'
-import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import { chainOf, findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
 import { startJob } from './start.ts'
 
@@ -45,7 +45,7 @@ export interface BackupOptions extends JobSettings {
 /** Starts a backup. The target holds the disk as it was at the start when the job has ended well. */
 export function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job> {
   const { graph } = jobs
-  return startJob(jobs, 'backup', options, async (job, change) => {
+  return startJob(jobs, 'backup', options, async (change, make) => {
     const source = findNode(graph, options.device)
     const target = findNode(graph, options.target)
     const plan = checkSync(options, source)
@@ -57,7 +57,7 @@ export function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job
       throw new BlockError('ENOTSUP', 'Compression is not supported for this drive ')
     }
     const work = new Backup(jobs, source, target, options, plan)
-    await work.enter(job, change)
+    await work.enter(make(), change)
     return work
   })
 }
@@ -133,8 +133,9 @@ class Backup implements JobWork {
     }
     const { clusterSize = smallestUnit } = await this.#target.info()
     const granularity = Math.max(smallestUnit, clusterSize)
+    const fleecing = chainOf(this.#target).includes(unfiltered(this.#source))
     const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
-      this.#image = new BackupImage(file, target, { granularity, compressed: compress })
+      this.#image = new BackupImage(file, target, { granularity, compressed: compress, fleecing })
       return this.#image
     }
     const driver = copyFilterDriver('copy-before-write', make)

@@ -43,7 +43,7 @@ export interface CommitJobOptions extends JobSettings {
 /** Starts a commit. One of the active layer becomes ready, and by `complete()` the users of the disk go over to the base. */
 export function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<Job> {
   const { graph } = jobs
-  return startJob(jobs, 'commit', options, async (job, change) => {
+  return startJob(jobs, 'commit', options, async (change, make) => {
     const device = typeof options.device === 'string' ? graph.find(options.device) : options.device
     if (device === undefined) throw new BlockError('ENOENT', `Device '${String(options.device)}' not found`)
     const layers = findLayers(graph, device, options)
@@ -54,6 +54,7 @@ export function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<
     for (const node of [device, ...layers.layers, base]) refuseBusy(node)
     const work =
       above === undefined ? activeCommit(jobs, device, base, options) : new Commit(jobs, { ...layers, above }, options)
+    const job = make()
     const wasReadOnly = base.readOnly
     if (wasReadOnly) await setReadOnly(change, base, false)
     try {

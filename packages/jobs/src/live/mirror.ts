@@ -42,7 +42,7 @@ export interface MirrorOptions extends JobSettings {
 /** Starts a mirror. When it is ready, `complete()` lets the users of the disk go over to the target. */
 export function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job> {
   const { graph } = jobs
-  return startJob(jobs, 'mirror', options, async (job, change) => {
+  return startJob(jobs, 'mirror', options, async (change, make) => {
     const source = findNode(graph, options.device)
     refuseBusy(source)
     const target = findNode(graph, options.target)
@@ -51,7 +51,7 @@ export function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job
     refuseBusy(target)
     const replaces = options.replaces === undefined ? undefined : findReplaced(jobs, options.replaces, source)
     const work = new Mirror(jobs, source, target, { ...options, replaces })
-    await work.enter(job, change)
+    await work.enter(make(), change)
     return work
   })
 }

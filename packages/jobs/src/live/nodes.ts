@@ -66,8 +66,8 @@ export async function jobRoot(
   job: { readonly id: string; readonly type: string },
   use: JobUse,
 ): Promise<Disk> {
-  const { ConsistentRead, All } = Permission
-  const permissions = { permissions: use.permissions ?? ConsistentRead, shared: use.shared ?? All }
+  const { ConsistentRead, All, BackingChange } = Permission
+  const permissions = { permissions: use.permissions ?? ConsistentRead, shared: use.shared ?? All | BackingChange }
   const description = `${job.type} job '${job.id}'`
   const root = new Disk(graph, node, { description, permissions, edgeName: use.name })
   await change.attach(root, permissions)

@@ -37,6 +37,7 @@ export async function copyDirty(pass: Pass): Promise<void> {
         if (job.signal.aborted || policy === undefined) throw error
         const source = error instanceof JobError && error.request.disk === 'source'
         if (!job.judge(error, source ? 'read' : 'write', policy(source ? 'source' : 'target'))) throw error
+        copies.failed = true
       } finally {
         job.setRemaining(units.dirty.dirtyBytes)
       }
@@ -46,6 +47,8 @@ export async function copyDirty(pass: Pass): Promise<void> {
 
 /** Passes over what is dirty until little of it is good enough. */
 const patience = 8
+/** Milliseconds until what has failed is tried again. */
+const retryAfter = 100
 
 async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFlight): AsyncGenerator<Piece> {
   const { dirty, longest } = units
@@ -61,7 +64,13 @@ async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFligh
       while (units.busy) await units.idle()
       at = 0
       run = dirty.next(at, longest)
-      if (run === undefined || (++passes > patience && dirty.dirtyBytes <= enough)) return
+      if (run === undefined) return
+      if (copies.failed) {
+        // Storage that fails at once would be asked again and again, with an event each time.
+        copies.failed = false
+        passes = 0
+        await job.pace.sleepFor(retryAfter)
+      } else if (++passes > patience && dirty.dirtyBytes <= enough) return
       if (policy !== undefined) await job.rest()
     }
     job.pace.pay(run.length)
@@ -83,6 +92,8 @@ export async function markPresent(job: Job, root: Disk, base: Node, dirty: Dirty
 
 /** Counts what is in flight. */
 class InFlight {
+  /** Some of it has failed since this was last set to false. */
+  failed = false
   readonly #all = new Set<Promise<void>>()
 
   async run(work: () => Promise<void>): Promise<void> {

@@ -44,7 +44,7 @@ export interface StreamJobOptions extends JobSettings {
 /** Starts a stream. When it has ended the image has the base, or nothing, as its backing file. */
 export function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
   const { graph } = jobs
-  return startJob(jobs, 'stream', options, async (job, change) => {
+  return startJob(jobs, 'stream', options, async (change, make) => {
     const top = findNode(graph, options.device)
     const base = findBase(graph, top, options)
     if (base === undefined && options.backingFile !== undefined) {
@@ -52,7 +52,7 @@ export function startStream(jobs: JobTable, options: StreamJobOptions): Promise<
     }
     refuseBusy(top)
     const work = new Stream(jobs, top, base, options)
-    await work.enter(job, change)
+    await work.enter(make(), change)
     return work
   })
 }

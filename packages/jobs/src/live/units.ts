@@ -20,6 +20,8 @@ interface UnitSettings {
   readonly transfer: Transfer
   /** What is to be done with the range that begins at `offset`, `length` bytes long at most. */
   contentAt(offset: number, length: number): Promise<Omit<Range, 'offset'>>
+  /** Awaited when a range has been copied, before its units are given free. */
+  copied?: ((offset: number, length: number) => Promise<void>) | undefined
 }
 
 /** See the top of the file. */
@@ -93,6 +95,7 @@ export class Units {
         }
         at += known
       }
+      await this.#settings.copied?.(offset, length)
     } catch (error) {
       this.dirty.set(offset, length)
       throw error
