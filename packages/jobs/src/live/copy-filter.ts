@@ -25,6 +25,8 @@ export interface CopyFilterSettings {
   /** Bytes that are copied together at least; a power of two. */
   readonly granularity: number
   readonly compressed?: boolean | undefined
+  /** Bytes that are copied at once, at most. Default, and 0: as many as is good. */
+  readonly longest?: number | undefined
   readonly unmap?: boolean | undefined
   /** The target is a layer of the disk: what is written there changes nothing that anybody reads. */
   readonly unchanged?: boolean | undefined
@@ -41,7 +43,7 @@ export abstract class CopyFilter extends Passthrough {
   constructor(file: ChildHandle, target: ChildHandle, settings: CopyFilterSettings) {
     super(file)
     this.target = target
-    const { granularity, compressed = false, unmap = true, unchanged = false, fleecing = false } = settings
+    const { granularity, compressed = false, unmap = true, unchanged = false, fleecing = false, longest } = settings
     const transfer = new Transfer({
       source: { read: (offset, buf) => reading('read', offset, () => file.read(offset, buf)) },
       target,
@@ -58,7 +60,7 @@ export abstract class CopyFilter extends Passthrough {
     }
     const reads = fleecing ? target.followReads() : undefined
     this.#reads = reads
-    this.units = new Units({ size: file.size, granularity, transfer, contentAt, copied: reads?.ended })
+    this.units = new Units({ size: file.size, granularity, transfer, contentAt, copied: reads?.ended, longest })
   }
 
   close(): Promise<void> {

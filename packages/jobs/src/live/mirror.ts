@@ -198,6 +198,9 @@ export class Mirror implements JobWork {
 
   change(options: Readonly<Record<string, unknown>>): void {
     const { copyMode } = options
+    if (copyMode !== 'background' && copyMode !== 'write-blocking') {
+      throw new BlockError('EINVAL', `a mirror has no copy mode '${String(copyMode)}'`)
+    }
     if (copyMode === 'background' && this.#image?.copyMode === 'write-blocking') {
       throw new BlockError('ENOTSUP', "Change to copy mode 'background' is not implemented")
     }
