@@ -16,6 +16,8 @@ interface Pass {
   readonly workers: number
   /** Some passes end it with so many bytes dirty: guests may write faster than it copies. Default 0. */
   readonly enough?: number | undefined
+  /** What has failed and is to be ignored is left out, and this hears of it. Default: it is tried again. */
+  readonly leaveOut?: ((error: unknown) => void) | undefined
   /** What becomes of errors of a side. Without it they end the copy, and the job neither rests nor hears of its speed. */
   readonly policy?: ((side: 'source' | 'target') => ErrorPolicy) | undefined
 }
@@ -36,8 +38,13 @@ export async function copyDirty(pass: Pass): Promise<void> {
       } catch (error) {
         if (job.signal.aborted || policy === undefined) throw error
         const source = error instanceof JobError && error.request.disk === 'source'
-        if (!job.judge(error, source ? 'read' : 'write', policy(source ? 'source' : 'target'))) throw error
-        copies.failed = true
+        const own = policy(source ? 'source' : 'target')
+        if (!job.judge(error, source ? 'read' : 'write', own)) throw error
+        if (own === 'ignore' && pass.leaveOut !== undefined) {
+          units.dirty.clear(piece.offset, piece.length)
+          job.advance(piece.length)
+          pass.leaveOut(error)
+        } else copies.failed = true
       } finally {
         job.setRemaining(units.dirty.dirtyBytes)
       }
