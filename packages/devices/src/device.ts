@@ -41,7 +41,7 @@ export interface DeviceSettings extends Partial<ErrorPolicies>, AccountingSettin
   readonly writeCache?: boolean
 }
 
-const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
+const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
 
 /** See the top of the file. Made by `DeviceTable.add`. */
 export class Device extends Guest implements Backend {
@@ -303,9 +303,9 @@ export class Device extends Guest implements Backend {
   #permissions(node: Node): { readonly permissions: number; readonly shared: number } {
     const permissions = ConsistentRead | (this.readOnly || node.readOnly ? 0 : Write)
     const model = this.#model
-    if (model === undefined) return { permissions, shared: All }
+    if (model === undefined) return { permissions, shared: All | BackingChange }
     const shared = ConsistentRead | WriteUnchanged | (model.resizable === false ? 0 : Resize)
-    return { permissions, shared: shared | (model.shareRw === true ? Write : 0) }
+    return { permissions, shared: shared | (model.shareRw === true ? Write | BackingChange : 0) }
   }
 
   async #updatePermissions(): Promise<void> {

@@ -99,6 +99,10 @@ export class FakeFile implements ChildHandle {
     return this.before(call) ?? done
   }
 
+  followReads() {
+    return { ended: async () => undefined, forget: () => undefined }
+  }
+
   private grow(size: number): void {
     if (size <= this.size) return
     const bytes = new Uint8Array(size)
@@ -175,6 +179,9 @@ export async function fakeImage(
     random: systemRandom,
     inBackground: (work) => work(),
     object: () => undefined,
+    bitmap: () => {
+      throw new Error('there are no bitmaps here')
+    },
   } as OpenContext
   const state = await openState(context, nodeZlib)
   if (!file.readOnly) await activate(state)
