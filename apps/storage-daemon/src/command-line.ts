@@ -12,6 +12,7 @@ const grammar: Readonly<Record<string, boolean>> = {
   help: false,
   version: false,
   trace: true,
+  'add-fd': true,
   blockdev: true,
   chardev: true,
   console: true,

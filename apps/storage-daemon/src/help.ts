@@ -7,6 +7,8 @@ Serves the nodes of a block graph, steered by QMP.
   -V, --version          show the version and end
   -T, --trace PATTERN    accepted for compatibility, no effect
 
+  --add-fd fd=FD,set=N[,opaque=TEXT]
+                         let /dev/fdset/N stand for a descriptor that the program inherits
   --blockdev OPTIONS     add a node: driver=qcow2,node-name=disk0,file.driver=file,file.filename=a.qcow2
                          or the same as JSON
   --chardev OPTIONS      define what a monitor talks through:

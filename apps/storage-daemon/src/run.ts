@@ -13,7 +13,8 @@ import {
   System,
   serveClient,
 } from '@diskgraph/qmp'
-import { type Chardev, parseChardev, type Serve } from './chardev.ts'
+import { addDescriptor } from './add-fd.ts'
+import { type Chardev, chardevInfo, countClients, parseChardev, type Serve } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
 import { drivers } from './driver-table.ts'
 import { closeGraph, grace, soon } from './ending.ts'
@@ -40,7 +41,8 @@ class Daemon {
   readonly #monitor: Monitor
   readonly #remote: boolean
   readonly #chardevs = new Map<string, Chardev>()
-  readonly #used = new Set<string>()
+  /** Those that a monitor uses, with the number of their clients. */
+  readonly #connected = new Map<string, number>()
   readonly #closers: (() => Promise<void>)[] = []
   readonly #clients = new AbortController()
   readonly #served = new Set<Promise<void>>()
@@ -63,7 +65,12 @@ class Daemon {
       onWarning: (message) => process.stderr.write(`${program}: warning: ${message}\n`),
     })
     const devices = new DeviceTable(this.#graph)
-    this.#system = new System({ graph: this.#graph, devices, quit: () => this.stop() })
+    this.#system = new System({
+      graph: this.#graph,
+      devices,
+      quit: () => this.stop(),
+      chardevs: () => chardevInfo(this.#chardevs, this.#connected),
+    })
     this.#monitor = createMonitor(this.#system)
   }
 
@@ -123,6 +130,9 @@ class Daemon {
 
   async #take(name: string, value: string): Promise<void> {
     switch (name) {
+      case 'add-fd':
+        addDescriptor(this.#system, value)
+        return
       case 'blockdev':
         await this.#execute('blockdev-add', value, 'driver')
         return
@@ -162,10 +172,10 @@ class Daemon {
     if (options.mode === 'readline') throw new StartError('there is no human monitor here: mode=control is for QMP')
     const chardev = this.#chardevs.get(options.chardev)
     if (chardev === undefined) throw new StartError(`chardev "${options.chardev}" not found`)
-    if (this.#used.has(chardev.id)) throw new StartError(`Device '${chardev.id}' is in use`)
-    this.#used.add(chardev.id)
+    if (this.#connected.has(chardev.id)) throw new StartError(`Device '${chardev.id}' is in use`)
+    const count = countClients(this.#connected, chardev.id)
     const serve: Serve = (input, output, client) =>
-      this.#serve(input, output, { ...client, pretty: options.pretty === true })
+      count(this.#serve(input, output, { ...client, pretty: options.pretty === true }))
     this.#closers.push(await chardev.open(serve))
   }
 

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { parseEmulatorLine } from '../src/emulator/command-line.ts'
 import { parseDrive } from '../src/emulator/drive-options.ts'
 import { Drives } from '../src/emulator/drives.ts'
-import { runHuman } from '../src/emulator/human-commands.ts'
+import { runHuman } from '../src/emulator/human/commands.ts'
 import { Models } from '../src/emulator/models.ts'
 import { QemuIo } from '../src/emulator/qemu-io.ts'
 

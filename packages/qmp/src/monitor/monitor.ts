@@ -1,6 +1,7 @@
 /** The monitor of a system: its commands, its clients, and the events that reach them. */
 import type { Graph } from '@diskgraph/core'
 import { type Schema, type ValidationSettings, validateArguments } from '@diskgraph/qapi'
+import { type Client, ReceivedDescriptors } from '../descriptors.ts'
 import { QmpError } from '../errors.ts'
 import { Session, type SessionHost, type SessionPeer, type SessionSettings, type Version } from './session.ts'
 
@@ -15,12 +16,21 @@ interface MonitorSettings {
   prepare(command: string, args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>>
 }
 
+/** How a command is executed. */
+interface ExecuteSettings extends ValidationSettings {
+  /** Who asks for it. Default: the program itself. */
+  readonly client?: Client
+}
+
+/** The program itself, which hands nothing over. */
+const nobody: Client = { takeDescriptor: () => new ReceivedDescriptors().take() }
+
 /** See the top of the file. */
 export class Monitor implements SessionHost {
   readonly schema: Schema
   readonly version: Version
   readonly #settings: MonitorSettings
-  readonly #handlers: ReadonlyMap<string, (args: never) => unknown>
+  readonly #handlers: ReadonlyMap<string, (args: never, client: Client) => unknown>
   readonly #sessions = new Set<Session>()
   readonly #stopListening: () => void
 
@@ -28,7 +38,9 @@ export class Monitor implements SessionHost {
     this.#settings = settings
     this.schema = settings.schema
     this.version = settings.version
-    this.#handlers = new Map(Object.entries(settings.handlers as Readonly<Record<string, (args: never) => unknown>>))
+    this.#handlers = new Map(
+      Object.entries(settings.handlers as Readonly<Record<string, (args: never, client: Client) => unknown>>),
+    )
     const { graph } = settings
     this.#stopListening = graph.onEvent((event) => {
       const now = graph.clock.wallTime()
@@ -50,14 +62,14 @@ export class Monitor implements SessionHost {
   async execute(
     command: string,
     args: Readonly<Record<string, unknown>>,
-    settings: ValidationSettings = {},
+    { client = nobody, ...settings }: ExecuteSettings = {},
   ): Promise<unknown> {
     const handler = this.#handlers.get(command)
     if (handler === undefined) {
       throw new QmpError('CommandNotFound', `The command ${command} has not been found`)
     }
     const prepared = await this.#settings.prepare(command, args)
-    return handler(validateArguments(this.schema, command, prepared, settings) as never)
+    return handler(validateArguments(this.schema, command, prepared, settings) as never, client)
   }
 
   /** Begins a session with a client. */

@@ -29,7 +29,7 @@ export interface ListenSettings {
 }
 
 /**
- * Listens at `address` and passes each connection on. A socket's file is for its owner alone, and so is its folder when
+ * Listens at `address` and passes each connection on, paused. A socket's file is for its owner alone, and so is its folder when
  * it is made here. A socket that nobody listens at any more is replaced. EACCES for an address that others on the network
  * reach, unless `settings.remote` says so; EBUSY for one that is in use.
  */
@@ -43,7 +43,8 @@ export async function listen(
       hint: 'listen at 127.0.0.1 or a unix socket, or allow remote clients',
     })
   }
-  const server = createServer(onConnection)
+  // A socket begins paused, so that who serves it may read the descriptors that come along.
+  const server = createServer({ pauseOnConnect: true }, onConnection)
   server.maxConnections = settings.connections ?? 32
   if ('path' in address) await makePlace(address.path)
   await listening(server, address)
@@ -55,11 +56,12 @@ export async function listen(
   }
 }
 
-/** A connection to a socket at which somebody listens. ENOENT and the like where nobody does. */
+/** A connection, paused, to a socket at which somebody listens. ENOENT and the like where nobody does. */
 export function connectTo(address: SocketAddress): Promise<Socket> {
   if ('fd' in address) return Promise.reject(new BlockError('ENOTSUP', 'a connection is not made to a descriptor'))
   return new Promise((resolve, reject) => {
     const socket = 'path' in address ? connect(address.path) : connect(address.port, address.host)
+    socket.pause()
     const fail = (cause: Error): void => reject(socketError(`Failed to connect to '${nameOf(address)}'`, cause))
     socket.once('error', fail)
     socket.once('connect', () => {
