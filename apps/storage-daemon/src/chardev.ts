@@ -52,6 +52,9 @@ interface ChardevSettings {
   readonly remote: boolean
 }
 
+/** The kinds there are. */
+export const chardevBackends: readonly string[] = ['null', 'socket', 'stdio']
+
 /** What `text`, the value of `--chardev`, defines. */
 export function parseChardev(text: string, settings: ChardevSettings): Chardev {
   const { backend, id, ...options } = toObject(parseKeyValues(text, 'backend'))

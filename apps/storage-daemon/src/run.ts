@@ -16,22 +16,39 @@ import {
 import { addDescriptor } from './add-fd.ts'
 import { type Chardev, chardevInfo, countClients, parseChardev, type Serve } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
+import { readConfig } from './config.ts'
 import { drivers } from './driver-table.ts'
+import { parseDrive } from './drives/drive-options.ts'
+import { Drives } from './drives/drives.ts'
 import { closeGraph, grace, soon } from './ending.ts'
 import { messageOf, StartError } from './failure.ts'
 import { isText, readOptions } from './option-text.ts'
+import { jsonLog, type Log, plainLog } from './telemetry/log.ts'
 
 /** Starts what `options` say; resolves when the daemon runs. */
-export async function run(options: readonly GivenOption[], program: string): Promise<void> {
-  const daemon = new Daemon(options, program)
+export async function run(given: readonly GivenOption[], program: string): Promise<void> {
+  const options = given.flatMap((option) => (option.name === 'config' ? readConfig(option.value) : [option]))
+  const logged = options.findLast(({ name }) => name === 'log')
+  const log = logged === undefined ? plainLog(program) : await naming(logged, () => jsonLog(program, logged.value))
+  const daemon = new Daemon(options, log)
   process.on('SIGTERM', () => daemon.stop())
   process.on('SIGINT', () => daemon.stop())
   process.on('SIGHUP', () => daemon.stop())
   try {
     await daemon.start(options)
+    log.info('ready')
   } catch (error) {
     await daemon.end()
     throw error
+  }
+}
+
+/** Runs `work`, and says of what fails which option it was for. */
+async function naming<T>({ name, value, spelled }: GivenOption, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw new StartError(`${spelled ?? `--${name} ${value}`}: ${messageOf(error)}`, error)
   }
 }
 
@@ -46,25 +63,30 @@ class Daemon {
   readonly #closers: (() => Promise<void>)[] = []
   readonly #clients = new AbortController()
   readonly #served = new Set<Promise<void>>()
-  readonly #program: string
+  readonly #log: Log
+  readonly #drives: Drives
+  /** Without it a daemon that serves nothing yet would have nothing to wait for. */
+  readonly #alive = setInterval(() => undefined, 2 ** 30)
   readonly #begun: Promise<void>
   #begin: () => void = () => undefined
   #pidfile: string | undefined
   #stopping = false
 
-  constructor(options: readonly GivenOption[], program: string) {
+  constructor(options: readonly GivenOption[], log: Log) {
     this.#begun = new Promise((resolve) => {
       this.#begin = resolve
     })
     const has = (name: string): boolean => options.some((one) => one.name === name)
-    this.#program = program
+    this.#log = log
     this.#remote = has('allow-tcp')
     this.#graph = new Graph({
       drivers,
       references: has('allow-references') ? 'allow' : 'neighbours',
-      onWarning: (message) => process.stderr.write(`${program}: warning: ${message}\n`),
+      onWarning: (message) => log.warn(message),
     })
+    this.#graph.onEvent(({ event, nodeName, data }) => log.debug(event, { nodeName, ...data }))
     const devices = new DeviceTable(this.#graph)
+    this.#drives = new Drives(this.#graph, devices)
     this.#system = new System({
       graph: this.#graph,
       devices,
@@ -75,13 +97,7 @@ class Daemon {
   }
 
   async start(options: readonly GivenOption[]): Promise<void> {
-    for (const { name, value } of options) {
-      try {
-        await this.#take(name, value)
-      } catch (error) {
-        throw new StartError(`--${name} ${value}: ${messageOf(error)}`, error)
-      }
-    }
+    for (const option of options) await naming(option, () => this.#take(option.name, option.value))
     const pidfile = options.findLast(({ name }) => name === 'pidfile')?.value
     if (pidfile !== undefined) this.#writePidfile(pidfile)
     this.#begin()
@@ -96,14 +112,16 @@ class Daemon {
     if (this.#stopping) process.exit(1)
     this.#stopping = true
     const force = setTimeout(() => {
-      process.stderr.write(`${this.#program}: ending took longer than ${grace / 1000} s\n`)
+      this.#log.error(`ending took longer than ${grace / 1000} s`)
       process.exit(1)
     }, grace)
     force.unref()
     // Whoever asked for the end gets an answer first.
     setImmediate(async () => {
       const failure = await this.end()
-      if (failure !== undefined) process.stderr.write(`${this.#program}: ${failure}\n`)
+      if (failure === undefined) this.#log.info('ended')
+      else this.#log.error(failure)
+      this.#log.close()
       process.exit(failure === undefined ? 0 : 1)
     })
   }
@@ -112,6 +130,7 @@ class Daemon {
   async end(): Promise<string | undefined> {
     // A start that has failed has clients that wait, too.
     this.#begin()
+    clearInterval(this.#alive)
     let failure: string | undefined
     const attempt = (end: Promise<unknown>): Promise<unknown> =>
       end.catch((error: unknown) => {
@@ -138,6 +157,12 @@ class Daemon {
         return
       case 'object':
         await this.#execute('object-add', value, 'qom-type')
+        return
+      case 'drive':
+        await this.#drives.add(parseDrive(value, { interface: 'none' }))
+        return
+      case 'metrics':
+        await this.#addMetrics(value)
         return
       case 'export':
         await this.#execute('block-export-add', value, 'type')
@@ -190,6 +215,13 @@ class Daemon {
     const server = await ConsoleServer.start({ port, connect })
     this.#closers.push(() => server.close())
     process.stderr.write(`console: ${server.url}\n`)
+  }
+
+  async #addMetrics(text: string): Promise<void> {
+    const { serveMetrics } = await import('./telemetry/metrics.ts')
+    const server = await serveMetrics(this.#system, text, this.#remote)
+    this.#closers.push(() => server.close())
+    this.#log.info('metrics', { url: server.url })
   }
 
   /** Clients that come while options are being taken are greeted when all of that is done. */

@@ -5,7 +5,7 @@
 import { BlockError, type Graph } from '@diskgraph/core'
 import type { Device, DeviceModel, DeviceTable, ErrorPolicies } from '@diskgraph/devices'
 import { QmpError } from '@diskgraph/qmp'
-import type { Drive, Drives } from './drives.ts'
+import type { Drive, Drives } from '../drives/drives.ts'
 
 /** A kind of device. */
 interface Kind {

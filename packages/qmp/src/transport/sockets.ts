@@ -1,5 +1,5 @@
 /** Sockets that clients come through, and those that a monitor connects to. */
-import { lstatSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, lstatSync, rmSync } from 'node:fs'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
@@ -29,8 +29,7 @@ export interface ListenSettings {
 }
 
 /**
- * Listens at `address` and passes each connection on, paused. A socket's file is for its owner alone, and so is its folder when
- * it is made here. A socket that nobody listens at any more is replaced. EACCES for an address that others on the network
+ * Listens at `address` and passes each connection on, paused. A socket's file is for its owner alone. A socket that nobody listens at any more is replaced. EACCES for an address that others on the network
  * reach, unless `settings.remote` says so; EBUSY for one that is in use.
  */
 export async function listen(
@@ -90,10 +89,9 @@ function listening(server: Server, address: SocketAddress): Promise<void> {
 
 async function makePlace(path: string): Promise<void> {
   refuseLongPath(path)
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  } catch (cause) {
-    throw socketError(`Failed to make the folder of '${path}'`, cause)
+  // Node would say that it may not.
+  if (!existsSync(dirname(path))) {
+    throw new BlockError('ENOENT', `Failed to bind socket to ${path}: No such file or directory`)
   }
   const present = lstatSync(path, { throwIfNoEntry: false })
   if (present === undefined) return
@@ -120,6 +118,9 @@ function nameOf(address: SocketAddress): string {
 
 function socketError(attempt: string, cause: unknown): BlockError {
   const code = errorCodeOf(cause)
+  if ((cause as NodeJS.ErrnoException).code === 'EADDRINUSE') {
+    return new BlockError(code, `${attempt}: Address already in use`, { cause })
+  }
   const reason = code === 'EIO' && cause instanceof Error ? cause.message : describeErrorCode(code)
   return new BlockError(code, `${attempt}: ${reason}`, { cause })
 }

@@ -2,7 +2,7 @@
 import type { Graph } from '@diskgraph/core'
 import type { DeviceTable } from '@diskgraph/devices'
 import type { Monitor } from '@diskgraph/qmp'
-import type { Drives } from '../drives.ts'
+import type { Drives } from '../../drives/drives.ts'
 import type { Models } from '../models.ts'
 import type { QemuIo } from '../qemu-io.ts'
 import type { Grammar } from './words.ts'
