@@ -3,6 +3,7 @@ import type { Graph } from '@diskgraph/core'
 import { type Schema, type ValidationSettings, validateArguments } from '@diskgraph/qapi'
 import { type Client, ReceivedDescriptors } from '../descriptors.ts'
 import { QmpError } from '../errors.ts'
+import { EventLimiter } from './event-limiter.ts'
 import { Session, type SessionHost, type SessionPeer, type SessionSettings, type Version } from './session.ts'
 
 /** What a monitor is made of. */
@@ -32,6 +33,7 @@ export class Monitor implements SessionHost {
   readonly #settings: MonitorSettings
   readonly #handlers: ReadonlyMap<string, (args: never, client: Client) => unknown>
   readonly #sessions = new Set<Session>()
+  readonly #events: EventLimiter
   readonly #stopListening: () => void
 
   constructor(settings: MonitorSettings) {
@@ -42,10 +44,10 @@ export class Monitor implements SessionHost {
       Object.entries(settings.handlers as Readonly<Record<string, (args: never, client: Client) => unknown>>),
     )
     const { graph } = settings
-    this.#stopListening = graph.onEvent((event) => {
-      const now = graph.clock.wallTime()
-      for (const session of this.#sessions) session.tell(event, now)
+    this.#events = new EventLimiter(graph.clock, (event, time) => {
+      for (const session of this.#sessions) session.tell(event, time)
     })
+    this.#stopListening = graph.onEvent((event) => this.#events.offer(event))
   }
 
   /** The names of its commands. */
@@ -88,6 +90,7 @@ export class Monitor implements SessionHost {
   /** Ends all sessions; events of the graph are no longer heard. */
   close(): void {
     this.#stopListening()
+    this.#events.close()
     for (const session of this.#sessions) this.disconnect(session)
   }
 }
