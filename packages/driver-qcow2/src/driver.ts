@@ -4,7 +4,6 @@ import type { Zlib } from './compressed/read.ts'
 import { checkCreateOptions, create } from './create.ts'
 import { hasMagic } from './header/header.ts'
 import { InspectedImage, Qcow2Image } from './image.ts'
-import { measureImage } from './measure.ts'
 import { activate, openState, unsupportedFeature } from './open.ts'
 import { createOptions, openOptions } from './options.ts'
 
@@ -28,6 +27,6 @@ export function qcow2Driver(zlib: Zlib): DriverDescriptor {
       checkCreateOptions(options)
     },
     create: (context) => create(context, zlib),
-    measure: measureImage,
+    measure: async (request) => (await import('./measure.ts')).measureImage(request),
   }
 }

@@ -27,6 +27,7 @@ import { Discards, PendingFrees } from './refcounts/frees.ts'
 import { MetadataPreallocation } from './refcounts/metadata-preallocation.ts'
 import { Reclaimer } from './refcounts/reclaimer.ts'
 import { Refcounts } from './refcounts/refcounts.ts'
+import type { StoredBitmap } from './tables/bitmap-directory.ts'
 import { TableCache } from './tables/cache.ts'
 import { MetadataStore } from './tables/metadata.ts'
 import { OverlapGuard, Structure } from './tables/overlap.ts'
@@ -80,6 +81,8 @@ export class Qcow2State implements CompressedImage {
   size: number
   /** Internal snapshots, in the order of their table. */
   snapshots: readonly SnapshotRecord[] = []
+  /** Dirty bitmaps that the image stores, in the order of their directory. */
+  bitmaps: readonly StoredBitmap[] = []
   readonly run: Run = newRun()
   readonly statusYielder = new Yielder()
   private readonly reclaimer: Reclaimer
