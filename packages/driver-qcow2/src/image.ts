@@ -19,11 +19,9 @@ import {
   type VmState,
 } from '@diskgraph/core/driver'
 import { blockStatus, readRange, writeRange, zeroRange } from '@diskgraph/sparse'
-import { amendImage } from './amend/amend.ts'
 import { makeEmpty, truncate } from './amend/resize.ts'
 import { Qcow2Bitmaps } from './bitmaps/bitmaps.ts'
 import { decodeText } from './bytes.ts'
-import { checkImage } from './check/check.ts'
 import { writeCompressed } from './compressed/write.ts'
 import { findExtension } from './header/extensions.ts'
 import { withBacking } from './header/header.ts'
@@ -149,11 +147,13 @@ export class Qcow2Image implements OpenImage {
   async check(options: CheckOptions): Promise<ImageCheck> {
     if (this.inactive && options.repair !== 'none') await this.activate()
     await this.state.store.loadRefcountTable()
+    const { checkImage } = await import('./check/check.ts')
     return checkImage(this.state, options)
   }
 
   async amend(request: AmendRequest): Promise<void> {
     if (this.inactive) await this.activate()
+    const { amendImage } = await import('./amend/amend.ts')
     return amendImage(this.state, request)
   }
 

@@ -1,7 +1,6 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
-import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@diskgraph/core/driver'
+import { BlockError, type ChildHandle, errorCodeOf, type OpenContext, toBlockError } from '@diskgraph/core/driver'
 import { refuse } from './bytes.ts'
-import { repairDirty } from './check/check.ts'
 import type { Zlib } from './compressed/read.ts'
 import { findExtension, withExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
@@ -79,14 +78,12 @@ async function openBitmaps(state: Qcow2State, context: OpenContext): Promise<voi
     context.warn(version < 3 ? bitmapsOfVersion2 : bitmapsLeftBehind)
     return
   }
-  const { directoryRange } = await import('./tables/bitmap-directory.ts')
   const { loadBitmaps } = await import('./bitmaps/store.ts')
   try {
-    state.overlap.bitmapDirectory = directoryRange(extension.data, state.geometry.clusterSize)
     await loadBitmaps(state, extension.data, !context.inspect && !context.check)
   } catch (error) {
-    // The check tells of it.
     if (!context.check) throw error
+    state.bitmapFault = toBlockError(error).message
   }
 }
 
@@ -162,5 +159,8 @@ export async function activate(state: Qcow2State): Promise<void> {
     const { markInUse } = await import('./bitmaps/store.ts')
     await state.exclusively(() => markInUse(state))
   }
-  if (header.dirty) await repairDirty(state)
+  if (header.dirty) {
+    const { repairDirty } = await import('./check/check.ts')
+    await repairDirty(state)
+  }
 }

@@ -83,6 +83,8 @@ export class Qcow2State implements CompressedImage {
   snapshots: readonly SnapshotRecord[] = []
   /** Dirty bitmaps that the image stores, in the order of their directory. */
   bitmaps: readonly StoredBitmap[] = []
+  /** Why they could not be read, in an image that was opened to be checked. */
+  bitmapFault: string | undefined
   readonly run: Run = newRun()
   readonly statusYielder = new Yielder()
   private readonly reclaimer: Reclaimer

@@ -28,6 +28,7 @@ import { Claims } from '../refcounts/claims.ts'
 import type { Qcow2State } from '../state.ts'
 import { bitClusters, clustersFor, loadBits, writeBits } from '../tables/bitmap-bits.ts'
 import {
+  directoryRange,
   isUsable,
   readDirectory,
   type StoredBitmap,
@@ -45,6 +46,7 @@ const nowhere: FileRange = { offset: 0, length: 0 }
 export async function loadBitmaps(state: Qcow2State, extension: Uint8Array, withBits: boolean): Promise<void> {
   const { file, geometry, size } = state
   const { clusterSize } = geometry
+  state.overlap.bitmapDirectory = directoryRange(extension, clusterSize)
   const stored = await readDirectory(file, extension, clusterSize)
   if (withBits) {
     const source = { file, clusterSize, unread: file.size }

@@ -274,3 +274,45 @@ describe('damaged bitmaps', () => {
     await expect(open(graph, name)).rejects.toThrow('they share clusters')
   })
 })
+
+describe('a check of damaged bitmaps', () => {
+  async function checked(name: string, repair: 'none' | 'all') {
+    await using graph = newGraph()
+    const file = { driver: 'file', filename: name, locking: 'off' }
+    const disk = await graph.addUnchecked({ driver: 'qcow2', readOnly: repair === 'none', file }, { check: true })
+    const lines: string[] = []
+    const result = await disk.check({ repair, onFinding: (_, text) => lines.push(text) })
+    return { ...result, text: lines.join('; ') }
+  }
+
+  it.each([
+    ['a directory that is none', 18, 2, 1000, 'ERROR Broken bitmap directory', 'Removing all bitmaps'],
+    ['a table of another length', 8, 4, 2, "ERROR bitmap 'b' has a table of 2 entries, not 1", "Removing bitmap 'b'"],
+  ])('finds %s, and takes it away', async (_, field, bytes, value, finding, repair) => {
+    using folder = new Folder()
+    const name = await recorded(folder)
+    new Patient(name).set(directoryOf(name) + field, value, bytes)
+    const found = await checked(name, 'none')
+    expect(found.corruptions).toBeGreaterThan(0)
+    expect(found.text).toContain(finding)
+    const repaired = await checked(name, 'all')
+    expect(repaired.text).toContain(repair)
+    expect(repaired).toMatchObject({ corruptions: 0, leaks: 0 })
+    expect(await checked(name, 'none')).toMatchObject({ corruptions: 0, leaks: 0, text: '' })
+    if (haveQemu) expect(qemuCheck(name)).toMatchObject({ code: 0 })
+  })
+
+  it.each([
+    ['reserved bits', 0x100],
+    ['an offset that is not aligned', 0x50200],
+  ])('finds %s in a table, and takes the bitmap away', async (_, value) => {
+    using folder = new Folder()
+    const name = await recorded(folder)
+    const image = new Patient(name)
+    image.set(Number(image.get(directoryOf(name))), value)
+    expect((await checked(name, 'none')).text).toContain("ERROR bitmap 'b' has")
+    expect(await checked(name, 'all')).toMatchObject({ corruptions: 0, leaks: 0 })
+    expect(await checked(name, 'none')).toMatchObject({ corruptions: 0, leaks: 0, text: '' })
+    if (haveQemu) expect(qemuCheck(name)).toMatchObject({ code: 0 })
+  })
+})
