@@ -1,7 +1,7 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext, toBlockError } from '@diskgraph/core/driver'
 import { refuse } from './bytes.ts'
-import type { Zlib } from './compressed/read.ts'
+import type { Codecs } from './compressed/read.ts'
 import { findExtension, withExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
 import {
@@ -39,7 +39,7 @@ async function readStart(file: ChildHandle, length: number): Promise<Uint8Array>
 }
 
 /** Opens an image that is in a state to be used; repairs and marks on disk are the business of `activate`. */
-export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2State> {
+export async function openState(context: OpenContext, codecs: Codecs): Promise<Qcow2State> {
   const file = context.children.require('file')
   const header = await readHeader(file, context.check)
   if (!context.inspect) refuseUnsupported(header, context)
@@ -55,7 +55,7 @@ export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2
     l1,
     options,
     host: context,
-    zlib,
+    codec: header.compressionType === CompressionType.zstd && !context.inspect ? await codecs.zstd() : codecs.zlib,
     readOnly: context.readOnly,
     backing: () => context.children.get('backing'),
   })
@@ -106,7 +106,6 @@ export function unsupportedFeature(header: Header): string | undefined {
   if (header.cryptMethod !== CryptMethod.none) return 'an encrypted image'
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) return 'an external data file'
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.extendedL2)) return 'extended L2 entries'
-  if (header.compressionType === CompressionType.zstd) return 'zstd compression'
   return undefined
 }
 
