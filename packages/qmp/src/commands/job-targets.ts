@@ -59,12 +59,14 @@ async function openTarget(
   children: Readonly<Record<string, unknown>>,
 ): Promise<OpenedTarget> {
   const driver = format ?? (mode === 'existing' ? undefined : source.driver.name)
-  const takesBacking = driver !== undefined && (await graph.registry.get(driver)).options.backing !== undefined
+  const { options, kind } = driver === undefined ? {} : await graph.registry.get(driver)
   const node = await graph.addNode({
-    ...(driver === undefined ? {} : { driver }),
+    // The name of a protocol is no format: its storage is all there is.
+    ...(kind === 'protocol'
+      ? { filename: target }
+      : { ...(driver === undefined ? {} : { driver }), file: { filename: target } }),
     ...(nodeName === undefined ? {} : { nodeName }),
-    ...(takesBacking ? children : {}),
-    file: { filename: target },
+    ...(options?.backing === undefined ? {} : children),
     readOnly: false,
   })
   return {

@@ -2,6 +2,7 @@
 import type { Graph } from '@diskgraph/core'
 import { type Schema, type ValidationSettings, validateArguments } from '@diskgraph/qapi'
 import { QmpError } from '../errors.ts'
+import { EventPace } from './event-pace.ts'
 import { Session, type SessionHost, type SessionPeer, type SessionSettings, type Version } from './session.ts'
 
 /** What a monitor is made of. */
@@ -30,10 +31,15 @@ export class Monitor implements SessionHost {
     this.version = settings.version
     this.#handlers = new Map(Object.entries(settings.handlers as Readonly<Record<string, (args: never) => unknown>>))
     const { graph } = settings
-    this.#stopListening = graph.onEvent((event) => {
+    const pace = new EventPace(graph.clock, (event) => {
       const now = graph.clock.wallTime()
       for (const session of this.#sessions) session.tell(event, now)
     })
+    const stop = graph.onEvent((event) => pace.take(event))
+    this.#stopListening = () => {
+      stop()
+      pace.close()
+    }
   }
 
   /** The names of its commands. */
