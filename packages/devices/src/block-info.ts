@@ -86,7 +86,7 @@ function nodeStatistics(node: Node): BlockStatistics {
   }
 }
 
-/** As {@link nodeStatistics}, and what those who use the node now have done with it: exports, jobs, handles. */
+/** The figures of a node and of what is below it, and what those who use it now have done with it: exports, jobs, handles. */
 export function usedNodeStatistics(node: Node): BlockStatistics {
   const users = [...node.parents].flatMap(({ parent }) => (parent instanceof Root ? [parent.statistics] : []))
   const totals = (kind: RequestKind): RequestTotals => sumOf(users.map((statistics) => statistics[kind].totals()))

@@ -43,7 +43,8 @@ export class NbdExports {
     try {
       await listen(server, socketAddress(options.addr))
     } catch (error) {
-      this.#server = undefined
+      // It may have been stopped meanwhile, and another one started.
+      if (this.#server === server) this.#server = undefined
       await server.close()
       throw error
     }

@@ -333,6 +333,18 @@ export class Change implements ChangeUnderWay {
     for (const node of await this.#staging.commit()) this.#graph.tellChange({ kind: 'reopened', node: node.name })
   }
 
+  /** Runs `step` when what was staged so far has been committed, while requests are still held. It must not fail. */
+  afterCommit(step: () => void): void {
+    this.#mustRun()
+    this.#staging.after(step)
+  }
+
+  /** Runs `step` if what was staged so far is taken back, the newest first. It must not fail. */
+  onUndo(step: () => void): void {
+    this.#mustRun()
+    this.#staging.undo(step)
+  }
+
   #link(edge: GraphEdge): void {
     edge.node.parents.add(edge)
     this.#staging.undo(() => edge.node.parents.delete(edge))

@@ -5,7 +5,7 @@
  * backing file. The active layer is written to meanwhile: its commit is a mirror whose target is a layer of its own
  * chain. Either way only such ranges of the base are written as the layers above cover.
  */
-import { BlockError, type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
+import { BlockError, type Change, type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
 import { chainStatus } from '@diskgraph/core/internal'
 import { endWriting, setReadOnly, unfiltered } from '../disk/chain.ts'
 import type { Range } from '../engine/source.ts'
@@ -17,6 +17,7 @@ import { recordBacking } from './backing.ts'
 import { Mirror } from './mirror.ts'
 import { blockNodes, chainOf, findNodeByName, jobRoot, refuseBusy } from './nodes.ts'
 import { copyDirty } from './passes.ts'
+import { startJob } from './start.ts'
 import { Units } from './units.ts'
 
 /** What {@link startCommit} takes; QMP's `block-commit`. */
@@ -40,32 +41,32 @@ export interface CommitJobOptions extends JobSettings {
 }
 
 /** Starts a commit. One of the active layer becomes ready, and by `complete()` the users of the disk go over to the base. */
-export async function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<Job> {
+export function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<Job> {
   const { graph } = jobs
-  const device = typeof options.device === 'string' ? graph.find(options.device) : options.device
-  if (device === undefined) throw new BlockError('ENOENT', `Device '${String(options.device)}' not found`)
-  const { top, base, layers, above } = findLayers(graph, device, options)
-  if (above === undefined && options.backingFile !== undefined) {
-    throw new BlockError('EINVAL', "'backing-file' specified, but 'top' is the active layer")
-  }
-  for (const node of [device, ...layers, base]) refuseBusy(node)
-  const active = above === undefined
-  const work = active
-    ? activeCommit(jobs, device, base, options)
-    : new Commit(jobs, { top, base, layers, above }, options)
-  const job = jobs.make('commit', work, options)
-  const wasReadOnly = base.readOnly
-  try {
-    if (wasReadOnly) await setReadOnly(graph, base, false)
-    if (base.size < top.size) await graph.drained(base, () => base.truncate(top.size, { zero: true }))
-    await work.enter(job, wasReadOnly)
-  } catch (error) {
-    job.discard()
-    if (wasReadOnly) await endWriting(graph, base).catch((failure) => graph.warn(String(failure)))
-    throw error
-  }
-  job.start()
-  return job
+  return startJob(jobs, 'commit', options, async (job, change) => {
+    const device = typeof options.device === 'string' ? graph.find(options.device) : options.device
+    if (device === undefined) throw new BlockError('ENOENT', `Device '${String(options.device)}' not found`)
+    const layers = findLayers(graph, device, options)
+    const { top, base, above } = layers
+    if (above === undefined && options.backingFile !== undefined) {
+      throw new BlockError('EINVAL', "'backing-file' specified, but 'top' is the active layer")
+    }
+    for (const node of [device, ...layers.layers, base]) refuseBusy(node)
+    const work =
+      above === undefined ? activeCommit(jobs, device, base, options) : new Commit(jobs, { ...layers, above }, options)
+    const wasReadOnly = base.readOnly
+    if (wasReadOnly) await setReadOnly(change, base, false)
+    try {
+      await change.drain(base)
+      if (base.size < top.size) await base.truncate(top.size, { zero: true })
+      await work.enter(job, change, wasReadOnly)
+      await change.commit()
+    } catch (error) {
+      if (wasReadOnly) await endWriting(change, base).catch((failure) => graph.warn(String(failure)))
+      throw error
+    }
+    return work
+  })
 }
 
 interface Layers {
@@ -76,6 +77,9 @@ interface Layers {
   /** The layer whose backing file `top` is; undefined: `top` is the active one. */
   readonly above: Node | undefined
 }
+
+/** Of a commit of layers below the active one. */
+type InnerLayers = Layers & { readonly above: Node }
 
 function findLayers(graph: Graph, device: Node, options: CommitJobOptions): Layers {
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
@@ -129,39 +133,39 @@ function activeCommit(jobs: JobTable, device: Node, base: Node, options: CommitJ
 
 class Commit implements JobWork {
   readonly #jobs: JobTable
-  readonly #layers: Layers
+  readonly #layers: InnerLayers
   readonly #options: CommitJobOptions
   #roots: { readonly source: Disk; readonly target: Disk } | undefined
   #unblock: (() => void)[] = []
   #wasReadOnly = false
 
-  constructor(jobs: JobTable, layers: Layers, options: CommitJobOptions) {
+  constructor(jobs: JobTable, layers: InnerLayers, options: CommitJobOptions) {
     this.#jobs = jobs
     this.#layers = layers
     this.#options = options
   }
 
-  async enter(job: Job, wasReadOnly: boolean): Promise<void> {
+  async enter(job: Job, change: Change, wasReadOnly: boolean): Promise<void> {
     const { graph } = this.#jobs
     const { top, base, layers, above } = this.#layers
     const { ConsistentRead, WriteUnchanged } = Permission
     this.#wasReadOnly = wasReadOnly
-    this.#roots = await graph.change(async (change) => ({
-      source: await jobRoot(change, graph, top, job.id, ConsistentRead),
-      target: await jobRoot(change, graph, base, job.id, ConsistentRead | WriteUnchanged),
-    }))
-    try {
-      this.#unblock.push(blockNodes(graph, [above as Node, ...layers, base], 'commit'))
-      this.#unblock.push(graph.freezeChain(above as Node, base, 'a commit reads through it'))
-    } catch (error) {
-      await this.end()
-      throw error
+    this.#roots = {
+      source: await jobRoot(change, graph, top, job, { name: 'main node' }),
+      target: await jobRoot(change, graph, base, job, {
+        name: 'base node',
+        permissions: ConsistentRead | WriteUnchanged,
+      }),
     }
+    this.#unblock.push(blockNodes(change, graph, [above, ...layers, base], 'commit'))
+    const thaw = graph.freezeChain(above, base, 'a commit reads through it')
+    change.onUndo(thaw)
+    this.#unblock.push(thaw)
   }
 
   async run(job: Job): Promise<void> {
     const { source, target } = this.#roots as { source: Disk; target: Disk }
-    const { top, base } = this.#layers
+    const { top, base, above } = this.#layers
     const { onError = 'report' } = this.#options
     const { clusterSize = 65536 } = await target.info()
     const { signal } = job
@@ -173,48 +177,52 @@ class Commit implements JobWork {
       writeFlags: Flag.Unchanged,
       signal,
     })
+    // Behind its end the layer above sees zeroes, and would see the rest of a longer base instead.
+    const size = Math.max(top.size, Math.min(base.size, above.size))
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
+      if (offset >= top.size) return { content: 'zero', length }
       const extent = await reading('status', offset, () => chainStatus(top, base, offset, length, signal))
       return { content: !extent.present ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
     }
-    const units = new Units({ size: top.size, granularity: Math.max(4096, clusterSize), transfer, contentAt })
+    const units = new Units({ size, granularity: Math.max(4096, clusterSize), transfer, contentAt })
     units.onCopied = (length) => job.advance(length)
-    units.dirty.set(0, top.size)
-    job.setRemaining(top.size)
+    units.dirty.set(0, size)
+    job.setRemaining(size)
     await copyDirty({ job, units, workers: 8, policy: () => onError })
   }
 
   /** The layer above gets the base as its backing file. */
   async prepare(): Promise<void> {
     const { graph } = this.#jobs
-    const { target } = this.#roots as { target: Disk }
-    const { base } = this.#layers
-    const above = this.#layers.above as Node
-    await target.flush()
-    const reopened = above.readOnly
-    if (reopened) {
+    const { base, above } = this.#layers
+    await (this.#roots as { target: Disk }).target.flush()
+    await graph.change(async (change) => {
+      await change.drain(above)
       this.#release()
-      await setReadOnly(graph, above, false)
-    }
-    try {
-      await graph.change(async (change) => {
-        await change.drain(above)
-        this.#release()
+      const reopened = above.readOnly
+      if (reopened) await setReadOnly(change, above, false)
+      try {
         await recordBacking(above, base, this.#options.backingFile)
-        for (const root of Object.values(this.#roots ?? {})) await change.detach(root)
+        await this.#letGo(change)
         await change.setBacking(above, base)
-      })
-    } finally {
-      if (reopened) await endWriting(graph, above)
-    }
-    this.#roots = undefined
+        await change.commit()
+      } finally {
+        if (reopened) await endWriting(change, above)
+      }
+    })
   }
 
   async end(): Promise<void> {
-    const { graph } = this.#jobs
-    this.#release()
-    for (const root of Object.values(this.#roots ?? {})) await root.close()
-    if (this.#wasReadOnly) await endWriting(graph, this.#layers.base)
+    await this.#jobs.graph.change(async (change) => {
+      this.#release()
+      await this.#letGo(change)
+      await change.commit()
+      if (this.#wasReadOnly) await endWriting(change, this.#layers.base)
+    })
+  }
+
+  async #letGo(change: Change): Promise<void> {
+    for (const root of Object.values(this.#roots ?? {})) await change.detach(root)
   }
 
   #release(): void {

@@ -1,5 +1,5 @@
 /** `stream`: brings what a disk has of its backing files into the disk itself, while it is in use. */
-import { BlockError, type Change, Flag, type Graph, type Node } from '@diskgraph/core'
+import { BlockError, type Change, type Disk, Flag, type Graph, type Node } from '@diskgraph/core'
 import { type ChildHandle, type DriverDescriptor, Passthrough, Permission } from '@diskgraph/core/driver'
 import { chainStatus } from '@diskgraph/core/internal'
 import { endWriting, setReadOnly, unfiltered } from '../disk/chain.ts'
@@ -9,8 +9,18 @@ import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { recordBacking } from './backing.ts'
-import { chainOf, findNode, findNodeByName, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import {
+  blockNodes,
+  chainOf,
+  findNode,
+  findNodeByName,
+  type Insertion,
+  insertFilter,
+  jobRoot,
+  refuseBusy,
+} from './nodes.ts'
 import { copyDirty } from './passes.ts'
+import { startJob } from './start.ts'
 import { Units } from './units.ts'
 
 /** What {@link startStream} takes; QMP's `block-stream`. */
@@ -32,24 +42,19 @@ export interface StreamJobOptions extends JobSettings {
 }
 
 /** Starts a stream. When it has ended the image has the base, or nothing, as its backing file. */
-export async function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
+export function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
   const { graph } = jobs
-  const top = findNode(graph, options.device)
-  const base = findBase(graph, top, options)
-  if (base === undefined && options.backingFile !== undefined) {
-    throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
-  }
-  refuseBusy(top)
-  const work = new Stream(jobs, top, base, options)
-  const job = jobs.make('stream', work, options)
-  try {
-    await work.enter(job)
-  } catch (error) {
-    job.discard()
-    throw error
-  }
-  job.start()
-  return job
+  return startJob(jobs, 'stream', options, async (job, change) => {
+    const top = findNode(graph, options.device)
+    const base = findBase(graph, top, options)
+    if (base === undefined && options.backingFile !== undefined) {
+      throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
+    }
+    refuseBusy(top)
+    const work = new Stream(jobs, top, base, options)
+    await work.enter(job, change)
+    return work
+  })
 }
 
 function findBase(graph: Graph, top: Node, options: StreamJobOptions): Node | undefined {
@@ -90,7 +95,9 @@ class Stream implements JobWork {
   readonly #wasReadOnly: boolean
   #insertion: Insertion | undefined
   #filter: StreamImage | undefined
-  #thaw: (() => void) | undefined
+  readonly #release: (() => void)[] = []
+  /** The job as a user of the layers that go. */
+  readonly #layers: Disk[] = []
 
   constructor(jobs: JobTable, top: Node, base: Node | undefined, options: StreamJobOptions) {
     this.#jobs = jobs
@@ -101,26 +108,50 @@ class Stream implements JobWork {
     this.#wasReadOnly = top.readOnly
   }
 
-  async enter(job: Job): Promise<void> {
+  async enter(job: Job, change: Change): Promise<void> {
     const { graph } = this.#jobs
     const [, ...below] = chainOf(this.#image)
     const layers = this.#base === undefined ? below : below.slice(0, below.indexOf(this.#base))
     for (const layer of layers) refuseBusy(layer)
     const last = layers[layers.length - 1]
-    if (this.#wasReadOnly) await setReadOnly(graph, this.#image, false)
+    if (this.#wasReadOnly) await setReadOnly(change, this.#image, false)
     try {
-      const { clusterSize = 65536 } = await this.#image.info()
-      const make = (file: ChildHandle): StreamImage => {
-        this.#filter = new StreamImage(file, this.#image, this.#base, clusterSize)
-        return this.#filter
+      await this.#stage(job, change, layers)
+      if (last !== undefined) {
+        const thaw = graph.freezeChain(this.#image, last, 'a stream reads through it')
+        change.onUndo(thaw)
+        this.#release.push(thaw)
       }
-      const filter = { driver: streamDriver(make), nodeName: this.#options.filterNodeName }
-      this.#insertion = await insertFilter(graph, { source: this.#top }, filter, job)
-      if (last !== undefined) this.#thaw = graph.freezeChain(this.#image, last, 'a stream reads through it')
+      await change.commit()
     } catch (error) {
-      if (this.#wasReadOnly) await endWriting(graph, this.#image)
+      if (this.#wasReadOnly) await endWriting(change, this.#image)
       throw error
     }
+  }
+
+  async #stage(job: Job, change: Change, layers: readonly Node[]): Promise<void> {
+    const { graph } = this.#jobs
+    const { clusterSize = 65536 } = await this.#image.info()
+    const make = (file: ChildHandle): StreamImage => {
+      this.#filter = new StreamImage(file, this.#image, this.#base, clusterSize)
+      return this.#filter
+    }
+    const filter = { driver: streamDriver(make), nodeName: this.#options.filterNodeName }
+    this.#insertion = await insertFilter(change, graph, { source: this.#top }, filter, job)
+    job.announce()
+    // Nobody may change what has yet to be copied.
+    const use = { name: 'intermediate node', shared: Permission.ConsistentRead | Permission.WriteUnchanged }
+    for (const layer of layers) this.#layers.push(await jobRoot(change, graph, layer, job, use))
+    this.#release.push(blockNodes(change, graph, layers, 'stream'))
+    change.afterCommit(() => this.#begin(job))
+  }
+
+  #begin(job: Job): void {
+    if (this.#image.backing === undefined) return
+    const { units } = this.#filter as StreamImage
+    units.onCopied = (length) => job.advance(length)
+    units.dirty.set(0, units.dirty.size)
+    job.setRemaining(units.dirty.size)
   }
 
   async run(job: Job): Promise<void> {
@@ -128,9 +159,6 @@ class Stream implements JobWork {
     const { units } = this.#filter as StreamImage
     const { root } = this.#insertion as Insertion
     const { onError = 'report' } = this.#options
-    units.onCopied = (length) => job.advance(length)
-    units.dirty.set(0, units.dirty.size)
-    job.setRemaining(units.dirty.size)
     await copyDirty({ job, units, counted: (copy) => root.whileCounted(copy), workers: 4, policy: () => onError })
   }
 
@@ -138,24 +166,33 @@ class Stream implements JobWork {
   async prepare(): Promise<void> {
     const insertion = this.#insertion as Insertion
     const image = this.#image
-    this.#thaw?.()
     if (image.backing === undefined || image.backing.node === this.#base) return
-    await insertion.leave(undefined, async (change: Change) => {
+    await insertion.leave(undefined, async (change) => {
+      await this.#letGo(change)
       await change.remove(insertion.filter)
       await recordBacking(image, this.#base, this.#options.backingFile)
       await change.setBacking(image, this.#base)
+      await this.#restore(change)
     })
-    await this.#restore()
   }
 
   async end(): Promise<void> {
-    this.#thaw?.()
-    await this.#insertion?.leave()
-    await this.#restore()
+    const insertion = this.#insertion as Insertion
+    await insertion.leave(undefined, async (change) => {
+      await this.#letGo(change)
+      await change.remove(insertion.filter)
+      await this.#restore(change)
+    })
   }
 
-  async #restore(): Promise<void> {
-    if (this.#wasReadOnly && !this.#image.readOnly) await endWriting(this.#jobs.graph, this.#image)
+  async #letGo(change: Change): Promise<void> {
+    for (const release of this.#release) release()
+    for (const root of this.#layers) await change.detach(root)
+  }
+
+  async #restore(change: Change): Promise<void> {
+    await change.commit()
+    if (this.#wasReadOnly) await endWriting(change, this.#image)
   }
 }
 
@@ -174,11 +211,20 @@ class StreamImage extends Passthrough {
       unmap: base === undefined,
     })
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
-      const extent = await reading('status', offset, () => chainStatus(image, base, offset, length))
-      const own = !extent.present || extent.node === image
+      const status = await reading('status', offset, () => image.imageStatus(offset, length))
+      if (status.allocated) return { content: 'absent', length: status.length }
+      // Behind the end of a shorter layer there are zeroes, which the image says of itself.
+      const extent = await reading('status', offset, () => chainStatus(image, base, offset, status.length))
+      const own = !extent.present
       return { content: own ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
     }
     this.units = new Units({ size: file.size, granularity, transfer, contentAt })
+  }
+
+  /** What is read anyway is kept. Where it cannot be, the job will try again, and the read is as good. */
+  override async read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    if (this.units.holdsDirty(offset, buf.length)) await this.units.copy(offset, buf.length).catch(() => undefined)
+    await super.read(offset, buf, flags, signal)
   }
 
   override write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {

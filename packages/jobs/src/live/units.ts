@@ -65,6 +65,11 @@ export class Units {
     }
   }
 
+  /** Whether something of the range is to be copied, whole units counted. */
+  holdsDirty(offset: number, length: number): boolean {
+    return this.dirty.nextDirty(alignDown(offset, this.dirty.granularity), offset + length) !== undefined
+  }
+
   /** Whether a copy is in flight, whoever asked for it: until it has ended what is not dirty may become so again. */
   get busy(): boolean {
     return this.#copies > 0

@@ -31,6 +31,8 @@ export class Connection implements ExportUser {
   #stream: ByteDuplex
   #transmission: Transmission | undefined
   #dropped = false
+  /** Whether the client has chosen an export. */
+  hasUsed = false
 
   constructor(stream: ByteDuplex, settings: ConnectionSettings) {
     this.#settings = settings
@@ -84,6 +86,7 @@ export class Connection implements ExportUser {
     const { clock, memory, log } = this.#settings
     if (target.shuttingDown || this.#dropped) return this.drop()
     target.users.add(this)
+    this.hasUsed = true
     try {
       const reason = await new Promise<string | undefined>((onEnd) => {
         const turn = (): Promise<void> => clock.turn()
@@ -94,8 +97,7 @@ export class Connection implements ExportUser {
       if (reason !== undefined && !this.#dropped) log(`Disconnect client, due to: ${reason}`)
       if (stream.destroyed) transmission.drop()
       await transmission.settled()
-      transmission.flush()
-      endSoon(stream, clock.timeout, partingTime)
+      endSoon(stream, clock.timeout, partingTime, transmission.drained())
       if (!stream.destroyed) await new Promise<void>((resolve) => stream.on('close', resolve))
       transmission.release()
     } finally {

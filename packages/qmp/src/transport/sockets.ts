@@ -1,9 +1,9 @@
 /** Sockets that clients come through, and those that a monitor connects to. */
-import { lstatSync, mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
-import { refuseLongPath } from '@diskgraph/nbd'
+import { claimSocketPath } from '@diskgraph/nbd'
 
 /** Where to listen, or what to connect to. */
 export type SocketAddress =
@@ -87,24 +87,12 @@ function listening(server: Server, address: SocketAddress): Promise<void> {
 }
 
 async function makePlace(path: string): Promise<void> {
-  refuseLongPath(path)
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   } catch (cause) {
     throw socketError(`Failed to make the folder of '${path}'`, cause)
   }
-  const present = lstatSync(path, { throwIfNoEntry: false })
-  if (present === undefined) return
-  if (!present.isSocket()) throw new BlockError('EEXIST', `'${path}' is there and no socket`)
-  const isUsed = await connectTo({ path }).then(
-    (socket) => {
-      socket.destroy()
-      return true
-    },
-    () => false,
-  )
-  if (isUsed) throw new BlockError('EBUSY', `Failed to listen at '${path}': Address already in use`)
-  rmSync(path)
+  await claimSocketPath(path)
 }
 
 function isLoopback(host: string): boolean {
