@@ -62,8 +62,8 @@ export class FakeFile implements ChildHandle {
     return { length, data: true, zero: false, allocated: true }
   }
 
-  chainStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.blockStatus(offset, length)
+  async chainStatus(offset: number, length: number): ReturnType<ChildHandle['chainStatus']> {
+    return { ...(await this.blockStatus(offset, length)), present: true }
   }
 
   copyRange(): Promise<void> {

@@ -246,12 +246,16 @@ export interface ChildHandle {
   discard(offset: number, length: number, signal?: AbortSignal): Promise<void>
   flush(signal?: AbortSignal): Promise<void>
   truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void>
-  /** What the child reads as, its backing files included; past its end: zeroes. */
+  /**
+   * What the child reads as, its backing files included; past its end: zeroes. With `bottom`, the name of one of them,
+   * those below it are left out: nothing is `present` where they decide. ENOENT if there is none of that name.
+   */
   chainStatus(
     offset: number,
     length: number,
     signal?: AbortSignal,
-  ): Promise<{ readonly length: number; readonly data: boolean; readonly zero: boolean }>
+    bottom?: string,
+  ): Promise<{ readonly length: number; readonly data: boolean; readonly zero: boolean; readonly present: boolean }>
   /** Status of the child's own layer; past its end: unallocated zeroes. */
   blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
   /** ENOTSUP when the two ends cannot copy without memory. */
