@@ -23,6 +23,7 @@ import type { Posix } from '@diskgraph/posix'
 import { CachedReader, cachedReadMax, settleCached } from './cached-reader.ts'
 import { close, stat, syncData } from './calls.ts'
 import { copyBetween } from './copy.ts'
+import type { DescriptorSets } from './descriptor-sets.ts'
 import { DeviceRanges } from './device-ranges.ts'
 import { DirectTransfer } from './direct.ts'
 import { fileError } from './errors.ts'
@@ -52,6 +53,8 @@ interface FileState {
   readonly locking: boolean
   readonly dropCache: boolean
   readonly posix: Posix | null
+  /** Where the descriptor comes from, if it stands for a file. */
+  readonly sets: DescriptorSets | undefined
 }
 
 /** A file or block device of the host. Made by `openImage`. */
@@ -62,6 +65,7 @@ export class FileImage implements OpenImage {
   readonly zeroInit: boolean
   readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback
   readonly permissions?: ImageLocks
+  readonly sets: DescriptorSets | undefined
   /** The size now; writes, zeroes and copies behind the end move it. */
   size: number
   /** The open descriptor. */
@@ -74,6 +78,7 @@ export class FileImage implements OpenImage {
   readonly #dropCache: boolean
   readonly #rangeUnit: number
   #direct: DirectTransfer | undefined
+  readonly #discards = { discardNbOk: 0, discardNbFailed: 0, discardBytesOk: 0 }
   readonly writeZeroes?: OpenImage['writeZeroes']
   readonly discard?: OpenImage['discard']
 
@@ -83,6 +88,7 @@ export class FileImage implements OpenImage {
     this.fd = fd
     this.filename = filename
     this.size = state.size
+    this.sets = state.sets
     this.identity = state.identity
     this.zeroInit = kind === 'file'
     this.#posix = posix
@@ -144,6 +150,11 @@ export class FileImage implements OpenImage {
     throwIfAborted(signal)
     try {
       await (this.#ranges as Ranges).discard(offset, length)
+      this.#discards.discardNbOk++
+      this.#discards.discardBytesOk += length
+    } catch (error) {
+      this.#discards.discardNbFailed++
+      throw error
     } finally {
       this.#flusher.markDirty()
     }
@@ -232,6 +243,11 @@ export class FileImage implements OpenImage {
     }
   }
 
+  /** QAPI's BlockStatsSpecificFile. */
+  statistics(): Readonly<Record<string, number>> {
+    return this.#discards
+  }
+
   /** Opens the file again, as a change of read-only or cache mode needs and as a failed flush calls for. */
   async reopen(change: ReopenChange): Promise<Prepared> {
     const { fd, directUnit } = await prepareReopen(this, change)
@@ -247,20 +263,25 @@ export class FileImage implements OpenImage {
         this.#direct = directUnit === undefined ? undefined : new DirectTransfer(directUnit)
         this.#flusher.reset(directUnit !== undefined)
         // Nothing is delayed that a flush has not reported or will not report on the new descriptor.
-        close(old).catch(() => {})
+        this.#release(old).catch(() => {})
       },
       abort: () => {
-        close(fd).catch(() => {})
+        this.#release(fd).catch(() => {})
       },
     }
   }
 
   async close(): Promise<void> {
     try {
-      await close(this.fd)
+      await this.#release(this.fd)
     } catch (error) {
       throw fileError(error, `cannot close '${this.filename}'`)
     }
+  }
+
+  #release(fd: number): Promise<void> {
+    this.sets?.release(fd)
+    return close(fd)
   }
 
   /** A write that reaches to `end` has completed. */

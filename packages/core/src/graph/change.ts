@@ -20,6 +20,7 @@ import { childSchema, filteredOption, listOf, nextChildName } from '../options/c
 import { type AloneSettings, refuseBlocked, refuseFrozen } from './blockers.ts'
 import { unlessAborted } from './change-lock.ts'
 import { Edge } from './edge.ts'
+import { ownMode, withHeirs } from './inheritance.ts'
 import { emptyMedium, type GraphEdge, type GraphRoot, isNode, isRoot, type Node } from './node.ts'
 import type { ChangeUnderWay, GraphChange, NodeReport, NodeTable } from './node-table.ts'
 import { checkPermissions, type EdgePermissions } from './permissions.ts'
@@ -291,12 +292,18 @@ export class Change implements ChangeUnderWay {
     return adding
   }
 
-  /** Changes options (camelCase) of an open node; those of one commit take effect together. */
+  /**
+   * Changes options (camelCase) of an open node; those of one commit take effect together. Children that were opened
+   * with it take its cache mode on, where nothing was said of theirs.
+   */
   async reopen(node: Node | string, changes: Readonly<Record<string, unknown>>): Promise<void> {
     const target = this.#graph.table.require(node)
     refuseBlocked(target, 'reopen')
-    await this.#hold(target)
-    this.#staging.reopen(target, changes)
+    for (const [one, its] of withHeirs(target, changes)) {
+      await this.#hold(one)
+      this.#staging.reopen(one, its)
+    }
+    this.#staging.after(() => ownMode(target, changes))
   }
 
   /** Runs `work` on the image of `root` alone: drained, and with what `settings` asks for on top of its permissions. */
@@ -324,6 +331,18 @@ export class Change implements ChangeUnderWay {
   async commit(): Promise<void> {
     this.#mustRun()
     for (const node of await this.#staging.commit()) this.#graph.tellChange({ kind: 'reopened', node: node.name })
+  }
+
+  /** Runs `step` when what was staged so far has been committed, while requests are still held. It must not fail. */
+  afterCommit(step: () => void): void {
+    this.#mustRun()
+    this.#staging.after(step)
+  }
+
+  /** Runs `step` if what was staged so far is taken back, the newest first. It must not fail. */
+  onUndo(step: () => void): void {
+    this.#mustRun()
+    this.#staging.undo(step)
   }
 
   #link(edge: GraphEdge): void {
