@@ -16,7 +16,7 @@ interface GivenObject {
 }
 
 /** Types whose code is loaded when one is defined. */
-const tlsType = /^(tls-creds-(x509|psk)|authz-(simple|list|list-file))$/
+const tlsType = /^(tls-creds-(x509|psk|anon)|authz-(simple|list|list-file))$/
 
 /**
  * The objects together with the one that `definition` (`secret,id=sec0,file=pw.txt`) adds.

@@ -169,6 +169,15 @@ for (const [how, protection] of Object.entries(protections)) {
   }
 }
 
+test('dg-nbd refuses anonymous credentials, and says what to use', async () => {
+  const words = ['-f', 'raw', '-k', socket, '--object', 'tls-creds-anon,id=t,endpoint=server', file('disk')]
+  const { status, stderr } = await dg('dg-nbd', words)
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringMatching(/anonymous TLS credentials.*tls-creds-x509 or tls-creds-psk/s),
+  ])
+})
+
 describe('dg-nbd with TLS refuses a client', () => {
   const { certificates, keys } = protections
   const info = async (protection: Protection, dir: string): Promise<ToolResult> => {

@@ -44,7 +44,8 @@ export const tlsObjectTypes: readonly string[] = [
 
 /**
  * Adds an object to a graph's: credentials as `tls-creds`, a judge of certificates as `authz`. `properties` are QAPI's, in
- * camelCase. EINVAL for properties that are none, ENOENT and its kin when a file cannot be read.
+ * camelCase. EINVAL for properties that are none, ENOENT and its kin when a file cannot be read, ENOTSUP for
+ * anonymous credentials.
  */
 export function addTlsObject(
   objects: ObjectHost,
@@ -57,6 +58,11 @@ export function addTlsObject(
     case 'tls-creds-psk':
       objects.add('tls-creds', id, credentialsOf(type === 'tls-creds-psk' ? 'psk' : 'x509', properties))
       return
+    case 'tls-creds-anon':
+      throw new BlockError(
+        'ENOTSUP',
+        'anonymous TLS credentials protect from nobody who changes what is sent: use tls-creds-x509 or tls-creds-psk',
+      )
     case 'authz-simple': {
       const { identity } = validateOptions({ identity: { ...text, ...required } }, properties)
       objects.add('authz', id, (name: string) => name === identity)
