@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { makeImages } from './data.ts'
 import { compare, median, run } from './measure.ts'
+import { measureQmp } from './qmp.ts'
 import { type Row, rows } from './rows.ts'
 
 const { values } = parseArgs({
@@ -49,11 +50,24 @@ async function main(): Promise<void> {
   for (const row of rows(img, images, join(folder, 'out'))) {
     if (row.name.includes(values.only)) results.push(await measureRow(row, bare))
   }
+  await tellRoundTrips()
   const misses = results.filter(({ ratio, goal }) => ratio > goal)
   process.stdout.write(`${results.length - misses.length} of ${results.length} rows reach their goal\n`)
   if (values.json === undefined) return
   const start = { bare, version, info }
   writeFileSync(values.json, `${JSON.stringify({ start, results }, null, 2)}\n`)
+}
+
+/** Microseconds per question, on the clock and of the processor. */
+async function tellRoundTrips(): Promise<void> {
+  const trips = await measureQmp(folder)
+  line('', 'ours', 'daemon', 'ratio', 'goal', 'cpu')
+  for (const { command, ours, theirs } of trips) {
+    if (!`qmp ${command}`.includes(values.only)) continue
+    const [one, other] = [ours, theirs].map(({ wall }) => `${wall.toFixed(0)} µs`) as [string, string]
+    const cpu = `${ours.cpu.toFixed(0)} / ${theirs.cpu.toFixed(0)} µs`
+    line(`qmp ${command}`, one, other, (ours.wall / theirs.wall).toFixed(2), '1.00', cpu)
+  }
 }
 
 async function startTime(command: readonly string[]): Promise<number> {
