@@ -2,15 +2,16 @@
  * `npm run bench`: our tools beside the real ones, in one run on one machine. Prints a table of ratios (ours / theirs,
  * below 1 is faster) and writes them as JSON.
  *
- *     npm run bench -- [--size MiB] [--runs N] [--only text] [--json file]
+ *     npm run bench -- [--size MiB] [--runs N] [--only text] [--json file]      --only nbd: the servers alone
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { makeImages } from './data.ts'
+import { type Images, makeImages } from './data.ts'
 import { compare, median, run } from './measure.ts'
+import { hasFio, measureNbd } from './nbd.ts'
 import { measureQmp } from './qmp.ts'
 import { type Row, rows } from './rows.ts'
 
@@ -23,7 +24,11 @@ const { values } = parseArgs({
   },
 })
 
-const img = [process.execPath, fileURLToPath(new URL('../../apps/cli/bin/dg-img.js', import.meta.url))]
+const program = (name: string): string[] => [
+  process.execPath,
+  fileURLToPath(new URL(`../../apps/cli/bin/${name}.js`, import.meta.url)),
+]
+const img = program('dg-img')
 const runs = Number(values.runs)
 const folder = mkdtempSync(join(tmpdir(), 'diskgraph-bench-'))
 try {
@@ -50,24 +55,46 @@ async function main(): Promise<void> {
   for (const row of rows(img, images, join(folder, 'out'))) {
     if (row.name.includes(values.only)) results.push(await measureRow(row, bare))
   }
-  await tellRoundTrips()
   const misses = results.filter(({ ratio, goal }) => ratio > goal)
   process.stdout.write(`${results.length - misses.length} of ${results.length} rows reach their goal\n`)
+  const nbd = ['', 'nbd'].includes(values.only) ? await nbdRows(images) : []
+  const qmp = ['', 'qmp'].includes(values.only) ? await qmpRows() : []
   if (values.json === undefined) return
   const start = { bare, version, info }
-  writeFileSync(values.json, `${JSON.stringify({ start, results }, null, 2)}\n`)
+  writeFileSync(values.json, `${JSON.stringify({ start, results, nbd, qmp }, null, 2)}\n`)
 }
 
-/** Microseconds per question, on the clock and of the processor. */
-async function tellRoundTrips(): Promise<void> {
-  const trips = await measureQmp(folder)
-  line('', 'ours', 'daemon', 'ratio', 'goal', 'cpu')
-  for (const { command, ours, theirs } of trips) {
-    if (!`qmp ${command}`.includes(values.only)) continue
-    const [one, other] = [ours, theirs].map(({ wall }) => `${wall.toFixed(0)} µs`) as [string, string]
-    const cpu = `${ours.cpu.toFixed(0)} / ${theirs.cpu.toFixed(0)} µs`
-    line(`qmp ${command}`, one, other, (ours.wall / theirs.wall).toFixed(2), '1.00', cpu)
+/** Servers of NBD: requests per second, and microseconds of processor time for each. Above 1 is faster. */
+async function nbdRows(images: Images) {
+  if (!hasFio()) {
+    process.stdout.write('nbd: not measured, fio with its nbd engine is not installed\n')
+    return []
   }
+  line('nbd', 'ours /s', 'theirs /s', 'ratio', 'goal', 'µs: ours', 'theirs')
+  const nbd = [
+    ...(await measureNbd(program('dg-nbd'), 'raw', images.raw, folder, runs)),
+    ...(await measureNbd(program('dg-nbd'), 'qcow2', images.qcow2, folder, runs)),
+  ]
+  for (const { name, ours, theirs, ratio, goal } of nbd) {
+    const rates = [ours.rate, theirs.rate].map((rate) => String(Math.round(rate)))
+    const costs = [ours.processor, theirs.processor].map((time) => time.toFixed(1))
+    line(name, ...rates, ratio.toFixed(2), goal.toFixed(2), ...costs)
+  }
+  const reached = nbd.filter(({ ratio, goal }) => ratio >= goal).length
+  process.stdout.write(`${reached} of ${nbd.length} rows of NBD reach their goal\n`)
+  return nbd
+}
+
+/** Questions to the daemons: microseconds per answer, on the clock and of the processor. */
+async function qmpRows() {
+  line('qmp', 'ours µs', 'theirs µs', 'ratio', 'goal', 'cpu: ours', 'theirs')
+  const trips = await measureQmp(folder)
+  for (const { command, ours, theirs } of trips) {
+    const walls = [ours.wall, theirs.wall].map((time) => time.toFixed(0))
+    const processor = [ours.cpu, theirs.cpu].map((time) => time.toFixed(0))
+    line(command, ...walls, (ours.wall / theirs.wall).toFixed(2), '1.00', ...processor)
+  }
+  return trips
 }
 
 async function startTime(command: readonly string[]): Promise<number> {
@@ -100,5 +127,5 @@ function ms(seconds: number): string {
 }
 
 function line(name: string, ...cells: string[]): void {
-  process.stdout.write(`${name.padEnd(34)}${cells.map((cell) => cell.padStart(10)).join('')}\n`)
+  process.stdout.write(`${name.padEnd(46)}${cells.map((cell) => cell.padStart(10)).join('')}\n`)
 }

@@ -31,6 +31,7 @@ import { FileRanges } from './file-ranges.ts'
 import { Flusher } from './flush.ts'
 import { ImageLocks } from './locks.ts'
 import { type Resize, resizeFile } from './preallocation.ts'
+import { PromptWriter } from './prompt-writes.ts'
 import type { Ranges } from './ranges.ts'
 import { prepareReopen, withBuffered } from './reopen.ts'
 import { readFully, writeFully } from './transfer.ts'
@@ -71,6 +72,7 @@ export class FileImage implements OpenImage {
   fd: number
   readonly #posix: Posix | null
   readonly #cached: CachedReader | undefined
+  readonly #prompt: PromptWriter | undefined
   readonly #ranges: Ranges | undefined
   readonly #flusher: Flusher
   readonly #dropCache: boolean
@@ -97,6 +99,7 @@ export class FileImage implements OpenImage {
     if (posix === null) return
     if (state.locking) this.permissions = new ImageLocks(posix, fd, filename)
     this.#cached = new CachedReader(posix)
+    if (kind === 'file' && this.#cached.knows(fd)) this.#prompt = PromptWriter.ifAllowed()
     this.#ranges = kind === 'file' ? new FileRanges(posix, this) : new DeviceRanges(posix, this)
     this.writeZeroes = this.#writeZeroes
     this.discard = this.#discard
@@ -125,6 +128,11 @@ export class FileImage implements OpenImage {
   write(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.reject(abortedError(signal))
     if (this.#direct !== undefined) return this.#direct.write(this, offset, buf, signal)
+    const end = offset + buf.byteLength
+    if (this.#prompt !== undefined && end <= this.size && this.#prompt.write(this.fd, buf, offset)) {
+      this.written(end)
+      return settleCached(buf.byteLength)
+    }
     return writeFully(this, buf, offset)
   }
 

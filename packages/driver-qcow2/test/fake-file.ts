@@ -1,6 +1,6 @@
 import { BlockError, type BlockStatus, type DriverInfo, type Limits, systemClock, systemRandom } from '@diskgraph/core'
 import { type ChildHandle, type Children, done, type OpenContext } from '@diskgraph/core/driver'
-import { nodeZlib } from '../src/compressed/zlib-node.ts'
+import { nodeCodecs } from '../src/compressed/codecs-node.ts'
 import { create } from '../src/create.ts'
 import { Qcow2Image } from '../src/image.ts'
 import { activate, openState } from '../src/open.ts'
@@ -62,8 +62,8 @@ export class FakeFile implements ChildHandle {
     return { length, data: true, zero: false, allocated: true }
   }
 
-  chainStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.blockStatus(offset, length)
+  async chainStatus(offset: number, length: number): ReturnType<ChildHandle['chainStatus']> {
+    return { ...(await this.blockStatus(offset, length)), present: true }
   }
 
   copyRange(): Promise<void> {
@@ -97,6 +97,10 @@ export class FakeFile implements ChildHandle {
   private note(call: string): Promise<void> {
     this.log.push(call)
     return this.before(call) ?? done
+  }
+
+  followReads() {
+    return { ended: async () => undefined, forget: () => undefined }
   }
 
   private grow(size: number): void {
@@ -152,7 +156,7 @@ export async function fakeImage(
       createFile: () => Promise.reject(new BlockError('ENOTSUP', 'one file only')),
       warn: (text: string) => void warnings.push(text),
     }
-    await create(making, nodeZlib)
+    await create(making, nodeCodecs)
   }
   const context = {
     options,
@@ -175,8 +179,11 @@ export async function fakeImage(
     random: systemRandom,
     inBackground: (work) => work(),
     object: () => undefined,
+    bitmap: () => {
+      throw new Error('there are no bitmaps here')
+    },
   } as OpenContext
-  const state = await openState(context, nodeZlib)
+  const state = await openState(context, nodeCodecs)
   if (!file.readOnly) await activate(state)
   file.log = []
   return { file, state, image: new Qcow2Image(state), warnings }

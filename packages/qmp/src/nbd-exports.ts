@@ -50,7 +50,8 @@ export class NbdExports {
     try {
       await listen(server, this.#address(options.addr))
     } catch (error) {
-      this.#server = undefined
+      // It may have been stopped meanwhile, and another one started.
+      if (this.#server === server) this.#server = undefined
       await server.close()
       throw error
     }
@@ -69,9 +70,15 @@ export class NbdExports {
   }
 
   /** Exports `node`. EINVAL if there is no server, the id is none, or it or the name is taken. */
-  async add(node: Node, settings: ExportSettings & { readonly id: string }): Promise<void> {
+  async add(node: Node, settings: ExportSettings & { readonly id: string }): Promise<NbdExport> {
     if (!/^[A-Za-z][\w.-]*$/.test(settings.id)) throw new BlockError('EINVAL', 'Invalid block export id')
-    await this.#running().exports.add(node, settings)
+    return this.#running().exports.add(node, settings)
+  }
+
+  /** Removes `added` if it is there still. */
+  async end(added: NbdExport): Promise<void> {
+    const { exports } = this.#server ?? {}
+    if (exports?.get(added.id) === added) await exports.remove(added.id, 'hard')
   }
 
   /** Throws EINVAL if there is no server. */

@@ -1,9 +1,9 @@
 /** Sockets that clients come through, and those that a monitor connects to. */
-import { existsSync, lstatSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
-import { refuseLongPath } from '@diskgraph/nbd'
+import { claimSocketPath } from '@diskgraph/nbd'
 
 /** Where to listen, or what to connect to. */
 export type SocketAddress =
@@ -88,23 +88,11 @@ function listening(server: Server, address: SocketAddress): Promise<void> {
 }
 
 async function makePlace(path: string): Promise<void> {
-  refuseLongPath(path)
+  await claimSocketPath(path)
   // Node would say that it may not.
   if (!existsSync(dirname(path))) {
     throw new BlockError('ENOENT', `Failed to bind socket to ${path}: No such file or directory`)
   }
-  const present = lstatSync(path, { throwIfNoEntry: false })
-  if (present === undefined) return
-  if (!present.isSocket()) throw new BlockError('EEXIST', `'${path}' is there and no socket`)
-  const isUsed = await connectTo({ path }).then(
-    (socket) => {
-      socket.destroy()
-      return true
-    },
-    () => false,
-  )
-  if (isUsed) throw new BlockError('EBUSY', `Failed to listen at '${path}': Address already in use`)
-  rmSync(path)
 }
 
 function isLoopback(host: string): boolean {
