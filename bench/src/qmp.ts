@@ -13,7 +13,7 @@ interface Cost {
 }
 
 /** Both, for one command. */
-export interface RoundTrip {
+interface RoundTrip {
   readonly command: string
   readonly ours: Cost
   readonly theirs: Cost
