@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util'
 import { type Images, makeImages } from './data.ts'
 import { compare, median, run } from './measure.ts'
 import { hasFio, measureNbd } from './nbd.ts'
+import { measureQmp } from './qmp.ts'
 import { type Row, rows } from './rows.ts'
 
 const { values } = parseArgs({
@@ -57,9 +58,10 @@ async function main(): Promise<void> {
   const misses = results.filter(({ ratio, goal }) => ratio > goal)
   process.stdout.write(`${results.length - misses.length} of ${results.length} rows reach their goal\n`)
   const nbd = ['', 'nbd'].includes(values.only) ? await nbdRows(images) : []
+  const qmp = ['', 'qmp'].includes(values.only) ? await qmpRows() : []
   if (values.json === undefined) return
   const start = { bare, version, info }
-  writeFileSync(values.json, `${JSON.stringify({ start, results, nbd }, null, 2)}\n`)
+  writeFileSync(values.json, `${JSON.stringify({ start, results, nbd, qmp }, null, 2)}\n`)
 }
 
 /** Servers of NBD: requests per second, and microseconds of processor time for each. Above 1 is faster. */
@@ -81,6 +83,18 @@ async function nbdRows(images: Images) {
   const reached = nbd.filter(({ ratio, goal }) => ratio >= goal).length
   process.stdout.write(`${reached} of ${nbd.length} rows of NBD reach their goal\n`)
   return nbd
+}
+
+/** Questions to the daemons: microseconds per answer, on the clock and of the processor. */
+async function qmpRows() {
+  line('qmp', 'ours µs', 'theirs µs', 'ratio', 'goal', 'cpu: ours', 'theirs')
+  const trips = await measureQmp(folder)
+  for (const { command, ours, theirs } of trips) {
+    const walls = [ours.wall, theirs.wall].map((time) => time.toFixed(0))
+    const processor = [ours.cpu, theirs.cpu].map((time) => time.toFixed(0))
+    line(command, ...walls, (ours.wall / theirs.wall).toFixed(2), '1.00', ...processor)
+  }
+  return trips
 }
 
 async function startTime(command: readonly string[]): Promise<number> {

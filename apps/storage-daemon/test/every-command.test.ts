@@ -119,11 +119,12 @@ it('tells what there is of commands, events, types and edges', () =>
     const schema = (await ask('query-qmp-schema')) as { name: string; 'meta-type': string }[]
     const known = schema.filter((one) => one['meta-type'] === 'command').map(({ name }) => name)
     expect(known.sort()).toEqual(commands.sort())
-    expect(await ask('x-debug-query-block-graph')).toMatchObject({
-      nodes: [{ type: 'block-backend' }, { type: 'block-driver', name: 'n' }],
-      edges: [{ name: 'root', perm: ['consistent-read', 'write'] }],
-    })
+    const { nodes, edges } = (await ask('x-debug-query-block-graph')) as { nodes: { type: string }[]; edges: object[] }
+    expect(nodes.map(({ type }) => type).sort()).toEqual(['block-backend', 'block-driver'])
+    expect(edges).toMatchObject([{ name: 'root', perm: expect.arrayContaining(['consistent-read']) }])
     expect(await ask('drive-mirror', { device: 'nosuch', target: 't', sync: 'full' })).toContain("device='nosuch'")
+    const change = { id: 'nosuch', type: 'mirror', 'copy-mode': 'write-blocking' }
+    expect(await ask('block-job-change', change)).toBe("Block job 'nosuch' not found")
     expect(await ask('change', { device: 'nosuch', target: 't' })).toBe("Device 'nosuch' not found")
     expect(await ask('change', { device: 'd0', target: 'null-co://' })).toEqual({})
     expect(await ask('block_passwd', { device: 'd0', password: 'x' })).toContain('is not encrypted')
@@ -135,12 +136,14 @@ const elsewhere: Readonly<Record<string, readonly string[]>> = {
     ...['an answer of query-commands', 'an answer of query-events', 'an error of query-events'],
     ...['an answer of query-qmp-schema', 'an answer of x-debug-query-block-graph', 'an error of drive-mirror'],
     ...['an answer of change', 'an error of change', 'an error of block_passwd'],
+    'an error of block-job-change',
   ],
   'packages/qmp/test/descriptors.test.ts': ['getfd', 'closefd', 'add-fd', 'remove-fd'].map(
     (name) => `an answer of ${name}`,
   ),
   'no image waits for a password any more': ['an answer of block_passwd'],
   'packages/jobs/test/live/chains.test.ts': ['an answer of x-blockdev-amend'],
+  'packages/jobs/test/live/policies.test.ts': ['an answer of block-job-change'],
   'packages/qmp/test/session.test.ts': ['event BLOCK_IMAGE_CORRUPTED'],
   'packages/devices/test/policies.test.ts, as there is no guest here': ['event BLOCK_IO_ERROR'],
 }

@@ -14,6 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseCommandLine } from '../src/command-line.ts'
 import { readConfig } from '../src/config.ts'
 import { mustBeFree } from '../src/demo/demo.ts'
+import { parseDrive } from '../src/drives/drive-options.ts'
 import { optionHelp } from '../src/option-help.ts'
 import { jsonLog } from '../src/telemetry/log.ts'
 import { serveMetrics } from '../src/telemetry/metrics.ts'
@@ -176,6 +177,20 @@ describe('help', () => {
   it('says where there is none', () => {
     expect(() => helpOf('--blockdev', 'driver=file,help')).toThrow('Help is not available for this option')
     expect(() => helpOf('--object', 'nosuch,help')).toThrow("Parameter 'qom-type' does not accept value 'nosuch'")
+  })
+})
+
+describe('stats-intervals of --drive', () => {
+  it('are a list of seconds', () => {
+    const text = 'driver=null-co,stats-intervals.0=60,stats-intervals.1=3600'
+    expect(parseDrive(text, { interface: 'none' }).device.intervals).toEqual([60, 3600])
+  })
+
+  it.each([
+    ['stats-intervals.0=x', 'Invalid interval length: x'],
+    ['stats-intervals.0=1,stats-intervals.2=2', 'Invalid option stats-intervals.2'],
+  ])('refuse %s', (text, message) => {
+    expect(() => parseDrive(`driver=null-co,${text}`, { interface: 'none' })).toThrow(message)
   })
 })
 

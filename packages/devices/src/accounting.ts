@@ -2,6 +2,7 @@
 
 import { BlockError, type Clock, type RequestKind } from '@diskgraph/core'
 import { LatencyHistogram, type LatencyHistogramInfo } from './histogram.ts'
+import { type TimedFigures, TimedStatistics } from './timed-statistics.ts'
 
 /** Boundaries in nanoseconds for {@link Accounting.setHistograms}: `boundaries` for all kinds, the others for one. */
 export interface HistogramBoundaries {
@@ -51,16 +52,18 @@ export interface DeviceStatistics {
   readonly invalidUnmapOperations: number
   readonly accountInvalid: boolean
   readonly accountFailed: boolean
-  readonly timedStats: readonly []
+  readonly timedStats: readonly TimedFigures[]
   readonly rdLatencyHistogram?: LatencyHistogramInfo
   readonly wrLatencyHistogram?: LatencyHistogramInfo
   readonly flushLatencyHistogram?: LatencyHistogramInfo
 }
 
-/** Whether refused and failed requests count for the time of the last request, and failed ones for latencies. */
+/** Whether refused and failed requests count for the time of the last request, and failed ones for latencies; intervals of these. */
 export interface AccountingSettings {
   readonly accountInvalid?: boolean
   readonly accountFailed?: boolean
+  /** Seconds of which latencies are told, each from 1 to 2^32 - 1. Default: none. */
+  readonly intervals?: readonly number[]
 }
 
 /** Counts the requests of a device. */
@@ -74,12 +77,14 @@ export class Accounting {
     flush: newFigures(),
     discard: newFigures(),
   }
+  readonly #timed: readonly TimedStatistics[]
   #last: number | undefined
 
   constructor(clock: Clock, settings: AccountingSettings = {}) {
     this.#clock = clock
     this.accountInvalid = settings.accountInvalid ?? true
     this.accountFailed = settings.accountFailed ?? true
+    this.#timed = (settings.intervals ?? []).map((seconds) => new TimedStatistics(clock, seconds))
   }
 
   now(): number {
@@ -90,13 +95,13 @@ export class Accounting {
     const figures = this.#figures[kind]
     figures.bytes += bytes
     figures.operations++
-    this.#took(figures, begin)
+    this.#took(kind, figures, begin)
   }
 
   failed(kind: RequestKind, begin: number): void {
     const figures = this.#figures[kind]
     figures.failed++
-    if (this.accountFailed) this.#took(figures, begin)
+    if (this.accountFailed) this.#took(kind, figures, begin)
   }
 
   /** A request that was refused because of its arguments. */
@@ -154,19 +159,20 @@ export class Accounting {
       invalidUnmapOperations: discard.invalid,
       accountInvalid: this.accountInvalid,
       accountFailed: this.accountFailed,
-      timedStats: [],
+      timedStats: this.#timed.map((timed) => timed.figures()),
       ...(read.histogram === undefined ? {} : { rdLatencyHistogram: read.histogram.info() }),
       ...(write.histogram === undefined ? {} : { wrLatencyHistogram: write.histogram.info() }),
       ...(flush.histogram === undefined ? {} : { flushLatencyHistogram: flush.histogram.info() }),
     }
   }
 
-  #took(figures: Figures, begin: number): void {
+  #took(kind: RequestKind, figures: Figures, begin: number): void {
     const now = this.#clock.now()
     const ns = (now - begin) * 1e6
     this.#last = now
     figures.timeNs += ns
     figures.histogram?.add(ns)
+    for (const timed of this.#timed) timed.add(kind, ns)
   }
 }
 

@@ -114,6 +114,28 @@ describe('figures of a device', () => {
       expect(stats.wrLatencyHistogram?.bins).toEqual([0, 0, 0])
     }))
 
+  it('tell latencies and depths of the last seconds, of each interval that was asked for', () =>
+    Bench.run(async (bench) => {
+      const device = await bench.devices.add({ id: 'd0', intervals: [10, 100] }, await bench.node('a'))
+      device.setThrottle({ iopsRd: 1 })
+      // The second one waits for 0.9 seconds.
+      await valueAt(device, 0)
+      await valueAt(device, 0)
+      await bench.pause(1000 - (bench.clock.now() % 1000))
+      const [short, long] = deviceStatistics(device).stats.timedStats
+      expect(short).toMatchObject({ intervalLength: 10, minRdLatencyNs: 0, minWrLatencyNs: 0, maxWrLatencyNs: 0 })
+      expect(short?.maxRdLatencyNs).toBeCloseTo(9e8, -6)
+      expect(short?.avgRdLatencyNs).toBeCloseTo(4.5e8, -6)
+      expect(short?.avgRdQueueDepth).toBeCloseTo(0.9, 2)
+      expect(long).toEqual({ ...short, intervalLength: 100 })
+      await bench.pause(10_000)
+      const [later, still] = deviceStatistics(device).stats.timedStats
+      expect(later).toMatchObject({ maxRdLatencyNs: 0, avgRdLatencyNs: 0, avgRdQueueDepth: 0 })
+      expect(still?.maxRdLatencyNs).toBe(long?.maxRdLatencyNs)
+      expect(still?.avgRdQueueDepth).toBeCloseTo(0.9 / 11, 3)
+      await expect(bench.devices.add({ id: 'd1', intervals: [0] })).rejects.toThrow('Invalid interval length: 0')
+    }))
+
   it('start and end histograms kind by kind', () =>
     Bench.run(async (bench) => {
       const device = await bench.devices.add({ id: 'd0' }, await bench.node('a'))

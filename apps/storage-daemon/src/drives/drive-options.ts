@@ -89,6 +89,7 @@ export function parseDrive(text: string, defaults: { readonly interface: Interfa
   if (driver !== undefined && format !== undefined) throw new StartError("Cannot specify both 'driver' and 'format'")
   if (id !== undefined) checkIdentifier(id)
   const { policies, limits, group } = deviceParts(given)
+  const intervals = intervalsOf(given)
   const readOnly = bool(given, 'read-only', media === 'cdrom')
   const further = nodeKeys(given, driver ?? format)
   const isNamed = file !== undefined && file !== ''
@@ -109,12 +110,24 @@ export function parseDrive(text: string, defaults: { readonly interface: Interfa
       writeCache: cache.writeback,
       accountFailed: bool(given, 'stats-account-failed', true),
       accountInvalid: bool(given, 'stats-account-invalid', true),
+      intervals,
     },
     limits,
     group,
     snapshot: bool(given, 'snapshot', false),
     copyOnRead: bool(given, 'copy-on-read', false),
   }
+}
+
+/** `stats-intervals.0`, `.1` and so on, in seconds. */
+function intervalsOf(given: Readonly<Record<string, string>>): number[] {
+  const texts = Object.entries(given).filter(([name]) => name.startsWith('stats-intervals.'))
+  return texts.map(([name], i) => {
+    const text = given[`stats-intervals.${i}`]
+    if (text === undefined) throw new StartError(`Invalid option ${name}`)
+    if (!/^\d{1,10}$/.test(text)) throw new StartError(`Invalid interval length: ${text}`)
+    return Number(text)
+  })
 }
 
 function withLongNames(given: Readonly<Record<string, string>>): Record<string, string> {
@@ -160,7 +173,7 @@ function deviceParts(given: Readonly<Record<string, string>>): {
 /** The keys that are options of the node; a driver among them. */
 function nodeKeys(given: Readonly<Record<string, string>>, driver: string | undefined): Record<string, string> {
   const rest = Object.entries(given).filter(
-    ([name]) => !ownKeys.has(name) && !name.startsWith('throttling.') && !name.startsWith('stats-intervals'),
+    ([name]) => !ownKeys.has(name) && !name.startsWith('throttling.') && !name.startsWith('stats-intervals.'),
   )
   return { ...Object.fromEntries(rest), ...(driver === undefined ? {} : { driver }) }
 }

@@ -21,7 +21,6 @@ const groups: Readonly<Record<string, readonly Parameter[]>> = {
   drive: [
     ...parameters('string', 'if=where it sits', 'media=disk or cdrom', 'id', 'file', 'format', 'driver', 'node-name'),
     ...parameters('string', 'rerror', 'werror', 'cache', 'aio', 'discard', 'detect-zeroes', 'throttling.group'),
-    ...parameters('string', 'stats-intervals=lengths in seconds, separated by colons'),
     ...parameters('number', 'index', 'bus', 'unit', ...limits),
     ...parameters('boolean', 'snapshot', 'copy-on-read', 'read-only', 'auto-read-only', 'force-share'),
     ...parameters('boolean', 'cache.writeback', 'cache.direct', 'cache.no-flush'),

@@ -19,10 +19,11 @@ export async function runHuman(system: HumanSystem, line: string): Promise<strin
   const [verb, ...behind] = splitWords(line.trim())
   if (verb === undefined) return ''
   const isInfo = verb === 'info' && behind.length > 0
-  const name = isInfo ? (behind[0] as string) : verb
+  const given = isInfo ? (behind[0] as string) : verb
   const table = isInfo ? infoCommands : commands
-  const spelled = isInfo ? `info ${name}` : name
-  if (!Object.hasOwn(table, name)) return lines(`unknown command: '${spelled}'\n`)
+  const spelled = isInfo ? `info ${given}` : given
+  const name = nameIn(table, given)
+  if (name === undefined) return lines(`unknown command: '${spelled}'\n`)
   const command = table[name] as HumanCommand
   try {
     const { flags, rest } = parseWords(name, isInfo ? behind.slice(1) : behind, command)
@@ -35,6 +36,11 @@ export async function runHuman(system: HumanSystem, line: string): Promise<strin
   return lines(told)
 }
 
+/** The name of a command with its short form (`quit|q`), by either. */
+function nameIn(table: Readonly<Record<string, HumanCommand>>, given: string): string | undefined {
+  return Object.keys(table).find((name) => name.split('|').includes(given))
+}
+
 /** Monitors end lines as terminals do. */
 function lines(text: string): string {
   return text.replace(/\r?\n/g, '\r\n')
@@ -45,15 +51,16 @@ const modeOf = ({ flags }: HumanCall): string => (flags.has('n') ? 'existing' : 
 const forced = ({ flags }: HumanCall): true | undefined => (flags.has('f') ? true : undefined)
 
 const commands: Readonly<Record<string, HumanCommand>> = {
-  help: {
+  'help|?': {
     usage: '[cmd]',
     summary: 'show the help',
     takes: 's? s?',
     run: (_system, { words: [name, sub], tell }) => {
       const table = name === 'info' ? infoCommands : commands
-      const only = name === 'info' ? sub : name
-      if (only !== undefined && !Object.hasOwn(table, only)) {
-        tell(`unknown command: '${name === 'info' ? `info ${only}` : only}'\n`)
+      const asked = name === 'info' ? sub : name
+      const only = asked === undefined ? undefined : nameIn(table, asked)
+      if (asked !== undefined && only === undefined) {
+        tell(`unknown command: '${name === 'info' ? `info ${asked}` : asked}'\n`)
         return
       }
       for (const [own, { usage, summary }] of Object.entries(table)) {
@@ -237,10 +244,10 @@ const commands: Readonly<Record<string, HumanCommand>> = {
       return { ...device(call), filename, format, 'read-only-mode': mode, force: forced(call) }
     },
   ),
-  stop: forwarded({ usage: '', summary: 'stop the guest', takes: '' }, 'stop', () => ({})),
-  cont: forwarded({ usage: '', summary: 'let the guest run', takes: '' }, 'cont', () => ({})),
+  'stop|s': forwarded({ usage: '', summary: 'stop the guest', takes: '' }, 'stop', () => ({})),
+  'cont|c': forwarded({ usage: '', summary: 'let the guest run', takes: '' }, 'cont', () => ({})),
   system_reset: forwarded({ usage: '', summary: 'reset the guest', takes: '' }, 'system_reset', () => ({})),
-  quit: forwarded({ usage: '', summary: 'end the program', takes: '' }, 'quit', () => ({})),
+  'quit|q': forwarded({ usage: '', summary: 'end the program', takes: '' }, 'quit', () => ({})),
   savevm: { usage: 'tag', summary: 'not here', takes: '*', run: refuseVmState },
   loadvm: { usage: 'tag', summary: 'not here', takes: '*', run: refuseVmState },
   delvm: { usage: 'tag', summary: 'not here', takes: '*', run: refuseVmState },
@@ -276,11 +283,17 @@ async function commitMedium(medium: Medium): Promise<void> {
 }
 
 /** Ends a drive. One that a model is over stays as an empty one, whose requests fail. */
-async function deleteDrive({ devices, drives, graph }: HumanSystem, { words: [name = ''] }: HumanCall): Promise<void> {
+async function deleteDrive(
+  { devices, drives, graph }: HumanSystem,
+  { words: [name = ''], tell }: HumanCall,
+): Promise<void> {
   const found = devices.find(name)
   if (found === undefined) {
     const node = graph.find(name)
-    if (node === undefined) throw new BlockError('ENODEV', `Device '${name}' not found`)
+    if (node === undefined) {
+      tell(`Device '${name}' not found\n`)
+      return
+    }
     if (node.parents.size > 0) throw new BlockError('EBUSY', `Node ${name} is in use`)
     await graph.remove(node)
     return
