@@ -5,6 +5,7 @@ import { endWriting, unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { openRecordedBacking } from './backing.ts'
 import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
 import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
@@ -37,6 +38,11 @@ export interface MirrorOptions extends JobSettings {
   readonly filterNodeName?: string | undefined
   /** Default `background`. */
   readonly copyMode?: CopyMode | undefined
+  /**
+   * What the target gets as its backing file when users go over to it: `source`, what the disk has (or the disk, where
+   * `sync` is `none`); `recorded`, what the image names. Default: it keeps what it has.
+   */
+  readonly targetBacking?: 'source' | 'recorded' | undefined
 }
 
 /** Starts a mirror. When it is ready, `complete()` lets the users of the disk go over to the target. */
@@ -232,9 +238,19 @@ export class Mirror implements JobWork {
   async #goOver(change: Change): Promise<void> {
     const { filter } = this.#insertion as Insertion
     const { replaces } = this.#options
+    await this.#giveBacking(change)
     if (replaces === undefined) return change.replace(filter, this.#target)
     await change.remove(filter)
     await change.replace(replaces, this.#target)
+  }
+
+  async #giveBacking(change: Change): Promise<void> {
+    const { targetBacking, sync } = this.#options
+    if (targetBacking === undefined) return
+    const target = unfiltered(this.#target)
+    const ofSource = sync === 'none' ? this.#source : this.#base
+    const backing = targetBacking === 'source' ? ofSource : await openRecordedBacking(change, target)
+    if (backing !== undefined && backing !== target.backing?.node) await change.setBacking(target, backing)
   }
 
   /** The users stay where they are. */
