@@ -7,7 +7,13 @@
  */
 
 import { BlockError, type Change, type Node, Permission } from '@diskgraph/core'
-import { joinThrottleGroup, type ThrottleLimits, type ThrottleMember } from '@diskgraph/throttle'
+import {
+  changedLimits,
+  joinThrottleGroup,
+  noLimits,
+  type ThrottleLimits,
+  type ThrottleMember,
+} from '@diskgraph/throttle'
 import { Accounting, type AccountingSettings, type HistogramBoundaries } from './accounting.ts'
 import type { ErrorPolicies } from './error-policy.ts'
 import { Guest } from './guest.ts'
@@ -218,7 +224,7 @@ export class Device extends Guest implements Backend {
 
   /** Sets all limits of its requests, those of its group; none at all if nothing is limited. EINVAL as QEMU. */
   setLimits(limits: ThrottleLimits, group = this.#throttle?.group.name ?? this.name): void {
-    if (!isLimited(limits)) {
+    if (!isLimited(changedLimits(noLimits, limits))) {
       this.#leaveGroup()
       return
     }

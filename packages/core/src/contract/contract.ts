@@ -189,6 +189,8 @@ export interface OpenImage {
   invalidateCache?(): Promise<void>
 
   info?(): Promise<DriverInfo>
+  /** Figures that only this driver has, by QAPI's names in camelCase. */
+  statistics?(): Readonly<Record<string, number>>
   check?(options: CheckOptions & { readonly repair: Repair }): Promise<ImageCheck>
   amend?(request: AmendRequest): Promise<void>
   /** Records a new backing reference; undefined filename: none. Does not touch the graph. */

@@ -105,7 +105,9 @@ export abstract class Layer {
 
   /** @internal Puts an opened image behind the node. */
   attachImage(image: OpenImage): void {
+    for (const bitmap of this.image.bitmaps?.list ?? []) takeOut(this.dirtyBitmaps, bitmap)
     this.image = image
+    this.dirtyBitmaps.push(...(image.bitmaps?.list ?? []))
     this.limits = resolveLimits(image.limits)
     this.toldSize = image.size
     this.updatePaths()
@@ -146,7 +148,7 @@ export abstract class Layer {
     return withStorage(await this.imageStatus(offset, length, signal), signal)
   }
 
-  /** @internal What the image itself tells, without asking what it refers to. */
+  /** What the image itself tells of `offset`, without asking the storage that it refers to. */
   async imageStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     const { image, limits } = this
     const { size } = image
@@ -213,9 +215,15 @@ export abstract class Layer {
     return bitmap
   }
 
-  removeDirtyBitmap(bitmap: DirtyBitmap): void {
+  /** Stops to record in `bitmap`; the result puts it back. Both belong into a drained section. */
+  removeDirtyBitmap(bitmap: DirtyBitmap): () => void {
+    const index = this.dirtyBitmaps.indexOf(bitmap)
     takeOut(this.dirtyBitmaps, bitmap)
     this.updatePaths()
+    return () => {
+      this.dirtyBitmaps.splice(index, 0, bitmap)
+      this.updatePaths()
+    }
   }
 
   /** How messages and conflicts name the node. */

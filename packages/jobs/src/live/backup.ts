@@ -1,7 +1,7 @@
 /** `backup`: copies a disk as it is when the job starts, while it is in use. What is about to change is copied first. */
 import { BlockError, type Change, type DirtyBitmap, type Disk, type Node } from '@diskgraph/core'
 import { DirtyBitmap as Bitmap, type ChildHandle } from '@diskgraph/core/driver'
-import { findBitmap, refuseBusyBitmap } from '../bitmaps/bitmaps.ts'
+import { findBitmap, refuseUnusable } from '../bitmaps/bitmaps.ts'
 import { unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
@@ -98,7 +98,7 @@ function checkSync(options: BackupOptions, source: Node): Plan {
   if (mode === 'never' && !byBitmap) {
     throw invalid(`Bitmap sync mode 'never' has no meaningful effect when combined with sync mode '${sync}'`)
   }
-  refuseBusyBitmap(bitmap)
+  refuseUnusable(bitmap)
   return { bitmap, mode }
 }
 
