@@ -1,14 +1,15 @@
 /** `mirror`: copies a disk while it is in use, keeps the copy up to date, and lets the users of the disk go over to it. */
-import { BlockError, type Change, type Node } from '@diskgraph/core'
+import { BlockError, type Change, type Disk, type Node } from '@diskgraph/core'
 import type { ChildHandle } from '@diskgraph/core/driver'
 import { endWriting, unfiltered } from '../disk/chain.ts'
+import { JobError } from '../engine/work.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { openRecordedBacking } from './backing.ts'
 import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
 import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
-import { copyDirty, markPresent } from './passes.ts'
+import { copyDirty, markPresent, retryAfter } from './passes.ts'
 import { startJob } from './start.ts'
 
 /** When a guest's write reaches the target: some time later, or before it ends. */
@@ -172,10 +173,26 @@ export class Mirror implements JobWork {
     }
     for (;;) {
       await copyDirty(pass)
+      const turns = !job.ready || this.#ending !== undefined
+      if (turns && !(await this.#flush(job, root, image))) continue
       if (!job.ready) job.becomeReady()
       if (this.#ending !== undefined) return
       while (image.units.dirty.dirtyBytes === 0 && this.#ending === undefined && !job.paused) await job.pace.sleep()
       await job.rest()
+    }
+  }
+
+  /** What is ready, or about to end, is on stable storage. False: it is not, and is to be tried again. */
+  async #flush(job: Job, root: Disk, image: MirrorImage): Promise<boolean> {
+    try {
+      await root.whileCounted(() => image.target.flush())
+      return true
+    } catch (cause) {
+      const error = new JobError({ operation: 'write', disk: 'target', offset: 0 }, cause)
+      if (job.signal.aborted || !job.judge(error, 'write', this.#policy('target'))) throw error
+      if (!job.paused) await job.pace.sleepFor(retryAfter)
+      await job.rest()
+      return false
     }
   }
 
