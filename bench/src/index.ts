@@ -2,7 +2,7 @@
  * `npm run bench`: our tools beside the real ones, in one run on one machine. Prints a table of ratios (ours / theirs,
  * below 1 is faster) and writes them as JSON.
  *
- *     npm run bench -- [--size MiB] [--runs N] [--only text] [--json file]      --only nbd: the servers alone
+ *     npm run bench -- [--size MiB] [--runs N] [--only text] [--json file]      --only nbd, --only jobs: these alone
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Images, makeImages } from './data.ts'
+import { hasPeer, measureJobs } from './jobs.ts'
 import { compare, median, run } from './measure.ts'
 import { hasFio, measureNbd } from './nbd.ts'
 import { measureQmp } from './qmp.ts'
@@ -24,9 +25,9 @@ const { values } = parseArgs({
   },
 })
 
-const program = (name: string): string[] => [
+const program = (name: string, app = 'cli'): string[] => [
   process.execPath,
-  fileURLToPath(new URL(`../../apps/cli/bin/${name}.js`, import.meta.url)),
+  fileURLToPath(new URL(`../../apps/${app}/bin/${name}.js`, import.meta.url)),
 ]
 const img = program('dg-img')
 const runs = Number(values.runs)
@@ -59,9 +60,10 @@ async function main(): Promise<void> {
   process.stdout.write(`${results.length - misses.length} of ${results.length} rows reach their goal\n`)
   const nbd = ['', 'nbd'].includes(values.only) ? await nbdRows(images) : []
   const qmp = ['', 'qmp'].includes(values.only) ? await qmpRows() : []
+  const jobs = ['', 'jobs'].includes(values.only) ? await jobRows(images) : []
   if (values.json === undefined) return
   const start = { bare, version, info }
-  writeFileSync(values.json, `${JSON.stringify({ start, results, nbd, qmp }, null, 2)}\n`)
+  writeFileSync(values.json, `${JSON.stringify({ start, results, nbd, qmp, jobs }, null, 2)}\n`)
 }
 
 /** Servers of NBD: requests per second, and microseconds of processor time for each. Above 1 is faster. */
@@ -95,6 +97,23 @@ async function qmpRows() {
     line(command, ...walls, (ours.wall / theirs.wall).toFixed(2), '1.00', ...processor)
   }
   return trips
+}
+
+/** Live jobs: seconds, and seconds of processor time. Below 1 is faster. */
+async function jobRows(images: Images) {
+  if (!hasPeer()) {
+    process.stdout.write('jobs: not measured, qemu-storage-daemon is not installed\n')
+    return []
+  }
+  line('jobs', 'ours', 'theirs', 'ratio', 'goal', 'cpu: ours', 'theirs', 'ratio')
+  const jobs = await measureJobs(program('dg-storage-daemon', 'storage-daemon'), images, folder, runs)
+  for (const { name, ours, theirs, ratio, goal, processorRatio } of jobs) {
+    const times = [ms(ours.seconds), ms(theirs.seconds), ratio.toFixed(2), goal.toFixed(2)]
+    line(name, ...times, ms(ours.processor), ms(theirs.processor), processorRatio.toFixed(2))
+  }
+  const reached = jobs.filter(({ ratio, goal }) => ratio <= goal).length
+  process.stdout.write(`${reached} of ${jobs.length} rows of jobs reach their goal\n`)
+  return jobs
 }
 
 async function startTime(command: readonly string[]): Promise<number> {

@@ -1,9 +1,9 @@
 /** NBD servers beside each other: dg-nbd, qemu-nbd and nbdkit, with fio as the client of each in turn. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Command, median } from './measure.ts'
+import { type Command, median, processorTime } from './measure.ts'
 
 /** What one server did. */
 interface Speed {
@@ -111,12 +111,6 @@ function measure({ fio, cold }: Load, pid: number, socket: string, image: string
 interface FioJob {
   readonly read: { readonly iops: number; readonly total_ios: number }
   readonly write: { readonly iops: number; readonly total_ios: number }
-}
-
-/** Seconds of processor time of a process so far. */
-function processorTime(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
 function summarise(speeds: readonly Speed[]): Speed {

@@ -10,7 +10,7 @@ import { BlockError, isAligned, isPowerOfTwo } from '@diskgraph/core/driver'
 
 /** Bytes of the fields. */
 export const headerFields = 64
-export const magic = 0x00444551
+const magic = 0x00444551
 export const entrySize = 8
 export const sectorSize = 512
 export const clusterSizes = { least: 2 ** 12, most: 2 ** 26 } as const
@@ -29,7 +29,7 @@ export const Feature = {
 const knownFeatures = Feature.backingFile | Feature.needCheck | Feature.backingFormatNoProbe
 
 /** Offsets of fields. */
-export const Field = {
+const Field = {
   magic: 0,
   clusterSize: 4,
   tableSize: 8,
@@ -42,13 +42,6 @@ export const Field = {
   backingFilenameOffset: 56,
   backingFilenameSize: 60,
 } as const
-
-/** The backing file that an image names. */
-export interface BackingName {
-  readonly filename: string
-  /** Raw, whatever it looks like; otherwise it has to be probed. */
-  readonly raw: boolean
-}
 
 /** What the fields say. Sizes and offsets are bytes. */
 export interface Header {
@@ -153,7 +146,7 @@ export function isTableSize(size: number): boolean {
 }
 
 /** The largest disk that tables of that size have room for, as far as it is a safe number. */
-export function maxSize(clusterSize: number, tableSize: number): number {
+function maxSize(clusterSize: number, tableSize: number): number {
   const entries = (clusterSize * tableSize) / entrySize
   return Math.min(entries * entries * clusterSize, Number.MAX_SAFE_INTEGER - (Number.MAX_SAFE_INTEGER % sectorSize))
 }

@@ -52,7 +52,7 @@ const largestPage = 65536
 const cacheSize = 4 * 2 ** 20
 
 /** The entry of a cluster, in memory: good until the next `await`. */
-export interface EntrySlot {
+interface EntrySlot {
   readonly page: MetadataPage
   /** Where the table stands. */
   readonly table: number

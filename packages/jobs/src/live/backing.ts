@@ -1,7 +1,16 @@
 /** What an image records of its backing file when a job gives it another one. */
-import { BlockError, type Node } from '@diskgraph/core'
-import { backingReference } from '@diskgraph/core/internal'
+import { BlockError, type Change, type Node } from '@diskgraph/core'
+import { backingReference, imageFilename, resolveReference } from '@diskgraph/core/internal'
 import { unfiltered } from '../disk/chain.ts'
+
+/** Opens what `image` names as its backing file, in `change`; undefined where it names none. */
+export async function openRecordedBacking(change: Change, image: Node): Promise<Node | undefined> {
+  const { backingFilename, backingFormat } = await image.info()
+  if (backingFilename === undefined) return undefined
+  const file = { filename: resolveReference(imageFilename(image), backingFilename) }
+  const driver = backingFormat === undefined ? {} : { driver: backingFormat }
+  return change.openUnchecked({ ...driver, file, readOnly: true, autoReadOnly: true })
+}
 
 /** Records `base` (undefined: none) in `image`, by the name `filename` where one is given. Runs drained. */
 export async function recordBacking(image: Node, base: Node | undefined, filename: string | undefined): Promise<void> {

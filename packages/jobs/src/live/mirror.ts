@@ -1,13 +1,15 @@
 /** `mirror`: copies a disk while it is in use, keeps the copy up to date, and lets the users of the disk go over to it. */
-import { BlockError, type Change, type Node } from '@diskgraph/core'
+import { BlockError, type Change, type Disk, type Node } from '@diskgraph/core'
 import type { ChildHandle } from '@diskgraph/core/driver'
 import { endWriting, unfiltered } from '../disk/chain.ts'
+import { JobError } from '../engine/work.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { openRecordedBacking } from './backing.ts'
 import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
 import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
-import { copyDirty, markPresent } from './passes.ts'
+import { copyDirty, markPresent, retryAfter } from './passes.ts'
 import { startJob } from './start.ts'
 
 /** When a guest's write reaches the target: some time later, or before it ends. */
@@ -37,6 +39,11 @@ export interface MirrorOptions extends JobSettings {
   readonly filterNodeName?: string | undefined
   /** Default `background`. */
   readonly copyMode?: CopyMode | undefined
+  /**
+   * What the target gets as its backing file when users go over to it: `source`, what the disk has (or the disk, where
+   * `sync` is `none`); `recorded`, what the image names. Default: it keeps what it has.
+   */
+  readonly targetBacking?: 'source' | 'recorded' | undefined
 }
 
 /** Starts a mirror. When it is ready, `complete()` lets the users of the disk go over to the target. */
@@ -166,10 +173,26 @@ export class Mirror implements JobWork {
     }
     for (;;) {
       await copyDirty(pass)
+      const turns = !job.ready || this.#ending !== undefined
+      if (turns && !(await this.#flush(job, root, image))) continue
       if (!job.ready) job.becomeReady()
       if (this.#ending !== undefined) return
       while (image.units.dirty.dirtyBytes === 0 && this.#ending === undefined && !job.paused) await job.pace.sleep()
       await job.rest()
+    }
+  }
+
+  /** What is ready, or about to end, is on stable storage. False: it is not, and is to be tried again. */
+  async #flush(job: Job, root: Disk, image: MirrorImage): Promise<boolean> {
+    try {
+      await root.whileCounted(() => image.target.flush())
+      return true
+    } catch (cause) {
+      const error = new JobError({ operation: 'write', disk: 'target', offset: 0 }, cause)
+      if (job.signal.aborted || !job.judge(error, 'write', this.#policy('target'))) throw error
+      if (!job.paused) await job.pace.sleepFor(retryAfter)
+      await job.rest()
+      return false
     }
   }
 
@@ -232,9 +255,19 @@ export class Mirror implements JobWork {
   async #goOver(change: Change): Promise<void> {
     const { filter } = this.#insertion as Insertion
     const { replaces } = this.#options
+    await this.#giveBacking(change)
     if (replaces === undefined) return change.replace(filter, this.#target)
     await change.remove(filter)
     await change.replace(replaces, this.#target)
+  }
+
+  async #giveBacking(change: Change): Promise<void> {
+    const { targetBacking, sync } = this.#options
+    if (targetBacking === undefined) return
+    const target = unfiltered(this.#target)
+    const ofSource = sync === 'none' ? this.#source : this.#base
+    const backing = targetBacking === 'source' ? ofSource : await openRecordedBacking(change, target)
+    if (backing !== undefined && backing !== target.backing?.node) await change.setBacking(target, backing)
   }
 
   /** The users stay where they are. */

@@ -1,5 +1,13 @@
 /** The nodes that a job works on: finding them, keeping others off, and the filter between a disk and its users. */
-import { BlockError, type Change, Disk, type Graph, type Node, Permission } from '@diskgraph/core'
+import {
+  BlockError,
+  type BlockedOperation,
+  type Change,
+  Disk,
+  type Graph,
+  type Node,
+  Permission,
+} from '@diskgraph/core'
 import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { unfiltered } from '../disk/chain.ts'
 
@@ -42,10 +50,18 @@ export function refuseBusy(node: Node): void {
   }
 }
 
+/** What changes the content of a node, or takes it away. */
+export const contentOperations = ['amend', 'check', 'remove', 'replace', 'resize', 'snapshot'] as const
+
 /** Blocks on `nodes` what a job of `type` cannot stand, unless `change` is undone; the result ends that. */
-export function blockNodes(change: Change, graph: Graph, nodes: readonly Node[], type: string): () => void {
+export function blockNodes(
+  change: Change,
+  graph: Graph,
+  nodes: readonly Node[],
+  type: string,
+  operations: readonly BlockedOperation[] = [...contentOperations, 'change-child', 'reopen'],
+): () => void {
   const reason = `block device is in use by block job: ${type}`
-  const operations = ['amend', 'change-child', 'check', 'remove', 'reopen', 'replace', 'resize', 'snapshot'] as const
   const releases = nodes.map((node) => graph.block(node, { reason, operations }))
   const release = (): void => {
     for (const one of releases) one()

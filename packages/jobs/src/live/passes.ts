@@ -55,7 +55,7 @@ export async function copyDirty(pass: Pass): Promise<void> {
 /** Passes over what is dirty until little of it is good enough. */
 const patience = 8
 /** Milliseconds until what has failed is tried again. */
-const retryAfter = 100
+export const retryAfter = 100
 
 async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFlight): AsyncGenerator<Piece> {
   const { dirty, longest } = units

@@ -12,6 +12,7 @@ import { recordBacking } from './backing.ts'
 import {
   blockNodes,
   chainOf,
+  contentOperations,
   findNode,
   findNodeByName,
   type Insertion,
@@ -152,7 +153,8 @@ class Stream implements JobWork {
     // Nobody may change what has yet to be copied.
     const use = { name: 'intermediate node', shared: Permission.ConsistentRead | Permission.WriteUnchanged }
     for (const layer of layers) this.#layers.push(await jobRoot(change, graph, layer, job, use))
-    this.#release.push(blockNodes(change, graph, layers, 'stream'))
+    // A commit that ends below them gives the last one another backing file.
+    this.#release.push(blockNodes(change, graph, layers, 'stream', contentOperations))
     change.afterCommit(() => this.#begin(job))
   }
 

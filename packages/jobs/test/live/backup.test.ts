@@ -97,7 +97,7 @@ describe('a backup', () => {
     const settings = { jobId: 'j0', device: node, target: 'b', sync: 'incremental', bitmap: 'bits' } as const
     const failing = graph.change(async (change) => {
       await startBackup(jobs, { ...settings, change })
-      expect(() => removeBitmap(node, 'bits')).toThrow('currently in use')
+      await expect(removeBitmap(node, 'bits')).rejects.toThrow('currently in use')
       throw new Error('another action')
     })
     await expect(failing).rejects.toThrow('another action')

@@ -269,3 +269,53 @@ describe('a job of one step', () => {
     )
   })
 })
+
+describe('a stream down to the filter of a commit', () => {
+  /** l0 ← l1 ← l2 ← l3 ← l4: l1 goes down into l0, l2 up into l3. */
+  async function both() {
+    const made = stack()
+    const qcow2 = (name: string, backing?: object) => ({
+      driver: 'qcow2',
+      nodeName: name,
+      file: { driver: 'memory', name },
+      ...(backing === undefined ? {} : { backing }),
+    })
+    for (const i of [0, 1, 2, 3, 4]) {
+      const layer = await made.qcow2(`l${i}`, { size, ...(i > 0 && { backing: `l${i - 1}` }) })
+      if (i < 4) await layer.write(i * mebibyte, new Uint8Array((4 - i) * mebibyte).fill(i + 1))
+      await layer.close()
+    }
+    const disk = await made.graph.addUnchecked(qcow2('l4', qcow2('l3', qcow2('l2', qcow2('l1', qcow2('l0'))))))
+    const jobs = new JobTable(made.graph)
+    const down = { device: 'l4', topNode: 'l1', baseNode: 'l0', filterNodeName: 'f', autoFinalize: false }
+    const commit = await startCommit(jobs, down)
+    const stream = await startStream(jobs, { device: 'l3', baseNode: 'f', speed: 1 })
+    await reached(commit, 'pending')
+    return { graph: made.graph, disk, jobs, commit, stream }
+  }
+
+  it.each(['commit', 'stream'])('leaves the base alone below the disk when the %s ends first', async (first) => {
+    const { graph, disk, commit, stream } = await both()
+    await using _ = graph
+    if (first === 'commit') await commit.finalize()
+    stream.setSpeed(0)
+    await stream.finished
+    if (first === 'stream') await commit.finalize()
+    await commit.finished
+    expect(names(disk.node)).toEqual(['l4', 'l3', 'l0'])
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([1, 2, 3, 4])
+    expect(await graph.find('l3')?.info()).toMatchObject({ backingFilename: 'memory:l0' })
+    expect([...graph.nodes].filter(({ driver }) => driver.kind !== 'protocol')).toHaveLength(3)
+  })
+
+  it('is refused by the name of the layer below the filter', async () => {
+    const { graph, jobs, commit, stream } = await both()
+    await using _ = graph
+    stream.cancel()
+    await stream.finished.catch(() => undefined)
+    await expect(startStream(jobs, { device: 'l3', baseNode: 'l1' })).rejects.toThrow(
+      "Cannot freeze 'backing' link to 'f'",
+    )
+    commit.cancel()
+  })
+})

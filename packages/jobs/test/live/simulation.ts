@@ -7,7 +7,7 @@
  * version or, while a request is in flight, that one or the next. A target that shows one moment holds, in each part, a
  * version that was the last at some time since the job began.
  */
-import { BlockError, type Disk, type DriverDescriptor, Graph, type Node } from '@diskgraph/core'
+import { BlockError, type Disk, type DriverDescriptor, Graph, type Node, Permission } from '@diskgraph/core'
 import { type ChildHandle, delay, Passthrough } from '@diskgraph/core/driver'
 import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
 import { qcow2 } from '@diskgraph/driver-qcow2'
@@ -25,7 +25,7 @@ import {
 const size = 131_072
 const lanes = 4
 const width = size / lanes
-const kinds = ['mirror', 'mirror', 'backup', 'backup', 'stream', 'commit', 'active commit'] as const
+const kinds = ['mirror', 'mirror', 'backup', 'backup', 'fleecing', 'stream', 'commit', 'active commit'] as const
 type Kind = (typeof kinds)[number]
 
 /** Virtual milliseconds in which a seed has to end. */
@@ -94,8 +94,9 @@ class Simulation {
       this.#storages.get('disk')?.read(0, start)
       for (const guest of this.#guests) guest.forget()
     })
+    if (this.#random.chance(0.3)) await this.#failTransaction(disk)
     const job = await this.#start(disk)
-    const steered = this.#steer(job)
+    const steered = this.kind === 'fleecing' ? this.#readTarget(job, () => start as Uint8Array) : this.#steer(job)
     const outcome = await job.finished.then(
       () => 'success' as const,
       (error: BlockError) => (error.code === 'ECANCELED' ? ('cancelled' as const) : ('failed' as const)),
@@ -110,6 +111,37 @@ class Simulation {
     await this.#graph.close()
     this.#requests = this.#guests.reduce((sum, { requests }) => sum + requests, 0)
     return { kind: this.kind, requests: this.#requests, outcome }
+  }
+
+  /** A change in which a backup starts, and which fails then: nothing is left of it. */
+  async #failTransaction(disk: Disk): Promise<void> {
+    if (this.kind !== 'backup' && this.kind !== 'fleecing') return
+    const device = disk.node
+    const failing = this.#graph.change(async (change) => {
+      await startBackup(this.#jobs, { device, target: 'target', sync: 'full', change })
+      await delay(this.#clock, this.#random.below(20))
+      throw new BlockError('EIO', 'simulated')
+    })
+    await failing.catch(() => undefined)
+    if (this.#jobs.list().length > 0 || disk.node !== device) throw new Error('something is left of a failed change')
+  }
+
+  /** Reads the disk as it was from the target of a fleecing backup, then ends that. */
+  async #readTarget(job: Job, start: () => Uint8Array): Promise<void> {
+    const random = this.#random.fork()
+    const { ConsistentRead, All, BackingChange } = Permission
+    const reader = await this.#graph.attach('target', { permissions: ConsistentRead, shared: All | BackingChange })
+    for (let i = 0; i < 40; i++) {
+      const length = random.between(1, 40_000)
+      const offset = random.below(size - length)
+      const buf = new Uint8Array(length)
+      await reader.read(offset, buf)
+      const at = firstDifference(buf, start().subarray(offset, offset + length))
+      if (at >= 0) throw new Error(`the target does not show the disk as it was, at ${offset + at}`)
+      await delay(this.#clock, random.below(20))
+    }
+    await reader.close()
+    job.cancel()
   }
 
   /** `slow`: a filter that answers late, and fails as `#failing` says. */
@@ -158,13 +190,15 @@ class Simulation {
   }
 
   async #makeDisk(): Promise<Disk> {
-    if (this.kind === 'mirror' || this.kind === 'backup') {
+    if (this.kind === 'mirror' || this.kind === 'backup' || this.kind === 'fleecing') {
       for (const name of ['disk', 'target']) this.#storages.set(name, new MemoryStorage(size))
       const content = this.#random.bytes(size)
       content.fill(0, 30_000, 70_000)
       this.#storages.get('disk')?.write(0, content)
-      await this.#graph.addNode({ ...this.#over('target'), nodeName: 'target' })
-      return this.#graph.addUnchecked({ ...this.#over('disk'), nodeName: 'disk' })
+      const disk = await this.#graph.addUnchecked({ ...this.#over('disk'), nodeName: 'disk' })
+      if (this.kind !== 'fleecing') await this.#graph.addNode({ ...this.#over('target'), nodeName: 'target' })
+      else await this.#addScratch()
+      return disk
     }
     const names = ['base', 'mid', 'top']
     for (const [i, name] of names.entries()) {
@@ -185,6 +219,14 @@ class Simulation {
       ...(backing && { backing }),
     })
     return this.#graph.addUnchecked(layer('top', layer('mid', layer('base'))))
+  }
+
+  /** An image that stands on the disk. */
+  async #addScratch(): Promise<void> {
+    const file = { driver: 'memory', name: 'target' }
+    await this.#graph.createUnchecked({ driver: 'qcow2', size, clusterSize: 4096, file })
+    const node = { driver: 'qcow2', nodeName: 'target', file: this.#over('target'), backing: 'disk' }
+    await this.#graph.addNode(node)
   }
 
   #policy(): ErrorPolicy {
@@ -217,6 +259,8 @@ class Simulation {
           sync: 'full',
           onTargetError: this.#policy(),
         })
+      case 'fleecing':
+        return startBackup(this.#jobs, { device: disk.node, target: 'target', sync: 'none' })
       case 'stream':
         this.#failing.set('mid', failures)
         return startStream(this.#jobs, {
@@ -255,11 +299,13 @@ class Simulation {
           cancel: 0.1,
           complete: 2,
           soft: 0.2,
+          blocking: 0.5,
         })
         if (kind === 'pause' && step < 40) job.pause()
         if (kind === 'resume' || (step > 30 && job.paused)) job.resume()
         if (kind === 'speed') job.setSpeed(random.chance(0.5) ? 0 : 500_000)
         if (kind === 'cancel') job.cancel()
+        if (kind === 'blocking' && this.kind === 'mirror') job.change({ copyMode: 'write-blocking' })
         if (kind === 'soft' && job.ready) {
           job.cancel(false)
           this.#soft = true
@@ -308,7 +354,7 @@ class Simulation {
   }
 
   #expected(outcome: SimulationReport['outcome']): readonly string[] {
-    const whole = this.kind === 'mirror' || this.kind === 'backup' ? 'disk' : 'top mid base'
+    const whole = ['mirror', 'backup', 'fleecing'].includes(this.kind) ? 'disk' : 'top mid base'
     if (outcome !== 'success') return [whole]
     if (this.kind === 'mirror') return [this.#soft ? 'disk' : 'target']
     if (this.kind === 'backup') return ['disk']

@@ -60,7 +60,9 @@ export function jobCommands(system: System): Handlers {
     },
     'drive-mirror': async (args) => {
       const source = system.findRoot(args.device)
-      await withTarget(await mirrorTarget(system, source, args), (target) => mirror(system, args, source, target))
+      const targetBacking = args.mode === 'existing' ? 'recorded' : 'source'
+      const start = (target: Node): Promise<Job> => mirror(system, { ...args, targetBacking }, source, target)
+      await withTarget(await mirrorTarget(system, source, args), start)
     },
     'blockdev-create': async (args) => {
       const options = await graphOptions(graph, args.options)
@@ -100,6 +102,7 @@ export function backup(
 
 type MirrorArguments = Parameters<NonNullable<Handlers['blockdev-mirror']>>[0] & {
   readonly unmap?: boolean | undefined
+  readonly targetBacking?: 'source' | 'recorded' | undefined
 }
 
 function mirror(system: System, args: Omit<MirrorArguments, 'target'>, device: Node, target: Node): Promise<Job> {
@@ -120,6 +123,7 @@ function mirror(system: System, args: Omit<MirrorArguments, 'target'>, device: N
     unmap: args.unmap,
     filterNodeName: args['filter-node-name'],
     copyMode: args['copy-mode'],
+    targetBacking: args.targetBacking,
   })
 }
 
