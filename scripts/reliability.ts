@@ -1,12 +1,13 @@
 /**
- * `npm run reliability -- --seed N`: the four bars that every change of a format has to pass, with their figures.
+ * `npm run reliability -- --seed N`: the bars that every change of a format, and of the daemon, has to pass, with their figures.
  *
  *     --seed N            repeats a run; default: a new seed, which is printed
  *     --crash N           crash states in all (1000)
  *     --differential N    sequences per format (200)
  *     --mutations N       damaged images (20000)
+ *     --kills N           daemons that are killed under load (300)
  *     --save FOLDER       keeps the images of crashes and mutations that fail
- *     --only BAR          crash, differential, mutations or errors; may be given more than once
+ *     --only BAR          crash, differential, mutations, errors or kills; may be given more than once
  *
  * The exit status is 1 when a bar is missed.
  */
@@ -24,6 +25,7 @@ import {
   type Verdict,
   verdictOf,
 } from './reliability/bars.ts'
+import { killBar } from './reliability/killed-daemon.ts'
 import { findSubjects } from './reliability/subjects.ts'
 
 const { values } = parseArgs({
@@ -32,6 +34,7 @@ const { values } = parseArgs({
     crash: { type: 'string', default: '1000' },
     differential: { type: 'string', default: '200' },
     mutations: { type: 'string', default: '20000' },
+    kills: { type: 'string', default: '300' },
     save: { type: 'string' },
     only: { type: 'string', multiple: true },
   },
@@ -49,6 +52,7 @@ const bars: Readonly<Record<string, () => Promise<Bar>>> = {
   differential: () => differentialBar(run, Number(values.differential)),
   mutations: () => mutationBar(run, Number(values.mutations)),
   errors: () => errorBar(run),
+  kills: () => killBar(run, Number(values.kills)),
 }
 
 console.log(`reliability, seed ${seed}${peers ? '' : ' (without qemu-img and qemu-io: their judgement is left out)'}`)

@@ -3,7 +3,9 @@
 import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
 import { fromQapi, parseJsonFilename } from '@diskgraph/core/internal'
 import {
+  type CacheMode,
   CommandError,
+  cacheMode,
   hintOf,
   inQapiSpelling,
   messageOf,
@@ -14,30 +16,6 @@ import {
 import { usableDrivers } from './drivers.ts'
 import { parseKeyValues, toObject } from './key-values.ts'
 import type { Objects } from './objects.ts'
-
-/** What a cache mode stands for. */
-export interface CacheMode {
-  readonly direct: boolean
-  readonly noFlush: boolean
-  readonly writethrough: boolean
-}
-
-const cacheModes: Readonly<Record<string, CacheMode>> = {
-  writeback: { direct: false, noFlush: false, writethrough: false },
-  none: { direct: true, noFlush: false, writethrough: false },
-  off: { direct: true, noFlush: false, writethrough: false },
-  directsync: { direct: true, noFlush: false, writethrough: true },
-  writethrough: { direct: false, noFlush: false, writethrough: true },
-  unsafe: { direct: false, noFlush: true, writethrough: false },
-}
-
-/** The names of the cache modes. */
-export const cacheModeNames: readonly string[] = Object.keys(cacheModes)
-
-/** The cache mode called `name`; undefined if there is none. Commands word the error differently. */
-export function cacheMode(name: string): CacheMode | undefined {
-  return Object.hasOwn(cacheModes, name) ? cacheModes[name] : undefined
-}
 
 /** An image to be opened. */
 export interface OpenRequest {
@@ -127,7 +105,7 @@ function warnOfGuess(graph: Graph, filename: string): void {
 }
 
 function open(graph: Graph, request: OpenRequest): Promise<Disk> {
-  const { cache = cacheModes.writeback as CacheMode } = request
+  const { cache = cacheMode('writeback') as CacheMode } = request
   // What the image's own options say is not taken back by the defaults of the command.
   const own = ownOptions(request)
   const options = {

@@ -1,7 +1,7 @@
 /** All programs in one module, so that they share one file with what they have in common. */
 import { runImg } from './img/main.ts'
 import { runIo } from './io/main.ts'
-import { main } from './main.ts'
+import { main, orderly } from './main.ts'
 import { runNbd } from './nbd/main.ts'
 import { runDiskgraph } from './people/main.ts'
 
@@ -17,7 +17,7 @@ export function startIo(): Promise<void> {
 
 /** Runs `dg-nbd` in this process. */
 export function startNbd(): Promise<void> {
-  return main(runNbd, false)
+  return main(runNbd, false, orderly)
 }
 
 /** Runs `diskgraph` in this process. */

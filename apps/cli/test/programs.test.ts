@@ -1,39 +1,31 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { BuiltPrograms } from './built-programs.ts'
 
-const packageFolder = fileURLToPath(new URL('..', import.meta.url))
-/** Inside the package, so that koffi is found from there. */
-const built = join(packageFolder, 'node_modules', '.cache', `programs-test-${process.pid}`)
+let programs: BuiltPrograms
 let folder = ''
 
 beforeAll(() => {
-  const tsup = fileURLToPath(new URL('../../../node_modules/tsup/dist/cli-default.js', import.meta.url))
-  const result = spawnSync(process.execPath, [tsup, '--silent', '--out-dir', join(built, 'dist')], {
-    cwd: packageFolder,
-    encoding: 'utf8',
-  })
-  if (result.status !== 0) throw new Error(`the programs cannot be built: ${result.stdout}${result.stderr}`)
-  cpSync(join(packageFolder, 'bin'), join(built, 'bin'), { recursive: true })
+  programs = new BuiltPrograms('programs-test')
   folder = mkdtempSync(join(tmpdir(), 'programs-'))
 })
 
 afterAll(() => {
-  rmSync(built, { recursive: true, force: true })
+  programs.remove()
   rmSync(folder, { recursive: true, force: true })
 })
 
 function run(program: string, words: readonly string[], options: { cwd?: string; input?: string } = {}) {
-  const script = program.includes('/') ? program : join(built, 'bin', `${program}.js`)
+  const script = program.includes('/') ? program : programs.script(program)
   return spawnSync(process.execPath, [script, ...words], { cwd: folder, encoding: 'utf8', timeout: 30_000, ...options })
 }
 
 /** Runs a line of the shell, in which `$DG_IMG` and `$DISKGRAPH` are the programs. */
 function shell(line: string) {
-  const of = (name: string): string => `'${process.execPath}' '${join(built, 'bin', `${name}.js`)}'`
+  const of = (name: string): string => `'${process.execPath}' '${programs.script(name)}'`
   const env = { ...process.env, DG_IMG: of('dg-img'), DISKGRAPH: of('diskgraph') }
   return spawnSync('/bin/sh', ['-c', line.replace(/\$(DG_IMG|DISKGRAPH)/g, (_, name) => env[name as 'DG_IMG'] ?? '')], {
     cwd: folder,
@@ -51,7 +43,7 @@ describe('the programs', () => {
 
   test('a link with another name gives messages with that name', () => {
     const link = join(folder, 'qemu-img')
-    symlinkSync(join(built, 'bin', 'dg-img.js'), link)
+    symlinkSync(programs.script('dg-img'), link)
     expect(run(link, ['info', 'nofile']).stderr).toBe(
       "qemu-img: Could not open 'nofile': Could not open 'nofile': No such file or directory\n",
     )
@@ -67,7 +59,7 @@ describe('the programs', () => {
 
   test('an image is opened without loading drivers that it does not need', () => {
     run('dg-img', ['create', '-q', '-f', 'qcow2', 'b.qcow2', '1M'])
-    const { stderr } = spawnSync(process.execPath, [join(built, 'bin', 'dg-img.js'), 'info', 'b.qcow2'], {
+    const { stderr } = spawnSync(process.execPath, [programs.script('dg-img'), 'info', 'b.qcow2'], {
       cwd: folder,
       encoding: 'utf8',
       env: { ...process.env, NODE_DEBUG: 'esm' },
@@ -100,7 +92,7 @@ describe('an interruption', () => {
 
   test.each(['SIGINT', 'SIGTERM'] as const)('%s ends a comparison with the code of the signal', async (signal) => {
     const words = ['compare', 'x.img', 'y.img', '--progress=json']
-    const child = spawn(process.execPath, [join(built, 'bin', 'diskgraph.js'), ...words], { cwd: folder })
+    const child = spawn(process.execPath, [programs.script('diskgraph'), ...words], { cwd: folder })
     let stderr = ''
     const code = await new Promise<number | null>((resolve) => {
       child.stderr.on('data', (data: Buffer) => {
@@ -115,7 +107,7 @@ describe('an interruption', () => {
 
   test('removes the target that a conversion has begun', async () => {
     const words = ['convert', '-c', '-O', 'qcow2', 'x.img', 'target.qcow2', '--progress=json']
-    const child = spawn(process.execPath, [join(built, 'bin', 'diskgraph.js'), ...words], { cwd: folder })
+    const child = spawn(process.execPath, [programs.script('diskgraph'), ...words], { cwd: folder })
     const code = await new Promise<number | null>((resolve) => {
       child.stderr.once('data', () => child.kill('SIGINT'))
       child.on('close', resolve)
@@ -127,7 +119,7 @@ describe('an interruption', () => {
 
 /** Runs a program, and sends it `signals` when it has said its first word. */
 function interrupted(program: string, words: readonly string[], signals: readonly NodeJS.Signals[]) {
-  const child = spawn(process.execPath, [join(built, 'bin', `${program}.js`), ...words], { cwd: folder })
+  const child = spawn(process.execPath, [programs.script(program), ...words], { cwd: folder })
   let stderr = ''
   let sentAt = 0
   const send = (): void => {

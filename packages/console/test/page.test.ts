@@ -19,6 +19,8 @@ const node = (name: string, drv: string, ro: boolean, size: number) => ({
   image: { 'virtual-size': size },
 })
 
+let edges: object[] = []
+
 /** A monitor over a qcow2 overlay with a job. */
 function monitorOf(job: { status: string; done: number }): FakeMonitor {
   return new FakeMonitor({
@@ -29,10 +31,7 @@ function monitorOf(job: { status: string; done: number }): FakeMonitor {
         { id: 2, type: 'block-driver', name: 'top' },
         { id: 3, type: 'block-driver', name: 'base' },
       ],
-      edges: [
-        { parent: 1, child: 2, name: 'root', perm: ['write'], 'shared-perm': [] },
-        { parent: 2, child: 3, name: 'backing', perm: [], 'shared-perm': [] },
-      ],
+      edges,
     }),
     'query-named-block-nodes': () => [node('top', 'qcow2', false, 2 ** 30), node('base', 'raw', true, 2 ** 30)],
     'query-jobs': () => [
@@ -45,7 +44,8 @@ function monitorOf(job: { status: string; done: number }): FakeMonitor {
       job.status = 'paused'
       return {}
     },
-    'blockdev-snapshot-sync': () => "Could not create '/x': No such file or directory",
+    'blockdev-snapshot-sync': (args) =>
+      args['snapshot-file'] === '/x' ? "Could not create '/x': No such file or directory" : {},
     'drive-backup': () => ({}),
   })
 }
@@ -69,6 +69,10 @@ browserPeer.describe('the console in Chromium', () => {
   })
   beforeEach(async () => {
     failures.length = 0
+    edges = [
+      { parent: 1, child: 2, name: 'root', perm: ['write'], 'shared-perm': [] },
+      { parent: 2, child: 3, name: 'backing', perm: [], 'shared-perm': [] },
+    ]
     monitor = monitorOf({ status: 'running', done: 1024 })
     server = await ConsoleServer.start({ connect: () => monitor.connect(), port: 0, page: folder })
     page = await browser.newPage()
@@ -138,11 +142,53 @@ browserPeer.describe('the console in Chromium', () => {
     expect(await page.locator('.failure').textContent()).toContain("Could not create '/x': No such file or directory")
   })
 
-  it('offers no snapshot of a node that is read-only', async () => {
+  it('offers nothing that cannot work on a read-only node below another one', async () => {
     await page.goto(server.url)
     await page.locator('[aria-label="block-driver base"]').click()
-    await page.locator('select[name=job]').waitFor()
-    expect(await page.locator('input[name=snapshot]').count()).toBe(0)
+    await page.locator('text=Another node stands on it').waitFor()
+    expect(await page.locator('form').count()).toBe(0)
+  })
+
+  it('offers jobs of a chain only where there is one', async () => {
+    const jobs = () => page.locator('select[name=job] option').allTextContents()
+    await page.goto(server.url)
+    await page.locator('[aria-label="block-driver top"]').click()
+    expect(await jobs()).toEqual(['backup', 'mirror', 'commit', 'stream'])
+    edges.pop()
+    await page.locator('[aria-label="block-driver top"]').click()
+    await expect.poll(jobs).toEqual(['backup', 'mirror'])
+  })
+
+  it('starts nothing with a speed that is no number, or not above zero', async () => {
+    await page.goto(server.url)
+    await page.locator('[aria-label="block-driver top"]').click()
+    await page.locator('input[name=speed]').fill('-4')
+    await page.locator('form:has(select) button').click()
+    expect(await page.locator('input[name=speed]:invalid').count()).toBe(1)
+    await page.locator('input[name=speed]').fill('')
+    await page.locator('input[name=speed]').pressSequentially('fast')
+    expect(await page.locator('input[name=speed]').inputValue()).toBe('')
+    expect(monitor.commands.filter(({ execute }) => execute === 'drive-backup')).toEqual([])
+  })
+
+  it('goes on with the overlay when a snapshot has been taken', async () => {
+    await page.goto(server.url)
+    await page.locator('[aria-label="block-driver top"]').click()
+    await page.locator('input[name=snapshot]').fill('/disks/overlay.qcow2')
+    await page.locator('form:has(input[name=snapshot]) button').click()
+    await page.locator('text=is no node').waitFor() // as the graph of this monitor never changes
+    const { arguments: args } = monitor.commands.find(({ execute }) => execute === 'blockdev-snapshot-sync') ?? {}
+    expect(await page.locator('text=is no node').textContent()).toContain(String(args?.['snapshot-node-name']))
+  })
+
+  it('tells how jobs ended', async () => {
+    await page.goto(server.url)
+    await page.waitForSelector('.box')
+    monitor.tell('BLOCK_JOB_COMPLETED', { device: 'copy1', type: 'mirror' })
+    monitor.tell('BLOCK_JOB_COMPLETED', { device: 'copy2', type: 'backup', error: 'No space left on device' })
+    await expect
+      .poll(() => page.locator('.finished li').allTextContents())
+      .toEqual(['00:00:01 copy2 (backup) failed: No space left on device', '00:00:01 copy1 (mirror) completed'])
   })
 
   it('shows events, with markup in them as text', async () => {

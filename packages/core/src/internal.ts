@@ -3,7 +3,7 @@
 export { unlessAborted } from './graph/change-lock.ts'
 export { chainStatus } from './graph/extents.ts'
 export { backingReference, imageFilename } from './graph/node-filename.ts'
-export { kindOf } from './inspection.ts'
+export { type Inspect, inspected, inspection, kindOf } from './inspection.ts'
 export {
   foreignFooter,
   foreignFormat,

@@ -95,7 +95,7 @@ describe('an edge', () => {
 
   it('knows that there are zeroes behind the end', async () => {
     const { graph, edge } = await setUp()
-    const behind = { length: 50, data: false, zero: true }
+    const behind = { length: 50, data: false, zero: true, present: false }
     for (const offset of [1000, 2000]) expect(await edge.chainStatus(offset, 50)).toEqual(behind)
     expect(await edge.chainStatus(999, 1)).toMatchObject({ length: 1, data: true })
     await graph.close()

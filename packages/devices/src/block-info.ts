@@ -60,6 +60,8 @@ export interface BlockStatistics {
   readonly qdev?: string
   readonly nodeName?: string
   readonly stats: DeviceStatistics
+  /** What only the driver counts, beside its name. */
+  readonly driverSpecific?: Readonly<Record<string, number | string>>
   readonly parent?: BlockStatistics
   readonly backing?: BlockStatistics
 }
@@ -77,16 +79,18 @@ export function deviceStatistics(device: Device): BlockStatistics {
 
 /** What is known of a node and of those below: how far it was written. Requests are counted by devices. */
 function nodeStatistics(node: Node): BlockStatistics {
-  const { storage, backing } = node
+  const { storage, backing, image } = node
+  const own = image.statistics?.()
   return {
     nodeName: node.name,
     stats: emptyStatistics(node.clock, node.writtenUpTo),
+    ...(own === undefined ? {} : { driverSpecific: { driver: node.driver.name, ...own } }),
     ...(storage === undefined ? {} : { parent: nodeStatistics(storage.node) }),
     ...(backing === undefined ? {} : { backing: nodeStatistics(backing.node) }),
   }
 }
 
-/** As {@link nodeStatistics}, and what those who use the node now have done with it: exports, jobs, handles. */
+/** The figures of a node and of what is below it, and what those who use it now have done with it: exports, jobs, handles. */
 export function usedNodeStatistics(node: Node): BlockStatistics {
   const users = [...node.parents].flatMap(({ parent }) => (parent instanceof Root ? [parent.statistics] : []))
   const totals = (kind: RequestKind): RequestTotals => sumOf(users.map((statistics) => statistics[kind].totals()))

@@ -7,7 +7,13 @@
  */
 
 import { BlockError, type Change, type Node, Permission } from '@diskgraph/core'
-import { joinThrottleGroup, type ThrottleLimits, type ThrottleMember } from '@diskgraph/throttle'
+import {
+  changedLimits,
+  joinThrottleGroup,
+  noLimits,
+  type ThrottleLimits,
+  type ThrottleMember,
+} from '@diskgraph/throttle'
 import { Accounting, type AccountingSettings, type HistogramBoundaries } from './accounting.ts'
 import type { ErrorPolicies } from './error-policy.ts'
 import { Guest } from './guest.ts'
@@ -39,9 +45,11 @@ export interface DeviceSettings extends Partial<ErrorPolicies>, AccountingSettin
   readonly readOnly?: boolean
   /** False: every write is on stable storage before it completes. Default true. */
   readonly writeCache?: boolean
+  /** Nothing is written before a model is put over it, or {@link Device.mayWrite} is called. Default false. */
+  readonly idle?: boolean
 }
 
-const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
+const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
 
 /** See the top of the file. Made by `DeviceTable.add`. */
 export class Device extends Guest implements Backend {
@@ -51,12 +59,14 @@ export class Device extends Guest implements Backend {
   writeCache: boolean
   readonly #system: DeviceSystem
   readonly #resizeListeners = new Set<(size: number) => void>()
+  readonly #removalListeners = new Set<() => Promise<void>>()
   #model: DeviceModel | undefined
   #qdev: string | undefined
   #medium: Medium | undefined
   #throttle: ThrottleMember | undefined
   #trayOpen = false
   #locked = false
+  #idle: boolean
 
   /** @internal */
   constructor(system: DeviceSystem, settings: DeviceSettings) {
@@ -66,6 +76,7 @@ export class Device extends Guest implements Backend {
     this.accounting = new Accounting(system.graph.clock, settings)
     this.readOnly = settings.readOnly === true
     this.writeCache = settings.writeCache !== false
+    this.#idle = settings.idle === true
   }
 
   /** How messages name it. */
@@ -122,6 +133,12 @@ export class Device extends Guest implements Backend {
     return () => this.#resizeListeners.delete(listener)
   }
 
+  /** Calls `listener` when the medium has been taken out, whose removal waits for it; the result ends that. It must not fail. */
+  onRemoval(listener: () => Promise<void>): () => void {
+    this.#removalListeners.add(listener)
+    return () => this.#removalListeners.delete(listener)
+  }
+
   /** Puts a model over it, whose name or path is `qdev`. EPERM if other users of the node stand against what it needs. */
   async attach(model: DeviceModel, qdev: string): Promise<void> {
     if (this.#model !== undefined) {
@@ -134,6 +151,18 @@ export class Device extends Guest implements Backend {
     } catch (error) {
       this.#model = undefined
       this.#qdev = undefined
+      throw error
+    }
+  }
+
+  /** One that is idle writes from now on. EPERM if other users of the node stand against it. */
+  async mayWrite(): Promise<void> {
+    if (!this.#idle) return
+    this.#idle = false
+    try {
+      await this.#updatePermissions()
+    } catch (error) {
+      this.#idle = true
       throw error
     }
   }
@@ -218,7 +247,7 @@ export class Device extends Guest implements Backend {
 
   /** Sets all limits of its requests, those of its group; none at all if nothing is limited. EINVAL as QEMU. */
   setLimits(limits: ThrottleLimits, group = this.#throttle?.group.name ?? this.name): void {
-    if (!isLimited(limits)) {
+    if (!isLimited(changedLimits(noLimits, limits))) {
       this.#leaveGroup()
       return
     }
@@ -283,6 +312,7 @@ export class Device extends Guest implements Backend {
       throttle?.drainEnd()
       if (this.#medium === medium) this.#medium = undefined
       await graph.detachRoot(medium)
+      for (const listener of this.#removalListeners) await listener()
     })
     if (!this.closed) this.#resized()
   }
@@ -301,11 +331,12 @@ export class Device extends Guest implements Backend {
   }
 
   #permissions(node: Node): { readonly permissions: number; readonly shared: number } {
-    const permissions = ConsistentRead | (this.readOnly || node.readOnly ? 0 : Write)
     const model = this.#model
-    if (model === undefined) return { permissions, shared: All }
+    const writes = !this.readOnly && !node.readOnly && (model !== undefined || !this.#idle)
+    const permissions = ConsistentRead | (writes ? Write : 0)
+    if (model === undefined) return { permissions, shared: All | BackingChange }
     const shared = ConsistentRead | WriteUnchanged | (model.resizable === false ? 0 : Resize)
-    return { permissions, shared: shared | (model.shareRw === true ? Write : 0) }
+    return { permissions, shared: shared | (model.shareRw === true ? Write | BackingChange : 0) }
   }
 
   async #updatePermissions(): Promise<void> {

@@ -23,6 +23,8 @@ import {
 export interface CopyOnReadOptions {
   /** The image that what is read is kept in. */
   file: Child
+  /** The name of a node in the backing chain of `file`: what comes from below it is not kept. */
+  bottom?: string
 }
 
 declare module '@diskgraph/core/driver' {
@@ -38,14 +40,20 @@ const sector = 512
 
 class CopyOnReadImage extends Passthrough {
   readonly #lock = new RangeLock()
+  readonly #bottom: string | undefined
+
+  constructor(file: ChildHandle, bottom: string | undefined) {
+    super(file)
+    this.#bottom = bottom
+  }
 
   override async read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
     const end = offset + buf.length
     for (let at = offset; at < end; ) {
-      const { allocated, length } = await ownStatus(this.file, at, end - at, signal)
-      const next = allocated ? at + length : Math.min(at + length, this.#copyEnd(at))
+      const { kept, length } = await this.#status(at, end - at, signal)
+      const next = kept ? Math.min(at + length, this.#copyEnd(at)) : at + length
       const piece = buf.subarray(at - offset, next - offset)
-      if (allocated) await this.file.read(at, piece, flags, signal)
+      if (!kept) await this.file.read(at, piece, flags, signal)
       else await this.#copy(at, piece, signal)
       at = next
     }
@@ -69,14 +77,26 @@ class CopyOnReadImage extends Passthrough {
       await this.file.read(start, whole, 0, signal)
       for (let at = 0; at < whole.length; ) {
         // Others may have written since, or only some of the clusters are missing.
-        const { allocated, length } = await ownStatus(this.file, start + at, whole.length - at, signal)
-        if (!allocated) await this.#keep(start + at, whole.subarray(at, at + length), signal)
+        const { kept, length } = await this.#status(start + at, whole.length - at, signal)
+        if (kept) await this.#keep(start + at, whole.subarray(at, at + length), signal)
         at += length
       }
     } finally {
       this.#lock.release(hold)
     }
     buf.set(whole.subarray(offset - start, offset - start + buf.length))
+  }
+
+  /** Whether a range is to be kept: the layer itself does not have it, and it is not from below the bottom. */
+  async #status(
+    offset: number,
+    wanted: number,
+    signal: AbortSignal | undefined,
+  ): Promise<{ kept: boolean; length: number }> {
+    const { allocated, length } = await ownStatus(this.file, offset, wanted, signal)
+    if (allocated || this.#bottom === undefined) return { kept: !allocated, length }
+    const chain = await this.file.chainStatus(offset, length, signal, this.#bottom)
+    return { kept: chain.present, length: chain.length }
   }
 
   #keep(offset: number, buf: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
@@ -128,7 +148,13 @@ export const copyOnRead = defineDriver<CopyOnReadOptions>()({
   description: 'What is read from backing files is kept in the image itself.',
   options: {
     file: { type: 'child', role: 'filtered', required: true, description: 'The image that what is read is kept in' },
+    bottom: { type: 'string', strong: true, description: 'Node of the chain below which nothing is kept' },
   },
   childPermissions: (_, permissions, shared) => ({ permissions: permissions | Permission.WriteUnchanged, shared }),
-  open: async ({ children }) => new CopyOnReadImage(children.require('file')),
+  open: async ({ children, options }) => {
+    const file = children.require('file')
+    const { bottom } = options
+    if (bottom !== undefined) await file.chainStatus(0, 1, undefined, bottom)
+    return new CopyOnReadImage(file, bottom)
+  },
 })

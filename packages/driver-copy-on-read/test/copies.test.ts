@@ -73,6 +73,14 @@ describe('copy-on-read', () => {
     expect(await kept(stack)).toBe('..1.11')
   })
 
+  it('keeps nothing that comes from below its bottom', async () => {
+    const stack = await open({ bottom: 'overlay' })
+    await using _ = stack.graph
+    expect([...(await read(stack.disk, 2 * cluster + 100, 3))]).toEqual([1, 1, 1])
+    expect(await kept(stack)).toBe('')
+    await expect(open({ bottom: 'other' })).rejects.toThrow("node 'other' is not below 'overlay'")
+  })
+
   it('asks the layers below only once', async () => {
     const stack = await open()
     await using _ = stack.graph

@@ -2,10 +2,9 @@ import { writeFile } from 'node:fs/promises'
 import { Graph } from '@diskgraph/core'
 import { memory } from '@diskgraph/driver-memory'
 import { nbd } from '@diskgraph/driver-nbd'
-import { conformance, findTool, peer, TempFolder } from '@diskgraph/driver-testkit'
+import { conformance, findTool, peer, ServerProcess, TempFolder } from '@diskgraph/driver-testkit'
 import { listen, NbdServer } from '@diskgraph/nbd'
 import { describe, it } from 'vitest'
-import { ServerProcess } from './qemu-nbd.ts'
 
 await conformance({
   test: { describe, it },
@@ -54,7 +53,7 @@ else {
         definition: { driver: 'nbd', server: { type: 'unix', path } },
         content,
         async tearDown() {
-          await server.stop()
+          await server.end('SIGTERM')
           await folder.remove()
         },
       }

@@ -62,8 +62,8 @@ export class FakeFile implements ChildHandle {
     return { length, data: true, zero: false, allocated: true }
   }
 
-  chainStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.blockStatus(offset, length)
+  async chainStatus(offset: number, length: number): ReturnType<ChildHandle['chainStatus']> {
+    return { ...(await this.blockStatus(offset, length)), present: true }
   }
 
   copyRange(): Promise<void> {
@@ -97,6 +97,10 @@ export class FakeFile implements ChildHandle {
   private note(call: string): Promise<void> {
     this.log.push(call)
     return this.before(call) ?? done
+  }
+
+  followReads() {
+    return { ended: async () => undefined, forget: () => undefined }
   }
 
   private grow(size: number): void {
@@ -175,6 +179,9 @@ export async function fakeImage(
     random: systemRandom,
     inBackground: (work) => work(),
     object: () => undefined,
+    bitmap: () => {
+      throw new Error('there are no bitmaps here')
+    },
   } as OpenContext
   const state = await openState(context, nodeCodecs)
   if (!file.readOnly) await activate(state)

@@ -4,16 +4,17 @@ export { type ListedExport, listExports } from './client/listing.ts'
 export type {
   ExportInfo,
   HandshakeSettings,
+  ListSettings,
   NbdClientSettings,
   StatusRun,
   TlsClient,
 } from './client/settings.ts'
 export {
+  claimSocketPath,
   connectSocket,
   inheritedSockets,
   listen,
   type NbdListener,
-  refuseLongPath,
   type SocketAddress,
 } from './node/node-net.ts'
 export { type Authorizer, type TlsCredentialSettings, TlsCredentials } from './node/node-tls.ts'

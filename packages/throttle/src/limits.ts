@@ -83,7 +83,7 @@ export function changedLimits(limits: ThrottleLimits, changes: Readonly<Record<s
   return changed
 }
 
-/** The limits that properties of a `throttle-group` object say. EINVAL as {@link changedLimits}. */
+/** The limits that properties of a `throttle-group` object say. EINVAL for a limit that is unknown or out of range. */
 export function limitsOfProperties(properties: Readonly<Record<string, unknown>>): ThrottleLimits {
   const given = validateOptions(groupSchemas, properties, { withoutDefaults: true })
   const flat = Object.keys(limitSchemas).flatMap((name) => {

@@ -1,9 +1,8 @@
 /** The command line of `convert`. */
-import { CommandError, sizeArgument, type Terminal } from '@diskgraph/tools'
+import { type CacheMode, CommandError, cacheMode, sizeArgument, type Terminal } from '@diskgraph/tools'
 import { CommandLine } from '../command-line.ts'
 import { joinOptions } from '../key-values.ts'
 import { addObject, type Objects } from '../objects.ts'
-import { type CacheMode, cacheMode } from '../opening.ts'
 import type { TargetRequest } from './new-target.ts'
 
 /** The options of `convert`. */

@@ -2,13 +2,13 @@
 
 import type { Disk, DriverDescriptor } from '@diskgraph/core'
 import { validateAmend } from '@diskgraph/core/internal'
-import { CommandError, messageOf, type Terminal, UsageError } from '@diskgraph/tools'
+import { CommandError, cacheMode, messageOf, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { CreateValues, createOptionsOf, findFormat, optionHelp } from '../create-options.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
 import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
-import { cacheMode, openImage, withGraph } from '../opening.ts'
+import { openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 
 const grammar = {

@@ -3,11 +3,19 @@
 import { type Disk, isBlockError } from '@diskgraph/core'
 import { mod } from '@diskgraph/core/driver'
 import { TimeSlice } from '@diskgraph/core/internal'
-import { CommandError, errnoText, parseInteger, sizeArgument, type Terminal } from '@diskgraph/tools'
+import {
+  type CacheMode,
+  CommandError,
+  cacheMode,
+  errnoText,
+  parseInteger,
+  sizeArgument,
+  type Terminal,
+} from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { type CacheMode, cacheMode, openFailure, openImage, withGraph } from '../opening.ts'
+import { openFailure, openImage, withGraph } from '../opening.ts'
 
 const grammar = {
   ...imageGrammar,

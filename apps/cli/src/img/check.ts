@@ -3,6 +3,7 @@
 import type { CheckOptions, Disk, ImageCheck, Repair } from '@diskgraph/core'
 import {
   CommandError,
+  cacheMode,
   errnoText,
   messageOf,
   qemuJson,
@@ -16,7 +17,7 @@ import {
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
-import { cacheMode, openImage, withGraph } from '../opening.ts'
+import { openImage, withGraph } from '../opening.ts'
 import { progressFor } from '../progress.ts'
 
 const grammar = {

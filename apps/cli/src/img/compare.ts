@@ -2,11 +2,11 @@
 
 import type { Disk } from '@diskgraph/core'
 import { compare as compareDisks, type Difference, JobError } from '@diskgraph/jobs'
-import { CommandError, errnoText, showFailure, type Terminal, UsageError } from '@diskgraph/tools'
+import { CommandError, cacheMode, errnoText, showFailure, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
 import { ImageOptions, imageGrammar, shareGrammar } from '../image-options.ts'
-import { cacheMode, type OpenRequest, openImage, withGraph } from '../opening.ts'
+import { type OpenRequest, openImage, withGraph } from '../opening.ts'
 import { fromJob, type Progress, progressFor } from '../progress.ts'
 
 const grammar = {

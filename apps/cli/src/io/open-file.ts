@@ -1,9 +1,17 @@
 /** Opening a file for the commands. */
 
 import { fromQapi } from '@diskgraph/core/internal'
-import { CommandError, hintOf, messageOf, reportWarning, type Session } from '@diskgraph/tools'
+import {
+  type CacheMode,
+  CommandError,
+  cacheMode,
+  hintOf,
+  messageOf,
+  reportWarning,
+  type Session,
+} from '@diskgraph/tools'
 import { parseKeyValues, toObject } from '../key-values.ts'
-import { type CacheMode, cacheMode, openImage, openReason } from '../opening.ts'
+import { openImage, openReason } from '../opening.ts'
 import { overlayOn } from './temporary-overlay.ts'
 
 /** How a file is opened: what the options of the program and of `open` say. */
@@ -49,7 +57,7 @@ function shortForms(text: string): string[] {
 }
 
 /** @throws CommandError when `name` is no cache mode. */
-export function requireCacheMode(name: string): CacheMode {
+function requireCacheMode(name: string): CacheMode {
   const mode = cacheMode(name)
   if (mode === undefined) throw new CommandError(`Invalid cache option: ${name}`)
   return mode

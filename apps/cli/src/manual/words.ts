@@ -1,8 +1,8 @@
 /** The words in capitals of help texts: what stands for them on a command line. */
 import type { Terminal } from '@diskgraph/tools'
+import { cacheModeNames } from '@diskgraph/tools'
 import { drivers } from '../driver-table.ts'
 import { formatAliases } from '../drivers.ts'
-import { cacheModeNames } from '../opening.ts'
 
 /** What a word in capitals stands for. */
 interface Word {

@@ -12,7 +12,10 @@ export async function listServer(graph: Graph, request: NbdRequest, terminal: Te
   const credentials: TlsCredentials | undefined = credentialsOf(graph, request, 'client')
   const hostname = request.tlsHostname ?? request.bind
   const tls = credentials?.client(hostname)
-  const exports = await listExports(await connectSocket(address, terminal.signal), tls)
+  const exports = await listExports(await connectSocket(address, terminal.signal), {
+    signal: terminal.signal,
+    ...(tls === undefined ? {} : { tls }),
+  })
   terminal.out(`exports available: ${exports.length}\n${exports.map(describe).join('')}`)
 }
 

@@ -20,7 +20,7 @@ export const nbdProgram: ProgramManual = {
   usage: '[OPTIONS]... FILE',
   about: [
     "dg-nbd exports an image to NBD clients, or lists what another server exports (-L). Its command lines, messages and answers are those of QEMU's NBD server.",
-    'It ends when the last client has left, unless -t is given. SIGINT and SIGTERM end it in order.',
+    'It ends when the last client has left, unless -t is given. SIGINT, SIGTERM and SIGHUP end it in order, with exit code 0.',
   ],
   options: { ...driverGrammar, ...nbdGrammar },
   commands: {},

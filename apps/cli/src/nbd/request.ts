@@ -1,10 +1,9 @@
 /** The command line of `dg-nbd`: what each option asks for, judged in the order they stand in. */
 
-import { CommandError, readSize } from '@diskgraph/tools'
+import { type CacheMode, CommandError, cacheMode, readSize } from '@diskgraph/tools'
 import type { Grammar } from '../command-line.ts'
 import { helpOption } from '../command-line.ts'
 import { addObject, type Objects } from '../objects.ts'
-import { type CacheMode, cacheMode } from '../opening.ts'
 
 export const nbdGrammar: Grammar = {
   help: helpOption,

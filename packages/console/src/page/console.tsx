@@ -3,13 +3,15 @@ import { render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { Connection, type Json, type QmpEvent } from './connection.ts'
 import { GraphView } from './graph-view.tsx'
-import { JobsView, type Run } from './jobs-view.tsx'
+import { type FinishedJob, finishedJob, JobsView, type Run } from './jobs-view.tsx'
 import { NodeView } from './node-view.tsx'
 import { querySystem, type System, totalsOf } from './system.ts'
 import { longestHistory, type Sample, Throughput } from './throughput.tsx'
+import { timeOf } from './units.ts'
 
 const period = 1000
 const longestLog = 200
+const mostFinished = 5
 
 /** The token of the address, which is taken out of it: it would stay in the browser's history. */
 function takeToken(): string {
@@ -28,10 +30,14 @@ interface Seen {
   readonly system: System | undefined
   readonly samples: readonly Sample[]
   readonly log: readonly string[]
+  /** The latest first. */
+  readonly finished: readonly FinishedJob[]
 }
 
+const nothing: Seen = { connected: false, version: '', system: undefined, samples: [], log: [], finished: [] }
+
 function Console({ token }: { readonly token: string }) {
-  const [seen, setSeen] = useState<Seen>({ connected: false, version: '', system: undefined, samples: [], log: [] })
+  const [seen, setSeen] = useState(nothing)
   const [chosen, choose] = useState<string>()
   const [failure, setFailure] = useState<string>()
   const connection = useRef<Connection | undefined>(undefined)
@@ -51,7 +57,7 @@ function Console({ token }: { readonly token: string }) {
       look.current()
     }
   }
-  const { connected, version, system, samples, log } = seen
+  const { connected, version, system, samples, log, finished } = seen
   return (
     <>
       <header>
@@ -81,7 +87,7 @@ function Console({ token }: { readonly token: string }) {
           </section>
           <section>
             <h2>Jobs</h2>
-            <JobsView jobs={system.jobs} run={run} />
+            <JobsView jobs={system.jobs} finished={finished} run={run} />
           </section>
           <section>
             <h2>Throughput</h2>
@@ -93,7 +99,7 @@ function Console({ token }: { readonly token: string }) {
             {chosen === undefined ? (
               <p class="empty">Choose a node in the graph.</p>
             ) : (
-              <NodeView key={chosen} system={system} name={chosen} run={run} />
+              <NodeView key={chosen} system={system} name={chosen} run={run} onChoose={choose} />
             )}
           </section>
           <section>
@@ -170,7 +176,12 @@ function watch(token: string, { connection, look, setSeen }: Watched): () => voi
         void glance()
       },
       onEvent(event: QmpEvent) {
-        setSeen((seen) => ({ ...seen, log: [eventLine(event), ...seen.log].slice(0, longestLog) }))
+        const job = finishedJob(event)
+        setSeen((seen) => ({
+          ...seen,
+          log: [eventLine(event), ...seen.log].slice(0, longestLog),
+          finished: job === undefined ? seen.finished : [job, ...seen.finished].slice(0, mostFinished),
+        }))
         void glance()
       },
       onClose() {
@@ -207,9 +218,8 @@ function versionText(version: Json): string {
   return [packaged, qemu && `QMP of ${qemu.major}.${qemu.minor}`].filter(Boolean).join(' · ')
 }
 
-function eventLine({ event, data, timestamp: { seconds, microseconds } }: QmpEvent): string {
-  const time = new Date(seconds * 1000 + microseconds / 1000).toISOString().slice(11, 23)
-  return `${time} ${event} ${data === undefined ? '' : JSON.stringify(data)}`
+function eventLine({ event, data, timestamp }: QmpEvent): string {
+  return `${timeOf(timestamp)} ${event} ${data === undefined ? '' : JSON.stringify(data)}`
 }
 
 const place = document.getElementById('console')

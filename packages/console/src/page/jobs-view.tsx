@@ -1,7 +1,7 @@
 /** Jobs with their progress, and what can be done with them. */
-import type { Json } from './connection.ts'
+import type { Json, QmpEvent } from './connection.ts'
 import type { JobInfo } from './system.ts'
-import { percent, rate, size } from './units.ts'
+import { percent, rate, size, timeOf } from './units.ts'
 
 /** Runs a command, and shows its error if it has one. */
 export type Run = (command: string, args?: { readonly [name: string]: Json | undefined }) => Promise<boolean>
@@ -17,14 +17,48 @@ const verbs: Readonly<Record<string, readonly string[]>> = {
   concluded: ['dismiss'],
 }
 
-export function JobsView({ jobs, run }: { readonly jobs: readonly JobInfo[]; readonly run: Run }) {
-  if (jobs.length === 0) return <p class="empty">No job runs. Choose a node to start one.</p>
+/** A job that has ended, as its last event told. */
+export interface FinishedJob {
+  readonly key: string
+  readonly time: string
+  readonly id: string
+  readonly type: string
+  readonly outcome: string
+}
+
+/** The job that `event` tells the end of. */
+export function finishedJob({ event, data, timestamp }: QmpEvent): FinishedJob | undefined {
+  if (event !== 'BLOCK_JOB_COMPLETED' && event !== 'BLOCK_JOB_CANCELLED') return undefined
+  const { device, type, error } = data as { device: string; type: string; error?: string }
+  const ended = event === 'BLOCK_JOB_CANCELLED' ? 'cancelled' : 'completed'
+  const outcome = error === undefined ? ended : `failed: ${error}`
+  const time = timeOf(timestamp)
+  return { key: `${device} ${time}`, time: time.slice(0, 8), id: device, type, outcome }
+}
+
+interface JobsViewProps {
+  readonly jobs: readonly JobInfo[]
+  readonly finished: readonly FinishedJob[]
+  readonly run: Run
+}
+
+export function JobsView({ jobs, finished, run }: JobsViewProps) {
   return (
-    <ul class="jobs">
-      {jobs.map((job) => (
-        <Job key={job.id} job={job} run={run} />
-      ))}
-    </ul>
+    <>
+      {jobs.length === 0 ? <p class="empty">No job runs. Choose a node to start one.</p> : null}
+      <ul class="jobs">
+        {jobs.map((job) => (
+          <Job key={job.id} job={job} run={run} />
+        ))}
+      </ul>
+      <ul class="finished small">
+        {finished.map(({ key, time, id, type, outcome }) => (
+          <li key={key}>
+            {time} <strong>{id}</strong> ({type}) {outcome}
+          </li>
+        ))}
+      </ul>
+    </>
   )
 }
 

@@ -1,16 +1,17 @@
 /** The chosen node: what is known of it, and what can be started on it. */
 import { useState } from 'preact/hooks'
 import type { Run } from './jobs-view.tsx'
-import type { JobInfo, NodeInfo, StatsInfo, System } from './system.ts'
+import type { NodeInfo, StatsInfo, System } from './system.ts'
 import { size } from './units.ts'
 
 interface NodeViewProps {
   readonly system: System
   readonly name: string
   readonly run: Run
+  readonly onChoose: (name: string) => void
 }
 
-export function NodeView({ system, name, run }: NodeViewProps) {
+export function NodeView({ system, name, run, onChoose }: NodeViewProps) {
   const info = system.nodes.find((node) => node['node-name'] === name)
   if (info === undefined) {
     return <p class="empty">{name} is no node: choose one to see what it is, and to start a job on it.</p>
@@ -20,11 +21,11 @@ export function NodeView({ system, name, run }: NodeViewProps) {
     <>
       <Facts info={info} stats={stats} />
       {info.ro ? (
-        <p class="empty">It is read-only: it can be copied, and nothing else.</p>
+        <p class="empty">It is read-only: nothing can be written to it.</p>
       ) : (
-        <SnapshotForm info={info} run={run} />
+        <SnapshotForm info={info} run={run} onChoose={onChoose} />
       )}
-      <JobForm info={info} jobs={system.jobs} run={run} />
+      <JobForm info={info} system={system} run={run} />
     </>
   )
 }
@@ -60,7 +61,14 @@ function neighbour({ file }: NodeInfo, word: string): string {
   return `${path}-${word}-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}.qcow2`
 }
 
-function SnapshotForm({ info, run }: { readonly info: NodeInfo; readonly run: Run }) {
+interface SnapshotFormProps {
+  readonly info: NodeInfo
+  readonly run: Run
+  /** Is told of the overlay: it is the one to go on with. */
+  readonly onChoose: (name: string) => void
+}
+
+function SnapshotForm({ info, run, onChoose }: SnapshotFormProps) {
   const [file, setFile] = useState('')
   const name = info['node-name']
   const suggestion = neighbour(info, 'snapshot')
@@ -75,7 +83,7 @@ function SnapshotForm({ info, run }: { readonly info: NodeInfo; readonly run: Ru
           'snapshot-node-name': node,
           format: 'qcow2',
         }
-        if (await run('blockdev-snapshot-sync', args)) setFile('')
+        if (await run('blockdev-snapshot-sync', args)) onChoose(node)
       }}
     >
       <h3>Take a snapshot</h3>
@@ -89,31 +97,77 @@ function SnapshotForm({ info, run }: { readonly info: NodeInfo; readonly run: Ru
   )
 }
 
-const kinds: Readonly<Record<string, { readonly word: string; readonly needsFile: boolean; readonly what: string }>> = {
-  'drive-backup': { word: 'backup', needsFile: true, what: 'a copy of this moment, while writes go on' },
-  'drive-mirror': { word: 'mirror', needsFile: true, what: 'a copy that follows every write until it is completed' },
-  'block-commit': { word: 'commit', needsFile: false, what: 'writes what this overlay holds into its backing file' },
-  'block-stream': { word: 'stream', needsFile: false, what: 'takes everything of the backing file into this overlay' },
+interface Kind {
+  readonly word: string
+  readonly needsFile: boolean
+  /** It writes into a chain, so that there must be one, with a node on top that is writable. */
+  readonly needsBacking: boolean
+  readonly what: string
+}
+
+const kinds: Readonly<Record<string, Kind>> = {
+  'drive-backup': {
+    word: 'backup',
+    needsFile: true,
+    needsBacking: false,
+    what: 'a copy of this moment, while writes go on',
+  },
+  'drive-mirror': {
+    word: 'mirror',
+    needsFile: true,
+    needsBacking: false,
+    what: 'a copy that follows every write until it is completed',
+  },
+  'block-commit': {
+    word: 'commit',
+    needsFile: false,
+    needsBacking: true,
+    what: 'writes what this overlay holds into its backing file',
+  },
+  'block-stream': {
+    word: 'stream',
+    needsFile: false,
+    needsBacking: true,
+    what: 'takes everything of the backing file into this overlay',
+  },
+}
+
+/** The commands that can work on a node. A node below another one has none: jobs start at the top. */
+function commandsOf({ graph: { nodes, edges } }: System, { 'node-name': name, ro }: NodeInfo): string[] {
+  const id = nodes.find((node) => node.type === 'block-driver' && node.name === name)?.id
+  const isNode = (wanted: number): boolean => nodes.some((one) => one.id === wanted && one.type === 'block-driver')
+  if (edges.some(({ parent, child }) => child === id && isNode(parent))) return []
+  const backed = edges.some((edge) => edge.parent === id && edge.name === 'backing')
+  return Object.entries(kinds).flatMap(([command, { needsBacking }]) =>
+    needsBacking && (ro || !backed) ? [] : [command],
+  )
 }
 
 interface JobFormProps {
   readonly info: NodeInfo
-  readonly jobs: readonly JobInfo[]
+  readonly system: System
   readonly run: Run
 }
 
-function JobForm({ info, jobs, run }: JobFormProps) {
-  const [command, setCommand] = useState('drive-backup')
+function JobForm({ info, system, run }: JobFormProps) {
+  const commands = commandsOf(system, info)
+  const [wanted, setWanted] = useState('')
   const [file, setFile] = useState('')
   const [speed, setSpeed] = useState('')
-  const { word, needsFile, what } = kinds[command] ?? { word: '', needsFile: false, what: '' }
+  // What was chosen may have become impossible, say when the backing file went.
+  const command = commands.includes(wanted) ? wanted : commands[0]
+  const kind = command === undefined ? undefined : kinds[command]
+  if (command === undefined || kind === undefined) {
+    return <p class="empty">Another node stands on it: jobs start at the node on top.</p>
+  }
+  const { word, needsFile, what } = kind
   const suggestion = neighbour(info, word)
   const start = async (event: Event): Promise<void> => {
     event.preventDefault()
-    const taken = new Set(jobs.map(({ id }) => id))
+    const taken = new Set(system.jobs.map(({ id }) => id))
     let number = 1
     while (taken.has(`${word}${number}`)) number++
-    const limit = Number(speed) > 0 ? { speed: Math.round(Number(speed) * 2 ** 20) } : {}
+    const limit = speed === '' ? {} : { speed: Math.round(Number(speed) * 2 ** 20) }
     const target = needsFile ? { target: file || suggestion, format: 'qcow2', sync: 'full' } : {}
     if (await run(command, { 'job-id': `${word}${number}`, device: info['node-name'], ...target, ...limit }))
       setFile('')
@@ -123,10 +177,10 @@ function JobForm({ info, jobs, run }: JobFormProps) {
       <h3>Start a job</h3>
       <label>
         Job
-        <select name="job" value={command} onChange={(event) => setCommand(event.currentTarget.value)}>
-          {Object.entries(kinds).map(([name, kind]) => (
+        <select name="job" value={command} onChange={(event) => setWanted(event.currentTarget.value)}>
+          {commands.map((name) => (
             <option key={name} value={name}>
-              {kind.word}
+              {kinds[name]?.word}
             </option>
           ))}
         </select>
@@ -143,7 +197,9 @@ function JobForm({ info, jobs, run }: JobFormProps) {
         <input
           name="speed"
           value={speed}
-          inputMode="decimal"
+          type="number"
+          min="0.001"
+          step="any"
           placeholder="no limit"
           onInput={(event) => setSpeed(event.currentTarget.value)}
         />

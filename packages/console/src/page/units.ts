@@ -22,3 +22,8 @@ export function rate(bytesPerSecond: number): string {
 export function percent(done: number, total: number): string {
   return `${total === 0 ? 100 : Math.floor((100 * done) / total)} %`
 }
+
+/** `12:34:56.789`, in UTC, of the time of an event. */
+export function timeOf({ seconds, microseconds }: { readonly seconds: number; readonly microseconds: number }): string {
+  return new Date(seconds * 1000 + microseconds / 1000).toISOString().slice(11, 23)
+}

@@ -51,6 +51,8 @@ export const Permission = {
   WriteUnchanged: 4,
   Resize: 8,
   All: 15,
+  /** To be shared only, beside the others: the backing files of the image may be changed. */
+  BackingChange: 16,
 } as const
 
 /** What a child is to its parent; decides the permissions of the edge. */
@@ -187,6 +189,8 @@ export interface OpenImage {
   invalidateCache?(): Promise<void>
 
   info?(): Promise<DriverInfo>
+  /** Figures that only this driver has, by QAPI's names in camelCase. */
+  statistics?(): Readonly<Record<string, number>>
   check?(options: CheckOptions & { readonly repair: Repair }): Promise<ImageCheck>
   amend?(request: AmendRequest): Promise<void>
   /** Records a new backing reference; undefined filename: none. Does not touch the graph. */
@@ -242,12 +246,16 @@ export interface ChildHandle {
   discard(offset: number, length: number, signal?: AbortSignal): Promise<void>
   flush(signal?: AbortSignal): Promise<void>
   truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void>
-  /** What the child reads as, its backing files included; past its end: zeroes. */
+  /**
+   * What the child reads as, its backing files included; past its end: zeroes. With `bottom`, the name of one of them,
+   * those below it are left out: nothing is `present` where they decide. ENOENT if there is none of that name.
+   */
   chainStatus(
     offset: number,
     length: number,
     signal?: AbortSignal,
-  ): Promise<{ readonly length: number; readonly data: boolean; readonly zero: boolean }>
+    bottom?: string,
+  ): Promise<{ readonly length: number; readonly data: boolean; readonly zero: boolean; readonly present: boolean }>
   /** Status of the child's own layer; past its end: unallocated zeroes. */
   blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
   /** ENOTSUP when the two ends cannot copy without memory. */
@@ -262,8 +270,18 @@ export interface ChildHandle {
   /** As {@link OpenImage.readSnapshot} of the child. ENOTSUP where it keeps no point in time. */
   readSnapshot(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void>
   snapshotStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
+  /** Follows the reads of the child from now on, of whomever, which are slower then. */
+  followReads(): FollowedReads
   /** Tells a debugging filter below that the parent is about to do `event`. Await the promise if there is one. */
   debugEvent(event: string): Promise<void> | undefined
+}
+
+/** The reads of a node while somebody follows them. */
+export interface FollowedReads {
+  /** Resolves when those of the range that are in flight now have ended. */
+  ended(offset: number, length: number): Promise<void>
+  /** Ends it. */
+  forget(): void
 }
 
 /** The children of a node by name. Live: edges come and go while the graph changes (drained). */

@@ -35,6 +35,8 @@ export abstract class BlockGraph implements ChangedGraph {
   readonly #events = new Listeners<BlockEvent>((message) => this.warn(message))
   readonly #warned = new Set<string>()
   readonly #onWarning: (message: string) => void
+  readonly #ends = new Set<() => Promise<void>>()
+  #ending: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
   constructor(settings: BlockGraphSettings) {
@@ -211,15 +213,32 @@ export abstract class BlockGraph implements ChangedGraph {
   }
 
   /**
+   * Calls `end` when the graph is to be closed, and waits for it: what stands on the graph (jobs, say) comes to its own
+   * end while changes are still possible. The result takes it away.
+   */
+  beforeClose(end: () => Promise<void>): () => void {
+    this.#ends.add(end)
+    return () => this.#ends.delete(end)
+  }
+
+  /**
    * Detaches all users and closes all nodes, after the changes that have begun; openings are aborted. Everything is
    * tried, then the first error is thrown. A call that comes meanwhile waits for the same closing, and nothing can be
    * opened until it has ended; the graph is empty then, and may be used again.
    */
   close(): Promise<void> {
-    this.#closing ??= this.closeAll().finally(() => {
+    this.#ending ??= this.#end().finally(() => {
+      this.#ending = undefined
       this.#closing = undefined
     })
-    return this.#closing
+    return this.#ending
+  }
+
+  async #end(): Promise<void> {
+    const ends = this.#ends.size === 0 ? [] : await Promise.allSettled([...this.#ends].map((end) => end()))
+    this.#closing = this.closeAll()
+    await this.#closing
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
 
   protected async closeAll(): Promise<void> {

@@ -20,11 +20,12 @@ import { childSchema, filteredOption, listOf, nextChildName } from '../options/c
 import { type AloneSettings, refuseBlocked, refuseFrozen } from './blockers.ts'
 import { unlessAborted } from './change-lock.ts'
 import { Edge } from './edge.ts'
+import { ownMode, withHeirs } from './inheritance.ts'
 import { emptyMedium, type GraphEdge, type GraphRoot, isNode, isRoot, type Node } from './node.ts'
 import type { ChangeUnderWay, GraphChange, NodeReport, NodeTable } from './node-table.ts'
 import { checkPermissions, type EdgePermissions } from './permissions.ts'
 import { Quiesce, refuseLoop, startsBelow } from './quiesce.ts'
-import { Staging } from './staging.ts'
+import { Staging, takeOut } from './staging.ts'
 
 /** A definition of a node: options by name, or a node that is open already. */
 export type Definition = Readonly<Record<string, unknown>> | Node
@@ -291,12 +292,18 @@ export class Change implements ChangeUnderWay {
     return adding
   }
 
-  /** Changes options (camelCase) of an open node; those of one commit take effect together. */
+  /**
+   * Changes options (camelCase) of an open node; those of one commit take effect together. Children that were opened
+   * with it take its cache mode on, where nothing was said of theirs.
+   */
   async reopen(node: Node | string, changes: Readonly<Record<string, unknown>>): Promise<void> {
     const target = this.#graph.table.require(node)
     refuseBlocked(target, 'reopen')
-    await this.#hold(target)
-    this.#staging.reopen(target, changes)
+    for (const [one, its] of withHeirs(target, changes)) {
+      await this.#hold(one)
+      this.#staging.reopen(one, its)
+    }
+    this.#staging.after(() => ownMode(target, changes))
   }
 
   /** Runs `work` on the image of `root` alone: drained, and with what `settings` asks for on top of its permissions. */
@@ -326,6 +333,18 @@ export class Change implements ChangeUnderWay {
     for (const node of await this.#staging.commit()) this.#graph.tellChange({ kind: 'reopened', node: node.name })
   }
 
+  /** Runs `step` when what was staged so far has been committed, while requests are still held. It must not fail. */
+  afterCommit(step: () => void): void {
+    this.#mustRun()
+    this.#staging.after(step)
+  }
+
+  /** Runs `step` if what was staged so far is taken back, the newest first. It must not fail. */
+  onUndo(step: () => void): void {
+    this.#mustRun()
+    this.#staging.undo(step)
+  }
+
   #link(edge: GraphEdge): void {
     edge.node.parents.add(edge)
     this.#staging.undo(() => edge.node.parents.delete(edge))
@@ -346,20 +365,15 @@ export class Change implements ChangeUnderWay {
     this.#link(edge)
     this.#quiesce.extend()
     this.#staging.update.touchChildren(parent)
-    this.#tell('child-changed', parent, edge.name)
+    this.#tell('child-changed', parent, { child: edge.name })
   }
 
   #removeChild(parent: Node, edge: GraphEdge): void {
     refuseFrozen(edge)
-    const order = [...parent.children]
-    parent.children.delete(edge.name)
-    this.#staging.undo(() => {
-      parent.children.clear()
-      for (const [name, child] of order) parent.children.set(name, child)
-    })
+    this.#staging.undo(takeOut(parent.children, edge.name))
     this.#unlink(edge)
     this.orphan(edge.node)
-    this.#tell('child-changed', parent, edge.name)
+    this.#tell('child-changed', parent, { child: edge.name })
   }
 
   /** @internal Closes `node` at the end of the change, if nobody uses it then. */
@@ -367,10 +381,8 @@ export class Change implements ChangeUnderWay {
     if (!this.#orphans.has(node)) this.#orphans.set(node, false)
   }
 
-  #tell(kind: GraphChange['kind'], node: Node, child?: string): void {
-    this.#staging.after(() =>
-      this.#graph.tellChange(child === undefined ? { kind, node: node.name } : { kind, node: node.name, child }),
-    )
+  #tell(kind: GraphChange['kind'], node: Node, more: { readonly child?: string } = {}): void {
+    this.#staging.after(() => this.#graph.tellChange({ kind, node: node.name, ...more }))
   }
 
   /** Lets requests go on, then closes what nobody uses; the first failure that somebody asked to hear of. */

@@ -6,6 +6,7 @@ import {
   type ChildHandle,
   type ChildRole,
   done,
+  type FollowedReads,
   type Limits,
   Permission,
   type TruncateOptions,
@@ -136,9 +137,11 @@ export class Edge implements GraphEdge {
     offset: number,
     length: number,
     signal?: AbortSignal,
-  ): Promise<{ readonly length: number; readonly data: boolean; readonly zero: boolean }> {
-    if (offset >= this.size) return { length, data: false, zero: true }
-    return chainStatus(this.node, undefined, offset, length, signal)
+    bottom?: string,
+  ): Promise<{ readonly length: number; readonly data: boolean; readonly zero: boolean; readonly present: boolean }> {
+    const base = bottom === undefined ? undefined : belowNamed(this.node, bottom)
+    if (offset >= this.size) return { length, data: false, zero: true, present: false }
+    return chainStatus(this.node, base, offset, length, signal)
   }
 
   copyRange(
@@ -189,6 +192,10 @@ export class Edge implements GraphEdge {
     return new BlockError('ENOTSUP', `${node.describe()} keeps no point in time to read`, { node: node.name })
   }
 
+  followReads(): FollowedReads {
+    return this.node.followReads()
+  }
+
   debugEvent(event: string): Promise<void> | undefined {
     const { image } = this.node
     return image.debugEvent === undefined ? undefined : image.debugEvent(event)
@@ -208,4 +215,15 @@ export class Edge implements GraphEdge {
   describe(): string {
     return `${this.parent.describe()} (uses node '${this.node.name}' as '${this.name}' child)`
   }
+}
+
+/** The node below the one called `name` in the chain of `top`; undefined if that is the last one. */
+function belowNamed(top: Node, name: string): Node | undefined {
+  let node = top
+  while (node.name !== name) {
+    const below = node.filtered ?? node.backing
+    if (below === undefined) throw new BlockError('ENOENT', `node '${name}' is not below '${top.name}'`)
+    node = below.node
+  }
+  return (node.filtered ?? node.backing)?.node
 }

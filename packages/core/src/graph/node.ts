@@ -110,6 +110,10 @@ export class Node extends Layer {
   /** @internal Such work that waits for the end of a drained section. */
   readonly line = new WaitingLine()
   readonly blockers = new Set<Blocker>()
+  /** @internal The parent that it was opened with, and follows when that is reopened. */
+  inheritsFrom: Node | undefined
+  /** @internal What was said of its own cache mode, and is not the parent's to change. */
+  readonly ownCache = new Set<string>()
 
   constructor(settings: NodeSettings) {
     super(settings)

@@ -26,6 +26,8 @@ export interface RootSettings {
   readonly permissions: EdgePermissions
   /** Every write is on stable storage before it completes. */
   readonly writethrough?: boolean
+  /** What messages of conflicts call its use of the node. Default `root`. */
+  readonly edgeName?: string
 }
 
 /** Hears of each request when it ends. `begin` is the graph's clock in milliseconds when it began. */
@@ -59,7 +61,7 @@ export class Root implements GraphRoot {
     this.#description = settings.description
     this.#writethrough = settings.writethrough === true
     this.statistics = new Statistics(node.clock)
-    this.edge = new Edge(this, 'root', 'storage', node)
+    this.edge = new Edge(this, settings.edgeName ?? 'root', 'storage', node)
     this.#toldSize = node.size
   }
 

@@ -15,6 +15,7 @@ import type { OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError, throwIfAborted, toBlockError } from '../errors.ts'
 import type { Change, Definition } from '../graph/change.ts'
 import { ChildTable } from '../graph/child-table.ts'
+import { ownMode } from '../graph/inheritance.ts'
 import type { GraphEdge } from '../graph/node.ts'
 import { isNode, Node } from '../graph/node.ts'
 import { imageFilename, nodeFilename } from '../graph/node-filename.ts'
@@ -115,7 +116,9 @@ export class Opener {
     try {
       const format = await this.#graph.registry.probeNode(storage)
       const guess = format === 'raw' ? { [probed]: true } : {}
-      return await this.open({ ...rest, driver: format, file: storage, ...guess }, scope)
+      const node = await this.open({ ...rest, driver: format, file: storage, ...guess }, scope)
+      if (typeof file !== 'string' && !isNode(file)) storage.inheritsFrom = node
+      return node
     } finally {
       await release(this.#graph, storage, scope.change)
     }
@@ -140,6 +143,7 @@ export class Opener {
       warn: (message) => this.#graph.warn(message),
     })
     node.pins++
+    ownMode(node, given)
     const opening = new Opening(this.#graph, node, scope.change)
     try {
       await opening.link(opened)
@@ -188,7 +192,7 @@ export class Opener {
           depth,
           chain,
         })
-        opened.push({ name, role, node: child })
+        opened.push({ name, role, node: child, follows: typeof value !== 'string' && !isNode(value) })
       }
     } catch (error) {
       for (const { node } of opened) await release(this.#graph, node, scope.change)
@@ -231,6 +235,7 @@ export class Opener {
       },
       secret: (id) => this.#graph.secret(id),
       object: (type, id) => this.#graph.objects.get(type, id),
+      bitmap: (name, bitmap) => this.#graph.table.require(name).bitmap(bitmap),
       emit: (event, data) => this.#graph.emit({ event, nodeName: node.name, data }),
       warn: (message) => this.#graph.warn(message),
     }
@@ -264,7 +269,7 @@ export class Opener {
     try {
       await opening.suspended(async () => {
         const open = () => this.#openReferenced(node, role, reference, { ...nested, overrides })
-        await opening.link([{ name, role, node: await inChain(node, scope.chain, open) }])
+        await opening.link([{ name, role, node: await inChain(node, scope.chain, open), follows: true }])
       })
       return node.children.get(name)
     } catch (error) {

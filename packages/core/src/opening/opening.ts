@@ -18,6 +18,8 @@ export interface OpenedChild {
   readonly name: string
   readonly role: ChildRole
   readonly node: Node
+  /** It was opened for this parent, and is reopened with it. */
+  readonly follows?: boolean
 }
 
 /** What an opening needs of the graph that it happens in. */
@@ -85,6 +87,7 @@ export class Opening {
     const { node } = this
     for (const { node: child } of children) refuseBlocked(child, 'attach')
     const edges = children.map(({ name, role, node: child }) => new Edge(node, name, role, child))
+    for (const { node: child, follows } of children) if (follows) child.inheritsFrom = node
     for (const edge of edges) {
       node.children.set(edge.name, edge)
       edge.node.parents.add(edge)

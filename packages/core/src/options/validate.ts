@@ -9,7 +9,7 @@ import { parseSize } from './size.ts'
 interface ValidateOptions {
   /** Where the object stands, for messages: `file.cache`. */
   readonly path?: string
-  /** The message for an option of the outermost object that the schemas do not know. Default: `Invalid parameter 'x'`. */
+  /** The message for an option, by its path, that the schemas do not know. Default: `Invalid parameter 'x'`. */
   readonly unknown?: (name: string) => string
   /** Leave missing options missing. */
   readonly withoutDefaults?: boolean
@@ -173,7 +173,7 @@ function nameTable(schemas: OptionSchemas): Map<string, string> {
 function unknownOption(path: string, key: string, known: Iterable<string>, options: ValidateOptions): BlockError {
   const near = nearestName(toCamelCase(key), known)
   const hint = near === undefined ? undefined : `did you mean '${near}'?`
-  const own = options.path === undefined ? options.unknown?.(toKebabCase(key)) : undefined
+  const own = options.unknown?.(toKebabCase(path))
   return new BlockError('EINVAL', own ?? `Invalid parameter '${path}'`, { hint })
 }
 

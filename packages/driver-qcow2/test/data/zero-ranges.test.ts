@@ -117,7 +117,7 @@ describe('zeroes in a part of a cluster', () => {
       backing.chainStatus = async (offset, length) => {
         const zero = offset < from || offset >= to
         const end = offset < from ? from : zero ? size : to
-        return { length: Math.min(length, end - offset), data: !zero, zero, allocated: true }
+        return { length: Math.min(length, end - offset), data: !zero, zero, present: true }
       }
       const { image, state } = await imageOf(2, {}, backing)
       await image.writeZeroes(cluster + at, 1000, 0)

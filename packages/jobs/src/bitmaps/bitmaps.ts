@@ -84,10 +84,8 @@ function isGranularity(value: number): boolean {
 }
 
 /** The bitmap called `name`. ENOENT, with `message`, where there is none. */
-export function findBitmap(node: Node, name: string, message = `Dirty bitmap '${name}' not found`): DirtyBitmap {
-  const bitmap = node.dirtyBitmaps.find((one) => one.name === name)
-  if (bitmap === undefined) throw new BlockError('ENOENT', message, { node: node.name })
-  return bitmap
+export function findBitmap(node: Node, name: string, message?: string): DirtyBitmap {
+  return node.bitmap(name, message)
 }
 
 /** As {@link findBitmap}, for one that is to be changed. */

@@ -12,13 +12,22 @@ export function storageNodes(node: Node): Node[] {
   return [node, ...below.flatMap((edge) => storageNodes(edge.node))]
 }
 
+/** What changes the mode of a node: a graph, at once, or a change of one that is under way. */
+interface Reopener {
+  reopen(node: Node, changes: Readonly<Record<string, unknown>>): Promise<void>
+  commit?(): Promise<void>
+}
+
 /**
  * Makes an image that was opened for reading writable, or the other way round. What is below a node that is to write
- * must write first, so the order depends on the direction.
+ * must write first, so the order depends on the direction. In a change each step is committed.
  */
-export async function setReadOnly(graph: BlockGraph, node: Node, readOnly: boolean): Promise<void> {
+export async function setReadOnly(graph: Reopener, node: Node, readOnly: boolean): Promise<void> {
   const nodes = storageNodes(node)
-  for (const one of readOnly ? nodes : nodes.reverse()) await graph.reopen(one, { readOnly })
+  for (const one of readOnly ? nodes : nodes.reverse()) {
+    await graph.reopen(one, { readOnly })
+    await graph.commit?.()
+  }
 }
 
 /** Runs `work` while `node`, when it was opened for reading, is writable. */
@@ -33,7 +42,7 @@ export async function whileWritable(graph: BlockGraph, node: Node, work: () => P
 }
 
 /** Makes `node` read-only again. A flush that fails is reported, and tried once more: else the node stays writable. */
-export async function endWriting(graph: BlockGraph, node: Node): Promise<void> {
+export async function endWriting(graph: Reopener, node: Node): Promise<void> {
   try {
     await setReadOnly(graph, node, true)
   } catch (error) {

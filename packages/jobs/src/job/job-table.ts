@@ -1,11 +1,11 @@
 /** The jobs of a graph. */
 import { BlockError, type Graph } from '@diskgraph/core'
-import { Job, type JobWork } from './job.ts'
+import { Job } from './job.ts'
 import { checkSpeed, type JobSettings, type JobType } from './settings.ts'
 
 const wellFormed = /^[A-Za-z][A-Za-z0-9._-]*$/
 
-/** See the top of the file. Jobs are there from their start until they are dismissed. */
+/** See the top of the file. Jobs are there from their start until they are dismissed; closing the graph cancels them. */
 export class JobTable implements Iterable<Job> {
   readonly graph: Graph
   readonly #jobs = new Map<string, Job>()
@@ -14,6 +14,7 @@ export class JobTable implements Iterable<Job> {
 
   constructor(graph: Graph) {
     this.graph = graph
+    graph.beforeClose(() => this.close())
   }
 
   /** The job called `id`. */
@@ -50,15 +51,16 @@ export class JobTable implements Iterable<Job> {
    * @internal Makes a job, which is to be started or discarded. EINVAL for an id that is malformed, EEXIST for one that
    * another job has.
    */
-  make(type: JobType, work: JobWork, settings: JobSettings): Job {
+  make(type: JobType, settings: JobSettings): Job {
     const { jobId: id = this.#newId(type), speed = 0 } = settings
     if (typeof id !== 'string' || !wellFormed.test(id)) throw new BlockError('EINVAL', `Invalid job ID '${String(id)}'`)
     if (this.#jobs.has(id)) throw new BlockError('EEXIST', `Job ID '${id}' already in use`)
-    const job = new Job(this, id, type, work, settings)
+    const job = new Job(this, id, type, settings)
     this.#jobs.set(id, job)
     try {
       checkSpeed(speed)
     } catch (error) {
+      job.announce()
       job.discard()
       throw error
     }

@@ -19,6 +19,8 @@ import { Cancelled, JobTransaction, type Member } from './transaction.ts'
 
 /** What a kind of job does. Only `run` is needed. */
 export interface JobWork {
+  /** What holds the job before its first piece of work, which it says by being paused. */
+  heldUntil?(): Promise<unknown>
   /** The work, until it can take effect. */
   run(job: Job): Promise<void>
   /** Lets it take effect, as far as that can fail. */
@@ -53,11 +55,12 @@ export class Job {
   /** @internal */
   readonly pace: Pace
   readonly #table: JobHost
-  readonly #work: JobWork
+  #work: JobWork | undefined
   readonly #transaction: JobTransaction
   readonly clock: Clock
   readonly #controller = new AbortController()
   #status: JobStatus = 'created'
+  #announced = false
   #offset = 0
   #remaining = 0
   #ioStatus: 'ok' | 'failed' | 'nospace' = 'ok'
@@ -67,11 +70,10 @@ export class Job {
   #settle: { resolve(): void; reject(error: Error): void } | undefined
 
   /** @internal Made by the functions that start one. */
-  constructor(table: JobHost, id: string, type: JobType, work: JobWork, settings: JobSettings) {
+  constructor(table: JobHost, id: string, type: JobType, settings: JobSettings) {
     this.#table = table
     this.id = id
     this.type = type
-    this.#work = work
     this.autoFinalize = settings.autoFinalize ?? true
     this.autoDismiss = settings.autoDismiss ?? true
     this.clock = table.graph.clock
@@ -83,8 +85,6 @@ export class Job {
     })
     // Who wants to know asks; nobody has to.
     this.finished.catch(() => undefined)
-    this.#transaction.add(this)
-    this.#tellStatus()
   }
 
   get status(): JobStatus {
@@ -172,7 +172,7 @@ export class Job {
     this.#refuse('cancel')
     if (!force) {
       if (this.pace.paused) throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
-      if (this.ready && this.#work.cancelSoftly?.(this) === true) {
+      if (this.ready && this.#work?.cancelSoftly?.(this) === true) {
         this.pace.wake()
         return
       }
@@ -184,7 +184,7 @@ export class Job {
   /** Lets a job that is ready come to its end. */
   complete(): void {
     this.#refuse('complete')
-    this.#work.complete?.(this)
+    this.#work?.complete?.(this)
     this.pace.wake()
   }
 
@@ -212,15 +212,24 @@ export class Job {
   /** Changes options of its kind while it runs. ENOTSUP for kinds that have none. */
   change(options: Readonly<Record<string, unknown>>): void {
     this.#refuse('change')
-    const { change } = this.#work
+    const change = this.#work?.change
     if (change === undefined) throw new BlockError('ENOTSUP', `Job type does not support change`)
     change.call(this.#work, options)
   }
 
   // What its work calls.
 
-  /** @internal Starts it. `until`: it is held before its first piece of work until that settles. */
-  start(until?: Promise<unknown>): void {
+  /** @internal Says, once, that it is there: what it needs of the graph is mostly staged. */
+  announce(): void {
+    if (this.#announced) return
+    this.#announced = true
+    this.#tellStatus()
+  }
+
+  /** @internal Starts `work`. `until`: it is held before its first piece until that settles. */
+  start(work: JobWork, until?: Promise<unknown>): void {
+    this.#work = work
+    this.#transaction.add(this)
     this.#become('running')
     if (until !== undefined) {
       this.pace.held++
@@ -231,17 +240,18 @@ export class Job {
       }
       until.then(release, release)
     }
-    this.#running = this.#run()
+    this.#running = this.#run(work)
   }
 
-  /** @internal The start has failed: it was never there. */
-  discard(): void {
-    this.#become('null')
+  /** @internal It is not to start: it could not be staged, or (`aborting`) others of the same change have failed. */
+  discard(by?: 'aborting'): void {
+    if (by !== undefined) for (const status of [by, 'concluded'] as const) this.#become(status)
+    if (this.#announced) this.#become('null')
     this.#table.remove(this)
     this.#settle?.reject(new BlockError('ECANCELED', 'the job could not be started'))
   }
 
-  /** @internal Waits while the job is paused, or has done more than its speed allows. Throws when it is cancelled. */
+  /** @internal Waits while the job is paused or too fast. Throws when it is cancelled. */
   async rest(idle?: () => Promise<void>): Promise<void> {
     for (;;) {
       if (this.signal.aborted) throw new Cancelled()
@@ -306,15 +316,13 @@ export class Job {
 
   // What its transaction calls; see Member.
 
-  /** @internal */
   becomePending(): void {
     this.#become('pending')
     if (!this.autoFinalize && this.isBlockJob) this.#emit('BLOCK_JOB_PENDING', { type: this.type, id: this.id })
   }
 
-  /** @internal */
   async prepare(): Promise<void> {
-    await this.#work.prepare?.(this)
+    await this.#work?.prepare?.(this)
   }
 
   /** @internal */
@@ -322,7 +330,7 @@ export class Job {
     this.#error = failure
     if (failure !== undefined) this.#become('aborting')
     try {
-      await this.#work.end(this, failure === undefined)
+      await this.#work?.end(this, failure === undefined)
     } catch (error) {
       this.#table.graph.warn(`the end of job '${this.id}' failed: ${describe(error as Error)}`)
     }
@@ -344,9 +352,9 @@ export class Job {
   }
 
   /** Runs the work; resolves when that has ended, before the end of the transaction. */
-  #run(): Promise<void> {
+  #run(work: JobWork): Promise<void> {
     const ended = (): Error | undefined => this.#failure ?? (this.signal.aborted ? new Cancelled() : undefined)
-    return this.#work.run(this).then(
+    return work.run(this).then(
       () => this.#arrived(ended()),
       (error) => this.#arrived(ended() ?? (error as Error)),
     )

@@ -16,6 +16,20 @@ export class JobTransaction {
   /** The newest first, as they are ended. */
   readonly #members: Member[] = []
   #ending: Promise<void> | undefined
+  /** Jobs that are being started. */
+  #expected = 0
+
+  /** @internal One more is being started: the others wait for it until the result is called. */
+  expect(): () => void {
+    this.#expected++
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      this.#expected--
+      void this.arrived()
+    }
+  }
 
   /** @internal */
   add(member: Member): void {
@@ -32,7 +46,8 @@ export class JobTransaction {
 
   /** @internal The work of one has ended well: when that of all has, they are pending, and end unless one waits to be told. */
   async arrived(): Promise<void> {
-    if (this.#ending !== undefined || !this.#members.every(({ done }) => done)) return
+    if (this.#ending !== undefined || this.#expected > 0) return
+    if (this.#members.length === 0 || !this.#members.every(({ done }) => done)) return
     for (const member of this.#members) member.becomePending()
     if (this.#members.every(({ autoFinalize }) => autoFinalize)) await this.finalize()
   }

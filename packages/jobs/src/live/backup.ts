@@ -7,8 +7,9 @@ import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { CopyFilter, copyFilterDriver } from './copy-filter.ts'
-import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import { chainOf, findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
+import { startJob } from './start.ts'
 
 /** What a backup leaves in its bitmap: `never` changes it; `on-success` or `always` it holds what the target lacks. */
 export type BitmapMode = 'on-success' | 'never' | 'always'
@@ -37,41 +38,30 @@ export interface BackupOptions extends JobSettings {
   readonly filterNodeName?: string | undefined
   /** Copies at the same time; default 64, of which each takes 1 MiB of memory at most. */
   readonly maxWorkers?: number | undefined
+  /** Bytes that are copied at once, at most; 0 (default): 1 MiB. No less than is copied together, 64 KiB or a cluster. */
+  readonly maxChunk?: number | undefined
   /** Begins in this change of the graph, which is under way: backups that begin in one show the same moment. */
   readonly change?: Change | undefined
 }
 
 /** Starts a backup. The target holds the disk as it was at the start when the job has ended well. */
-export async function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job> {
+export function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job> {
   const { graph } = jobs
-  const source = findNode(graph, options.device)
-  const target = findNode(graph, options.target)
-  const plan = checkSync(options, source)
-  if (source === target) throw new BlockError('EINVAL', 'Source and target cannot be the same')
-  refuseBusy(source)
-  refuseBusy(target)
-  if (source.size !== target.size) throw new BlockError('EINVAL', 'Source and target image have different sizes')
-  if (options.compress && target.driver.compressedWrites !== true) {
-    throw new BlockError('ENOTSUP', 'Compression is not supported for this drive ')
-  }
-  const work = new Backup(jobs, source, target, options, plan)
-  const job = jobs.make('backup', work, options)
-  let entered = (): void => undefined
-  const entering = new Promise<void>((resolve) => {
-    entered = resolve
+  return startJob(jobs, 'backup', options, async (change, make) => {
+    const source = findNode(graph, options.device)
+    const target = findNode(graph, options.target)
+    const plan = checkSync(options, source)
+    if (source === target) throw new BlockError('EINVAL', 'Source and target cannot be the same')
+    refuseBusy(source)
+    refuseBusy(target)
+    if (source.size !== target.size) throw new BlockError('EINVAL', 'Source and target image have different sizes')
+    if (options.compress && target.driver.compressedWrites !== true) {
+      throw new BlockError('ENOTSUP', 'Compression is not supported for this drive ')
+    }
+    const work = new Backup(jobs, source, target, options, plan)
+    await work.enter(make(), change)
+    return work
   })
-  const { change } = options
-  try {
-    // What is asked of the graph now has its turn when the change has ended.
-    await work.enter(job, () => job.start(change === undefined ? entering : graph.change(async () => undefined)))
-  } catch (error) {
-    if (job.status === 'created') job.discard()
-    else job.fail(error as Error)
-    throw error
-  } finally {
-    entered()
-  }
-  return job
 }
 
 /** The bitmap that a backup uses, and how. */
@@ -81,13 +71,16 @@ interface Plan {
 }
 
 function checkSync(options: BackupOptions, source: Node): Plan {
-  const { sync, bitmap: name, bitmapMode, maxWorkers } = options
+  const { sync, bitmap: name, bitmapMode, maxWorkers, maxChunk = 0 } = options
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
   if (!['full', 'top', 'none', 'incremental', 'bitmap'].includes(sync)) {
     throw invalid(`Sync mode '${String(sync)}' not supported`)
   }
   if (maxWorkers !== undefined && !(Number.isInteger(maxWorkers) && maxWorkers >= 1 && maxWorkers < 2 ** 31)) {
     throw invalid('max-workers must be between 1 and 2147483647')
+  }
+  if (!(Number.isSafeInteger(maxChunk) && maxChunk >= 0)) {
+    throw invalid('max-chunk must be zero (which means no limit) or positive')
   }
   const byBitmap = sync === 'incremental' || sync === 'bitmap'
   if (name === undefined) {
@@ -120,7 +113,7 @@ class Backup implements JobWork {
   readonly #base: Node | undefined
   /** What the bitmap had marked at the start. */
   #before: DirtyBitmap | undefined
-  #insertion: Promise<Insertion> | undefined
+  #insertion: Insertion | undefined
   #image: BackupImage | undefined
 
   constructor(jobs: JobTable, source: Node, target: Node, options: BackupOptions, plan: Plan) {
@@ -132,26 +125,38 @@ class Backup implements JobWork {
     this.#base = options.sync === 'top' ? unfiltered(source).backing?.node : undefined
   }
 
-  /** Puts the filter over the disk, and calls `start` while nothing is in flight. */
-  async enter(job: Job, start: () => void): Promise<void> {
+  /** Stages the filter over the disk. The moment that is kept is that of the commit. */
+  async enter(job: Job, change: Change): Promise<void> {
     const { compress, filterNodeName } = this.#options
+    const { graph } = this.#jobs
+    const { bitmap } = this.#plan
+    if (bitmap !== undefined) {
+      bitmap.busy = true
+      change.onUndo(() => {
+        bitmap.busy = false
+      })
+    }
     const { clusterSize = smallestUnit } = await this.#target.info()
     const granularity = Math.max(smallestUnit, clusterSize)
+    const { maxChunk = 0 } = this.#options
+    if (maxChunk > 0 && maxChunk < granularity) {
+      const message = `Required max-chunk (${maxChunk}) is less than backup cluster size (${granularity})`
+      throw new BlockError('EINVAL', message)
+    }
+    const fleecing = chainOf(this.#target).includes(unfiltered(this.#source))
     const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
-      this.#image = new BackupImage(file, target, { granularity, compressed: compress })
+      this.#image = new BackupImage(file, target, { granularity, compressed: compress, fleecing, longest: maxChunk })
       return this.#image
     }
     const driver = copyFilterDriver('copy-before-write', make)
     const nodes = { source: this.#source, target: this.#target }
-    const filter = { driver, nodeName: filterNodeName }
-    this.#insertion = insertFilter(this.#jobs.graph, nodes, filter, job, {
-      change: this.#options.change,
-      during: () => {
-        this.#begin(job)
-        start()
-      },
-    })
-    await this.#insertion
+    this.#insertion = await insertFilter(change, graph, nodes, { driver, nodeName: filterNodeName }, job)
+    change.afterCommit(() => this.#begin(job))
+  }
+
+  /** Guests are held until the change has ended, and the job with them. */
+  heldUntil(): Promise<unknown> {
+    return this.#jobs.graph.change(async () => undefined)
   }
 
   /** Everything that can change is to be copied before, from here on. */
@@ -164,7 +169,6 @@ class Backup implements JobWork {
     } else image.units.dirty.set(0, image.size)
     job.setRemaining(image.units.dirty.dirtyBytes)
     if (bitmap === undefined) return
-    bitmap.busy = true
     this.#before = new Bitmap(bitmap.size, bitmap.granularity)
     this.#before.merge(bitmap)
     bitmap.clear(0, bitmap.size)
@@ -175,8 +179,7 @@ class Backup implements JobWork {
     const { sync, maxWorkers = 64 } = this.#options
     await job.rest()
     if (sync === 'none') for (;;) await job.pace.sleep()
-    // The insertion is there when the section in which the job began has ended.
-    const { root } = (await this.#insertion) as Insertion
+    const { root } = this.#insertion as Insertion
     if (this.#base !== undefined) await this.#leaveOut(job, root, this.#base, image)
     await copyDirty({
       job,
@@ -210,9 +213,7 @@ class Backup implements JobWork {
     const { bitmap, mode } = this.#plan
     try {
       // Copies that guests wait for end in here: only then is it known what the target lacks.
-      // A job that is cancelled before its filter stands waits for it, for it goes with it.
-      const insertion = await this.#insertion?.catch(() => undefined)
-      await insertion?.leave()
+      await this.#insertion?.leave()
     } finally {
       if (bitmap !== undefined && this.#before !== undefined) {
         // Marked is, on top of what was written since the start, what the target lacks.

@@ -5,7 +5,8 @@
  * backing file. The active layer is written to meanwhile: its commit is a mirror whose target is a layer of its own
  * chain. Either way only such ranges of the base are written as the layers above cover.
  */
-import { BlockError, type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
+import { BlockError, type Change, type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
+import { type DriverDescriptor, Passthrough } from '@diskgraph/core/driver'
 import { chainStatus } from '@diskgraph/core/internal'
 import { endWriting, setReadOnly, unfiltered } from '../disk/chain.ts'
 import type { Range } from '../engine/source.ts'
@@ -15,8 +16,18 @@ import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { recordBacking } from './backing.ts'
 import { Mirror } from './mirror.ts'
-import { blockNodes, chainOf, findNodeByName, jobRoot, refuseBusy } from './nodes.ts'
+import {
+  blockNodes,
+  chainOf,
+  findNodeByName,
+  type Insertion,
+  insertFilter,
+  jobRoot,
+  refuseBusy,
+  wholeChainOf,
+} from './nodes.ts'
 import { copyDirty } from './passes.ts'
+import { startJob } from './start.ts'
 import { Units } from './units.ts'
 
 /** What {@link startCommit} takes; QMP's `block-commit`. */
@@ -40,32 +51,37 @@ export interface CommitJobOptions extends JobSettings {
 }
 
 /** Starts a commit. One of the active layer becomes ready, and by `complete()` the users of the disk go over to the base. */
-export async function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<Job> {
+export function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<Job> {
   const { graph } = jobs
-  const device = typeof options.device === 'string' ? graph.find(options.device) : options.device
-  if (device === undefined) throw new BlockError('ENOENT', `Device '${String(options.device)}' not found`)
-  const { top, base, layers, above } = findLayers(graph, device, options)
-  if (above === undefined && options.backingFile !== undefined) {
-    throw new BlockError('EINVAL', "'backing-file' specified, but 'top' is the active layer")
-  }
-  for (const node of [device, ...layers, base]) refuseBusy(node)
-  const active = above === undefined
-  const work = active
-    ? activeCommit(jobs, device, base, options)
-    : new Commit(jobs, { top, base, layers, above }, options)
-  const job = jobs.make('commit', work, options)
-  const wasReadOnly = base.readOnly
-  try {
-    if (wasReadOnly) await setReadOnly(graph, base, false)
-    if (base.size < top.size) await graph.drained(base, () => base.truncate(top.size, { zero: true }))
-    await work.enter(job, wasReadOnly)
-  } catch (error) {
-    job.discard()
-    if (wasReadOnly) await endWriting(graph, base).catch((failure) => graph.warn(String(failure)))
-    throw error
-  }
-  job.start()
-  return job
+  return startJob(jobs, 'commit', options, async (change, make) => {
+    const device = typeof options.device === 'string' ? graph.find(options.device) : options.device
+    if (device === undefined) throw new BlockError('ENOENT', `Device '${String(options.device)}' not found`)
+    const layers = findLayers(graph, device, options)
+    const { top, base, above } = layers
+    if (above === undefined && options.backingFile !== undefined) {
+      throw new BlockError('EINVAL', "'backing-file' specified, but 'top' is the active layer")
+    }
+    refuseBusy(device)
+    const chain = wholeChainOf(device)
+    for (const node of chain.slice(chain.indexOf(top), chain.indexOf(base) + 1)) refuseBusy(node)
+    const work =
+      above === undefined
+        ? activeCommit(jobs, device, base, options)
+        : new Commit(jobs, { ...layers, above, device }, options)
+    const job = make()
+    const wasReadOnly = base.readOnly
+    if (wasReadOnly) await setReadOnly(change, base, false)
+    try {
+      await change.drain(base)
+      if (base.size < top.size) await base.truncate(top.size, { zero: true })
+      await work.enter(job, change, wasReadOnly)
+      await change.commit()
+    } catch (error) {
+      if (wasReadOnly) await endWriting(change, base).catch((failure) => graph.warn(String(failure)))
+      throw error
+    }
+    return work
+  })
 }
 
 interface Layers {
@@ -76,6 +92,9 @@ interface Layers {
   /** The layer whose backing file `top` is; undefined: `top` is the active one. */
   readonly above: Node | undefined
 }
+
+/** Of a commit of layers below the active one. */
+type InnerLayers = Layers & { readonly above: Node; readonly device: Node }
 
 function findLayers(graph: Graph, device: Node, options: CommitJobOptions): Layers {
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
@@ -129,39 +148,44 @@ function activeCommit(jobs: JobTable, device: Node, base: Node, options: CommitJ
 
 class Commit implements JobWork {
   readonly #jobs: JobTable
-  readonly #layers: Layers
+  readonly #layers: InnerLayers
   readonly #options: CommitJobOptions
-  #roots: { readonly source: Disk; readonly target: Disk } | undefined
+  /** What the lowest layer that is committed stands on: the base, or a filter over it. */
+  readonly #below: Node
+  #insertion: Insertion | undefined
+  #target: Disk | undefined
   #unblock: (() => void)[] = []
   #wasReadOnly = false
 
-  constructor(jobs: JobTable, layers: Layers, options: CommitJobOptions) {
+  constructor(jobs: JobTable, layers: InnerLayers, options: CommitJobOptions) {
     this.#jobs = jobs
     this.#layers = layers
     this.#options = options
+    const lowest = layers.layers[layers.layers.length - 1] as Node
+    this.#below = lowest.backing?.node as Node
   }
 
-  async enter(job: Job, wasReadOnly: boolean): Promise<void> {
+  async enter(job: Job, change: Change, wasReadOnly: boolean): Promise<void> {
     const { graph } = this.#jobs
-    const { top, base, layers, above } = this.#layers
+    const { top, base, layers, device } = this.#layers
     const { ConsistentRead, WriteUnchanged } = Permission
     this.#wasReadOnly = wasReadOnly
-    this.#roots = await graph.change(async (change) => ({
-      source: await jobRoot(change, graph, top, job.id, ConsistentRead),
-      target: await jobRoot(change, graph, base, job.id, ConsistentRead | WriteUnchanged),
-    }))
-    try {
-      this.#unblock.push(blockNodes(graph, [above as Node, ...layers, base], 'commit'))
-      this.#unblock.push(graph.freezeChain(above as Node, base, 'a commit reads through it'))
-    } catch (error) {
-      await this.end()
-      throw error
-    }
+    const filter = { driver: commitFilter, nodeName: this.#options.filterNodeName }
+    this.#insertion = await insertFilter(change, graph, { source: top }, filter, job)
+    job.announce()
+    const use = { name: 'base node', permissions: ConsistentRead | WriteUnchanged }
+    this.#target = await jobRoot(change, graph, base, job, use)
+    this.#unblock.push(blockNodes(change, graph, [unfiltered(device), ...layers.slice(1), base], 'commit'))
+    const thaw = graph.freezeChain(this.#insertion.filter, this.#below, 'a commit reads through it')
+    change.onUndo(thaw)
+    this.#unblock.push(thaw)
   }
 
   async run(job: Job): Promise<void> {
-    const { source, target } = this.#roots as { source: Disk; target: Disk }
-    const { top, base } = this.#layers
+    const { root: source } = this.#insertion as Insertion
+    const target = this.#target as Disk
+    const below = this.#below
+    const { top, base, above } = this.#layers
     const { onError = 'report' } = this.#options
     const { clusterSize = 65536 } = await target.info()
     const { signal } = job
@@ -173,51 +197,69 @@ class Commit implements JobWork {
       writeFlags: Flag.Unchanged,
       signal,
     })
+    // Behind its end the layer above sees zeroes, and would see the rest of a longer base instead.
+    const size = Math.max(top.size, Math.min(base.size, above.size))
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
-      const extent = await reading('status', offset, () => chainStatus(top, base, offset, length, signal))
+      if (offset >= top.size) return { content: 'zero', length }
+      const extent = await reading('status', offset, () => chainStatus(top, below, offset, length, signal))
       return { content: !extent.present ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
     }
-    const units = new Units({ size: top.size, granularity: Math.max(4096, clusterSize), transfer, contentAt })
+    const units = new Units({ size, granularity: Math.max(4096, clusterSize), transfer, contentAt })
     units.onCopied = (length) => job.advance(length)
-    units.dirty.set(0, top.size)
-    job.setRemaining(top.size)
+    units.dirty.set(0, size)
+    job.setRemaining(size)
     await copyDirty({ job, units, workers: 8, policy: () => onError })
   }
 
   /** The layer above gets the base as its backing file. */
   async prepare(): Promise<void> {
-    const { graph } = this.#jobs
-    const { target } = this.#roots as { target: Disk }
-    const { base } = this.#layers
-    const above = this.#layers.above as Node
-    await target.flush()
-    const reopened = above.readOnly
-    if (reopened) {
-      this.#release()
-      await setReadOnly(graph, above, false)
-    }
-    try {
-      await graph.change(async (change) => {
-        await change.drain(above)
-        this.#release()
-        await recordBacking(above, base, this.#options.backingFile)
-        for (const root of Object.values(this.#roots ?? {})) await change.detach(root)
-        await change.setBacking(above, base)
-      })
-    } finally {
-      if (reopened) await endWriting(graph, above)
-    }
-    this.#roots = undefined
+    await (this.#target as Disk).flush()
+    await this.#leave(async (change) => {
+      // Another job may have taken out the layer that was above.
+      for (const { parent, role } of [...(this.#insertion as Insertion).filter.parents]) {
+        if (parent.isRoot || role !== 'cow') continue
+        await inWritable(change, parent, async () => {
+          await recordBacking(parent, this.#layers.base, this.#options.backingFile)
+          await change.setBacking(parent, this.#below)
+          await change.commit()
+        })
+      }
+    })
   }
 
   async end(): Promise<void> {
-    const { graph } = this.#jobs
-    this.#release()
-    for (const root of Object.values(this.#roots ?? {})) await root.close()
-    if (this.#wasReadOnly) await endWriting(graph, this.#layers.base)
+    await this.#leave(async () => undefined)
   }
 
-  #release(): void {
-    for (const release of this.#unblock.splice(0)) release()
+  async #leave(step: (change: Change) => Promise<void>): Promise<void> {
+    const insertion = this.#insertion as Insertion
+    await insertion.leave(undefined, async (change) => {
+      for (const release of this.#unblock.splice(0)) release()
+      await change.detach(this.#target as Disk)
+      await step(change)
+      await change.remove(insertion.filter)
+      await change.commit()
+      if (this.#wasReadOnly) await endWriting(change, this.#layers.base)
+    })
   }
+}
+
+/** Runs `work` in `change` while `node`, when it was opened for reading, is writable. */
+async function inWritable(change: Change, node: Node, work: () => Promise<void>): Promise<void> {
+  if (!node.readOnly) return work()
+  await setReadOnly(change, node, false)
+  try {
+    await work()
+  } finally {
+    await endWriting(change, node)
+  }
+}
+
+/** Stands over the highest layer that is committed, for others to see where the job is. */
+const commitFilter: DriverDescriptor = {
+  name: 'commit_top',
+  kind: 'filter',
+  description: 'Stands over a layer while a job commits it.',
+  options: { file: { type: 'child', role: 'filtered', required: true, description: 'The layer' } },
+  open: async ({ children }) => new Passthrough(children.require('file')),
 }

@@ -66,7 +66,8 @@ function startOnce(
     },
     end: async () => undefined,
   }
-  const job = jobs.make(type, work, { autoDismiss: false, ...settings })
-  job.start()
+  const job = jobs.make(type, { autoDismiss: false, ...settings })
+  job.announce()
+  job.start(work)
   return job
 }

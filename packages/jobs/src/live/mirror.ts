@@ -8,6 +8,7 @@ import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
 import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
+import { startJob } from './start.ts'
 
 /** When a guest's write reaches the target: some time later, or before it ends. */
 export type CopyMode = 'background' | 'write-blocking'
@@ -24,7 +25,7 @@ export interface MirrorOptions extends JobSettings {
   readonly replaces?: Node | string | undefined
   /** Bytes that are copied together, a power of two. Default: the cluster size of the target, 4 KiB to 64 KiB. */
   readonly granularity?: number | undefined
-  /** Bytes that may be left to be copied while nobody writes, at the end. Default 16 MiB. */
+  /** Bytes that may be left to be copied while nobody writes, at the end (default 16 MiB), and that are copied at once. */
   readonly bufSize?: number | undefined
   /** Default `report`. */
   readonly onSourceError?: ErrorPolicy | undefined
@@ -39,25 +40,20 @@ export interface MirrorOptions extends JobSettings {
 }
 
 /** Starts a mirror. When it is ready, `complete()` lets the users of the disk go over to the target. */
-export async function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job> {
+export function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job> {
   const { graph } = jobs
-  const source = findNode(graph, options.device)
-  refuseBusy(source)
-  const target = findNode(graph, options.target)
-  checkSizes(options)
-  if (source === target) throw new BlockError('EINVAL', "Can't mirror node into itself")
-  refuseBusy(target)
-  const replaces = options.replaces === undefined ? undefined : findReplaced(jobs, options.replaces, source)
-  const work = new Mirror(jobs, source, target, { ...options, replaces })
-  const job = jobs.make('mirror', work, options)
-  try {
-    await work.enter(job)
-  } catch (error) {
-    job.discard()
-    throw error
-  }
-  job.start()
-  return job
+  return startJob(jobs, 'mirror', options, async (change, make) => {
+    const source = findNode(graph, options.device)
+    refuseBusy(source)
+    const target = findNode(graph, options.target)
+    checkSizes(options)
+    if (source === target) throw new BlockError('EINVAL', "Can't mirror node into itself")
+    refuseBusy(target)
+    const replaces = options.replaces === undefined ? undefined : findReplaced(jobs, options.replaces, source)
+    const work = new Mirror(jobs, source, target, { ...options, replaces })
+    await work.enter(make(), change)
+    return work
+  })
 }
 
 function checkSizes({ granularity, bufSize, sync }: MirrorOptions): void {
@@ -128,21 +124,26 @@ export class Mirror implements JobWork {
     this.#base = options.base ?? (options.sync === 'top' ? unfiltered(source).backing?.node : undefined)
   }
 
-  /** Puts the filter over the disk. */
-  async enter(job: Job, wasReadOnly = false): Promise<void> {
+  /** Stages the filter over the disk. */
+  async enter(job: Job, change: Change, wasReadOnly = false): Promise<void> {
     this.#wasReadOnly = wasReadOnly
     const { graph } = this.#jobs
-    const { granularity, unmap, copyMode = 'background', filterNodeName } = this.#options
+    const { granularity, unmap, copyMode = 'background', filterNodeName, bufSize } = this.#options
     const { clusterSize = 65536 } = await this.#target.info()
     const unchanged = this.#options.base !== undefined
-    const settings = { granularity: granularity || Math.min(65536, Math.max(4096, clusterSize)), unmap, unchanged }
+    const settings = {
+      granularity: granularity || Math.min(65536, Math.max(4096, clusterSize)),
+      unmap,
+      unchanged,
+      longest: bufSize,
+    }
     const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
       this.#image = new MirrorImage(file, target, settings, copyMode, (error) => this.#failedAlong(job, error))
       return this.#image
     }
     const driver = copyFilterDriver('mirror_top', make, unchanged)
     const nodes = { source: this.#source, target: this.#target }
-    this.#insertion = await insertFilter(graph, nodes, { driver, nodeName: filterNodeName }, job)
+    this.#insertion = await insertFilter(change, graph, nodes, { driver, nodeName: filterNodeName }, job)
   }
 
   async run(job: Job): Promise<void> {
@@ -202,6 +203,9 @@ export class Mirror implements JobWork {
 
   change(options: Readonly<Record<string, unknown>>): void {
     const { copyMode } = options
+    if (copyMode !== 'background' && copyMode !== 'write-blocking') {
+      throw new BlockError('EINVAL', `a mirror has no copy mode '${String(copyMode)}'`)
+    }
     if (copyMode === 'background' && this.#image?.copyMode === 'write-blocking') {
       throw new BlockError('ENOTSUP', "Change to copy mode 'background' is not implemented")
     }
@@ -212,25 +216,32 @@ export class Mirror implements JobWork {
   async prepare(job: Job): Promise<void> {
     const insertion = this.#insertion as Insertion
     const image = this.#image as MirrorImage
-    const { replaces } = this.#options
-    const goOver = async (change: Change): Promise<void> => {
-      if (replaces === undefined) return change.replace(insertion.filter, this.#target)
-      await change.remove(insertion.filter)
-      await change.replace(replaces, this.#target)
-    }
     await insertion.leave(
       async () => {
         await copyDirty({ job, units: image.units, counted: (copy) => insertion.root.whileCounted(copy), workers: 8 })
         await image.target.flush()
       },
-      this.#ending === 'complete' ? goOver : undefined,
+      (change) => (this.#ending === 'complete' ? this.#goOver(change) : this.#goBack(change)),
     )
   }
 
-  async end(_job: Job, success: boolean): Promise<void> {
-    await this.#insertion?.leave()
-    const over = success && this.#ending === 'complete'
-    if (this.#wasReadOnly && !over) await endWriting(this.#jobs.graph, this.#target)
+  async end(): Promise<void> {
+    await this.#insertion?.leave(undefined, (change) => this.#goBack(change))
+  }
+
+  async #goOver(change: Change): Promise<void> {
+    const { filter } = this.#insertion as Insertion
+    const { replaces } = this.#options
+    if (replaces === undefined) return change.replace(filter, this.#target)
+    await change.remove(filter)
+    await change.replace(replaces, this.#target)
+  }
+
+  /** The users stay where they are. */
+  async #goBack(change: Change): Promise<void> {
+    await change.remove((this.#insertion as Insertion).filter)
+    await change.commit()
+    if (this.#wasReadOnly) await endWriting(change, this.#target)
   }
 }
 

@@ -1,7 +1,7 @@
 /** The nodes that a job works on: finding them, keeping others off, and the filter between a disk and its users. */
 import { BlockError, type Change, Disk, type Graph, type Node, Permission } from '@diskgraph/core'
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { inChange, unfiltered } from '../disk/chain.ts'
+import { unfiltered } from '../disk/chain.ts'
 
 /** The node called `name`, or `name` itself. QEMU's text where there is none. */
 export function findNode(graph: Graph, name: Node | string): Node {
@@ -28,6 +28,12 @@ export function chainOf(top: Node): Node[] {
   return below === undefined ? [node] : [node, ...chainOf(below)]
 }
 
+/** As {@link chainOf}, filters included. */
+export function wholeChainOf(top: Node): Node[] {
+  const below = (top.filtered ?? top.backing)?.node
+  return below === undefined ? [top] : [top, ...wholeChainOf(below)]
+}
+
 /** Throws EBUSY when a job or somebody else has taken `node`. */
 export function refuseBusy(node: Node): void {
   const [blocker] = node.blockers
@@ -36,26 +42,40 @@ export function refuseBusy(node: Node): void {
   }
 }
 
-/** Blocks on `nodes` what a job of `type` cannot stand; the result ends that. */
-export function blockNodes(graph: Graph, nodes: readonly Node[], type: string): () => void {
+/** Blocks on `nodes` what a job of `type` cannot stand, unless `change` is undone; the result ends that. */
+export function blockNodes(change: Change, graph: Graph, nodes: readonly Node[], type: string): () => void {
   const reason = `block device is in use by block job: ${type}`
   const operations = ['amend', 'change-child', 'check', 'remove', 'reopen', 'replace', 'resize', 'snapshot'] as const
   const releases = nodes.map((node) => graph.block(node, { reason, operations }))
-  return () => {
-    for (const release of releases) release()
+  const release = (): void => {
+    for (const one of releases) one()
   }
+  change.onUndo(release)
+  return release
 }
 
-/** Attaches a user of `node` that stands for the job `id`. */
+/** What a job does with a node beside reading it, and what others may do; {@link jobRoot}. */
+interface JobUse {
+  /** For messages: `main node`. */
+  readonly name: string
+  /** Default: it reads. */
+  readonly permissions?: number
+  /** Default: everything. */
+  readonly shared?: number
+}
+
+/** Attaches `job` as a user of `node`. */
 export async function jobRoot(
   change: Change,
   graph: Graph,
   node: Node,
-  id: string,
-  needs: number = Permission.ConsistentRead,
+  job: { readonly id: string; readonly type: string },
+  use: JobUse,
 ): Promise<Disk> {
-  const permissions = { permissions: needs, shared: Permission.All }
-  const root = new Disk(graph, node, { description: `block job '${id}'`, permissions })
+  const { ConsistentRead, All, BackingChange } = Permission
+  const permissions = { permissions: use.permissions ?? ConsistentRead, shared: use.shared ?? All | BackingChange }
+  const description = `${job.type} job '${job.id}'`
+  const root = new Disk(graph, node, { description, permissions, edgeName: use.name })
   await change.attach(root, permissions)
   return root
 }
@@ -77,43 +97,39 @@ export class Insertion {
 
   /**
    * Ends it in one change: `before` runs while nobody writes but the job, `step` instead of taking the filter out. When
-   * one of them fails everything is as it was.
+   * one of them fails everything is as it was. The second time it does nothing.
    */
-  async leave(before?: () => Promise<void>, step?: (change: Change) => Promise<void>): Promise<void> {
-    // A change that was undone has taken it out again.
-    if (this.#left || this.graph.find(this.filter.name) !== this.filter) return
+  async leave(before?: (change: Change) => Promise<void>, step?: (change: Change) => Promise<void>): Promise<void> {
     await this.graph.change(async (change) => {
+      if (this.#left) return
       await change.drain(this.filter)
       change.admit(this.root)
-      await before?.()
+      await before?.(change)
       this.#release()
       await change.detach(this.root)
       await (step === undefined ? change.remove(this.filter) : step(change))
+      await change.commit()
+      this.#left = true
     })
-    this.#left = true
   }
 }
 
-/** Puts `driver` over `source`, with `target` below it, too, if there is one; in `change` where that is given. `during` runs in the same. */
+/** Puts `driver` over `source`, with `target` below it, too, if there is one: stages it in `change`. */
 export async function insertFilter(
+  change: Change,
   graph: Graph,
   nodes: { readonly source: Node; readonly target?: Node | undefined },
   filter: { readonly driver: DriverDescriptor; readonly nodeName: string | undefined },
   job: { readonly id: string; readonly type: string },
-  settings: { readonly change?: Change | undefined; readonly during?: () => void } = {},
 ): Promise<Insertion> {
-  return inChange(graph, settings.change, async (change) => {
-    const { source, target } = nodes
-    const { driver, nodeName } = filter
-    const node = await change.insertUnchecked(source, {
-      driver,
-      ...(target === undefined ? {} : { target }),
-      ...(nodeName === undefined ? {} : { nodeName }),
-    })
-    const root = await jobRoot(change, graph, node, job.id)
-    await change.commit()
-    const release = blockNodes(graph, target === undefined ? [source, node] : [source, target, node], job.type)
-    settings.during?.()
-    return new Insertion(graph, node, root, release)
+  const { source, target } = nodes
+  const { driver, nodeName } = filter
+  const node = await change.insertUnchecked(source, {
+    driver,
+    ...(target === undefined ? {} : { target }),
+    ...(nodeName === undefined ? {} : { nodeName }),
   })
+  const root = await jobRoot(change, graph, node, job, { name: 'main node' })
+  const release = blockNodes(change, graph, target === undefined ? [source, node] : [source, target, node], job.type)
+  return new Insertion(graph, node, root, release)
 }

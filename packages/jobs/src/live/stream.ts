@@ -1,5 +1,5 @@
 /** `stream`: brings what a disk has of its backing files into the disk itself, while it is in use. */
-import { BlockError, type Change, Flag, type Graph, type Node } from '@diskgraph/core'
+import { BlockError, type Change, type Disk, Flag, type Graph, type Node } from '@diskgraph/core'
 import { type ChildHandle, type DriverDescriptor, Passthrough, Permission } from '@diskgraph/core/driver'
 import { chainStatus } from '@diskgraph/core/internal'
 import { endWriting, setReadOnly, unfiltered } from '../disk/chain.ts'
@@ -9,8 +9,19 @@ import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { recordBacking } from './backing.ts'
-import { chainOf, findNode, findNodeByName, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import {
+  blockNodes,
+  chainOf,
+  findNode,
+  findNodeByName,
+  type Insertion,
+  insertFilter,
+  jobRoot,
+  refuseBusy,
+  wholeChainOf,
+} from './nodes.ts'
 import { copyDirty } from './passes.ts'
+import { startJob } from './start.ts'
 import { Units } from './units.ts'
 
 /** What {@link startStream} takes; QMP's `block-stream`. */
@@ -32,27 +43,24 @@ export interface StreamJobOptions extends JobSettings {
 }
 
 /** Starts a stream. When it has ended the image has the base, or nothing, as its backing file. */
-export async function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
+export function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
   const { graph } = jobs
-  const top = findNode(graph, options.device)
-  const base = findBase(graph, top, options)
-  if (base === undefined && options.backingFile !== undefined) {
-    throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
-  }
-  refuseBusy(top)
-  const work = new Stream(jobs, top, base, options)
-  const job = jobs.make('stream', work, options)
-  try {
-    await work.enter(job)
-  } catch (error) {
-    job.discard()
-    throw error
-  }
-  job.start()
-  return job
+  return startJob(jobs, 'stream', options, async (change, make) => {
+    const top = findNode(graph, options.device)
+    const last = findLast(graph, top, options)
+    if (last.backing === undefined && options.backingFile !== undefined) {
+      throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
+    }
+    const chain = wholeChainOf(top)
+    for (const node of chain.slice(0, chain.indexOf(last) + 1)) refuseBusy(node)
+    const work = new Stream(jobs, top, last, options)
+    await work.enter(make(), change)
+    return work
+  })
 }
 
-function findBase(graph: Graph, top: Node, options: StreamJobOptions): Node | undefined {
+/** The lowest layer that goes: the one above the base. The image itself, where none does. */
+function findLast(graph: Graph, top: Node, options: StreamJobOptions): Node {
   const { base, baseNode, bottom } = options
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
   const given = Object.entries({ base, 'base-node': baseNode, bottom }).filter(([, value]) => value !== undefined)
@@ -61,101 +69,153 @@ function findBase(graph: Graph, top: Node, options: StreamJobOptions): Node | un
     const [one, other] = order.map((entry) => entry?.[0])
     throw invalid(`'${one}' and '${other}' cannot be specified at the same time`)
   }
-  const chain = chainOf(top).slice(1)
+  const layers = chainOf(top)
+  const below = layers.slice(1)
   if (base !== undefined) {
-    const found = chain.find(({ filename }) => filename === base)
+    const found = below.find(({ filename }) => filename === base)
     if (found === undefined) throw invalid(`Can't find '${base}' in the backing chain`)
-    return found
+    return layerAbove(layers, found)
   }
   if (baseNode !== undefined) {
     const node = findNodeByName(graph, baseNode)
-    if (chain.includes(unfiltered(node))) return unfiltered(node)
+    if (below.includes(unfiltered(node))) return layerAbove(layers, node)
     throw invalid(`Node '${node.name}' is not a backing image of '${top.name}'`)
   }
-  if (bottom === undefined) return undefined
+  if (bottom === undefined) return layers[layers.length - 1] as Node
   const node = findNodeByName(graph, bottom)
-  if (!chain.includes(unfiltered(node))) {
-    throw invalid(`Node '${node.name}' is not in a chain starting from '${top.name}'`)
-  }
-  return unfiltered(node).backing?.node
+  if (below.includes(unfiltered(node))) return unfiltered(node)
+  throw invalid(`Node '${node.name}' is not in a chain starting from '${top.name}'`)
 }
+
+/** The layer that has `base`, a layer or a filter over one, as its backing file. */
+function layerAbove(layers: readonly Node[], base: Node): Node {
+  const above = layers[layers.indexOf(unfiltered(base)) - 1] as Node
+  const filters = wholeChainOf(above).slice(1)
+  const commit = filters.slice(0, filters.indexOf(base)).find(({ driver }) => driver.name === 'commit_top')
+  if (commit === undefined) return above
+  throw new BlockError('EPERM', `Cannot freeze 'backing' link to '${commit.name}'`, { node: commit.name })
+}
+
+/** As QEMU: what is told of an error depends on it. */
+const chunk = 524_288
 
 class Stream implements JobWork {
   readonly #jobs: JobTable
   readonly #top: Node
   readonly #image: Node
-  readonly #base: Node | undefined
+  readonly #last: Node
   readonly #options: StreamJobOptions
   /** The image was opened for reading. */
   readonly #wasReadOnly: boolean
   #insertion: Insertion | undefined
   #filter: StreamImage | undefined
-  #thaw: (() => void) | undefined
+  readonly #release: (() => void)[] = []
+  /** The job as a user of the layers that go. */
+  readonly #layers: Disk[] = []
 
-  constructor(jobs: JobTable, top: Node, base: Node | undefined, options: StreamJobOptions) {
+  constructor(jobs: JobTable, top: Node, last: Node, options: StreamJobOptions) {
     this.#jobs = jobs
     this.#top = top
     this.#image = unfiltered(top)
-    this.#base = base
+    this.#last = last
     this.#options = options
     this.#wasReadOnly = top.readOnly
   }
 
-  async enter(job: Job): Promise<void> {
+  async enter(job: Job, change: Change): Promise<void> {
     const { graph } = this.#jobs
-    const [, ...below] = chainOf(this.#image)
-    const layers = this.#base === undefined ? below : below.slice(0, below.indexOf(this.#base))
-    for (const layer of layers) refuseBusy(layer)
-    const last = layers[layers.length - 1]
-    if (this.#wasReadOnly) await setReadOnly(graph, this.#image, false)
+    const chain = chainOf(this.#image)
+    const layers = chain.slice(1, chain.indexOf(this.#last) + 1)
+    if (this.#wasReadOnly) await setReadOnly(change, this.#image, false)
     try {
-      const { clusterSize = 65536 } = await this.#image.info()
-      const make = (file: ChildHandle): StreamImage => {
-        this.#filter = new StreamImage(file, this.#image, this.#base, clusterSize)
-        return this.#filter
-      }
-      const filter = { driver: streamDriver(make), nodeName: this.#options.filterNodeName }
-      this.#insertion = await insertFilter(graph, { source: this.#top }, filter, job)
-      if (last !== undefined) this.#thaw = graph.freezeChain(this.#image, last, 'a stream reads through it')
+      await this.#stage(job, change, layers)
+      const thaw = graph.freezeChain(this.#image, this.#last, 'a stream reads through it')
+      change.onUndo(thaw)
+      this.#release.push(thaw)
+      await change.commit()
     } catch (error) {
-      if (this.#wasReadOnly) await endWriting(graph, this.#image)
+      if (this.#wasReadOnly) await endWriting(change, this.#image)
       throw error
     }
   }
 
-  async run(job: Job): Promise<void> {
-    if (this.#image.backing === undefined) return
+  async #stage(job: Job, change: Change, layers: readonly Node[]): Promise<void> {
+    const { graph } = this.#jobs
+    const { clusterSize = 65536 } = await this.#image.info()
+    const make = (file: ChildHandle): StreamImage => {
+      this.#filter = new StreamImage(file, this.#image, this.#last, clusterSize)
+      return this.#filter
+    }
+    const filter = { driver: streamDriver(make), nodeName: this.#options.filterNodeName }
+    this.#insertion = await insertFilter(change, graph, { source: this.#top }, filter, job)
+    job.announce()
+    // Nobody may change what has yet to be copied.
+    const use = { name: 'intermediate node', shared: Permission.ConsistentRead | Permission.WriteUnchanged }
+    for (const layer of layers) this.#layers.push(await jobRoot(change, graph, layer, job, use))
+    this.#release.push(blockNodes(change, graph, layers, 'stream'))
+    change.afterCommit(() => this.#begin(job))
+  }
+
+  #begin(job: Job): void {
+    if (this.#image === this.#last) return
     const { units } = this.#filter as StreamImage
-    const { root } = this.#insertion as Insertion
-    const { onError = 'report' } = this.#options
     units.onCopied = (length) => job.advance(length)
     units.dirty.set(0, units.dirty.size)
     job.setRemaining(units.dirty.size)
-    await copyDirty({ job, units, counted: (copy) => root.whileCounted(copy), workers: 4, policy: () => onError })
+  }
+
+  async run(job: Job): Promise<void> {
+    if (this.#image === this.#last) return
+    const { units } = this.#filter as StreamImage
+    const { root } = this.#insertion as Insertion
+    const { onError = 'report' } = this.#options
+    let ignored: { readonly error: unknown } | undefined
+    await copyDirty({
+      job,
+      units,
+      counted: (copy) => root.whileCounted(copy),
+      workers: 1,
+      policy: () => onError,
+      leaveOut: (error) => {
+        ignored ??= { error }
+      },
+    })
+    if (ignored !== undefined) throw ignored.error
   }
 
   /** The backing file goes, in the image and in the graph. */
   async prepare(): Promise<void> {
     const insertion = this.#insertion as Insertion
     const image = this.#image
-    this.#thaw?.()
-    if (image.backing === undefined || image.backing.node === this.#base) return
-    await insertion.leave(undefined, async (change: Change) => {
+    if (image === this.#last) return
+    await insertion.leave(undefined, async (change) => {
+      await this.#letGo(change)
       await change.remove(insertion.filter)
-      await recordBacking(image, this.#base, this.#options.backingFile)
-      await change.setBacking(image, this.#base)
+      // Another job may have given the last layer another backing file meanwhile.
+      const base = this.#last.backing?.node
+      await recordBacking(image, base, this.#options.backingFile)
+      await change.setBacking(image, base)
+      await this.#restore(change)
     })
-    await this.#restore()
   }
 
   async end(): Promise<void> {
-    this.#thaw?.()
-    await this.#insertion?.leave()
-    await this.#restore()
+    const insertion = this.#insertion as Insertion
+    await insertion.leave(undefined, async (change) => {
+      await this.#letGo(change)
+      await change.remove(insertion.filter)
+      await this.#restore(change)
+    })
   }
 
-  async #restore(): Promise<void> {
-    if (this.#wasReadOnly && !this.#image.readOnly) await endWriting(this.#jobs.graph, this.#image)
+  async #letGo(change: Change): Promise<void> {
+    for (const release of this.#release) release()
+    for (const root of this.#layers) await change.detach(root)
+  }
+
+  async #restore(change: Change): Promise<void> {
+    await change.commit()
+    if (this.#wasReadOnly) await endWriting(change, this.#image)
   }
 }
 
@@ -163,7 +223,8 @@ class Stream implements JobWork {
 class StreamImage extends Passthrough {
   readonly units: Units
 
-  constructor(file: ChildHandle, image: Node, base: Node | undefined, granularity: number) {
+  /** `last`: the lowest layer that is read. */
+  constructor(file: ChildHandle, image: Node, last: Node, granularity: number) {
     super(file)
     const transfer = new Transfer({
       source: { read: (offset, buf) => reading('read', offset, () => file.read(offset, buf)) },
@@ -171,14 +232,25 @@ class StreamImage extends Passthrough {
       zeroUnit: 0,
       targetIsZero: false,
       writeFlags: Flag.Unchanged,
-      unmap: base === undefined,
+      unmap: last.backing === undefined,
     })
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
-      const extent = await reading('status', offset, () => chainStatus(image, base, offset, length))
-      const own = !extent.present || extent.node === image
+      const status = await reading('status', offset, () => image.imageStatus(offset, length))
+      if (status.allocated) return { content: 'absent', length: status.length }
+      // Behind the end of a shorter layer there are zeroes, which the image says of itself.
+      const extent = await reading('status', offset, () =>
+        chainStatus(image, last.backing?.node, offset, status.length),
+      )
+      const own = !extent.present
       return { content: own ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
     }
-    this.units = new Units({ size: file.size, granularity, transfer, contentAt })
+    this.units = new Units({ size: file.size, granularity, transfer, contentAt, longest: chunk })
+  }
+
+  /** What is read anyway is kept. Where it cannot be, the job will try again, and the read is as good. */
+  override async read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    if (this.units.holdsDirty(offset, buf.length)) await this.units.copy(offset, buf.length).catch(() => undefined)
+    await super.read(offset, buf, flags, signal)
   }
 
   override write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {

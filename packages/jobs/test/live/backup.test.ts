@@ -1,5 +1,5 @@
-import { JobTable, startBackup } from '@diskgraph/jobs'
-import { describe, expect, it, vi } from 'vitest'
+import { JobTable, removeBitmap, startBackup } from '@diskgraph/jobs'
+import { describe, expect, it } from 'vitest'
 import { contentOf, type Stack, stack } from '../stack.ts'
 import { reached, recorded } from './events.ts'
 
@@ -48,19 +48,13 @@ describe('a backup', () => {
     await using _ = graph
     const disk = await make.plain('a', size)
     await make.target('b', size)
-    let release: () => void = () => undefined
-    const held = new Promise<void>((resolve) => {
-      release = resolve
+    const job = await graph.change(async (change) => {
+      const made = await startBackup(jobs, { jobId: 'j0', device: disk.node, target: 'b', sync: 'full', change })
+      expect(made.status).toBe('created')
+      made.cancel()
+      return made
     })
-    const change = graph.change(() => held)
-    const starting = startBackup(jobs, { jobId: 'j0', device: disk.node, target: 'b', sync: 'full' })
-    await vi.waitFor(() => expect(jobs.get('j0')?.status).toBe('created'))
-    const job = jobs.get('j0')
-    job?.cancel()
-    release()
-    await change
-    await starting.catch(() => undefined)
-    await expect(job?.finished).rejects.toMatchObject({ code: 'ECANCELED' })
+    await expect(job.finished).rejects.toMatchObject({ code: 'ECANCELED' })
     expect([...graph.nodes].map(({ driver }) => driver.name)).not.toContain('copy-before-write')
     const again = await startBackup(jobs, { jobId: 'j1', device: disk.node, target: 'b', sync: 'full' })
     await again.finished
@@ -88,5 +82,29 @@ describe('a backup', () => {
       'null j0',
     ])
     expect([...graph.nodes]).toHaveLength(2)
+  })
+
+  it('of a change that fails leaves no filter, no job and its bitmap as it was', async () => {
+    const { graph, jobs, events, ...make } = await setUp()
+    await using _ = graph
+    const disk = await make.plain('a', size)
+    await make.target('b', size)
+    const { node } = disk
+    const bitmap = node.addDirtyBitmap(65536, 'bits')
+    bitmap.set(0, 65536)
+    const shape = (): unknown => JSON.parse(JSON.stringify(graph))
+    const before = shape()
+    const settings = { jobId: 'j0', device: node, target: 'b', sync: 'incremental', bitmap: 'bits' } as const
+    const failing = graph.change(async (change) => {
+      await startBackup(jobs, { ...settings, change })
+      expect(() => removeBitmap(node, 'bits')).toThrow('currently in use')
+      throw new Error('another action')
+    })
+    await expect(failing).rejects.toThrow('another action')
+    expect(shape()).toEqual(before)
+    expect(jobs.list()).toEqual([])
+    expect(bitmap).toMatchObject({ busy: false, dirtyBytes: 65536 })
+    expect(events).toEqual(['created j0', 'aborting j0', 'concluded j0', 'null j0'])
+    await (await startBackup(jobs, settings)).finished
   })
 })

@@ -16,7 +16,7 @@ interface Chain extends Stack {
 }
 
 /** base (all 1) ← mid (2 in the second MiB) ← top (3 in the third). */
-async function chain(baseSize = size): Promise<Chain> {
+async function chain(baseSize = size, midSize = size): Promise<Chain> {
   const made = stack()
   const { graph } = made
   const fill = async (name: string, at: number, length: number, value: number, own: number, backing?: string) => {
@@ -25,7 +25,7 @@ async function chain(baseSize = size): Promise<Chain> {
     await disk.close()
   }
   await fill('base', 0, baseSize, 1, baseSize)
-  await fill('mid', mebibyte, mebibyte, 2, size, 'base')
+  await fill('mid', mebibyte, mebibyte, 2, midSize, 'base')
   await fill('top', 2 * mebibyte, mebibyte, 3, size, 'mid')
   const qcow2 = (name: string, backing?: object) => ({
     driver: 'qcow2',
@@ -41,7 +41,71 @@ async function chain(baseSize = size): Promise<Chain> {
 const names = (node: Node): string[] => [node.name, ...(node.backing === undefined ? [] : names(node.backing.node))]
 const at = (buf: Uint8Array, ...places: number[]): (number | undefined)[] => places.map((mb) => buf[mb * mebibyte])
 
+describe('where a layer in the middle has ended', () => {
+  const expected = [1, 2, 3, 0]
+
+  it('there are zeroes after it has been committed into a longer base', async () => {
+    const { graph, jobs, disk } = await chain(size, 2 * mebibyte)
+    await using _ = graph
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual(expected)
+    await (await startCommit(jobs, { device: 'top', topNode: 'mid', baseNode: 'base' })).finished
+    expect(names(disk.node)).toEqual(['top', 'base'])
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual(expected)
+  })
+
+  it('there are zeroes after a stream that leaves a longer base', async () => {
+    const { graph, jobs, disk } = await chain(size, 2 * mebibyte)
+    await using _ = graph
+    await (await startStream(jobs, { device: 'top', baseNode: 'base' })).finished
+    expect(names(disk.node)).toEqual(['top', 'base'])
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual(expected)
+  })
+
+  it('there are zeroes after the active layer has been committed into a longer base', async () => {
+    const { graph, jobs, disk } = await chain(size, 2 * mebibyte)
+    await using _ = graph
+    const job = await startCommit(jobs, { device: 'top', baseNode: 'base' })
+    await reached(job, 'ready')
+    job.complete()
+    await job.finished
+    expect(names(disk.node)).toEqual(['base'])
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual(expected)
+  })
+})
+
 describe('a stream', () => {
+  it('keeps what guests read meanwhile', async () => {
+    const { graph, jobs, disk } = await chain()
+    await using _ = graph
+    const job = await startStream(jobs, { device: 'top', speed: 1 })
+    await disk.read(3 * mebibyte + 5, new Uint8Array(10))
+    const own = await graph.find('top')?.blockStatus(3 * mebibyte, 65536)
+    expect(own).toMatchObject({ allocated: true, length: 65536 })
+    job.setSpeed(0)
+    await job.finished
+    expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([1, 2, 3, 1])
+  })
+
+  it('is refused while somebody writes to a layer that goes', async () => {
+    const { graph, jobs, events, ...make } = await chain()
+    await using _ = graph
+    const base = await make.qcow2('lower', { size })
+    await (await make.qcow2('upper', { size, backing: 'lower' })).close()
+    await graph.addNode({
+      driver: 'qcow2',
+      nodeName: 'upper',
+      file: { driver: 'memory', name: 'upper' },
+      backing: base.node,
+    })
+    const { name } = base.node
+    await expect(startStream(jobs, { jobId: 's', device: 'upper' })).rejects.toThrow(
+      `Permission conflict on node '${name}': permissions 'write' are both required by ${base.describe()} (uses node ` +
+        `'${name}' as 'root' child) and unshared by stream job 's' (uses node '${name}' as 'intermediate node' child).`,
+    )
+    expect(events).toEqual(['created s', 'null s'])
+    await base.write(0, new Uint8Array(512))
+  })
+
   it('brings everything into the disk, which has no backing file then', async () => {
     const { graph, jobs, disk, events } = await chain()
     await using _ = graph

@@ -9,20 +9,38 @@ import {
   type Clock,
   delay,
   isBlockError,
+  isByteCount,
+  isBytes,
   systemClock,
   systemRandom,
   throwIfAborted,
   toBlockError,
 } from '@diskgraph/core/driver'
+import { type Inspect, inspected, inspection, kindOf } from '@diskgraph/core/internal'
+import { checkedSettings, due } from '../arguments.ts'
 import { Command, CommandFlag, TransmissionFlag } from '../wire/protocol.ts'
-import { handshake } from './handshake.ts'
+import { establish, firstPause, persistently, timerTime } from './attempts.ts'
 import { PendingRequest, type RequestWords } from './pending.ts'
 import { Session } from './session.ts'
 import type { ExportInfo, NbdClientSettings, StatusRun } from './settings.ts'
 
-/** Milliseconds between attempts to connect: the first wait, and the longest. */
-const firstPause = 1000
+/** Milliseconds between attempts to connect: the longest wait. */
 const longestPause = 16_000
+/** Longest range of requests without data, in bytes: what 32 bits count. */
+const longestRange = 2 ** 32 - 1
+
+const settingSchemas = {
+  connect: { ...due.callback, required: true },
+  exportName: due.text,
+  tls: due.tls,
+  contexts: due.texts,
+  reconnectDelay: due.time,
+  openTimeout: due.time,
+  handshakeTimeout: { ...due.time, minimum: 1 },
+  clock: due.clock,
+  random: due.callback,
+  signal: due.signal,
+}
 
 /** See the top of the file. */
 export class NbdClient {
@@ -46,14 +64,13 @@ export class NbdClient {
 
   /**
    * Connects to an export. What `settings.connect` says when there is no connection; ENOENT for an export that is not
-   * there, EACCES where TLS is missing or fails, EINVAL for a server that breaks the protocol.
+   * there, EACCES where TLS is missing or fails, EINVAL for a server that breaks the protocol and for settings that are
+   * none, ETIMEDOUT for a server that does not answer.
    */
-  static async connect(settings: NbdClientSettings): Promise<NbdClient> {
+  static async connect(given: NbdClientSettings): Promise<NbdClient> {
+    const settings = checkedSettings('NbdClient.connect', settingSchemas, given)
     const clock = settings.clock ?? systemClock
-    const established = await persistently(clock, settings, async (signal) => {
-      const stream = await settings.connect(signal)
-      return whileAlive(signal, stream, () => handshake(stream, settings))
-    })
+    const established = await persistently(clock, settings, (signal) => establish(settings, clock, signal))
     const client = new NbdClient(settings, established.info)
     client.#session = client.#begin(established)
     return client
@@ -75,13 +92,13 @@ export class NbdClient {
 
   /** Fills `buf` from `offset` on. EIO when the connection is lost for longer than requests wait. */
   read(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
-    return this.#run({ command: Command.NBD_CMD_READ, flags: 0, offset, length: buf.length, buf }, undefined, signal)
+    return this.#run({ command: Command.NBD_CMD_READ, flags: 0, offset, length: lengthOf(buf), buf }, undefined, signal)
   }
 
   /** Writes `buf`; with `fua` it is on stable storage then. */
   write(offset: number, buf: Uint8Array, fua = false, signal?: AbortSignal): Promise<void> {
     const flags = fua ? CommandFlag.NBD_CMD_FLAG_FUA : 0
-    return this.#run({ command: Command.NBD_CMD_WRITE, flags, offset, length: buf.length }, buf, signal)
+    return this.#run({ command: Command.NBD_CMD_WRITE, flags, offset, length: lengthOf(buf) }, buf, signal)
   }
 
   /** Makes a range read as zeroes; `flags` are bits of `CommandFlag`. ENOTSUP for a fast one that would be slow. */
@@ -141,6 +158,17 @@ export class NbdClient {
     await this.close()
   }
 
+  /** What is worth knowing of the client. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { name, size } = this.info
+    const connected = this.#session !== undefined
+    return { exportName: name, size, readOnly: this.readOnly, connected, closed: this.#closed }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('NbdClient', this, options, inspect)
+  }
+
   async #run(words: RequestWords, payload: Uint8Array | undefined, signal: AbortSignal | undefined): Promise<void> {
     await this.#send(words, payload, signal)
   }
@@ -150,6 +178,7 @@ export class NbdClient {
     payload: Uint8Array | undefined,
     signal: AbortSignal | undefined,
   ): Promise<PendingRequest> {
+    this.#mustMakeSense(words, payload)
     for (;;) {
       throwIfAborted(signal)
       const session = this.#session ?? (await this.#reconnected(signal))
@@ -163,6 +192,16 @@ export class NbdClient {
         if (this.#closed || !this.#mayWait()) throw asLoss(error)
       }
     }
+  }
+
+  #mustMakeSense(words: RequestWords, payload: Uint8Array | undefined): void {
+    const { command, offset, length, buf = payload } = words
+    const carriesData = command === Command.NBD_CMD_READ || command === Command.NBD_CMD_WRITE
+    if (carriesData && !isBytes(buf)) throw new BlockError('EINVAL', `the buffer is a Uint8Array, not ${kindOf(buf)}`)
+    const longest = carriesData ? this.info.maximumPayload : longestRange
+    if (isByteCount(offset) && isByteCount(length) && length <= longest) return
+    const range = `${String(length)} bytes at ${String(offset)}`
+    throw new BlockError('EINVAL', `cannot ask the server for ${range}: a request has 0 to ${longest} bytes`)
   }
 
   #begin(established: ConstructorParameters<typeof Session>[0]): Session {
@@ -194,7 +233,7 @@ export class NbdClient {
     if (left <= 0 || this.#letGo.signal.aborted) throw asLoss(undefined)
     const stop = new AbortController()
     const limits = [stop.signal, this.#letGo.signal, ...(signal === undefined ? [] : [signal])]
-    const late = delay(this.#clock, left, AbortSignal.any(limits)).then(
+    const late = delay(this.#clock, timerTime(left / 1000), AbortSignal.any(limits)).then(
       () => Promise.reject(asLoss(undefined)),
       () => Promise.reject(asLoss(undefined)),
     )
@@ -214,8 +253,7 @@ export class NbdClient {
     const { signal } = this.#abort
     for (let pause = firstPause; ; pause = Math.min(pause * 2, longestPause)) {
       try {
-        const stream = await this.#settings.connect(signal)
-        const established = await whileAlive(signal, stream, () => handshake(stream, this.#settings))
+        const established = await establish(this.#settings, this.#clock, signal)
         this.#mustBeSame(established.info)
         this.#session = this.#begin(established)
         return
@@ -233,48 +271,9 @@ export class NbdClient {
   }
 }
 
-/** Runs `work` until it succeeds, for as long as `openTimeout` allows; with a deadline for the last attempt. */
-async function persistently<T>(
-  clock: Clock,
-  { openTimeout = 0, signal }: NbdClientSettings,
-  work: (signal: AbortSignal | undefined) => Promise<T>,
-): Promise<T> {
-  if (openTimeout === 0) return work(signal)
-  const deadline = clock.now() + openTimeout * 1000
-  const late = new AbortController()
-  const cancel = clock.timeout(openTimeout * 1000, () => late.abort())
-  const limit = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal])
-  try {
-    for (;;) {
-      try {
-        return await work(limit)
-      } catch (error) {
-        if (limit.aborted) throw error
-        await delay(clock, Math.min(firstPause, deadline - clock.now()), limit).catch(() => {})
-        if (signal?.aborted || clock.now() >= deadline) throw error
-      }
-    }
-  } finally {
-    cancel()
-  }
-}
-
-/** Runs `work` on a stream, which is destroyed when the signal comes first. */
-async function whileAlive<T>(
-  signal: AbortSignal | undefined,
-  stream: { destroy(): unknown },
-  work: () => Promise<T>,
-): Promise<T> {
-  const abort = (): void => {
-    stream.destroy()
-  }
-  signal?.addEventListener('abort', abort, { once: true })
-  if (signal?.aborted) abort()
-  try {
-    return await work()
-  } finally {
-    signal?.removeEventListener('abort', abort)
-  }
+/** Of what a program without types may give; what is no buffer is refused when the request is made. */
+function lengthOf(buf: Uint8Array | undefined): number {
+  return buf?.length ?? 0
 }
 
 /** The error of a request whose connection was lost. */

@@ -1,15 +1,35 @@
 /** What a server offers, without using it. */
+import { systemClock } from '@diskgraph/core/driver'
+import { checkedSettings, due } from '../arguments.ts'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
 import { bytesText, u32 } from '../wire/bytes.ts'
 import { Option, OptionReply } from '../wire/protocol.ts'
+import { inTime, whileAlive } from './attempts.ts'
 import { Handshaker, protocolError } from './handshake.ts'
-import type { ExportInfo, TlsClient } from './settings.ts'
+import type { ExportInfo, ListSettings, TlsClient } from './settings.ts'
 
 /** An export as a server lists it. */
 export type ListedExport = Omit<ExportInfo, 'contexts'> & { readonly contexts: readonly string[] }
 
-/** Lists the exports of a server on `stream`, which is closed then. */
-export async function listExports(stream: ByteDuplex, tls?: TlsClient): Promise<ListedExport[]> {
+const settingSchemas = {
+  tls: due.tls,
+  handshakeTimeout: { ...due.time, minimum: 1 },
+  clock: due.clock,
+  signal: due.signal,
+}
+
+/** Lists the exports of a server on `stream`, which is closed then. ETIMEDOUT when that is not done in time. */
+export async function listExports(stream: ByteDuplex, settings: ListSettings = {}): Promise<ListedExport[]> {
+  const {
+    tls,
+    handshakeTimeout,
+    signal,
+    clock = systemClock,
+  } = checkedSettings('listExports', settingSchemas, settings)
+  return inTime(clock, handshakeTimeout, signal, (limit) => whileAlive(limit, stream, () => list(stream, tls)))
+}
+
+async function list(stream: ByteDuplex, tls: TlsClient | undefined): Promise<ListedExport[]> {
   const shaker = new Handshaker(stream)
   try {
     await shaker.begin(tls)

@@ -26,6 +26,8 @@ export interface NbdClientSettings extends HandshakeSettings {
   readonly reconnectDelay?: number
   /** Seconds to go on trying when the first connection fails; 0: once. Default 0. */
   readonly openTimeout?: number
+  /** Milliseconds until a server that was connected to must have answered all questions. Default 30,000. */
+  readonly handshakeTimeout?: number
   readonly clock?: Clock
   readonly random?: RandomSource
   readonly signal?: AbortSignal
@@ -56,4 +58,13 @@ export interface StatusRun {
   readonly length: number
   /** What the context means by it; for `base:allocation` bits of `AllocationState`. */
   readonly flags: number
+}
+
+/** How the exports of a server are listed. */
+export interface ListSettings {
+  readonly tls?: TlsClient
+  /** Milliseconds that all of it may take. Default 30,000. */
+  readonly handshakeTimeout?: number
+  readonly clock?: Clock
+  readonly signal?: AbortSignal
 }

@@ -1,8 +1,10 @@
 /** Servers and clients on the sockets of Node: unix sockets, TCP, and descriptors that were inherited. */
-import { existsSync, fstatSync, lstatSync, unlinkSync } from 'node:fs'
+import { chmodSync, existsSync, fstatSync, lstatSync, unlinkSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { BlockError, describeErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core/driver'
+import { kindOf } from '@diskgraph/core/internal'
 import type { NbdServer } from '../server/server.ts'
 
 /** Where a server listens, or a client connects to. */
@@ -24,21 +26,26 @@ export interface NbdListener {
 }
 
 /**
- * Lets `server` serve the clients that come to `address`; ends with the server. A socket file that is there is
- * replaced, anything else of that name is not. EADDRINUSE and its kin are BlockErrors with QEMU's words.
+ * Lets `server` serve the clients that come to `address`; ends with the server. A socket file is for its owner alone. One
+ * at which nobody listens any more is replaced, anything else of that name is not: EADDRINUSE and its kin are BlockErrors
+ * with QEMU's words. ENODEV when the server is closed, now or meanwhile.
  */
 export async function listen(server: NbdServer, address: SocketAddress): Promise<NbdListener> {
+  checkAddress(address)
+  if ('path' in address) await claimSocketPath(address.path)
+  if (server.closed) throw closedError(address)
   const listener = createServer({ pauseOnConnect: true, noDelay: true }, (socket) =>
     server.accept(socket, socket.remoteAddress),
   )
-  if ('path' in address) {
-    refuseLongPath(address.path)
-    removeSocketFile(address.path)
-  }
   await start(listener, address)
   const close = (): Promise<void> => new Promise((resolve) => listener.close(() => resolve()))
   server.closeWith(close)
+  if (server.closed) throw closedError(address)
   return { address: boundAddress(listener, address), close }
+}
+
+function closedError(address: SocketAddress): BlockError {
+  return new BlockError('ENODEV', `${attemptToListen(address)}: the server is closed`)
 }
 
 function start(listener: Server, address: SocketAddress): Promise<void> {
@@ -50,9 +57,34 @@ function start(listener: Server, address: SocketAddress): Promise<void> {
       listener.on('error', () => {})
       resolve()
     })
-    if ('path' in address) listener.listen({ path: address.path })
+    if ('path' in address) listenPrivately(listener, address.path)
     else if ('fd' in address) listener.listen({ fd: address.fd })
     else listener.listen({ port: address.port, host: address.host ?? '0.0.0.0' })
+  })
+}
+
+/** The file is made in this call, and nobody else is to open it in between. A worker has no mask of its own. */
+function listenPrivately(listener: Server, path: string): void {
+  const mask = isMainThread ? process.umask(0o177) : undefined
+  try {
+    listener.listen({ path })
+    if (mask === undefined && listener.listening) chmodSync(path, 0o600)
+  } finally {
+    if (mask !== undefined) process.umask(mask)
+  }
+}
+
+function checkAddress(address: unknown): asserts address is SocketAddress {
+  const { path, host, port, fd } = Object(address) as Readonly<Record<string, unknown>>
+  const isPort = Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65535
+  if (path !== undefined) {
+    if (typeof path === 'string' && path !== '' && !path.includes('\0')) return
+    throw new BlockError('EINVAL', 'the path of a unix socket is a text of at least one character, none of them zero')
+  }
+  if (Number.isSafeInteger(fd) && (fd as number) >= 0) return
+  if (isPort && (host === undefined || typeof host === 'string')) return
+  throw new BlockError('EINVAL', `an address is { path }, { host, port } or { fd }, not ${kindOf(address)}`, {
+    hint: 'a port is a number from 0 to 65535, a descriptor a number from 0 on',
   })
 }
 
@@ -62,32 +94,58 @@ function boundAddress(listener: Server, address: SocketAddress): SocketAddress {
 }
 
 /** Throws EINVAL for a path of a unix socket that is too long: it would be cut, without a word, to another one. */
-export function refuseLongPath(path: string): void {
+function refuseLongPath(path: string): void {
   if (Buffer.byteLength(path) <= longestPath) return
   throw new BlockError('EINVAL', `UNIX socket path '${path}' is too long`, {
     hint: `Path must be less than ${longestPath + 1} bytes`,
   })
 }
 
-function removeSocketFile(path: string): void {
+/**
+ * Makes way for a unix socket at `path`: removes one that nobody listens at any more. EBUSY when somebody does, EEXIST
+ * for anything else of that name, EINVAL for a path that is too long.
+ */
+export async function claimSocketPath(path: string): Promise<void> {
+  refuseLongPath(path)
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return
   if (!found.isSocket()) throw new BlockError('EEXIST', `'${path}' is there and is no socket`)
+  if (await isListened(path)) {
+    throw new BlockError('EBUSY', `Failed to bind socket to ${path}: Address already in use`, {
+      hint: 'another server answers there: end it, or choose another path',
+    })
+  }
   unlinkSync(path)
+}
+
+function isListened(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT'))
+  })
 }
 
 function listenError(error: NodeJS.ErrnoException, address: SocketAddress): BlockError {
   // The system's own error is hidden where the directory is missing.
   const missing = 'path' in address && error.code === 'EACCES' && !existsSync(dirname(address.path))
   const reason = missing ? describeErrorCode('ENOENT') : reasonOf(error)
-  const attempt = 'path' in address ? `Failed to bind socket to ${address.path}` : 'Failed to find an available port'
+  const attempt = attemptToListen(address)
   const unknown = error.code === 'ENOTFOUND' || error.code === 'EAI_AGAIN'
   const message = unknown ? unknownHost(address) : `${attempt}: ${reason}`
   return new BlockError(errorCodeOf(error), message, { cause: error })
 }
 
+function attemptToListen(address: SocketAddress): string {
+  return 'path' in address ? `Failed to bind socket to ${address.path}` : 'Failed to find an available port'
+}
+
 /** Connects to a server. The errors are BlockErrors with QEMU's words. */
-export function connectSocket(address: SocketAddress, signal?: AbortSignal): Promise<Socket> {
+export async function connectSocket(address: SocketAddress, signal?: AbortSignal): Promise<Socket> {
+  checkAddress(address)
   return new Promise((resolve, reject) => {
     let socket: Socket
     try {

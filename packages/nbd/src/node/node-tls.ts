@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { checkServerIdentity, connect, createServer, type TLSSocket } from 'node:tls'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core/driver'
+import { checkedSettings, due } from '../arguments.ts'
 import type { TlsClient } from '../client/settings.ts'
 import type { TlsServer } from '../server/negotiation.ts'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
@@ -33,6 +34,14 @@ const pskCiphers = 'PSK+ECDHE:PSK+DHE:PSK:@SECLEVEL=1'
 
 const defaultUsername = 'qemu'
 
+const settingSchemas = {
+  type: { type: 'enum', values: ['x509', 'psk'], required: true, description: '' },
+  endpoint: { type: 'enum', values: ['server', 'client'], required: true, description: '' },
+  dir: { ...due.text, required: true },
+  verifyPeer: due.flag,
+  username: due.text,
+} as const
+
 /** Credentials of one side. Their files are read once. */
 export class TlsCredentials {
   readonly settings: TlsCredentialSettings
@@ -40,7 +49,8 @@ export class TlsCredentials {
   readonly #keys: ReadonlyMap<string, Buffer> | undefined
 
   /** ENOENT and its kin when a file that is needed cannot be read. */
-  constructor(settings: TlsCredentialSettings) {
+  constructor(given: TlsCredentialSettings) {
+    const settings = checkedSettings('new TlsCredentials', settingSchemas, given)
     this.settings = settings
     const { type, dir, endpoint } = settings
     if (type === 'psk') {

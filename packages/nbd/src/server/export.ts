@@ -1,5 +1,7 @@
 /** A disk that a server shows under a name. */
 import { BlockError, type DirtyBitmap, type Node, Permission, Root } from '@diskgraph/core'
+import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
+import { checkedSettings, due, objectOf } from '../arguments.ts'
 import { textBytes } from '../wire/bytes.ts'
 import { NBD_MAX_STRING_SIZE, TransmissionFlag } from '../wire/protocol.ts'
 import { type MetaContext, metaContexts } from './meta-contexts.ts'
@@ -80,6 +82,10 @@ export class NbdExport {
     const { id, name, description, writable, nodeName, size, shuttingDown } = this
     return { id, name, description, writable, nodeName, size, shuttingDown, clients: this.users.size }
   }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('NbdExport', this, options, inspect)
+  }
 }
 
 /** Who uses an export: a connection. */
@@ -92,15 +98,35 @@ export interface ExportUser {
 
 /** What an export does with its node. It lets others do everything, as clients expect of shared storage. */
 export function exportPermissions(writable: boolean): { readonly permissions: number; readonly shared: number } {
-  return { permissions: Permission.ConsistentRead | (writable ? Permission.Write : 0), shared: Permission.All }
+  const { ConsistentRead, Write, All, BackingChange } = Permission
+  return { permissions: ConsistentRead | (writable ? Write : 0), shared: All | BackingChange }
 }
 
-/** Throws EINVAL for texts that the protocol cannot carry. */
-export function checkExportTexts({ name, description }: ExportSettings): void {
+const bitmap = objectOf('the name of a bitmap, or a bitmap', (value) => typeof value === 'string' || isBitmap(value))
+
+const settingSchemas = {
+  id: due.text,
+  name: due.text,
+  description: due.text,
+  writable: due.flag,
+  writethrough: due.flag,
+  bitmaps: { type: 'list', items: bitmap, description: '' },
+  allocationDepth: due.flag,
+} as const
+
+/** `settings`, checked. EINVAL for those that are none, and for texts that the protocol cannot carry. */
+export function checkedExport(given: ExportSettings): ExportSettings {
+  const settings = checkedSettings('exports.add', settingSchemas, given)
+  const { name, description } = settings
   if (name !== undefined && textBytes(name).length > NBD_MAX_STRING_SIZE) {
     throw new BlockError('EINVAL', `export name '${name.slice(0, 80)}...' too long`)
   }
   if (description !== undefined && textBytes(description).length > NBD_MAX_STRING_SIZE) {
     throw new BlockError('EINVAL', `description '${description.slice(0, 80)}...' too long`)
   }
+  return settings
+}
+
+function isBitmap(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'nextDirty' in value
 }

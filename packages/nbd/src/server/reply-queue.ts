@@ -9,24 +9,19 @@
  *
  * A place whose data does not come at once is *lifted*: it leaves by itself when it is ready, and what stands before and
  * behind it does not wait. A slab is used again when all of its places have been written. Longer replies have buffers
- * of their own, of which a few are kept.
+ * of their own.
+ *
+ * The stream gets no more than a window at a time, and the rest when that has left: so it shows how far a client has read.
  */
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
+import type { ReplyBuffers, Slab } from './reply-buffers.ts'
 
 const slabLength = 256 * 1024
 /** Longer replies are not put into slabs. */
 const longestInSlab = 64 * 1024
 const keptSlabs = 4
-/** Buffers that are kept for longer replies: this many, up to this length. */
-const keptBuffers = 4
-const longestKept = 4 * 1024 * 1024
-
-/** Memory of replies; `holds` counts the places that are in use. */
-interface Slab {
-  readonly bytes: Uint8Array
-  readonly shared: boolean
-  holds: number
-}
+/** Bytes that are handed to the stream before it has written what it was handed. */
+const window = 1024 * 1024
 
 /** A place for one reply. */
 export interface ReplyPlace {
@@ -52,18 +47,33 @@ export class ReplyQueue {
   #cost = 0
   #segments: Segment[] = []
   readonly #writing: Segment[] = []
+  /** Bytes of `#writing`. */
+  #leaving = 0
+  #sent = 0
+  #onEmpty: (() => void) | undefined
   readonly #slabs: Slab[] = []
-  readonly #buffers: Slab[] = []
+  readonly #buffers: ReplyBuffers
 
   /** `release` is told what the replies that have left cost. */
-  constructor(stream: ByteDuplex, release: (cost: number) => void) {
+  constructor(stream: ByteDuplex, buffers: ReplyBuffers, release: (cost: number) => void) {
     this.#stream = stream
+    this.#buffers = buffers
     this.#release = release
+  }
+
+  /** Bytes that have left. */
+  get sent(): number {
+    return this.#sent
+  }
+
+  /** Whether replies wait for the client to read. */
+  get isLeaving(): boolean {
+    return this.#leaving > 0
   }
 
   /** A place for `length` bytes. It is the last one until it is committed or lifted. */
   place(length: number): ReplyPlace {
-    if (length > longestInSlab) return { slab: this.#takeBuffer(length), start: 0 }
+    if (length > longestInSlab) return { slab: this.#buffers.take(length), start: 0 }
     if (this.#to + length > slabLength) this.#nextSlab()
     return { slab: this.#slab, start: this.#to }
   }
@@ -98,18 +108,45 @@ export class ReplyQueue {
     this.#letGo(slab)
   }
 
-  /** Lets everything leave. */
+  /** Calls `then` when all that stands here has left. */
+  whenEmpty(then: () => void): void {
+    this.#seal()
+    if (this.#segments.length === 0 && this.#leaving === 0) then()
+    else this.#onEmpty = then
+  }
+
+  /** Lets everything leave, as fast as the client reads. */
   flush(): void {
     this.#seal()
     const segments = this.#segments
-    if (segments.length === 0) return
-    this.#segments = []
-    if (segments.length > 1) this.#stream.cork()
-    for (const segment of segments) {
-      this.#writing.push(segment)
-      this.#stream.write(segment.bytes, this.#written)
+    if (segments.length === 0 || this.#leaving >= window) return
+    const several = segments.length > 1
+    if (several) this.#stream.cork()
+    let count = 0
+    while (count < segments.length && this.#leaving < window) {
+      const segment = segments[count] as Segment
+      if (segment.bytes.length > window) segments[count] = this.#writeStart(segment)
+      else {
+        count++
+        this.#write(segment)
+      }
     }
-    if (segments.length > 1) this.#stream.uncork()
+    if (count === segments.length) this.#segments = []
+    else segments.splice(0, count)
+    if (several) this.#stream.uncork()
+  }
+
+  /** Writes the first part of a long segment; the result is the rest of it. */
+  #writeStart({ slab, bytes, cost }: Segment): Segment {
+    slab.holds++
+    this.#write({ slab, bytes: bytes.subarray(0, window), cost: 0 })
+    return { slab, bytes: bytes.subarray(window), cost }
+  }
+
+  #write(segment: Segment): void {
+    this.#writing.push(segment)
+    this.#leaving += segment.bytes.length
+    this.#stream.write(segment.bytes, this.#written)
   }
 
   /** Moves what stands in the slab to the segments. */
@@ -134,8 +171,13 @@ export class ReplyQueue {
   readonly #written = (): void => {
     const segment = this.#writing.shift()
     if (segment === undefined) return
+    this.#leaving -= segment.bytes.length
+    this.#sent += segment.bytes.length
     this.#letGo(segment.slab)
     if (segment.cost > 0) this.#release(segment.cost)
+    if (this.#segments.length > 0) {
+      if (!this.#stream.destroyed) this.flush()
+    } else if (this.#leaving === 0) this.#onEmpty?.()
   }
 
   #letGo(slab: Slab): void {
@@ -146,17 +188,8 @@ export class ReplyQueue {
   }
 
   #keep(slab: Slab): void {
-    if (slab.shared) {
-      if (this.#slabs.length < keptSlabs) this.#slabs.push(slab)
-    } else if (this.#buffers.length < keptBuffers && slab.bytes.length <= longestKept) this.#buffers.push(slab)
-  }
-
-  #takeBuffer(length: number): Slab {
-    const at = this.#buffers.findIndex(({ bytes }) => bytes.length >= length && bytes.length < length * 4)
-    const [kept] = at < 0 ? [] : this.#buffers.splice(at, 1)
-    const slab = kept ?? { bytes: new Uint8Array(length), shared: false, holds: 0 }
-    slab.holds = 1
-    return slab
+    if (!slab.shared) this.#buffers.keep(slab)
+    else if (this.#slabs.length < keptSlabs) this.#slabs.push(slab)
   }
 }
 

@@ -40,10 +40,17 @@ export class RequestInput implements ChunkSink {
   #backlog: Uint8Array[] = []
   #parsing = false
   #stopped = false
+  /** Bytes of payloads that came in pieces. */
+  received = 0
 
   constructor(stream: ByteDuplex, sink: RequestSink) {
     this.#stream = stream
     this.#sink = sink
+  }
+
+  /** Whether a payload is still arriving. */
+  get isReceiving(): boolean {
+    return this.#payload !== undefined
   }
 
   take(chunk: Uint8Array): void {
@@ -143,6 +150,7 @@ export class RequestInput implements ChunkSink {
     const count = Math.min(buf.length - filled, chunk.length - at)
     buf.set(chunk.subarray(at, at + count), filled)
     payload.filled += count
+    this.received += count
     if (payload.filled === buf.length) {
       this.#payload = undefined
       this.#sink.begin(request, buf)

@@ -1,10 +1,13 @@
 /** An NBD server: an export table, and clients on any stream of bytes. */
 import type { Graph } from '@diskgraph/core'
+import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
+import { checkedSettings, due, mustBeGraph, mustBeStream } from '../arguments.ts'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
 import { Connection } from './connection.ts'
 import { ExportTable } from './export-table.ts'
 import { MemoryBudget } from './memory.ts'
 import type { TlsServer } from './negotiation.ts'
+import { ReplyBuffers } from './reply-buffers.ts'
 
 /** How a server serves. */
 export interface NbdServerSettings {
@@ -18,8 +21,23 @@ export interface NbdServerSettings {
   readonly handshakeTimeout?: number
   /** Bytes that requests under way may take together. Default 256 MiB. */
   readonly maxMemory?: number
+  /**
+   * Milliseconds that a client may keep memory without taking replies, or sending the payload it has announced, while
+   * others wait for memory; then it is cut off. Default 10,000.
+   */
+  readonly stallTimeout?: number
   /** Hears why a client was cut off. Default: nobody. */
   readonly onMessage?: (message: string) => void
+}
+
+const settingSchemas = {
+  tls: due.tls,
+  maxConnections: due.count,
+  maxPerAddress: due.count,
+  handshakeTimeout: due.time,
+  maxMemory: due.count,
+  stallTimeout: { ...due.time, minimum: 1 },
+  onMessage: due.callback,
 }
 
 /** Clients that wait for their turn; more are turned away, as by a full backlog. */
@@ -32,17 +50,22 @@ export class NbdServer {
   readonly #graph: Graph
   readonly #settings: NbdServerSettings
   readonly #memory: MemoryBudget
+  readonly #buffers = new ReplyBuffers()
   readonly #connections = new Map<Connection, string | undefined>()
   readonly #waiting: { readonly stream: ByteDuplex; readonly address: string | undefined }[] = []
   readonly #closers = new Set<() => Promise<void>>()
   readonly #leaveListeners = new Set<(left: number) => void>()
   #closing: Promise<void> | undefined
 
-  constructor(graph: Graph, settings: NbdServerSettings = {}) {
+  /** EINVAL for settings that are none. */
+  constructor(graph: Graph, given: NbdServerSettings = {}) {
+    mustBeGraph('new NbdServer', graph)
+    const settings = checkedSettings('new NbdServer', settingSchemas, given)
+    const { maxMemory = 256 * 1024 * 1024, stallTimeout = 10_000 } = settings
     this.exports = new ExportTable(graph)
     this.#graph = graph
     this.#settings = settings
-    this.#memory = new MemoryBudget(settings.maxMemory ?? 256 * 1024 * 1024)
+    this.#memory = new MemoryBudget(maxMemory, graph.clock, stallTimeout)
   }
 
   /** Clients that are connected. */
@@ -50,11 +73,17 @@ export class NbdServer {
     return this.#connections.size
   }
 
+  /** Whether it has been closed, or is being closed. */
+  get closed(): boolean {
+    return this.#closing !== undefined
+  }
+
   /**
    * Serves a client on `stream`, which belongs to the server from now on and must not have been read. `address` names
    * where it comes from, for {@link NbdServerSettings.maxPerAddress}.
    */
   accept(stream: ByteDuplex, address?: string): void {
+    mustBeStream('accept', stream)
     stream.on('error', ignore)
     const { maxConnections = 100, maxPerAddress = 25 } = this.#settings
     if (this.#closing !== undefined || this.#waiting.length >= longestQueue) {
@@ -70,15 +99,16 @@ export class NbdServer {
     else this.#serve(stream, address)
   }
 
-  /** Calls `listener` when a client has left, with how many are still there; the result ends that. */
+  /** Calls `listener` when a client that had chosen an export has left, with how many are there; the result ends that. */
   onLeave(listener: (left: number) => void): () => void {
     this.#leaveListeners.add(listener)
     return () => this.#leaveListeners.delete(listener)
   }
 
-  /** Closes `close` with the server: a listener, say. */
+  /** Calls `close`, that of a listener, say, when the server is closed: at once, if it is. */
   closeWith(close: () => Promise<void>): void {
-    this.#closers.add(close)
+    if (this.closed) void close()
+    else this.#closers.add(close)
   }
 
   /** Stops listening, drops all clients, and removes all exports. */
@@ -91,13 +121,24 @@ export class NbdServer {
     await this.close()
   }
 
+  /** What is worth knowing of the server. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { connections, closed } = this
+    const exports = [...this.exports]
+    return { exports, connections, waiting: this.#waiting.length, tls: this.#settings.tls !== undefined, closed }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('NbdServer', this, options, inspect)
+  }
+
   async #close(): Promise<void> {
     const closing = [...this.#closers].map((close) => close())
     for (const { stream } of this.#waiting.splice(0)) stream.destroy()
     const connections = [...this.#connections.keys()]
     for (const connection of connections) connection.drop()
     await Promise.all([...closing, ...connections.map(({ gone }) => gone)])
-    await Promise.all([...this.exports].map(({ id }) => this.exports.remove(id, 'hard')))
+    await this.exports.close()
   }
 
   #countOf(address: string): number {
@@ -113,6 +154,7 @@ export class NbdServer {
       exports: this.exports,
       clock: this.#graph.clock,
       memory: this.#memory,
+      buffers: this.#buffers,
       tls,
       multiConn: maxConnections !== 1,
       handshakeTimeout,
@@ -128,6 +170,7 @@ export class NbdServer {
     let next = this.#waiting.shift()
     while (next?.stream.destroyed) next = this.#waiting.shift()
     if (next !== undefined) this.#serve(next.stream, next.address)
+    if (!connection.hasUsed) return
     for (const listener of this.#leaveListeners) listener(this.#connections.size)
   }
 }

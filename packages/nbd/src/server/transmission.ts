@@ -30,9 +30,10 @@ import {
 } from '../wire/replies.ts'
 import { cachePiece, failureText, perform } from './commands.ts'
 import type { NbdExport } from './export.ts'
-import { type MemoryBudget, perConnection } from './memory.ts'
+import { type MemoryBudget, type MemoryUser, perConnection } from './memory.ts'
 import type { MetaContext } from './meta-contexts.ts'
 import { mayHaveHoles, putWholeHole, sendHoles } from './read-holes.ts'
+import type { ReplyBuffers } from './reply-buffers.ts'
 import { type ReplyPlace, ReplyQueue } from './reply-queue.ts'
 import { type Refusal, type Request, requestRefusal } from './request.ts'
 import { RequestInput, type RequestSink } from './request-input.ts'
@@ -52,6 +53,7 @@ interface TransmissionSettings {
   readonly contexts: readonly MetaContext[]
   readonly stream: ByteDuplex
   readonly memory: MemoryBudget
+  readonly buffers: ReplyBuffers
   /** Resolves when everything that is ready to run has had a turn. */
   readonly turn: () => Promise<void>
   /** Nothing more is taken from the client; `reason` says why, unless it left in order. */
@@ -59,7 +61,7 @@ interface TransmissionSettings {
 }
 
 /** See the top of the file. */
-export class Transmission implements RequestSink {
+export class Transmission implements RequestSink, MemoryUser {
   /** Takes what the client sends. */
   readonly input: RequestInput
   readonly #settings: TransmissionSettings
@@ -67,7 +69,7 @@ export class Transmission implements RequestSink {
   readonly #abort = new AbortController()
   #inFlight = 0
   /** Bytes of the memory budget that are not given back. */
-  #held = 0
+  held = 0
   #flushing = false
   #ended = false
   #released = false
@@ -75,8 +77,27 @@ export class Transmission implements RequestSink {
 
   constructor(settings: TransmissionSettings) {
     this.#settings = settings
-    this.#queue = new ReplyQueue(settings.stream, this.#give)
+    this.#queue = new ReplyQueue(settings.stream, settings.buffers, this.#give)
     this.input = new RequestInput(settings.stream, this)
+    settings.memory.join(this)
+  }
+
+  get moved(): number {
+    return this.input.received + this.#queue.sent
+  }
+
+  get awaitsClient(): boolean {
+    return this.input.isReceiving || this.#queue.isLeaving
+  }
+
+  proceed(): void {
+    this.input.proceed()
+  }
+
+  expel(): void {
+    this.end('the client takes no replies, or sends no payloads, while others wait for memory')
+    this.#abort.abort(new BlockError('ECANCELED', 'the client was disconnected'))
+    this.#settings.stream.destroy()
   }
 
   /** Takes nothing more, and lets requests under way be aborted. */
@@ -90,11 +111,20 @@ export class Transmission implements RequestSink {
     return this.#inFlight === 0 ? done : new Promise((resolve) => (this.#idle = resolve))
   }
 
+  /** Resolves when all replies have left; never, if the client does not take them. */
+  drained(): Promise<void> {
+    this.flush()
+    return new Promise((resolve) => this.#queue.whenEmpty(resolve))
+  }
+
   /** The stream is gone: whatever is held is given back. */
   release(): void {
+    const { memory } = this.#settings
+    const { held } = this
     this.#released = true
-    this.#settings.memory.give(this.#held)
-    this.#held = 0
+    this.held = 0
+    memory.leave(this)
+    memory.give(held)
   }
 
   /** Lets all replies leave that are ready. */
@@ -105,7 +135,7 @@ export class Transmission implements RequestSink {
   end(reason: string | undefined): void {
     if (this.#ended) return
     this.#ended = true
-    this.#settings.memory.leave(this.#wake)
+    this.#settings.memory.giveUp(this)
     this.input.stop()
     this.#settings.onEnd(reason)
   }
@@ -114,10 +144,10 @@ export class Transmission implements RequestSink {
   admit(request: Request): boolean {
     const { command, length } = request
     const cost = requestCost + costOf(command, length)
-    if (this.#inFlight >= mostRequests || (this.#held > 0 && this.#held + cost > perConnection)) return false
-    if (!this.#settings.memory.take(cost, this.#wake)) return false
+    if (this.#inFlight >= mostRequests || (this.held > 0 && this.held + cost > perConnection)) return false
+    if (!this.#settings.memory.take(cost, this)) return false
     request.cost = cost
-    this.#held += cost
+    this.held += cost
     return true
   }
 
@@ -246,13 +276,13 @@ export class Transmission implements RequestSink {
   #flushSoon(): void {
     if (this.#inFlight === 0) {
       this.flush()
-      this.#wake()
+      this.proceed()
     } else if (!this.#flushing) {
       this.#flushing = true
       void this.#settings.turn().then(() => {
         this.#flushing = false
         this.flush()
-        this.#wake()
+        this.proceed()
       })
     }
   }
@@ -292,12 +322,10 @@ export class Transmission implements RequestSink {
   /** Answers have left. */
   readonly #give = (cost: number): void => {
     if (this.#released) return
-    this.#held -= cost
+    this.held -= cost
     this.#settings.memory.give(cost)
-    this.#wake()
+    this.proceed()
   }
-
-  readonly #wake = (): void => this.input.proceed()
 }
 
 /** What the data of a request, or of its answer, takes. One that is too long is refused. */

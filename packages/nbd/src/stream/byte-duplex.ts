@@ -1,3 +1,5 @@
+import { done } from '@diskgraph/core/driver'
+
 /** What a session needs of its connection; sockets of Node are of this shape, and so is anything else that is. */
 export interface ByteDuplex {
   readonly destroyed: boolean
@@ -20,10 +22,15 @@ export interface ByteDuplex {
   off(event: 'end' | 'close' | 'drain', listener: () => void): unknown
 }
 
-/** Closes `stream` in order, and cuts it off `ms` milliseconds later if it is still there. */
-export function endSoon(stream: ByteDuplex, after: (ms: number, wake: () => void) => () => void, ms: number): void {
+/** Closes `stream` in order when it is `ready` for that, and cuts it off `ms` milliseconds later if it is still there. */
+export function endSoon(
+  stream: ByteDuplex,
+  after: (ms: number, wake: () => void) => () => void,
+  ms: number,
+  ready: Promise<void> = done,
+): void {
   if (stream.destroyed) return
   const cancel = after(ms, () => stream.destroy())
   stream.on('close', cancel)
-  stream.end()
+  void ready.then(() => stream.end())
 }

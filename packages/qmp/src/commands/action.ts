@@ -15,7 +15,7 @@ export interface Action {
   /** The graph has changed. It must not fail. */
   commit?(): void
   /** Takes back what `stage` did outside of the graph. It must not fail. */
-  undo?(): void
+  undo?(): Promise<void> | void
   /** Afterwards, whatever has become of it. */
   finish?(success: boolean): Promise<void>
 }
@@ -40,7 +40,7 @@ export async function runActions({ graph }: System, actions: readonly Action[]):
     })
     success = true
   } catch (error) {
-    for (const action of staged.reverse()) action.undo?.()
+    for (const action of staged.reverse()) await action.undo?.()
     throw error
   } finally {
     for (const action of prepared) await action.finish?.(success)

@@ -1,5 +1,6 @@
 /** Exports: what others see of the graph. */
 import { BlockError } from '@diskgraph/core'
+import type { NbdExport } from '@diskgraph/nbd'
 import type { NbdExports, NbdServerOptions } from '../nbd-exports.ts'
 import type { System } from '../system.ts'
 import type { Handlers } from './handlers.ts'
@@ -13,7 +14,7 @@ export function exportCommands(system: System, nbd: NbdExports): Handlers {
       nbd.mustRun()
       const node = system.findEither(device)
       const id = name ?? device
-      await nbd.add(node, {
+      const added = await nbd.add(node, {
         id,
         name: id,
         // As QEMU has it for this command.
@@ -21,6 +22,7 @@ export function exportCommands(system: System, nbd: NbdExports): Handlers {
         ...(description === undefined ? {} : { description }),
         ...(bitmap === undefined ? {} : { bitmaps: [bitmap] }),
       })
+      endWithMedium(system, device, added)
     },
     'nbd-server-remove': ({ name, mode }) => nbd.remove(name, mode),
     'block-export-add': async (options) => {
@@ -50,6 +52,14 @@ export function exportCommands(system: System, nbd: NbdExports): Handlers {
         id,
       })),
   }
+}
+
+/** An export of a device ends when its medium is taken out. */
+function endWithMedium({ graph, nbd, devices }: System, device: string, added: NbdExport): void {
+  const stop = devices?.find(device)?.onRemoval(async () => {
+    stop?.()
+    await nbd.end(added).catch((error: Error) => graph.warn(`export '${added.id}' of '${device}': ${error.message}`))
+  })
 }
 
 type Addr = NbdServerOptions['addr']

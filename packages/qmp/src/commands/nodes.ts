@@ -1,5 +1,6 @@
 /** Commands that add, remove and change nodes. */
 import { BlockError, isBlockError, type Node, Permission } from '@diskgraph/core'
+import { storageNodes } from '@diskgraph/jobs'
 import type { DriverOptions, TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import { graphOptions } from './definitions.ts'
@@ -125,19 +126,17 @@ async function changeBackingFile(system: System, device: string, image: string, 
   if (!isInChain(top, node)) throw new BlockError('EINVAL', `'${device}' and image file are not in the same chain`)
   const format = node.backing.node.driver.name
   await system.graph.change(async (change) => {
-    const { readOnly } = node
+    const reopened = node.readOnly ? storageNodes(node).filter((one) => one.readOnly) : []
     await change.drain(node)
-    if (readOnly) {
-      await change.reopen(node, { readOnly: false })
-      await change.commit()
-    }
+    for (const one of reopened) await change.reopen(one, { readOnly: false })
+    await change.commit()
     try {
       if (node.image.changeBacking === undefined) {
         throw new BlockError('ENOTSUP', `driver '${node.driver.name}' stores no name of a backing file`)
       }
       await node.image.changeBacking(backing, format)
     } finally {
-      if (readOnly) await change.reopen(node, { readOnly })
+      for (const one of reopened) await change.reopen(one, { readOnly: true })
     }
   })
 }

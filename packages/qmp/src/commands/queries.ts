@@ -1,5 +1,5 @@
 /** What there is: nodes, and the edges between them. */
-import { type GraphRoot, type Node, Permission } from '@diskgraph/core'
+import { type GraphEdge, type GraphRoot, type Node, Permission } from '@diskgraph/core'
 import { imageInfo, infoMembers, type ReturnOf, type TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import type { Handlers } from './handlers.ts'
@@ -82,37 +82,40 @@ function next(node: Node): { readonly node: Node; readonly isBacking: boolean } 
   return edge === undefined ? undefined : { node: edge.node, isBacking: edge === backing }
 }
 
-function describeGraph({ graph }: System): ReturnOf<'x-debug-query-block-graph'> {
+/** In QEMU's order: what is known last stands first, and numbers are given where something is first spoken of. */
+function describeGraph({ graph, devices }: System): ReturnOf<'x-debug-query-block-graph'> {
   const ids = new Map<Node | GraphRoot, number>()
+  const idOf = (one: Node | GraphRoot): number => {
+    const id = ids.get(one) ?? ids.size + 1
+    ids.set(one, id)
+    return id
+  }
+  const names = new Map([...(devices ?? [])].map((device) => [device.medium as GraphRoot | undefined, device.id]))
   const nodes: TypeOf<'XDbgBlockGraphNode'>[] = []
-  for (const root of graph.roots) {
-    ids.set(root, ids.size + 1)
-    nodes.push({ id: ids.size, type: 'block-backend', name: root.describe() })
-  }
-  for (const node of graph.nodes) {
-    ids.set(node, ids.size + 1)
-    nodes.push({ id: ids.size, type: 'block-driver', name: node.name })
-  }
   const edges: TypeOf<'XDbgBlockGraphEdge'>[] = []
-  for (const node of graph.nodes) {
-    for (const edge of node.parents) {
-      const parent = ids.get(edge.parent)
-      const child = ids.get(node)
-      if (parent === undefined || child === undefined) continue
-      const perm = permissionNames(edge.permissions)
-      edges.push({ parent, child, name: edge.name, perm, 'shared-perm': permissionNames(edge.shared) })
-    }
+  const addEdge = (edge: GraphEdge): void => {
+    const perm = permissionNames(edge.permissions)
+    const shared = permissionNames(edge.shared)
+    edges.push({ parent: idOf(edge.parent), child: idOf(edge.node), name: edge.name, perm, 'shared-perm': shared })
   }
-  return { nodes, edges }
+  for (const root of graph.roots) {
+    nodes.push({ id: idOf(root), type: 'block-backend', name: names.get(root) ?? '' })
+    addEdge(root.edge)
+  }
+  for (const node of graph.nodes) {
+    nodes.push({ id: idOf(node), type: 'block-driver', name: node.name })
+    for (const edge of [...node.children.values()].reverse()) addEdge(edge)
+  }
+  return { nodes: nodes.reverse(), edges: edges.reverse() }
 }
 
-const names = [
-  ['consistent-read', Permission.ConsistentRead],
-  ['write', Permission.Write],
-  ['write-unchanged', Permission.WriteUnchanged],
+const permissions = [
   ['resize', Permission.Resize],
+  ['write-unchanged', Permission.WriteUnchanged],
+  ['write', Permission.Write],
+  ['consistent-read', Permission.ConsistentRead],
 ] as const
 
 function permissionNames(bits: number): TypeOf<'BlockPermission'>[] {
-  return names.filter(([, bit]) => (bits & bit) !== 0).map(([name]) => name)
+  return permissions.filter(([, bit]) => (bits & bit) !== 0).map(([name]) => name)
 }

@@ -1,7 +1,6 @@
 /** Snapshots: a new layer above a node, and those inside of an image. */
-import { BlockError, type Node, Permission } from '@diskgraph/core'
+import { BlockError, type Change, type Node } from '@diskgraph/core'
 import { backingReference } from '@diskgraph/core/internal'
-import { setReadOnly } from '@diskgraph/jobs'
 import { type ArgumentsOf, type ReturnOf, snapshotMembers, type TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import { type Action, runActions } from './action.ts'
@@ -56,7 +55,6 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
   const name = args['snapshot-node-name']
   const format = args.format ?? 'qcow2'
   let base: Node | undefined
-  let overlay: Node | undefined
   return {
     prepare: async () => {
       base = system.find(args.device, args['node-name'])
@@ -82,7 +80,7 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
     },
     stage: async (change) => {
       const node = base as Node
-      overlay = await change.openUnchecked({
+      const overlay = await change.openUnchecked({
         driver: format,
         ...(name === undefined ? {} : { nodeName: name }),
         file: { driver: 'file', filename },
@@ -91,10 +89,6 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
       })
       await change.setBacking(overlay, node)
       await change.replace(node, overlay)
-    },
-    commit: () => {
-      // It has the users of the node that it stands on. Where there are none, it would go again.
-      if (overlay !== undefined && overlay.parents.size === 0) overlay.explicit = true
     },
     finish: async (success) => {
       if (success) await protect(system, base)
@@ -111,13 +105,21 @@ function isBelow(node: Node, top: Node): boolean {
 /** Nobody writes below an overlay. Where that cannot be said to the storage, the overlay is there all the same. */
 async function protect({ graph }: System, node: Node | undefined): Promise<void> {
   if (node === undefined || node.readOnly) return
-  await setReadOnly(graph, node, true).catch((error: Error) =>
-    graph.warn(`node '${node.name}' stays writable: ${error.message}`),
-  )
+  const work = async (change: Change): Promise<void> => {
+    for (const one of followers(node)) await change.reopen(one, { readOnly: true })
+  }
+  await graph.change(work).catch((error: Error) => graph.warn(`node '${node.name}' stays writable: ${error.message}`))
+}
+
+/** A node, and the storage below that was opened with it. */
+function followers(node: Node): Node[] {
+  const below = [...node.children.values()].filter((edge) => edge.role !== 'cow' && edge.node.inheritsFrom === node)
+  return [node, ...below.flatMap((edge) => followers(edge.node))]
 }
 
 /** Takes a snapshot inside of an image. */
 export function internalAction(system: System, { device, name }: TypeOf<'BlockdevSnapshotInternal'>): Action {
+  let taken: Node | undefined
   return {
     prepare: async () => {
       const node = system.findRoot(device)
@@ -144,6 +146,14 @@ export function internalAction(system: System, { device, name }: TypeOf<'Blockde
         dateSeconds: seconds,
         dateNanoseconds: Math.round((now - seconds * 1000) * 1e6),
       })
+      taken = node
+    },
+    undo: async () => {
+      const node = taken
+      if (node === undefined) return
+      await deleteSnapshot(system, node, name).catch((error: Error) =>
+        system.graph.warn(`snapshot '${name}' of '${device}' stays: ${error.message}`),
+      )
     },
   }
 }
@@ -157,14 +167,21 @@ async function deleteInternal(
   if (node.image.snapshots === undefined) {
     throw new BlockError('ENOTSUP', 'Failed to get a snapshot list: Operation not supported')
   }
-  await using disk = await system.graph.attach(node, { permissions: Permission.Write })
-  const found = disk.snapshots.list().find((one) => (id ?? one.id) === one.id && (name ?? one.name) === one.name)
+  const found = node.image.snapshots.list().find((one) => (id ?? one.id) === one.id && (name ?? one.name) === one.name)
   if (found === undefined) {
     throw new BlockError(
       'ENOENT',
       `Snapshot with id '${id ?? 'null'}' and name '${name ?? 'null'}' does not exist on device '${device}'`,
     )
   }
-  await disk.snapshots.delete(found.id)
+  await deleteSnapshot(system, node, found.id)
   return snapshotMembers(found)
+}
+
+/** The users of the disk are held meanwhile, so that what they may do to it does not matter. */
+async function deleteSnapshot({ graph }: System, node: Node, idOrName: string): Promise<void> {
+  await graph.change(async (change) => {
+    await change.drain(node)
+    await node.image.snapshots?.delete(idOrName)
+  })
 }

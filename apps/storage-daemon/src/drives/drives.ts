@@ -44,7 +44,7 @@ export class Drives {
     }
     const disk = request.node === undefined ? undefined : await this.#open(request)
     try {
-      const device = await this.#devices.add({ ...request.device, id }, disk?.node)
+      const device = await this.#devices.add({ ...request.device, id, idle: true }, disk?.node)
       device.setLimits(request.limits, request.group)
       const drive = { device, request }
       this.#drives.set(id, drive)

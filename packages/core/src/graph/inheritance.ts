@@ -1,0 +1,20 @@
+/** What a node takes from the parent that it was opened with, also when that is reopened: the cache mode, where nothing was said of its own. */
+import type { Node } from './node.ts'
+
+type Options = Readonly<Record<string, unknown>>
+
+/** Records what `given` says of the mode of `node` itself, which it keeps whatever its parent becomes. */
+export function ownMode(node: Node, given: Options): void {
+  for (const name of Object.keys((given.cache as object | undefined) ?? {})) node.ownCache.add(name)
+}
+
+/** `node` with its changes, and each node below that follows it, with what changes there. */
+export function* withHeirs(node: Node, changes: Options): Generator<readonly [Node, Options]> {
+  yield [node, changes]
+  for (const { node: child } of node.children.values()) {
+    if (child.inheritsFrom !== node) continue
+    const entries = Object.entries((changes.cache as object | undefined) ?? {})
+    const inherited = entries.filter(([name]) => !child.ownCache.has(name))
+    if (inherited.length > 0) yield* withHeirs(child, { cache: Object.fromEntries(inherited) })
+  }
+}

@@ -1,0 +1,68 @@
+import { renameSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { Graph } from '@diskgraph/core'
+import { memory } from '@diskgraph/driver-memory'
+import { TempFolder } from '@diskgraph/driver-testkit'
+import { listen, NbdServer } from '@diskgraph/nbd'
+import { describe, expect, it } from 'vitest'
+import { Served } from './served.ts'
+
+describe('a unix socket', () => {
+  it('is for its owner alone', async () => {
+    await using served = await Served.start()
+    expect(statSync(served.path).mode & 0o777).toBe(0o600)
+  })
+
+  it('at which another server answers is not taken away from it', async () => {
+    await using served = await Served.start()
+    await using second = new NbdServer(served.graph)
+    await expect(listen(second, { path: served.path })).rejects.toMatchObject({
+      code: 'EBUSY',
+      message: `Failed to bind socket to ${served.path}: Address already in use`,
+    })
+    await using client = await served.client()
+    expect(client.size).toBe(1048576)
+  })
+
+  it('that a dead server has left is replaced, and a file is not', async () => {
+    await using folder = await TempFolder.make()
+    await using graph = new Graph({ drivers: [memory] })
+    await using server = new NbdServer(graph)
+    const path = folder.file('socket')
+    await leaveSocket(path)
+    await listen(server, { path })
+    writeFileSync(folder.file('note'), 'a note')
+    await expect(listen(server, { path: folder.file('note') })).rejects.toMatchObject({ code: 'EEXIST' })
+  })
+})
+
+it('a server that is closed while it begins to listen does not listen', async () => {
+  await using folder = await TempFolder.make()
+  await using graph = new Graph({ drivers: [memory] })
+  const server = new NbdServer(graph)
+  const path = folder.file('socket')
+  const listening = listen(server, { path })
+  await server.close()
+  await expect(listening).rejects.toMatchObject({ code: 'ENODEV' })
+  await using next = new NbdServer(graph)
+  await listen(next, { path })
+})
+
+it('an export that is added while the server is closed is not left behind', async () => {
+  await using graph = new Graph({ drivers: [memory] })
+  const node = await graph.addNode({ driver: 'memory', size: 512, nodeName: 'disk' })
+  const server = new NbdServer(graph)
+  const adding = server.exports.add(node)
+  await server.close()
+  await adding.catch(() => {})
+  expect([...server.exports]).toEqual([])
+  await graph.remove(node)
+})
+
+/** Leaves a socket's file behind, as a server that was killed does. */
+async function leaveSocket(path: string): Promise<void> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(`${path}.old`, resolve))
+  renameSync(`${path}.old`, path)
+  await new Promise((resolve) => server.close(resolve))
+}

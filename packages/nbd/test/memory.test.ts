@@ -1,0 +1,90 @@
+import { connect } from 'node:net'
+import { expect, it } from 'vitest'
+import { MemoryBudget, type MemoryUser } from '../src/server/memory.ts'
+import { ManualClock } from './manual-clock.ts'
+import { Peer, words } from './script-server.ts'
+import { Served } from './served.ts'
+
+const mib = 2 ** 20
+
+class User implements MemoryUser {
+  held = 0
+  moved = 0
+  awaitsClient = true
+  expelled = false
+  asked = 0
+  readonly #budget: MemoryBudget
+
+  constructor(budget: MemoryBudget) {
+    this.#budget = budget
+    budget.join(this)
+  }
+
+  take(bytes: number): boolean {
+    const taken = this.#budget.take(bytes, this)
+    if (taken) this.held += bytes
+    return taken
+  }
+
+  proceed(): void {
+    this.asked++
+  }
+
+  expel(): void {
+    this.expelled = true
+    this.#budget.leave(this)
+    this.#budget.give(this.held)
+  }
+}
+
+it('whoever holds memory while others wait, and moves nothing, is ended; the others are not', () => {
+  const clock = new ManualClock()
+  const budget = new MemoryBudget(64 * mib, clock, 1000)
+  const [silent, slow, busy, good] = Array.from({ length: 4 }, () => new User(budget)) as [User, User, User, User]
+  for (const user of [silent, slow, busy]) expect(user.take(20 * mib)).toBe(true)
+  busy.awaitsClient = false
+  clock.pass(5000)
+  expect(silent.expelled).toBe(false)
+  expect(good.take(5 * mib)).toBe(false)
+  slow.moved += mib
+  clock.pass(1000)
+  expect([silent, slow, busy, good].map(({ expelled }) => expelled)).toEqual([true, false, false, false])
+  expect(good.asked).toBe(1)
+  expect(good.take(5 * mib)).toBe(true)
+})
+
+it('a connection without requests gets memory for a small one, whatever others hold', () => {
+  const budget = new MemoryBudget(8 * mib, new ManualClock(), 1000)
+  const [greedy, good] = [new User(budget), new User(budget)]
+  expect(greedy.take(8 * mib)).toBe(true)
+  expect(good.take(mib)).toBe(true)
+  expect(good.take(1)).toBe(false)
+  expect(new User(budget).take(2 * mib)).toBe(false)
+})
+
+it('clients that never read, or announce payloads and do not send them, do not stop another one', async () => {
+  await using served = await Served.start({ maxMemory: 16 * mib, stallTimeout: 100 }, {}, 8 * mib)
+  const hostile = await Promise.all(Array.from({ length: 6 }, () => choose(served)))
+  for (const [i, peer] of hostile.entries()) {
+    peer.socket.pause()
+    for (let times = 0; times < 8; times++) {
+      peer.send(words([4, 0x25609513], [2, 0], [2, i % 2], [8, 7], [8, 0], [4, 8 * mib]))
+    }
+  }
+  await using client = await served.client()
+  await client.write(0, new Uint8Array(mib).fill(1))
+  await Promise.all(Array.from({ length: 8 }, (_, i) => client.read(i * mib, new Uint8Array(mib))))
+  const large = new Uint8Array(8 * mib)
+  await client.read(0, large)
+  expect([large[0], large[mib]]).toEqual([1, 0])
+  expect(served.messages).toContainEqual(expect.stringContaining('while others wait for memory'))
+})
+
+/** A client that has chosen the export, without structured replies. */
+async function choose(served: Served): Promise<Peer> {
+  const peer = new Peer(connect({ path: served.path }))
+  await peer.read(18)
+  peer.send(words([4, 3]), Buffer.from('IHAVEOPT'), words([4, 1], [4, 0]))
+  await peer.read(10)
+  return peer
+}
