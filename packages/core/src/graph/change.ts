@@ -196,7 +196,7 @@ export class Change implements ChangeUnderWay {
     if (isRoot(parent)) this.#staging.update.setEdge(edge, this.#staging.update.edge(edge))
     else this.#staging.update.touchChildren(parent)
     this.#staging.after(() => edge.movedFrom(from))
-    this.#tell('child-changed', isRoot(parent) ? target : parent, edge.name)
+    this.#tell('child-changed', isRoot(parent) ? target : parent, { child: edge.name })
   }
 
   /** Lets the parents of `from` (or those that `which` picks) use `to`. Edges in `to`'s own subgraph stay. */
