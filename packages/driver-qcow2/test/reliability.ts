@@ -111,6 +111,7 @@ async function theirImages(): Promise<PagedFile[]> {
     await runTool('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', options, path, '256k'])
     await runTool('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 64k', '-c', 'write -z 64k 8k', path])
     await runTool('qemu-img', ['snapshot', '-c', 'snap', path])
+    if (!options.includes('v2')) await runTool('qemu-img', ['bitmap', '--add', '-g', '4k', path, 'bitmap'])
     await runTool('qemu-io', ['-f', 'qcow2', '-c', 'write -P 2 4k 20k', '-c', 'write -c -P 3 128k 4k', path])
     images.push(loadFile(path))
   }

@@ -137,7 +137,8 @@ function copiedBitmaps(request: ConvertRequest, sources: readonly Disk[], termin
   if (sources.length > 1) throw new CommandError('Copying bitmaps only possible with single source')
   const { node } = sources[0] as Disk
   if (node.image.bitmaps?.supported !== true) throw new CommandError('Source lacks bitmap support')
-  const found = node.dirtyBitmaps.filter(({ persistent }) => persistent)
+  // The youngest first, as QEMU goes through them.
+  const found = node.dirtyBitmaps.filter(({ persistent }) => persistent).reverse()
   for (const { name, inconsistent } of found) {
     if (!inconsistent) continue
     if (request.skipBrokenBitmaps) reportWarning(terminal, `Skipping inconsistent bitmap '${name}'`)

@@ -100,7 +100,8 @@ async function revert(disk: Disk, name: string): Promise<void> {
     if (disk.node.image.snapshots === undefined) throw new CommandError('Block driver does not support snapshots')
     await disk.snapshots.apply(name)
   } catch (error) {
-    const reason = isBlockError(error) ? `Failed to load snapshot: ${errnoText(error)}` : (error as Error).message
+    const told = isBlockError(error) && error.code !== 'EBUSY'
+    const reason = told ? `Failed to load snapshot: ${errnoText(error)}` : (error as Error).message
     throw new CommandError(`Could not apply snapshot '${name}': ${reason}`, { cause: error })
   }
 }

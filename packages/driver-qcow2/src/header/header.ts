@@ -286,6 +286,34 @@ export function serializeHeader(header: Header): Uint8Array {
   return bytes
 }
 
+/** A header that does without what stands behind its first sector. */
+interface ShortHeader {
+  /** The first sector, with the extensions that have room there, and the name of the backing file at `nameOffset`. */
+  readonly sector: Uint8Array
+  readonly name: Uint8Array | undefined
+  readonly nameOffset: number
+}
+
+/** `header` cut to a sector, with its name at the end of the cluster; undefined when that is not behind `end`. */
+export function shortHeader(header: Header, sectorSize: number, end: number): ShortHeader | undefined {
+  const { backingFileBytes: name } = header
+  const nameOffset = 2 ** header.clusterBits - alignUp(name?.byteLength ?? 0, 8)
+  if (nameOffset < end) return undefined
+  const kept: HeaderExtension[] = []
+  for (const extension of header.extensions) {
+    const area = serializeExtensions([...kept, extension])
+    if (serializedLength(header) + area.byteLength <= sectorSize) kept.push(extension)
+  }
+  const sector = new Uint8Array(sectorSize)
+  sector.set(serializeHeader({ ...header, extensions: kept, backingFileBytes: undefined }))
+  if (name !== undefined) {
+    const view = viewOf(sector)
+    writeU64(view, HeaderField.backingFileOffset, nameOffset)
+    view.setUint32(HeaderField.backingFileSize, name.byteLength)
+  }
+  return { sector, name, nameOffset }
+}
+
 function serializedLength(header: Header): number {
   if (header.version === 2) return headerLengthV2
   return Math.max(headerLengthV3, header.headerLength)

@@ -8,7 +8,7 @@
  */
 import type { ChildHandle } from '@diskgraph/core/driver'
 import { Mutex } from '@diskgraph/sparse'
-import { type Header, serializeFields, serializeHeader } from './header.ts'
+import { type Header, serializeFields, serializeHeader, shortHeader } from './header.ts'
 import { HeaderField, hasFeature, headerLengthV2, IncompatibleBit, withFeature } from './layout.ts'
 
 /** What storage writes as a whole or not at all. */
@@ -116,9 +116,10 @@ export class HeaderStore {
     try {
       const next = plan(this.current)
       if (next === undefined) return
-      if (this.unsure && next.offset !== 0) await this.store(0, serializeHeader(this.current))
+      const certain = !this.unsure
+      if (!certain && next.offset !== 0) await this.store(0, serializeHeader(this.current), false)
       this.unsure = true
-      await this.store(next.offset, next.bytes)
+      await this.store(next.offset, next.bytes, certain)
       this.current = { ...this.current, ...next.changes }
       this.unsure = false
     } finally {
@@ -126,15 +127,27 @@ export class HeaderStore {
     }
   }
 
-  private async store(offset: number, bytes: Uint8Array): Promise<void> {
-    let first = bytes
-    if (offset === 0 && bytes.byteLength > sector) {
-      // The fields go last, in a write that cannot be torn.
-      await this.file.write(sector, bytes.subarray(sector))
-      await this.file.flush()
-      first = bytes.subarray(0, sector)
+  /** `certain`: what stands on disk is {@link value}. */
+  private async store(offset: number, bytes: Uint8Array, certain: boolean): Promise<void> {
+    if (offset > 0 || bytes.byteLength <= sector) return this.write(offset, bytes)
+    const before = serializeHeader(this.current)
+    if (certain && isSame(before.subarray(sector), bytes.subarray(sector))) {
+      return this.write(0, bytes.subarray(0, sector))
     }
-    await this.file.write(offset, first)
+    // What stands behind the first sector moves. Meanwhile the header does without it, so that no crash leaves a name or
+    // an extension that is half of one and half of another.
+    const bridge = shortHeader(this.current, sector, Math.max(before.byteLength, bytes.byteLength))
+    if (bridge !== undefined) {
+      if (bridge.name !== undefined) await this.write(bridge.nameOffset, bridge.name)
+      await this.write(0, bridge.sector)
+    }
+    await this.write(sector, bytes.subarray(sector))
+    // The fields go last, in a write that cannot be torn.
+    await this.write(0, bytes.subarray(0, sector))
+  }
+
+  private async write(offset: number, bytes: Uint8Array): Promise<void> {
+    await this.file.write(offset, bytes)
     await this.file.flush()
   }
 }
@@ -143,4 +156,8 @@ export class HeaderStore {
 function fieldChange(from: number, end: number, header: Header, changes: Partial<Header>): HeaderChange {
   const bytes = serializeFields({ ...header, ...changes })
   return { offset: from, bytes: bytes.subarray(from, end), changes }
+}
+
+function isSame(one: Uint8Array, other: Uint8Array): boolean {
+  return one.byteLength === other.byteLength && one.every((byte, i) => byte === other[i])
 }

@@ -139,6 +139,37 @@ describe(`crashes of images with bitmaps (seed ${seed})`, () => {
     expect(faults).toEqual([])
   })
 
+  it('lose no name of a backing file while bitmaps come and go', async () => {
+    const memory = new MemoryFiles()
+    memory.put('image')
+    const record = new Recording()
+    await using graph = newGraph(memory, record)
+    const backingFile = `base-${'x'.repeat(600)}`
+    await graph.createUnchecked({ driver: 'qcow2', size, backingFile, backingFmt: 'raw', file: storage })
+    const files = new Map([...memory.byName].map(([name, file]) => [name, file.clone()]))
+    const file = { driver: 'testkit-recorder', as: 'image', file: storage }
+    const stored = (disk: Disk): StoredBitmaps => disk.node.image.bitmaps as StoredBitmaps
+    const disk = await graph.addUnchecked({ driver: 'qcow2', file, backing: null })
+    await stored(disk).add(disk.node.addDirtyBitmap(4096, 'b'))
+    await disk.close()
+    const again = await graph.addUnchecked({ driver: 'qcow2', file, backing: null })
+    await stored(again).remove(again.node.dirtyBitmaps[0] as DirtyBitmap)
+    await again.close()
+    const random = new Random(seed)
+    const walk = new CrashWalk(files, record.calls)
+    for (let time = 0; time <= record.now; time++) {
+      walk.advance(time)
+      for (let i = 0; i < 4; i++) {
+        const crashed = new MemoryFiles()
+        for (const [name, content] of walk.state(time, random).files) crashed.put(name, content.clone())
+        await using other = newGraph(crashed)
+        const one = await other.addUnchecked({ driver: 'qcow2', readOnly: true, backing: null, file: storage })
+        const { backingFilename, backingFormat } = await one.info()
+        expect([time, backingFilename, backingFormat]).toEqual([time, backingFile, 'raw'])
+      }
+    }
+  })
+
   it.each([512, 65536])(
     'lose nothing that was flushed, and corrupt nothing, with %i-byte clusters',
     async (clusterSize) => {

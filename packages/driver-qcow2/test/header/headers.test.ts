@@ -116,7 +116,6 @@ const refused: readonly (readonly [string, string, readonly Edit[]])[] = [
   ['encryption', 'the image uses an encrypted image, which is not supported yet', [u32(32, 1)]],
   ['an external data file', 'the image uses an external data file, which is not supported yet', [u64(72, 4n)]],
   ['extended L2 entries', 'the image uses extended L2 entries, which is not supported yet', [u64(72, 16n)]],
-  ['zstd', 'the image uses zstd compression, which is not supported yet', [u64(72, 8n), u8(104, 1)]],
 ]
 
 describe('headers', () => {

@@ -35,10 +35,21 @@ const snapshotFields: readonly (readonly [name: string, offset: number, width: n
   ['extra_data_size', 36, 4],
 ]
 
+const bitmapFields: readonly (readonly [name: string, offset: number, width: number])[] = [
+  ['bitmap_table_offset', 0, 8],
+  ['bitmap_table_size', 8, 4],
+  ['flags', 12, 4],
+  ['type', 16, 1],
+  ['granularity_bits', 17, 1],
+  ['name_size', 18, 2],
+  ['extra_data_size', 20, 4],
+]
+
+const bitmapsExtension = 0x23852875
 const offsetMask = 0x00ff_ffff_ffff_fe00n
 const mostPerTable = 64
 
-/** All fields of an intact image: header, extensions, L1 and L2 tables, refcounts, snapshot table. */
+/** All fields of an intact image: header, extensions, L1 and L2 tables, refcounts, snapshot table, bitmaps. */
 export function qcow2Fields(image: Uint8Array): Field[] {
   return new FieldFinder(image).all()
 }
@@ -70,7 +81,21 @@ class FieldFinder {
       this.#add(`extension ${i} length`, at + 4, 4)
       const length = this.#u32(at + 4)
       if (this.#u32(at) === 0) break
+      if (this.#u32(at) === bitmapsExtension) this.#bitmaps(at + 8)
       at += 8 + Math.ceil(length / 8) * 8
+    }
+  }
+
+  #bitmaps(extension: number): void {
+    this.#add('nb_bitmaps', extension, 4)
+    this.#add('bitmap_directory_size', extension + 8, 8)
+    this.#add('bitmap_directory_offset', extension + 16, 8)
+    let at = this.#u64(extension + 16)
+    for (let i = 0; i < this.#u32(extension); i++) {
+      for (const [name, offset, width] of bitmapFields) this.#add(`bitmap ${i} ${name}`, at + offset, width)
+      this.#table(`bitmap ${i} table`, this.#u64(at), this.#u32(at + 8))
+      const length = 24 + this.#view.getUint16(at + 18) + this.#u32(at + 20)
+      at += Math.ceil(length / 8) * 8
     }
   }
 
