@@ -8,13 +8,20 @@ export function ownMode(node: Node, given: Options): void {
   for (const name of Object.keys((given.cache as object | undefined) ?? {})) node.ownCache.add(name)
 }
 
-/** `node` with its changes, and each node below that follows it, with what changes there. */
-export function* withHeirs(node: Node, changes: Options): Generator<readonly [Node, Options]> {
-  yield [node, changes]
+/** `node` with its changes, and the nodes below that follow it, with what changes there. What is said of `node` is its own now. */
+export function withHeirs(node: Node, changes: Options): ReadonlyMap<Node, Options> {
+  const all = new Map<Node, Options>()
+  addHeirs(all, node, changes)
+  ownMode(node, changes)
+  return all
+}
+
+function addHeirs(all: Map<Node, Options>, node: Node, changes: Options): void {
+  all.set(node, changes)
   for (const { node: child } of node.children.values()) {
     if (child.inheritsFrom !== node) continue
     const entries = Object.entries((changes.cache as object | undefined) ?? {})
     const inherited = entries.filter(([name]) => !child.ownCache.has(name))
-    if (inherited.length > 0) yield* withHeirs(child, { cache: Object.fromEntries(inherited) })
+    if (inherited.length > 0) addHeirs(all, child, { cache: Object.fromEntries(inherited) })
   }
 }

@@ -68,6 +68,7 @@ async function openTarget(
     ...(nodeName === undefined ? {} : { nodeName }),
     ...(options?.backing === undefined ? {} : children),
     readOnly: false,
+    cache: source.cache,
   })
   return {
     node,
