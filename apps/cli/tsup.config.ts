@@ -5,7 +5,7 @@ const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { versio
 
 /**
  * One entry per command, everything of the workspace bundled in, and a chunk of its own for each driver and each
- * subcommand, so that a command reads from disk only what it runs. koffi is native and stays outside. The code is as
+ * subcommand, so that a command reads from disk only what it runs. koffi is native and stays outside, the WebAssembly of zstd has a file of its own. The code is as
  * it is written here, and the maps hold the sources, for they are those of many packages.
  */
 export default defineConfig({
@@ -17,7 +17,7 @@ export default defineConfig({
   minify: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\//],
-  external: ['koffi'],
+  external: ['koffi', '@bokuweb/zstd-wasm'],
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },

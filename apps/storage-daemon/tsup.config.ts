@@ -5,7 +5,7 @@ const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { versio
 
 /**
  * Everything of the workspace bundled in, and a chunk of its own for each driver, so that only those are read that are
- * used. koffi is native and stays outside, and so does the console, which has files of its own. The code is as it is
+ * used. koffi is native and stays outside, the WebAssembly of zstd has a file of its own, and so does the console, which has files of its own. The code is as it is
  * written here, and the maps hold the sources, for they are those of many packages.
  */
 export default defineConfig({
@@ -17,7 +17,7 @@ export default defineConfig({
   minify: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\/(?!console)/],
-  external: ['koffi', '@diskgraph/console'],
+  external: ['koffi', '@bokuweb/zstd-wasm', '@diskgraph/console'],
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },

@@ -2,15 +2,16 @@
  * `npm run bench`: our tools beside the real ones, in one run on one machine. Prints a table of ratios (ours / theirs,
  * below 1 is faster) and writes them as JSON.
  *
- *     npm run bench -- [--size MiB] [--runs N] [--only text] [--json file]
+ *     npm run bench -- [--size MiB] [--runs N] [--only text] [--json file]      --only nbd: the servers alone
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { makeImages } from './data.ts'
+import { type Images, makeImages } from './data.ts'
 import { compare, median, run } from './measure.ts'
+import { hasFio, measureNbd } from './nbd.ts'
 import { type Row, rows } from './rows.ts'
 
 const { values } = parseArgs({
@@ -22,7 +23,11 @@ const { values } = parseArgs({
   },
 })
 
-const img = [process.execPath, fileURLToPath(new URL('../../apps/cli/bin/dg-img.js', import.meta.url))]
+const program = (name: string): string[] => [
+  process.execPath,
+  fileURLToPath(new URL(`../../apps/cli/bin/${name}.js`, import.meta.url)),
+]
+const img = program('dg-img')
 const runs = Number(values.runs)
 const folder = mkdtempSync(join(tmpdir(), 'diskgraph-bench-'))
 try {
@@ -51,9 +56,31 @@ async function main(): Promise<void> {
   }
   const misses = results.filter(({ ratio, goal }) => ratio > goal)
   process.stdout.write(`${results.length - misses.length} of ${results.length} rows reach their goal\n`)
+  const nbd = ['', 'nbd'].includes(values.only) ? await nbdRows(images) : []
   if (values.json === undefined) return
   const start = { bare, version, info }
-  writeFileSync(values.json, `${JSON.stringify({ start, results }, null, 2)}\n`)
+  writeFileSync(values.json, `${JSON.stringify({ start, results, nbd }, null, 2)}\n`)
+}
+
+/** Servers of NBD: requests per second, and microseconds of processor time for each. Above 1 is faster. */
+async function nbdRows(images: Images) {
+  if (!hasFio()) {
+    process.stdout.write('nbd: not measured, fio with its nbd engine is not installed\n')
+    return []
+  }
+  line('nbd', 'ours /s', 'theirs /s', 'ratio', 'goal', 'µs: ours', 'theirs')
+  const nbd = [
+    ...(await measureNbd(program('dg-nbd'), 'raw', images.raw, folder, runs)),
+    ...(await measureNbd(program('dg-nbd'), 'qcow2', images.qcow2, folder, runs)),
+  ]
+  for (const { name, ours, theirs, ratio, goal } of nbd) {
+    const rates = [ours.rate, theirs.rate].map((rate) => String(Math.round(rate)))
+    const costs = [ours.processor, theirs.processor].map((time) => time.toFixed(1))
+    line(name, ...rates, ratio.toFixed(2), goal.toFixed(2), ...costs)
+  }
+  const reached = nbd.filter(({ ratio, goal }) => ratio >= goal).length
+  process.stdout.write(`${reached} of ${nbd.length} rows of NBD reach their goal\n`)
+  return nbd
 }
 
 async function startTime(command: readonly string[]): Promise<number> {
@@ -86,5 +113,5 @@ function ms(seconds: number): string {
 }
 
 function line(name: string, ...cells: string[]): void {
-  process.stdout.write(`${name.padEnd(34)}${cells.map((cell) => cell.padStart(10)).join('')}\n`)
+  process.stdout.write(`${name.padEnd(46)}${cells.map((cell) => cell.padStart(10)).join('')}\n`)
 }

@@ -17,7 +17,6 @@ let folder = ''
 /** What the real tool can make: file name, format, options. */
 const made: readonly (readonly [filename: string, format: string, ...options: string[]])[] = [
   ['a.qcow', 'qcow'],
-  ['a.qed', 'qed'],
   ['sparse.vmdk', 'vmdk'],
   ['flat.vmdk', 'vmdk', '-o', 'subformat=monolithicFlat'],
   ['split.vmdk', 'vmdk', '-o', 'subformat=twoGbMaxExtentSparse'],

@@ -2,7 +2,7 @@
 
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
-import { parseKeyValues, toObject } from '@diskgraph/qapi'
+import { parseKeyValues, type TypeOf, toObject } from '@diskgraph/qapi'
 import { connectTo, listen, type SessionSettings, type SocketAddress } from '@diskgraph/qmp'
 import { StartError } from './failure.ts'
 
@@ -15,9 +15,35 @@ type ClientKind = Pick<SessionSettings, 'network' | 'halfOpen'>
 /** A character device that is defined, and not used yet. */
 export interface Chardev {
   readonly id: string
+  /** What it is, while no client is connected. */
   readonly filename: string
   /** Gives clients to `serve` from now on; the result ends that. With `wait`, the first client is there then. */
   open(serve: Serve): Promise<() => Promise<void>>
+}
+
+/** Begins to count the clients of a character device in `connected`, which says by that that it is used. */
+export function countClients(connected: Map<string, number>, id: string): (served: Promise<void>) => Promise<void> {
+  const add = (count: number): unknown => connected.set(id, (connected.get(id) ?? 0) + count)
+  add(0)
+  return (served) => {
+    add(1)
+    return served.finally(() => add(-1))
+  }
+}
+
+/** What `query-chardev` tells. */
+export function chardevInfo(
+  chardevs: ReadonlyMap<string, Chardev>,
+  connected: ReadonlyMap<string, number>,
+): TypeOf<'ChardevInfo'>[] {
+  return [...chardevs.values()].map(({ id, filename }) => {
+    const isOpen = (connected.get(id) ?? 0) > 0
+    return {
+      'frontend-open': connected.has(id),
+      filename: isOpen ? filename.replace('disconnected:', '') : filename,
+      label: id,
+    }
+  })
 }
 
 /** How character devices of this program are. */
@@ -25,6 +51,9 @@ interface ChardevSettings {
   /** Listening on TCP may be for others on the network. */
   readonly remote: boolean
 }
+
+/** The kinds there are. */
+export const chardevBackends: readonly string[] = ['null', 'socket', 'stdio']
 
 /** What `text`, the value of `--chardev`, defines. */
 export function parseChardev(text: string, settings: ChardevSettings): Chardev {

@@ -5,6 +5,8 @@ import { StartError } from './failure.ts'
 export interface GivenOption {
   readonly name: string
   readonly value: string
+  /** How messages name it. Default: as on the command line. */
+  readonly spelled?: string
 }
 
 /** The options, by whether they take a value, in the order of the help. */
@@ -12,12 +14,17 @@ const grammar: Readonly<Record<string, boolean>> = {
   help: false,
   version: false,
   trace: true,
+  'add-fd': true,
   blockdev: true,
   chardev: true,
+  config: true,
   console: true,
   daemonize: false,
   demo: true,
+  drive: true,
   export: true,
+  log: true,
+  metrics: true,
   monitor: true,
   'nbd-server': true,
   object: true,
@@ -25,6 +32,9 @@ const grammar: Readonly<Record<string, boolean>> = {
   'allow-tcp': false,
   'allow-references': false,
 }
+
+/** The names of all options, and whether they take a value. */
+export const optionNames: ReadonlyMap<string, boolean> = new Map(Object.entries(grammar))
 
 const short: Readonly<Record<string, string>> = { h: 'help', V: 'version', T: 'trace' }
 

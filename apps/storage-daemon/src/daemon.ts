@@ -8,11 +8,14 @@ const program = 'dg-storage-daemon'
 
 try {
   const options = parseCommandLine(process.argv.slice(2))
+  const asksHelp = options.some(({ value }) => /(?:^|,)(?:help|\?)(?:,|$)/.test(value))
+  const help = asksHelp ? (await import('./option-help.ts')).optionHelp(options) : undefined
   const first = options.find(({ name }) => name === 'help' || name === 'version')
   if (first?.name === 'help') process.stdout.write(helpText(program))
   else if (first?.name === 'version') {
     process.stdout.write(`${program} version ${compatibleVersion} (diskgraph ${version})\n`)
-  } else if (options.some(({ name }) => name === 'daemonize')) {
+  } else if (help !== undefined) process.stdout.write(help)
+  else if (options.some(({ name }) => name === 'daemonize')) {
     const { daemonize } = await import('./daemonize.ts')
     process.exitCode = await daemonize(process.argv.slice(2))
   } else {
@@ -20,8 +23,11 @@ try {
     const demo = options.find(({ name }) => name === 'demo')
     if (demo === undefined) await run(options, program)
     else {
-      const { prepareDemo, demoGuide } = await import('./demo/demo.ts')
-      await run([...(await prepareDemo(demo.value)), ...withConsole(options)], program)
+      const { prepareDemo, demoGuide, mustBeFree } = await import('./demo/demo.ts')
+      const all = withConsole(options)
+      // Nothing is written for a demonstration that cannot begin.
+      await mustBeFree(Number(all.findLast(({ name }) => name === 'console')?.value))
+      await run([...(await prepareDemo(demo.value)), ...all], program)
       process.stdout.write(demoGuide(demo.value))
     }
   }

@@ -13,24 +13,42 @@ import {
   System,
   serveClient,
 } from '@diskgraph/qmp'
-import { type Chardev, parseChardev, type Serve } from './chardev.ts'
+import { addDescriptor } from './add-fd.ts'
+import { type Chardev, chardevInfo, countClients, parseChardev, type Serve } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
+import { readConfig } from './config.ts'
 import { drivers } from './driver-table.ts'
+import { parseDrive } from './drives/drive-options.ts'
+import { Drives } from './drives/drives.ts'
 import { closeGraph, grace, soon } from './ending.ts'
 import { messageOf, StartError } from './failure.ts'
 import { isText, readOptions } from './option-text.ts'
+import { jsonLog, type Log, plainLog } from './telemetry/log.ts'
 
 /** Starts what `options` say; resolves when the daemon runs. */
-export async function run(options: readonly GivenOption[], program: string): Promise<void> {
-  const daemon = new Daemon(options, program)
+export async function run(given: readonly GivenOption[], program: string): Promise<void> {
+  const options = given.flatMap((option) => (option.name === 'config' ? readConfig(option.value) : [option]))
+  const logged = options.findLast(({ name }) => name === 'log')
+  const log = logged === undefined ? plainLog(program) : await naming(logged, () => jsonLog(program, logged.value))
+  const daemon = new Daemon(options, log)
   process.on('SIGTERM', () => daemon.stop())
   process.on('SIGINT', () => daemon.stop())
   process.on('SIGHUP', () => daemon.stop())
   try {
     await daemon.start(options)
+    log.info('ready')
   } catch (error) {
     await daemon.end()
     throw error
+  }
+}
+
+/** Runs `work`, and says of what fails which option it was for. */
+async function naming<T>({ name, value, spelled }: GivenOption, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw new StartError(`${spelled ?? `--${name} ${value}`}: ${messageOf(error)}`, error)
   }
 }
 
@@ -40,41 +58,46 @@ class Daemon {
   readonly #monitor: Monitor
   readonly #remote: boolean
   readonly #chardevs = new Map<string, Chardev>()
-  readonly #used = new Set<string>()
+  /** Those that a monitor uses, with the number of their clients. */
+  readonly #connected = new Map<string, number>()
   readonly #closers: (() => Promise<void>)[] = []
   readonly #clients = new AbortController()
   readonly #served = new Set<Promise<void>>()
-  readonly #program: string
+  readonly #log: Log
+  readonly #drives: Drives
+  /** Without it a daemon that serves nothing yet would have nothing to wait for. */
+  readonly #alive = setInterval(() => undefined, 2 ** 30)
   readonly #begun: Promise<void>
   #begin: () => void = () => undefined
   #pidfile: string | undefined
   #stopping = false
 
-  constructor(options: readonly GivenOption[], program: string) {
+  constructor(options: readonly GivenOption[], log: Log) {
     this.#begun = new Promise((resolve) => {
       this.#begin = resolve
     })
     const has = (name: string): boolean => options.some((one) => one.name === name)
-    this.#program = program
+    this.#log = log
     this.#remote = has('allow-tcp')
     this.#graph = new Graph({
       drivers,
       references: has('allow-references') ? 'allow' : 'neighbours',
-      onWarning: (message) => process.stderr.write(`${program}: warning: ${message}\n`),
+      onWarning: (message) => log.warn(message),
     })
+    this.#graph.onEvent(({ event, nodeName, data }) => log.debug(event, { nodeName, ...data }))
     const devices = new DeviceTable(this.#graph)
-    this.#system = new System({ graph: this.#graph, devices, quit: () => this.stop() })
+    this.#drives = new Drives(this.#graph, devices)
+    this.#system = new System({
+      graph: this.#graph,
+      devices,
+      quit: () => this.stop(),
+      chardevs: () => chardevInfo(this.#chardevs, this.#connected),
+    })
     this.#monitor = createMonitor(this.#system)
   }
 
   async start(options: readonly GivenOption[]): Promise<void> {
-    for (const { name, value } of options) {
-      try {
-        await this.#take(name, value)
-      } catch (error) {
-        throw new StartError(`--${name} ${value}: ${messageOf(error)}`, error)
-      }
-    }
+    for (const option of options) await naming(option, () => this.#take(option.name, option.value))
     const pidfile = options.findLast(({ name }) => name === 'pidfile')?.value
     if (pidfile !== undefined) this.#writePidfile(pidfile)
     this.#begin()
@@ -89,14 +112,16 @@ class Daemon {
     if (this.#stopping) process.exit(1)
     this.#stopping = true
     const force = setTimeout(() => {
-      process.stderr.write(`${this.#program}: ending took longer than ${grace / 1000} s\n`)
+      this.#log.error(`ending took longer than ${grace / 1000} s`)
       process.exit(1)
     }, grace)
     force.unref()
     // Whoever asked for the end gets an answer first.
     setImmediate(async () => {
       const failure = await this.end()
-      if (failure !== undefined) process.stderr.write(`${this.#program}: ${failure}\n`)
+      if (failure === undefined) this.#log.info('ended')
+      else this.#log.error(failure)
+      this.#log.close()
       process.exit(failure === undefined ? 0 : 1)
     })
   }
@@ -105,6 +130,7 @@ class Daemon {
   async end(): Promise<string | undefined> {
     // A start that has failed has clients that wait, too.
     this.#begin()
+    clearInterval(this.#alive)
     let failure: string | undefined
     const attempt = (end: Promise<unknown>): Promise<unknown> =>
       end.catch((error: unknown) => {
@@ -123,11 +149,20 @@ class Daemon {
 
   async #take(name: string, value: string): Promise<void> {
     switch (name) {
+      case 'add-fd':
+        addDescriptor(this.#system, value)
+        return
       case 'blockdev':
         await this.#execute('blockdev-add', value, 'driver')
         return
       case 'object':
         await this.#execute('object-add', value, 'qom-type')
+        return
+      case 'drive':
+        await this.#drives.add(parseDrive(value, { interface: 'none' }))
+        return
+      case 'metrics':
+        await this.#addMetrics(value)
         return
       case 'export':
         await this.#execute('block-export-add', value, 'type')
@@ -162,10 +197,10 @@ class Daemon {
     if (options.mode === 'readline') throw new StartError('there is no human monitor here: mode=control is for QMP')
     const chardev = this.#chardevs.get(options.chardev)
     if (chardev === undefined) throw new StartError(`chardev "${options.chardev}" not found`)
-    if (this.#used.has(chardev.id)) throw new StartError(`Device '${chardev.id}' is in use`)
-    this.#used.add(chardev.id)
+    if (this.#connected.has(chardev.id)) throw new StartError(`Device '${chardev.id}' is in use`)
+    const count = countClients(this.#connected, chardev.id)
     const serve: Serve = (input, output, client) =>
-      this.#serve(input, output, { ...client, pretty: options.pretty === true })
+      count(this.#serve(input, output, { ...client, pretty: options.pretty === true }))
     this.#closers.push(await chardev.open(serve))
   }
 
@@ -180,6 +215,13 @@ class Daemon {
     const server = await ConsoleServer.start({ port, connect })
     this.#closers.push(() => server.close())
     process.stderr.write(`console: ${server.url}\n`)
+  }
+
+  async #addMetrics(text: string): Promise<void> {
+    const { serveMetrics } = await import('./telemetry/metrics.ts')
+    const server = await serveMetrics(this.#system, text, this.#remote)
+    this.#closers.push(() => server.close())
+    this.#log.info('metrics', { url: server.url })
   }
 
   /** Clients that come while options are being taken are greeted when all of that is done. */

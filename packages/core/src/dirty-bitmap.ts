@@ -42,6 +42,12 @@ export class DirtyBitmap {
   enabled = true
   /** In use by a job or an export: nobody else may change it. */
   busy = false
+  /** The image of its node stores it. */
+  persistent = false
+  /** The image has one that was not stored after its last use: nobody knows its bits, and it can only be removed. */
+  inconsistent = false
+  /** Counts changes of bits and of the size: two equal values, and nothing has changed between. */
+  changes = 0
   #tree: Tree | undefined
   #size: number
   #total: number
@@ -114,8 +120,39 @@ export class DirtyBitmap {
     }
   }
 
+  /**
+   * Fills `bytes` with the bits from granule `first` on (a multiple of 32): the lowest bit of a byte is the first of
+   * its eight. Bits behind the end are 0. The length of `bytes` is a multiple of 4.
+   */
+  readBits(first: number, bytes: Uint8Array): void {
+    bytes.fill(0)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    forEachLeaf(first, Math.min(bytes.byteLength * 8, this.#span - first), (index, at, count) => {
+      const leaf = leafAt(this.#tree, this.#span, index)
+      if (leaf === full) bytes.fill(0xff, at / 8, (at + count) / 8)
+      else if (leaf !== undefined) {
+        const from = mod(index, leafSpan) / 32
+        for (let i = 0; i < count / 32; i++) view.setUint32(at / 8 + i * 4, leaf.words[from + i] as number, true)
+      }
+    })
+  }
+
+  /** Marks what is set in `bytes`, which are laid out as in {@link readBits}. Bits behind the end are left out. */
+  mergeBits(first: number, bytes: Uint8Array): void {
+    this.changes++
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    forEachLeaf(first, Math.min(bytes.byteLength * 8, this.#total - first), (index, at, count) => {
+      const words = new Uint32Array(Math.ceil(count / 32))
+      for (let i = 0; i < words.length; i++) words[i] = view.getUint32(at / 8 + i * 4, true)
+      const rest = mod(count, 32)
+      if (rest > 0) words[words.length - 1] = (words[words.length - 1] as number) & maskOf(0, rest)
+      if (words.some((word) => word !== 0)) this.#tree = withWords(this.#tree, this.#span, index, words)
+    })
+  }
+
   /** Follows the node to a new size; new bytes are clean. */
   resize(size: number): void {
+    if (size !== this.#size) this.changes++
     const total = divUp(size, this.granularity)
     if (total < this.#total) this.#change(total, this.#total, false)
     while (this.#span < total) {
@@ -140,7 +177,9 @@ export class DirtyBitmap {
 
   #change(start: number, end: number, value: boolean): void {
     const last = Math.min(end, this.#total)
-    if (start < last) this.#tree = changed(this.#tree, this.#span, start, last, value)
+    if (start >= last) return
+    this.changes++
+    this.#tree = changed(this.#tree, this.#span, start, last, value)
   }
 }
 
@@ -191,6 +230,44 @@ function changeChildren(branch: Branch, span: number, start: number, end: number
     branch.children[index] = after
     branch.count += countOf(after, span) - before
   }
+}
+
+/** Calls `visit` for each part of `count` granules that stands in one leaf: its first granule, its place, its length. */
+function forEachLeaf(first: number, count: number, visit: (index: number, at: number, count: number) => void): void {
+  for (let at = 0; at < count; ) {
+    const length = Math.min(leafSpan - mod(first + at, leafSpan), count - at)
+    visit(first + at, at, length)
+    at += length
+  }
+}
+
+/** The leaf that has granule `index`, or what stands for it. */
+function leafAt(tree: Tree | undefined, span: number, index: number): Leaf | typeof full | undefined {
+  if (tree === undefined || tree === full || 'words' in tree) return tree
+  const childSpan = span / fanOut
+  return leafAt(tree.children[div(index, childSpan)], childSpan, mod(index, childSpan))
+}
+
+/** `tree` with the bits of `words` set from granule `index` on; all of them stand in one leaf. */
+function withWords(tree: Tree | undefined, span: number, index: number, words: Uint32Array): Tree {
+  if (tree === full) return full
+  const own = tree ?? split(undefined, span)
+  if ('words' in own) {
+    words.forEach((word, i) => {
+      const before = own.words[index / 32 + i] as number
+      const after = (before | word) >>> 0
+      own.words[index / 32 + i] = after
+      own.count += ones(after) - ones(before)
+    })
+  } else {
+    const childSpan = span / fanOut
+    const at = div(index, childSpan)
+    const before = countOf(own.children[at], childSpan)
+    const child = withWords(own.children[at], childSpan, mod(index, childSpan), words)
+    own.children[at] = child
+    own.count += countOf(child, childSpan) - before
+  }
+  return own.count === span ? full : own
 }
 
 function changeWords(leaf: Leaf, start: number, end: number, value: boolean): void {

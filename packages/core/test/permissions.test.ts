@@ -246,9 +246,11 @@ describe('permissions in a graph', () => {
     await expect(graph.attach('b')).rejects.toMatchObject({ code: 'EPERM' })
     const stream = await graph.attach('b', { permissions: ConsistentRead | WriteUnchanged })
     await stream.write(0, new Uint8Array(1), Flag.Unchanged)
-    // Without a user of the overlay nobody would see the change.
+    // Without a user of the overlay nobody would see the change, and users may say that they do not mind.
     await user.close()
+    await graph.attach('o', { permissions: ConsistentRead, shared: All | Permission.BackingChange })
     await graph.attach('b')
+    await expect(graph.attach('o')).rejects.toMatchObject({ code: 'EPERM' })
     await graph.close()
   })
 })

@@ -60,6 +60,8 @@ export interface BlockStatistics {
   readonly qdev?: string
   readonly nodeName?: string
   readonly stats: DeviceStatistics
+  /** What only the driver counts, beside its name. */
+  readonly driverSpecific?: Readonly<Record<string, number | string>>
   readonly parent?: BlockStatistics
   readonly backing?: BlockStatistics
 }
@@ -77,10 +79,12 @@ export function deviceStatistics(device: Device): BlockStatistics {
 
 /** What is known of a node and of those below: how far it was written. Requests are counted by devices. */
 function nodeStatistics(node: Node): BlockStatistics {
-  const { storage, backing } = node
+  const { storage, backing, image } = node
+  const own = image.statistics?.()
   return {
     nodeName: node.name,
     stats: emptyStatistics(node.clock, node.writtenUpTo),
+    ...(own === undefined ? {} : { driverSpecific: { driver: node.driver.name, ...own } }),
     ...(storage === undefined ? {} : { parent: nodeStatistics(storage.node) }),
     ...(backing === undefined ? {} : { backing: nodeStatistics(backing.node) }),
   }

@@ -7,7 +7,13 @@
  */
 
 import { BlockError, type Change, type Node, Permission } from '@diskgraph/core'
-import { joinThrottleGroup, type ThrottleLimits, type ThrottleMember } from '@diskgraph/throttle'
+import {
+  changedLimits,
+  joinThrottleGroup,
+  noLimits,
+  type ThrottleLimits,
+  type ThrottleMember,
+} from '@diskgraph/throttle'
 import { Accounting, type AccountingSettings, type HistogramBoundaries } from './accounting.ts'
 import type { ErrorPolicies } from './error-policy.ts'
 import { Guest } from './guest.ts'
@@ -43,7 +49,7 @@ export interface DeviceSettings extends Partial<ErrorPolicies>, AccountingSettin
   readonly idle?: boolean
 }
 
-const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
+const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
 
 /** See the top of the file. Made by `DeviceTable.add`. */
 export class Device extends Guest implements Backend {
@@ -241,7 +247,7 @@ export class Device extends Guest implements Backend {
 
   /** Sets all limits of its requests, those of its group; none at all if nothing is limited. EINVAL as QEMU. */
   setLimits(limits: ThrottleLimits, group = this.#throttle?.group.name ?? this.name): void {
-    if (!isLimited(limits)) {
+    if (!isLimited(changedLimits(noLimits, limits))) {
       this.#leaveGroup()
       return
     }
@@ -328,9 +334,9 @@ export class Device extends Guest implements Backend {
     const model = this.#model
     const writes = !this.readOnly && !node.readOnly && (model !== undefined || !this.#idle)
     const permissions = ConsistentRead | (writes ? Write : 0)
-    if (model === undefined) return { permissions, shared: All }
+    if (model === undefined) return { permissions, shared: All | BackingChange }
     const shared = ConsistentRead | WriteUnchanged | (model.resizable === false ? 0 : Resize)
-    return { permissions, shared: shared | (model.shareRw === true ? Write : 0) }
+    return { permissions, shared: shared | (model.shareRw === true ? Write | BackingChange : 0) }
   }
 
   async #updatePermissions(): Promise<void> {

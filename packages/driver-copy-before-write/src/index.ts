@@ -7,6 +7,7 @@ import {
   type Child,
   type ChildHandle,
   defineDriver,
+  done,
   type OpenImage,
   Passthrough,
   Permission,
@@ -25,6 +26,8 @@ export interface CopyBeforeWriteOptions {
   onCbwError?: 'break-guest-write' | 'break-snapshot'
   /** Seconds that keeping may take; 0: any number. */
   cbwTimeout?: number
+  /** A dirty bitmap: only what it has marked when the filter is opened is kept. */
+  bitmap?: { readonly node: string; readonly name: string }
 }
 
 /** Options of a `snapshot-access` node. */
@@ -70,6 +73,11 @@ class CopyBeforeWriteImage extends Passthrough {
     await super.truncate(size, options, signal)
   }
 
+  close(): Promise<void> {
+    this.#snapshot.close()
+    return done
+  }
+
   readSnapshot(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void> {
     return this.#snapshot.read(offset, buf, signal)
   }
@@ -88,7 +96,7 @@ class CopyBeforeWriteImage extends Passthrough {
   }
 }
 
-const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
+const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
 
 /** Smaller units would be written into a part of the target's clusters. */
 const smallestUnit = 65536
@@ -114,25 +122,34 @@ export const copyBeforeWrite = defineDriver<CopyBeforeWriteOptions>()({
       default: 0,
       description: 'Seconds that keeping may take; 0: any number',
     },
+    bitmap: {
+      type: 'object',
+      properties: {
+        node: { type: 'string', required: true, description: 'The node that has it' },
+        name: { type: 'string', required: true, description: 'Its name' },
+      },
+      description: 'A dirty bitmap: only what it has marked when the filter is opened is kept',
+    },
   },
   // Without users, as it is put in and taken out, it changes nothing, and they stand below it.
   childPermissions: ({ name, readOnly }, permissions, shared) => {
-    if (permissions === 0) return { permissions: 0, shared: All }
+    if (permissions === 0) return { permissions: 0, shared: All | BackingChange }
     if (name === 'target') {
       // A last block that is not whole is filled up.
       const writes = readOnly ? 0 : Write | Resize
-      return { permissions: ConsistentRead | writes, shared: ConsistentRead | WriteUnchanged }
+      return { permissions: ConsistentRead | writes, shared: ConsistentRead | WriteUnchanged | BackingChange }
     }
     // Who else writes would pass the filter by.
     return { permissions: permissions | ConsistentRead, shared: shared & ~(Write | Resize) }
   },
-  async open({ children, options, clock }) {
+  async open({ children, options, clock, ...context }) {
     const file = children.require('file')
     const target = children.require('target')
     const { clusterSize = smallestUnit } = await target.info()
-    const { onCbwError, cbwTimeout = 0 } = options
+    const { onCbwError, cbwTimeout = 0, bitmap } = options
+    const kept = bitmap === undefined ? undefined : context.bitmap(bitmap.node, bitmap.name)
     const unit = Math.max(smallestUnit, clusterSize)
-    const snapshot = new Snapshot({ file, target, unit, timeout: cbwTimeout * 1000, clock })
+    const snapshot = new Snapshot({ file, target, unit, timeout: cbwTimeout * 1000, clock, kept })
     return new CopyBeforeWriteImage(file, snapshot, onCbwError === 'break-snapshot')
   },
 })

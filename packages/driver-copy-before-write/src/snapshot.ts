@@ -13,6 +13,7 @@ import {
   type ChildHandle,
   type Clock,
   DirtyBitmap,
+  type FollowedReads,
   RangeLock,
 } from '@diskgraph/core/driver'
 
@@ -25,6 +26,8 @@ interface SnapshotSettings {
   /** Milliseconds that a copy may take; 0: any number. */
   readonly timeout: number
   readonly clock: Clock
+  /** What is kept. Default: all. */
+  readonly kept?: DirtyBitmap | undefined
 }
 
 const longest = 2 ** 20
@@ -34,14 +37,27 @@ export class Snapshot {
   readonly #settings: SnapshotSettings
   /** What the target does not have. */
   readonly #todo: DirtyBitmap
+  /** What is kept. */
+  readonly #all: DirtyBitmap
   readonly #lock = new RangeLock()
+  /** The target may have the disk below it: who reads there reads the disk where the target has nothing yet. */
+  readonly #targetReads: FollowedReads
   /** Why it is given up. */
   #broken: BlockError | undefined
 
   constructor(settings: SnapshotSettings) {
     this.#settings = settings
-    this.#todo = new DirtyBitmap(settings.file.size, settings.unit)
-    this.#todo.set(0, settings.file.size)
+    const { file, target, unit, kept } = settings
+    this.#todo = new DirtyBitmap(file.size, unit)
+    if (kept === undefined) this.#todo.set(0, file.size)
+    else this.#todo.merge(kept)
+    this.#all = new DirtyBitmap(file.size, unit)
+    this.#all.merge(this.#todo)
+    this.#targetReads = target.followReads()
+  }
+
+  close(): void {
+    this.#targetReads.forget()
   }
 
   /** Gives it up: reads of it fail from now on, and nothing is copied any more. */
@@ -79,6 +95,7 @@ export class Snapshot {
       }
       at += status.length
     }
+    await this.#targetReads.ended(offset, length)
   }
 
   /** `copy`, or ETIMEDOUT when it takes too long: it goes on, but the unit does not count as copied. */
@@ -98,6 +115,7 @@ export class Snapshot {
     const { file, target } = this.#settings
     const hold = await this.#lock.acquire(offset, buf.length, false)
     try {
+      this.#mustHold(offset, buf.length)
       for (let at = 0; at < buf.length; ) {
         this.#mustBeKept()
         const { length, kept } = this.#part(offset + at, buf.length - at)
@@ -114,6 +132,7 @@ export class Snapshot {
   async status(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     this.#mustBeKept()
     const { file, target } = this.#settings
+    this.#mustHold(offset, 1)
     const hold = await this.#lock.acquire(offset, length, false)
     try {
       const part = this.#part(offset, length)
@@ -126,10 +145,15 @@ export class Snapshot {
 
   /** How far from `offset` on the same one has it, and whether that is the target. */
   #part(offset: number, length: number): { readonly length: number; readonly kept: boolean } {
-    const end = offset + length
+    const end = this.#all.nextClean(offset, offset + length)?.offset ?? offset + length
     const kept = !this.#todo.get(offset)
     const next = kept ? this.#todo.nextDirty(offset, end) : this.#todo.nextClean(offset, end)
     return { length: (next?.offset ?? end) - offset, kept }
+  }
+
+  #mustHold(offset: number, length: number): void {
+    if (this.#all.nextClean(offset, offset + length) === undefined) return
+    throw new BlockError('EACCES', 'the range is not part of the point in time: the bitmap of the filter leaves it out')
   }
 
   #mustBeKept(): void {

@@ -1,6 +1,7 @@
-import { type Disk, Graph } from '@diskgraph/core'
+import { type Disk, Graph, Permission } from '@diskgraph/core'
 import { copyBeforeWrite, snapshotAccess } from '@diskgraph/driver-copy-before-write'
 import { MemoryStorage, memory, memoryDriver } from '@diskgraph/driver-memory'
+import { qcow2 } from '@diskgraph/driver-qcow2'
 import { Faults, mustShowExample, Random, randomSeed, VirtualClock } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
@@ -132,6 +133,57 @@ describe('copy-before-write', () => {
     expect(clock.now()).toBe(2000)
     faults.release()
     await graph.close()
+  })
+
+  it('keeps what a bitmap has marked, and refuses to show the rest', async () => {
+    const { graph, disk, snapshot: _all, before } = await open()
+    await using _ = graph
+    const bitmap = graph.find('disk')?.addDirtyBitmap(unit, 'bits')
+    bitmap?.set(unit, unit)
+    await graph.addNode({ driver: 'memory', name: 'other', nodeName: 'other', size })
+    const options = { driver: 'copy-before-write', target: 'other', nodeName: 'upper' }
+    const by = (name: string) => ({ ...options, bitmap: { node: 'disk', name } })
+    await expect(graph.insertFilterUnchecked('filter', by('none'))).rejects.toThrow("Dirty bitmap 'none' not found")
+    await graph.insertFilterUnchecked('filter', by('bits'))
+    const moment = await graph.addUnchecked({ driver: 'snapshot-access', file: 'upper' })
+    await disk.write(0, new Uint8Array(3 * unit).fill(9))
+    const buf = new Uint8Array(unit)
+    await moment.read(unit, buf)
+    expect(same(buf, before.subarray(unit, 2 * unit))).toBe(true)
+    for (const at of [0, unit - 1, unit + 1]) {
+      await expect(moment.read(at, buf)).rejects.toMatchObject({ code: 'EACCES' })
+    }
+    await expect(moment.status(0, unit)).rejects.toMatchObject({ code: 'EACCES' })
+    expect(await moment.status(unit, 5 * unit)).toMatchObject({ length: unit })
+  })
+
+  it('shows the moment in a target that stands on the disk, too', async () => {
+    const storages = new Map([['disk', new MemoryStorage(size)]])
+    const faults = new Faults()
+    await using graph = new Graph({ drivers: [copyBeforeWrite, memoryDriver(storages), qcow2, faults.driver] })
+    const disk = await graph.addUnchecked({ driver: 'testkit-fault', file: { driver: 'memory', name: 'disk' } })
+    await disk.write(0, new Random(1).bytes(size))
+    const before = await contentOf(disk)
+    const file = { driver: 'memory', name: 'scratch' }
+    await graph.createUnchecked({ driver: 'qcow2', size, file })
+    await graph.addNode({ driver: 'qcow2', nodeName: 'scratch', file, backing: disk.node })
+    await graph.insertFilterUnchecked(disk.node, { driver: 'copy-before-write', target: 'scratch' })
+    const { ConsistentRead, All, BackingChange } = Permission
+    const reader = await graph.attach('scratch', { permissions: ConsistentRead, shared: All | BackingChange })
+    const random = new Random(seed)
+    faults.jitter = random.fork()
+    const requests: Promise<unknown>[] = []
+    for (let i = 0; i < 200; i++) {
+      const offset = random.below(size / 2)
+      const buf = new Uint8Array(random.between(1, 100_000))
+      if (random.chance(0.5)) requests.push(disk.write(offset, buf.fill(i)))
+      else {
+        const read = reader.read(offset, buf)
+        requests.push(read.then(() => expect(same(buf, before.subarray(offset, offset + buf.length))).toBe(true)))
+      }
+    }
+    await Promise.all(requests)
+    expect(same(await contentOf(reader), before)).toBe(true)
   })
 
   it('lets nobody write below it', async () => {

@@ -12,12 +12,13 @@ import { isUnsupported } from './errors.ts'
 /** Longer reads are left to the thread pool, which copies on another core. From measurements, see the README. */
 export const cachedReadMax = 131_072
 
+const oneByte = new Uint8Array(1)
 const burst = 4 * 1024 * 1024
 /** What a read costs besides its bytes, in bytes. */
 const requestCost = 8192
 let budget = burst
 
-/** The promise of a read of `length` bytes that has its data. */
+/** The promise of a read or write of `length` bytes that is done. */
 export function settleCached(length: number): Promise<void> {
   budget -= length + requestCost
   if (budget > 0) return done
@@ -32,6 +33,12 @@ export class CachedReader {
 
   constructor(posix: Posix) {
     this.#posix = posix
+  }
+
+  /** Whether the file system can say that it would have to wait. */
+  knows(fd: number): boolean {
+    this.read(fd, oneByte, 0)
+    return this.#supported
   }
 
   /** The number of bytes at the start of `buf` that are read now; 0 when the storage must be asked. */

@@ -23,6 +23,7 @@ import type { Posix } from '@diskgraph/posix'
 import { CachedReader, cachedReadMax, settleCached } from './cached-reader.ts'
 import { close, stat, syncData } from './calls.ts'
 import { copyBetween } from './copy.ts'
+import type { DescriptorSets } from './descriptor-sets.ts'
 import { DeviceRanges } from './device-ranges.ts'
 import { DirectTransfer } from './direct.ts'
 import { fileError } from './errors.ts'
@@ -30,6 +31,7 @@ import { FileRanges } from './file-ranges.ts'
 import { Flusher } from './flush.ts'
 import { ImageLocks } from './locks.ts'
 import { type Resize, resizeFile } from './preallocation.ts'
+import { PromptWriter } from './prompt-writes.ts'
 import type { Ranges } from './ranges.ts'
 import { prepareReopen, withBuffered } from './reopen.ts'
 import { readFully, writeFully } from './transfer.ts'
@@ -51,6 +53,8 @@ interface FileState {
   readonly locking: boolean
   readonly dropCache: boolean
   readonly posix: Posix | null
+  /** Where the descriptor comes from, if it stands for a file. */
+  readonly sets: DescriptorSets | undefined
 }
 
 /** A file or block device of the host. Made by `openImage`. */
@@ -61,17 +65,20 @@ export class FileImage implements OpenImage {
   readonly zeroInit: boolean
   readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback
   readonly permissions?: ImageLocks
+  readonly sets: DescriptorSets | undefined
   /** The size now; writes, zeroes and copies behind the end move it. */
   size: number
   /** The open descriptor. */
   fd: number
   readonly #posix: Posix | null
   readonly #cached: CachedReader | undefined
+  readonly #prompt: PromptWriter | undefined
   readonly #ranges: Ranges | undefined
   readonly #flusher: Flusher
   readonly #dropCache: boolean
   readonly #rangeUnit: number
   #direct: DirectTransfer | undefined
+  readonly #discards = { discardNbOk: 0, discardNbFailed: 0, discardBytesOk: 0 }
   readonly writeZeroes?: OpenImage['writeZeroes']
   readonly discard?: OpenImage['discard']
 
@@ -81,6 +88,7 @@ export class FileImage implements OpenImage {
     this.fd = fd
     this.filename = filename
     this.size = state.size
+    this.sets = state.sets
     this.identity = state.identity
     this.zeroInit = kind === 'file'
     this.#posix = posix
@@ -91,6 +99,7 @@ export class FileImage implements OpenImage {
     if (posix === null) return
     if (state.locking) this.permissions = new ImageLocks(posix, fd, filename)
     this.#cached = new CachedReader(posix)
+    if (kind === 'file' && this.#cached.knows(fd)) this.#prompt = PromptWriter.ifAllowed()
     this.#ranges = kind === 'file' ? new FileRanges(posix, this) : new DeviceRanges(posix, this)
     this.writeZeroes = this.#writeZeroes
     this.discard = this.#discard
@@ -119,6 +128,11 @@ export class FileImage implements OpenImage {
   write(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.reject(abortedError(signal))
     if (this.#direct !== undefined) return this.#direct.write(this, offset, buf, signal)
+    const end = offset + buf.byteLength
+    if (this.#prompt !== undefined && end <= this.size && this.#prompt.write(this.fd, buf, offset)) {
+      this.written(end)
+      return settleCached(buf.byteLength)
+    }
     return writeFully(this, buf, offset)
   }
 
@@ -136,6 +150,11 @@ export class FileImage implements OpenImage {
     throwIfAborted(signal)
     try {
       await (this.#ranges as Ranges).discard(offset, length)
+      this.#discards.discardNbOk++
+      this.#discards.discardBytesOk += length
+    } catch (error) {
+      this.#discards.discardNbFailed++
+      throw error
     } finally {
       this.#flusher.markDirty()
     }
@@ -224,6 +243,11 @@ export class FileImage implements OpenImage {
     }
   }
 
+  /** QAPI's BlockStatsSpecificFile. */
+  statistics(): Readonly<Record<string, number>> {
+    return this.#discards
+  }
+
   /** Opens the file again, as a change of read-only or cache mode needs and as a failed flush calls for. */
   async reopen(change: ReopenChange): Promise<Prepared> {
     const { fd, directUnit } = await prepareReopen(this, change)
@@ -239,20 +263,25 @@ export class FileImage implements OpenImage {
         this.#direct = directUnit === undefined ? undefined : new DirectTransfer(directUnit)
         this.#flusher.reset(directUnit !== undefined)
         // Nothing is delayed that a flush has not reported or will not report on the new descriptor.
-        close(old).catch(() => {})
+        this.#release(old).catch(() => {})
       },
       abort: () => {
-        close(fd).catch(() => {})
+        this.#release(fd).catch(() => {})
       },
     }
   }
 
   async close(): Promise<void> {
     try {
-      await close(this.fd)
+      await this.#release(this.fd)
     } catch (error) {
       throw fileError(error, `cannot close '${this.filename}'`)
     }
+  }
+
+  #release(fd: number): Promise<void> {
+    this.sets?.release(fd)
+    return close(fd)
   }
 
   /** A write that reaches to `end` has completed. */

@@ -3,6 +3,7 @@ import type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDevic
 export { file } from './file.ts'
 export { hostDevice } from './host-device.ts'
 export type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDeviceOptions } from './options.ts'
+export { allowPromptWrites } from './prompt-writes.ts'
 
 declare module '@diskgraph/core/driver' {
   interface BlockDrivers {

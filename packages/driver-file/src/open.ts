@@ -2,6 +2,7 @@ import { BlockError, type OpenContext } from '@diskgraph/core/driver'
 import { native, nativeUnavailable } from '@diskgraph/posix'
 import { close, open, stat } from './calls.ts'
 import { openContained } from './containment.ts'
+import { type DescriptorSets, descriptorSets, openOfSet } from './descriptor-sets.ts'
 import { directUnit } from './direct.ts'
 import { fileError, systemCode } from './errors.ts'
 import { FileImage, type FileKind } from './image.ts'
@@ -14,7 +15,8 @@ export async function openImage(context: OpenContext, kind: FileKind): Promise<F
   const options = context.options as unknown as ResolvedFileOptions
   const { filename } = options
   if (filename === '') throw new BlockError('EINVAL', `The '${kind}' block driver requires a file name`)
-  const { fd, readOnly } = await openDescriptor(filename, context)
+  const sets = descriptorSets(filename, context)
+  const { fd, readOnly } = await openDescriptor(filename, context, sets)
   try {
     const stats = await stat(fd)
     checkKind(kind, filename, stats)
@@ -33,29 +35,42 @@ export async function openImage(context: OpenContext, kind: FileKind): Promise<F
       locking: decideLocking(options.locking, fd, filename, context),
       dropCache: options.dropCache,
       posix: native(),
+      sets,
     })
   } catch (error) {
+    sets?.release(fd)
     await close(fd)
     throw error
   }
 }
 
-async function openDescriptor(filename: string, context: OpenContext): Promise<{ fd: number; readOnly: boolean }> {
+async function openDescriptor(
+  filename: string,
+  context: OpenContext,
+  sets: DescriptorSets | undefined,
+): Promise<{ fd: number; readOnly: boolean }> {
   try {
-    return { fd: await openAs(filename, context, !context.readOnly), readOnly: context.readOnly }
+    return { fd: await openAs(filename, context, !context.readOnly, sets), readOnly: context.readOnly }
   } catch (error) {
     const mayRead = !context.readOnly && context.autoReadOnly && ['EACCES', 'EROFS'].includes(systemCode(error) ?? '')
     if (!mayRead) throw openError(error, filename, context)
   }
   try {
-    return { fd: await openAs(filename, context, false), readOnly: true }
+    return { fd: await openAs(filename, context, false, sets), readOnly: true }
   } catch (error) {
     throw openError(error, filename, context)
   }
 }
 
-function openAs(filename: string, context: OpenContext, writable: boolean): Promise<number> {
-  const flags = openFlags(writable, context.cache.direct)
+async function openAs(
+  filename: string,
+  context: OpenContext,
+  writable: boolean,
+  sets: DescriptorSets | undefined,
+): Promise<number> {
+  const { direct } = context.cache
+  if (sets !== undefined) return openOfSet(sets, filename, writable, direct)
+  const flags = openFlags(writable, direct)
   return context.contain === undefined ? open(filename, flags) : openContained(filename, context.contain, flags)
 }
 

@@ -1,5 +1,6 @@
 import { BlockError, type ReopenChange } from '@diskgraph/core/driver'
 import { close, open, stat } from './calls.ts'
+import { type DescriptorSets, openOfSet } from './descriptor-sets.ts'
 import { directUnit } from './direct.ts'
 import { fileError, systemCode } from './errors.ts'
 import { descriptorPath, openFlags } from './open-flags.ts'
@@ -9,6 +10,7 @@ interface Reopenable {
   readonly fd: number
   readonly filename: string
   readonly size: number
+  readonly sets: DescriptorSets | undefined
 }
 
 /** A second descriptor of the same file with the flags that `change` asks for. */
@@ -17,11 +19,11 @@ export async function prepareReopen(
   change: ReopenChange,
 ): Promise<{ fd: number; directUnit: number | undefined }> {
   const { direct } = change.cache
-  const flags = openFlags(!change.readOnly, direct)
-  const fd = await openAgain(image, flags)
+  const fd = await openAgain(image, !change.readOnly, direct)
   try {
     return { fd, directUnit: direct ? directUnit(fd, image.size) : undefined }
   } catch (error) {
+    image.sets?.release(fd)
     await close(fd)
     throw error
   }
@@ -29,17 +31,20 @@ export async function prepareReopen(
 
 /** Runs `work` on a second, writable descriptor that goes through the page cache, and closes it. */
 export async function withBuffered<T>(image: Reopenable, work: (fd: number) => Promise<T>): Promise<T> {
-  const fd = await openAgain(image, openFlags(true, false))
+  const fd = await openAgain(image, true, false)
   try {
     return await work(fd)
   } finally {
+    image.sets?.release(fd)
     await close(fd)
   }
 }
 
 /** Through the old descriptor where the system can do that, so that a renamed file is found; else by name. */
-async function openAgain(image: Reopenable, flags: number): Promise<number> {
-  const { filename } = image
+async function openAgain(image: Reopenable, writable: boolean, direct: boolean): Promise<number> {
+  const { filename, sets } = image
+  if (sets !== undefined) return openOfSet(sets, filename, writable, direct)
+  const flags = openFlags(writable, direct)
   try {
     if (process.platform === 'linux') return await open(descriptorPath(image.fd), flags)
   } catch (error) {

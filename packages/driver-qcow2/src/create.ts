@@ -7,17 +7,19 @@
  */
 import { alignUp, type ChildHandle, type CreateContext, isPowerOfTwo, type Preallocation } from '@diskgraph/core/driver'
 import { refuse, viewOf } from './bytes.ts'
-import type { Zlib } from './compressed/read.ts'
+import type { Codecs } from './compressed/read.ts'
 import { initialExtensions } from './header/extensions.ts'
 import { type Header, serializeHeader, withBacking } from './header/header.ts'
 import {
   CompatibleBit,
+  CompressionType,
   CryptMethod,
   entrySize,
   type Geometry,
   geometryOf,
   headerLengthV2,
   headerLengthV3,
+  IncompatibleBit,
   maxBackingFormatSize,
   maxClusterBits,
   maxL1TableSize,
@@ -36,6 +38,8 @@ export interface NewImage {
   readonly size: number
   readonly geometry: Geometry
   readonly lazyRefcounts: boolean
+  /** A value of `CompressionType`. */
+  readonly compressionType: number
   readonly preallocation: Preallocation
   readonly backingFile: string | undefined
   readonly backingFormat: string | undefined
@@ -60,6 +64,10 @@ export function checkCreateOptions(options: Readonly<Record<string, unknown>>): 
   if (version === 2 && options.lazyRefcounts === true) {
     refuse('EINVAL', `Lazy refcounts only supported with compatibility level 1.1 and above ${newer}`)
   }
+  const compressionType = CompressionType[options.compressionType as keyof typeof CompressionType]
+  if (version === 2 && compressionType !== CompressionType.zlib) {
+    refuse('EINVAL', `Non-zlib compression type is only supported with compatibility level 1.1 and above ${newer}`)
+  }
   const backingFile = (options.backingFile as string | undefined) || undefined
   const backingFormat = (options.backingFmt as string | undefined) || undefined
   const preallocation = options.preallocation as Preallocation
@@ -78,7 +86,7 @@ export function checkCreateOptions(options: Readonly<Record<string, unknown>>): 
     refuse('EFBIG', message)
   }
   const lazyRefcounts = options.lazyRefcounts === true
-  return { version, size, geometry, lazyRefcounts, preallocation, backingFile, backingFormat }
+  return { version, size, geometry, lazyRefcounts, compressionType, preallocation, backingFile, backingFormat }
 }
 
 function refuseUnsupported(options: Readonly<Record<string, unknown>>): void {
@@ -88,7 +96,6 @@ function refuseUnsupported(options: Readonly<Record<string, unknown>>): void {
   if (options.encryption === true || options.encrypt !== undefined) notYet('encryption')
   if (options.dataFile !== undefined || options.dataFileRaw === true) notYet('an external data file')
   if (options.extendedL2 === true) notYet('extended_l2')
-  if (options.compressionType === 'zstd') notYet('compression_type zstd')
 }
 
 interface Plan {
@@ -99,7 +106,7 @@ interface Plan {
 }
 
 /** Writes a new image into `children.file`. */
-export async function create(context: CreateContext, zlib: Zlib): Promise<void> {
+export async function create(context: CreateContext, codecs: Codecs): Promise<void> {
   const image = checkCreateOptions(context.options)
   const file = context.children.require('file')
   if (file.size > 0) await file.truncate(0).catch(() => {})
@@ -117,7 +124,7 @@ export async function create(context: CreateContext, zlib: Zlib): Promise<void> 
   const region = new Uint8Array(clusterSize)
   region.set(bytes)
   await file.write(0, region)
-  if (image.preallocation !== 'off') await preallocateAll(context, zlib, image, header)
+  if (image.preallocation !== 'off') await preallocateAll(context, codecs, image, header)
 }
 
 /** How many clusters each table takes, so that the refcount blocks describe all of them. */
@@ -150,12 +157,16 @@ function newHeader(image: NewImage, plan: Plan): Header {
     refcountTableClusters: plan.refcountTableClusters,
     nbSnapshots: 0,
     snapshotsOffset: 0,
-    incompatibleFeatures: 0n,
+    incompatibleFeatures: withFeature(
+      0n,
+      IncompatibleBit.compressionType,
+      image.compressionType !== CompressionType.zlib,
+    ),
     compatibleFeatures: withFeature(0n, CompatibleBit.lazyRefcounts, lazy),
     autoclearFeatures: 0n,
     refcountOrder: geometry.refcountOrder,
     headerLength: version === 2 ? headerLengthV2 : headerLengthV3,
-    compressionType: 0,
+    compressionType: image.compressionType,
     extraFields: new Uint8Array(0),
     backingFile: undefined,
     backingFileBytes: undefined,
@@ -184,7 +195,7 @@ async function writeL1(file: ChildHandle, offset: number, length: number): Promi
   }
 }
 
-async function preallocateAll(context: CreateContext, zlib: Zlib, image: NewImage, header: Header): Promise<void> {
+async function preallocateAll(context: CreateContext, codecs: Codecs, image: NewImage, header: Header): Promise<void> {
   const file = context.children.require('file')
   const { clusterSize } = image.geometry
   const table = new Uint8Array(header.refcountTableClusters * clusterSize)
@@ -196,7 +207,7 @@ async function preallocateAll(context: CreateContext, zlib: Zlib, image: NewImag
     refcountTable: new RootTable(header.refcountTableOffset, table),
     options: runtimeOptions({}, image.geometry, image.size, false),
     host: { clock: context.clock, nodeName: '', emit: () => {}, warn: (message) => context.warn(message) },
-    zlib,
+    codec: codecs.zlib,
     readOnly: false,
     backing: () => undefined,
   })

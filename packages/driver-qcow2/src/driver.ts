@@ -1,15 +1,14 @@
-/** The descriptor of this driver, for a platform's zlib. */
+/** The descriptor of this driver, for a platform's codecs. */
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import type { Zlib } from './compressed/read.ts'
+import type { Codecs } from './compressed/read.ts'
 import { checkCreateOptions, create } from './create.ts'
 import { hasMagic } from './header/header.ts'
 import { InspectedImage, Qcow2Image } from './image.ts'
-import { measureImage } from './measure.ts'
 import { activate, openState, unsupportedFeature } from './open.ts'
 import { createOptions, openOptions } from './options.ts'
 
 /** Makes the descriptor. */
-export function qcow2Driver(zlib: Zlib): DriverDescriptor {
+export function qcow2Driver(codecs: Codecs): DriverDescriptor {
   return {
     name: 'qcow2',
     kind: 'format',
@@ -19,7 +18,7 @@ export function qcow2Driver(zlib: Zlib): DriverDescriptor {
     compressedWrites: true,
     probe: (head) => (hasMagic(head) ? 100 : 0),
     open: async (context) => {
-      const state = await openState(context, zlib)
+      const state = await openState(context, codecs)
       if (unsupportedFeature(state.header.value) !== undefined) return new InspectedImage(state)
       if (!context.readOnly && !context.inspect && !context.check) await activate(state)
       return new Qcow2Image(state)
@@ -27,7 +26,7 @@ export function qcow2Driver(zlib: Zlib): DriverDescriptor {
     validateCreate: (options) => {
       checkCreateOptions(options)
     },
-    create: (context) => create(context, zlib),
-    measure: measureImage,
+    create: (context) => create(context, codecs),
+    measure: async (request) => (await import('./measure.ts')).measureImage(request),
   }
 }

@@ -6,6 +6,7 @@ import {
   type CheckOptions,
   type DriverInfo,
   done,
+  errorCodeOf,
   Flag,
   type ImageCheck,
   type InfoValue,
@@ -14,18 +15,19 @@ import {
   type Prepared,
   type ReopenChange,
   type TruncateOptions,
+  toBlockError,
   type VmState,
 } from '@diskgraph/core/driver'
 import { blockStatus, readRange, writeRange, zeroRange } from '@diskgraph/sparse'
-import { amendImage } from './amend/amend.ts'
 import { makeEmpty, truncate } from './amend/resize.ts'
+import { Qcow2Bitmaps } from './bitmaps/bitmaps.ts'
 import { decodeText } from './bytes.ts'
-import { checkImage } from './check/check.ts'
 import { writeCompressed } from './compressed/write.ts'
 import { findExtension } from './header/extensions.ts'
 import { withBacking } from './header/header.ts'
 import {
   AutoclearBit,
+  BitmapFlag,
   CompatibleBit,
   CompressionType,
   CryptMethod,
@@ -39,6 +41,7 @@ import { activate, checkWritable, unsupportedFeature } from './open.ts'
 import { runtimeOptions } from './options.ts'
 import { Qcow2Snapshots } from './snapshots/snapshots.ts'
 import type { Qcow2State } from './state.ts'
+import type { StoredBitmap } from './tables/bitmap-directory.ts'
 
 /** See the top of this file. */
 export class Qcow2Image implements OpenImage {
@@ -47,6 +50,7 @@ export class Qcow2Image implements OpenImage {
   readonly limits: Partial<Limits>
   readonly snapshots: Qcow2Snapshots
   readonly vmState: VmState
+  readonly bitmaps: Qcow2Bitmaps
   private readonly state: Qcow2State
   /** The image was reopened for writing: what has to happen before the first write has not happened yet. */
   private inactive = false
@@ -60,6 +64,7 @@ export class Qcow2Image implements OpenImage {
     const prepare = (): Promise<void> => (this.inactive ? this.activate() : done)
     this.snapshots = new Qcow2Snapshots(state, prepare)
     this.vmState = new Qcow2VmState(state, prepare)
+    this.bitmaps = new Qcow2Bitmaps(state, prepare)
     this.startCleaner()
   }
 
@@ -111,7 +116,22 @@ export class Qcow2Image implements OpenImage {
     this.stopCleaner?.()
     const { state } = this
     if (state.readOnly || this.inactive || state.corruption.broken) return
-    await state.exclusively(() => state.makeClean())
+    await this.settle()
+  }
+
+  /** Writes everything, so that nothing has to be written again before the next change. */
+  private settle(): Promise<void> {
+    const { state } = this
+    return state.exclusively(async () => {
+      try {
+        await this.bitmaps.store()
+      } catch (error) {
+        const lost = `Lost persistent bitmaps during inactivation of node '${state.host.nodeName}'`
+        throw new BlockError(errorCodeOf(error), `${lost}: ${toBlockError(error).message}`, { cause: error })
+      } finally {
+        await state.makeClean()
+      }
+    })
   }
 
   async invalidateCache(): Promise<void> {
@@ -127,11 +147,13 @@ export class Qcow2Image implements OpenImage {
   async check(options: CheckOptions): Promise<ImageCheck> {
     if (this.inactive && options.repair !== 'none') await this.activate()
     await this.state.store.loadRefcountTable()
+    const { checkImage } = await import('./check/check.ts')
     return checkImage(this.state, options)
   }
 
   async amend(request: AmendRequest): Promise<void> {
     if (this.inactive) await this.activate()
+    const { amendImage } = await import('./amend/amend.ts')
     return amendImage(this.state, request)
   }
 
@@ -154,16 +176,20 @@ export class Qcow2Image implements OpenImage {
     if (opens) checkWritable(state.header.value, false)
     const options = runtimeOptions(change.options, state.geometry, state.size, change.discard === 'unmap')
     if (!state.readOnly && !this.inactive) {
-      if (change.readOnly) await state.exclusively(() => state.makeClean())
+      if (change.readOnly) await this.settle()
       else if (options.l2SliceSize !== state.options.l2SliceSize) await state.exclusively(() => state.commitMetadata())
     }
+    const closes = !state.readOnly && change.readOnly
     return {
       commit: () => {
         state.applyOptions(options, change.readOnly)
         if (opens) this.inactive = true
         this.startCleaner()
       },
-      abort: () => {},
+      abort: () => {
+        // Bitmaps are stored, and not marked as in use any more.
+        if (closes) this.inactive = true
+      },
     }
   }
 
@@ -266,6 +292,8 @@ async function imageInfo(state: Qcow2State): Promise<DriverInfo> {
   }
   if (header.version >= 3) {
     data.lazyRefcounts = hasFeature(header.compatibleFeatures, CompatibleBit.lazyRefcounts)
+    const stored = state.bitmaps.filter(({ tableOffset }) => tableOffset > 0)
+    if (stored.length > 0) data.bitmaps = stored.map(bitmapInfo)
     data.refcountBits = state.geometry.refcountBits
     data.corrupt = state.header.corrupt
     data.extendedL2 = hasFeature(header.incompatibleFeatures, IncompatibleBit.extendedL2)
@@ -282,4 +310,13 @@ async function imageInfo(state: Qcow2State): Promise<DriverInfo> {
     ...(header.backingFormat === undefined ? {} : { backingFormat: header.backingFormat }),
     specific: { type: 'qcow2', data },
   }
+}
+
+/** QAPI's Qcow2BitmapInfo. */
+function bitmapInfo({ name, granularityBits, flags }: StoredBitmap): InfoValue {
+  const names = [
+    ...((flags & BitmapFlag.inUse) !== 0 ? ['in-use'] : []),
+    ...((flags & BitmapFlag.auto) !== 0 ? ['auto'] : []),
+  ]
+  return { flags: names, name, granularity: 2 ** granularityBits }
 }

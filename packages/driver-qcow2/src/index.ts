@@ -1,9 +1,9 @@
 /** QEMU's copy-on-write image format for Node. */
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { nodeZlib } from './compressed/zlib-node.ts'
+import { nodeCodecs } from './compressed/codecs-node.ts'
 import { qcow2Driver } from './driver.ts'
 
 export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'
 
 /** The driver `qcow2`. */
-export const qcow2: DriverDescriptor = qcow2Driver(nodeZlib)
+export const qcow2: DriverDescriptor = qcow2Driver(nodeCodecs)

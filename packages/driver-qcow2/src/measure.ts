@@ -7,8 +7,10 @@
  * content needs, or all of them when they are preallocated.
  */
 import { alignUp, BlockError, isBlockError, type Measurement, type MeasureRequest } from '@diskgraph/core/driver'
+import { encodeText } from './bytes.ts'
 import { checkCreateOptions, type NewImage } from './create.ts'
-import { entrySize } from './header/layout.ts'
+import { bitmapDirectoryEntrySize, entrySize } from './header/layout.ts'
+import { clustersFor } from './tables/bitmap-bits.ts'
 
 /** Measures an image that is not there yet. EINVAL, with QEMU's texts, for options that do not go together. */
 export async function measureImage(request: MeasureRequest): Promise<Measurement> {
@@ -23,7 +25,21 @@ export async function measureImage(request: MeasureRequest): Promise<Measurement
   const overlay = extents !== undefined && backingFile !== undefined && backingFile !== ''
   const all = preallocation === 'full' || preallocation === 'falloc' || overlay
   const data = all ? virtualSize : extents === undefined ? 0 : await neededData(extents, clusterSize)
-  return { required: fullyAllocated - virtualSize + data, fullyAllocated }
+  const sizes = { required: fullyAllocated - virtualSize + data, fullyAllocated }
+  if (request.bitmaps === undefined || settings.version < 3) return sizes
+  return { ...sizes, bitmaps: bitmapsSize(request.bitmaps, size, clusterSize) }
+}
+
+/** Bytes of bitmaps with all of their bits set or not, and of their directory. */
+function bitmapsSize(bitmaps: NonNullable<MeasureRequest['bitmaps']>, size: number, clusterSize: number): number {
+  let bytes = 0
+  let directory = 0
+  for (const { name, granularity } of bitmaps) {
+    const clusters = clustersFor({ size, granularity }, clusterSize)
+    bytes += clusters * clusterSize + alignUp(clusters * entrySize, clusterSize)
+    directory += alignUp(bitmapDirectoryEntrySize + encodeText(name).byteLength, 8)
+  }
+  return bytes + alignUp(directory, clusterSize)
 }
 
 /** Bytes of an image whose disk of `virtualSize` (whole clusters) is written everywhere. */

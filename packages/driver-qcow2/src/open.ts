@@ -1,9 +1,8 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
-import { BlockError, type ChildHandle, errorCodeOf, type OpenContext } from '@diskgraph/core/driver'
-import { readU64, refuse, viewOf } from './bytes.ts'
-import { repairDirty } from './check/check.ts'
-import type { Zlib } from './compressed/read.ts'
-import { findExtension } from './header/extensions.ts'
+import { BlockError, type ChildHandle, errorCodeOf, type OpenContext, toBlockError } from '@diskgraph/core/driver'
+import { refuse } from './bytes.ts'
+import type { Codecs } from './compressed/read.ts'
+import { findExtension, withExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
 import {
   AutoclearBit,
@@ -13,6 +12,7 @@ import {
   geometryOf,
   hasFeature,
   IncompatibleBit,
+  withFeature,
 } from './header/layout.ts'
 import { type RuntimeOptions, runtimeOptions } from './options.ts'
 import { loadSnapshotTable } from './snapshots/snapshots.ts'
@@ -39,7 +39,7 @@ async function readStart(file: ChildHandle, length: number): Promise<Uint8Array>
 }
 
 /** Opens an image that is in a state to be used; repairs and marks on disk are the business of `activate`. */
-export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2State> {
+export async function openState(context: OpenContext, codecs: Codecs): Promise<Qcow2State> {
   const file = context.children.require('file')
   const header = await readHeader(file, context.check)
   if (!context.inspect) refuseUnsupported(header, context)
@@ -55,7 +55,7 @@ export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2
     l1,
     options,
     host: context,
-    zlib,
+    codec: header.compressionType === CompressionType.zstd && !context.inspect ? await codecs.zstd() : codecs.zlib,
     readOnly: context.readOnly,
     backing: () => context.children.get('backing'),
   })
@@ -65,14 +65,33 @@ export async function openState(context: OpenContext, zlib: Zlib): Promise<Qcow2
   } catch (error) {
     if (!context.check) throw error
   }
-  const bitmaps = findExtension(header.extensions, ExtensionType.bitmaps)
-  if (bitmaps !== undefined) {
-    const view = viewOf(bitmaps.data)
-    const [offset, length] = [readU64(view, 16), readU64(view, 8)]
-    if (Number.isSafeInteger(offset + length)) state.overlap.bitmapDirectory = { offset, length }
-  }
+  await openBitmaps(state, context)
   return state
 }
+
+/** Reads the bitmaps that the image stores. Those that a writer without knowledge of them has left behind are none. */
+async function openBitmaps(state: Qcow2State, context: OpenContext): Promise<void> {
+  const { version, extensions, autoclearFeatures } = state.header.value
+  const extension = findExtension(extensions, ExtensionType.bitmaps)
+  if (extension === undefined) return
+  if (!hasFeature(autoclearFeatures, AutoclearBit.bitmaps)) {
+    context.warn(version < 3 ? bitmapsOfVersion2 : bitmapsLeftBehind)
+    return
+  }
+  const { loadBitmaps } = await import('./bitmaps/store.ts')
+  try {
+    await loadBitmaps(state, extension.data, !context.inspect && !context.check)
+  } catch (error) {
+    if (!context.check) throw error
+    state.bitmapFault = toBlockError(error).message
+  }
+}
+
+const checkHint = "Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix."
+const bitmapsLeftBehind = `a program lacking bitmap support modified this file, so all bitmaps are now considered inconsistent
+${checkHint}`
+const bitmapsOfVersion2 = `This qcow2 v2 image contains bitmaps, but they may have been modified by a program without persistent bitmap support; so now they must all be considered inconsistent
+${checkHint}`
 
 async function reading<Result>(what: string, read: () => Promise<Result>): Promise<Result> {
   try {
@@ -87,7 +106,6 @@ export function unsupportedFeature(header: Header): string | undefined {
   if (header.cryptMethod !== CryptMethod.none) return 'an encrypted image'
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) return 'an external data file'
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.extendedL2)) return 'extended L2 entries'
-  if (header.compressionType === CompressionType.zstd) return 'zstd compression'
   return undefined
 }
 
@@ -127,11 +145,21 @@ async function openBacking(context: OpenContext, header: Header): Promise<void> 
 export async function activate(state: Qcow2State): Promise<void> {
   const { header } = state
   await state.store.loadRefcountTable()
-  if (hasFeature(header.value.autoclearFeatures, AutoclearBit.bitmaps)) {
-    state.host.warn('the image has persistent bitmaps, which are not supported yet: writing makes them invalid')
+  // What is left behind without the feature bit goes.
+  const bitmaps = state.bitmaps.length > 0
+  const autoclearFeatures = withFeature(0n, AutoclearBit.bitmaps, bitmaps)
+  const { extensions } = header.value
+  const left = !bitmaps && findExtension(extensions, ExtensionType.bitmaps) !== undefined
+  if (header.value.autoclearFeatures !== autoclearFeatures || left) {
+    const kept = bitmaps ? extensions : withExtension(extensions, ExtensionType.bitmaps, undefined)
+    await header.update({ autoclearFeatures, extensions: kept })
   }
-  if (header.value.autoclearFeatures !== 0n) {
-    await header.update({ autoclearFeatures: 0n })
+  if (bitmaps) {
+    const { markInUse } = await import('./bitmaps/store.ts')
+    await state.exclusively(() => markInUse(state))
   }
-  if (header.dirty) await repairDirty(state)
+  if (header.dirty) {
+    const { repairDirty } = await import('./check/check.ts')
+    await repairDirty(state)
+  }
 }

@@ -13,7 +13,7 @@
 import { alignDown, type ChildHandle, type Clock } from '@diskgraph/core/driver'
 import { InFlight, Mutex, newRun, type Run, Yielder } from '@diskgraph/sparse'
 import { hex } from './bytes.ts'
-import { CompressedClusters, type CompressedImage, type Zlib } from './compressed/read.ts'
+import { type Codec, CompressedClusters, type CompressedImage } from './compressed/read.ts'
 import { Corruption, type CorruptionHost, farWindow } from './header/corruption.ts'
 import { checkRefcountTable, type Header } from './header/header.ts'
 import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
@@ -27,6 +27,7 @@ import { Discards, PendingFrees } from './refcounts/frees.ts'
 import { MetadataPreallocation } from './refcounts/metadata-preallocation.ts'
 import { Reclaimer } from './refcounts/reclaimer.ts'
 import { Refcounts } from './refcounts/refcounts.ts'
+import type { StoredBitmap } from './tables/bitmap-directory.ts'
 import { TableCache } from './tables/cache.ts'
 import { MetadataStore } from './tables/metadata.ts'
 import { OverlapGuard, Structure } from './tables/overlap.ts'
@@ -47,7 +48,7 @@ interface StateParts {
   readonly refcountTable?: RootTable
   readonly options: RuntimeOptions
   readonly host: ImageHost
-  readonly zlib: Zlib
+  readonly codec: Codec
   readonly readOnly: boolean
   /** The backing file, asked for at every use: edges of the graph come and go. */
   backing(): ChildHandle | undefined
@@ -71,7 +72,7 @@ export class Qcow2State implements CompressedImage {
   readonly compressed: CompressedClusters
   readonly inFlight = new InFlight()
   readonly mutex = new Mutex()
-  readonly zlib: Zlib
+  readonly codec: Codec
   readonly host: ImageHost
   readonly backing: () => ChildHandle | undefined
   options: RuntimeOptions
@@ -80,6 +81,10 @@ export class Qcow2State implements CompressedImage {
   size: number
   /** Internal snapshots, in the order of their table. */
   snapshots: readonly SnapshotRecord[] = []
+  /** Dirty bitmaps that the image stores, in the order of their directory. */
+  bitmaps: readonly StoredBitmap[] = []
+  /** Why they could not be read, in an image that was opened to be checked. */
+  bitmapFault: string | undefined
   readonly run: Run = newRun()
   readonly statusYielder = new Yielder()
   private readonly reclaimer: Reclaimer
@@ -91,7 +96,7 @@ export class Qcow2State implements CompressedImage {
     const { file, header, options, host } = parts
     this.file = file
     this.host = host
-    this.zlib = parts.zlib
+    this.codec = parts.codec
     this.options = options
     this.readOnly = parts.readOnly
     this.backing = parts.backing

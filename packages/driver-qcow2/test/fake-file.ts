@@ -1,6 +1,6 @@
 import { BlockError, type BlockStatus, type DriverInfo, type Limits, systemClock, systemRandom } from '@diskgraph/core'
 import { type ChildHandle, type Children, done, type OpenContext } from '@diskgraph/core/driver'
-import { nodeZlib } from '../src/compressed/zlib-node.ts'
+import { nodeCodecs } from '../src/compressed/codecs-node.ts'
 import { create } from '../src/create.ts'
 import { Qcow2Image } from '../src/image.ts'
 import { activate, openState } from '../src/open.ts'
@@ -99,6 +99,10 @@ export class FakeFile implements ChildHandle {
     return this.before(call) ?? done
   }
 
+  followReads() {
+    return { ended: async () => undefined, forget: () => undefined }
+  }
+
   private grow(size: number): void {
     if (size <= this.size) return
     const bytes = new Uint8Array(size)
@@ -152,7 +156,7 @@ export async function fakeImage(
       createFile: () => Promise.reject(new BlockError('ENOTSUP', 'one file only')),
       warn: (text: string) => void warnings.push(text),
     }
-    await create(making, nodeZlib)
+    await create(making, nodeCodecs)
   }
   const context = {
     options,
@@ -175,8 +179,11 @@ export async function fakeImage(
     random: systemRandom,
     inBackground: (work) => work(),
     object: () => undefined,
+    bitmap: () => {
+      throw new Error('there are no bitmaps here')
+    },
   } as OpenContext
-  const state = await openState(context, nodeZlib)
+  const state = await openState(context, nodeCodecs)
   if (!file.readOnly) await activate(state)
   file.log = []
   return { file, state, image: new Qcow2Image(state), warnings }

@@ -40,7 +40,10 @@ describe('create options', () => {
     [{ encryption: true }, 'cannot create the image: encryption is not supported yet'],
     [{ dataFile: 'a' }, 'cannot create the image: an external data file is not supported yet'],
     [{ extendedL2: true }, 'cannot create the image: extended_l2 is not supported yet'],
-    [{ compressionType: 'zstd' }, 'cannot create the image: compression_type zstd is not supported yet'],
+    [
+      { compressionType: 'zstd', compat: 'v2' },
+      'Non-zlib compression type is only supported with compatibility level 1.1',
+    ],
   ])('%o are refused', (options, message) => {
     expect(() => checkCreateOptions({ ...defaults, ...options })).toThrow(message)
   })

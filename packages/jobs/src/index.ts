@@ -1,6 +1,7 @@
 /** Work on whole disks: for applications, and for live block jobs to stand on. */
 
 export {
+  type AddedBitmap,
   addBitmap,
   type BitmapSettings,
   bitmapSha256,

@@ -28,7 +28,9 @@ export interface Libc {
   /** The address of the first byte of a typed array. */
   address(memory: Uint8Array): bigint
   fcntl: NativeFunction<[fd: number, command: number, argument: Memory]>
+  fcntlNumber: NativeFunction<[fd: number, command: number, argument: number]>
   ioctl: NativeFunction<[fd: number, request: number, argument: Memory]>
+  recvmsg: NativeFunction<[fd: number, message: Memory, flags: number]>
   lseek: NativeFunction<[fd: number, offset: number, whence: number]>
   fallocate: NativeFunction<[fd: number, mode: number, offset: number, length: number]>
   /** Gives the errno itself. */
@@ -76,7 +78,9 @@ export function loadLibc(): Libc {
     errno: () => koffi.errno(),
     address: (memory) => koffi.address(memory),
     fcntl: declareInt(library, 'fcntl', ['int', 'int', 'void *']),
+    fcntlNumber: declareInt(library, 'fcntl', ['int', 'int', 'long']),
     ioctl: declareInt(library, 'ioctl', ['int', 'ulong', 'void *']),
+    recvmsg: declare('recvmsg', ['int', 'void *', 'int']),
     lseek: declare('lseek', ['int', 'int64', 'int']),
     fallocate: declareInt(library, 'fallocate', ['int', 'int', 'int64', 'int64']),
     posixFadvise: declareInt(library, 'posix_fadvise', ['int', 'int64', 'int64', 'int']),

@@ -1,6 +1,7 @@
 import { type Alignment, createAlignment } from './alignment.ts'
 import { type CachedRead, createCachedRead } from './cached-read.ts'
 import { type Copy, createCopy } from './copy.ts'
+import { createDescriptors, type Descriptors } from './descriptors.ts'
 import { createDevices, type Devices } from './devices.ts'
 import { createFileHints, type FileHints } from './file-hints.ts'
 import { createHoles, type Holes } from './holes.ts'
@@ -8,7 +9,7 @@ import { type Libc, loadLibc } from './libc.ts'
 import { createLocks, type Locks } from './locks.ts'
 
 /** The system calls that Node lacks. */
-export interface Posix extends Locks, Holes, CachedRead, Copy, Devices, Alignment, FileHints {
+export interface Posix extends Locks, Holes, CachedRead, Copy, Devices, Alignment, FileHints, Descriptors {
   /** The address of the first byte of `memory`. */
   address(memory: Uint8Array): bigint
 }
@@ -54,6 +55,7 @@ function createPosix(libc: Libc): Posix {
     ...createDevices(libc),
     ...createAlignment(libc),
     ...createFileHints(libc),
+    ...createDescriptors(libc),
     address: libc.address,
   }
 }

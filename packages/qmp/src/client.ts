@@ -206,6 +206,7 @@ export class QmpClient {
       }
       const json = new JsonStream({ value: receive, failure: () => stream.destroy() })
       stream.on('data', (chunk: Uint8Array) => json.feed(chunk))
+      stream.resume()
       stream.on('error', () => stream.destroy())
       stream.on('close', () => {
         if (link === undefined) reject(lost())

@@ -10,6 +10,11 @@ import {
 } from '@diskgraph/nbd'
 import type { TypeOf } from '@diskgraph/qapi'
 
+/** Descriptors by name. */
+interface NamedDescriptors {
+  takeNamed(name: string): number
+}
+
 /** Where the server listens, and for whom. */
 export interface NbdServerOptions {
   readonly addr: TypeOf<'SocketAddress'>
@@ -21,11 +26,13 @@ export interface NbdServerOptions {
 /** See the top of the file. */
 export class NbdExports {
   readonly #graph: Graph
+  readonly #descriptors: NamedDescriptors
   readonly #onMessage: (message: string) => void
   #server: NbdServer | undefined
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, descriptors: NamedDescriptors) {
     this.#graph = graph
+    this.#descriptors = descriptors
     this.#onMessage = (message) => graph.warn(`NBD: ${message}`)
   }
 
@@ -41,7 +48,7 @@ export class NbdExports {
     })
     this.#server = server
     try {
-      await listen(server, socketAddress(options.addr))
+      await listen(server, this.#address(options.addr))
     } catch (error) {
       // It may have been stopped meanwhile, and another one started.
       if (this.#server === server) this.#server = undefined
@@ -96,6 +103,19 @@ export class NbdExports {
     return this.#server
   }
 
+  #address(addr: NbdServerOptions['addr']): Parameters<typeof listen>[1] {
+    switch (addr.type) {
+      case 'unix':
+        return { path: addr.path }
+      case 'inet':
+        return { host: addr.host, port: portNumber(addr.port) }
+      case 'fd':
+        return { fd: /^\d{1,9}$/.test(addr.str) ? Number(addr.str) : this.#descriptors.takeNamed(addr.str) }
+      case 'vsock':
+        throw new BlockError('ENOTSUP', 'socket family AF_VSOCK unsupported')
+    }
+  }
+
   #credentials(id: string): TlsCredentials {
     const found = this.#graph.objects.find('tls-creds', id)
     if (found === undefined) throw new BlockError('EINVAL', `No TLS credentials with id '${id}'`)
@@ -109,28 +129,8 @@ export class NbdExports {
   }
 }
 
-function socketAddress(addr: TypeOf<'SocketAddress'>): Parameters<typeof listen>[1] {
-  switch (addr.type) {
-    case 'unix':
-      return { path: addr.path }
-    case 'inet':
-      return { host: addr.host, port: portNumber(addr.port) }
-    case 'fd':
-      return { fd: descriptorNumber(addr.str) }
-    case 'vsock':
-      throw new BlockError('ENOTSUP', 'socket family AF_VSOCK unsupported')
-  }
-}
-
 function portNumber(text: string): number {
   const port = Number(text)
   if (/^\d+$/.test(text) && port < 65536) return port
   throw new BlockError('EINVAL', `'${text}' is no port: give its number`)
-}
-
-function descriptorNumber(text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text)
-  throw new BlockError('ENOTSUP', `No file descriptor supplied via SCM_RIGHTS for '${text}': Node cannot receive one`, {
-    hint: 'let the program inherit the descriptor, and give its number',
-  })
 }

@@ -1,6 +1,7 @@
 /** A monitor for a system, with all commands that the system has the parts for. */
 import { bitmapCommands } from './commands/bitmaps.ts'
 import { prepareDefinitions } from './commands/definitions.ts'
+import { descriptorCommands } from './commands/descriptors.ts'
 import { deviceCommands } from './commands/devices.ts'
 import { exportCommands } from './commands/exports.ts'
 import type { Handlers } from './commands/handlers.ts'
@@ -43,6 +44,7 @@ export function createMonitor(system: System, settings: MonitorOptions = {}): Mo
       ...thresholdCommands(system),
       ...transactionCommands(system),
       ...objectCommands(system),
+      ...descriptorCommands(system),
       ...jobCommands(system),
       ...exportCommands(system, system.nbd),
       ...(devices === undefined

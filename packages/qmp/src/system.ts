@@ -2,8 +2,10 @@
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
 import type { DeviceTable } from '@diskgraph/devices'
 import { JobTable } from '@diskgraph/jobs'
-import { Schema } from '@diskgraph/qapi'
+import { Schema, type TypeOf } from '@diskgraph/qapi'
+import { DescriptorTable } from './descriptors.ts'
 import { NbdExports } from './nbd-exports.ts'
+import { QomObjects } from './objects/object-table.ts'
 
 /** What a {@link System} is made of. */
 export interface SystemSettings {
@@ -11,6 +13,8 @@ export interface SystemSettings {
   /** The name of the machine, for `query-name`. */
   readonly name?: string
   readonly devices?: DeviceTable
+  /** The character devices of the program, for `query-chardev`. */
+  chardevs?(): readonly TypeOf<'ChardevInfo'>[]
   /** Ends the program. */
   quit?(): void
 }
@@ -22,6 +26,11 @@ export class System {
   readonly name: string | undefined
   readonly devices: DeviceTable | undefined
   readonly jobs: JobTable
+  /** Secrets, limits, credentials and the like. */
+  readonly objects: QomObjects
+  readonly chardevs: (() => readonly TypeOf<'ChardevInfo'>[]) | undefined
+  /** Descriptors that the program was given. */
+  readonly descriptors = new DescriptorTable()
   /** The NBD server that clients may start. */
   readonly nbd: NbdExports
   readonly #quit: (() => void) | undefined
@@ -31,8 +40,11 @@ export class System {
     this.schema = new Schema(() => settings.graph.registry.names)
     this.name = settings.name
     this.devices = settings.devices
+    this.objects = new QomObjects(settings.graph, this.schema)
+    this.chardevs = settings.chardevs
     this.jobs = new JobTable(settings.graph)
-    this.nbd = new NbdExports(settings.graph)
+    this.nbd = new NbdExports(settings.graph, this.descriptors)
+    this.graph.objects.add('descriptor-sets', '/dev/fdset', this.descriptors)
     this.#quit = settings.quit
   }
 
@@ -45,6 +57,7 @@ export class System {
   /** Ends jobs, exports and devices; the graph stays. The first error is thrown when everything was tried. */
   async close(): Promise<void> {
     const ends = [this.nbd.close(), this.jobs.close(), this.devices?.close()]
+    this.descriptors.close()
     for (const end of await Promise.allSettled(ends)) if (end.status === 'rejected') throw end.reason
   }
 

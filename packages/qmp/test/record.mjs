@@ -1,6 +1,7 @@
 /*
  * `node packages/qmp/test/record.mjs FILE`: sends the lines of FILE (`recorded/*.json`: a list of { send, answers }) to the
- * installed qemu-storage-daemon and writes down what it answers. `setup` of the file makes the images that they speak of.
+ * installed qemu-storage-daemon, or to the `program` that the file names, and writes down what it answers. `setup` of the
+ * file makes the images that they speak of.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,17 +12,24 @@ const file = resolve(process.argv[2])
 const recording = JSON.parse(readFileSync(file, 'utf8'))
 const folder = mkdtempSync(join(tmpdir(), 'record-'))
 for (const [program, ...words] of recording.setup ?? []) execFileSync(program, words, { cwd: folder })
-const daemon = spawn('qemu-storage-daemon', ['--chardev', 'stdio,id=c', '--monitor', 'chardev=c'], { cwd: folder })
+const daemonWords = ['qemu-storage-daemon', '--chardev', 'stdio,id=c', '--monitor', 'chardev=c']
+const [program, ...programWords] = recording.program ?? daemonWords
+const daemon = spawn(program, programWords, { cwd: folder })
 let output = ''
+let hasEnded = false
+daemon.on('exit', () => {
+  hasEnded = true
+})
 daemon.stdout.on('data', (chunk) => {
   output += chunk
 })
+/** Waits for an answer, and then until nothing more comes. */
 const quiet = async () => {
   let last
   do {
     last = output
     await new Promise((wake) => setTimeout(wake, 150))
-  } while (last !== output)
+  } while (last !== output || (output === '' && !hasEnded))
 }
 await quiet()
 output = ''

@@ -99,6 +99,33 @@ describe('a session', () => {
     expect((client.received[0] as { data: unknown }).data).toEqual(told)
   })
 
+  it('tells at most one failing vote per second and node, the last one late', async () => {
+    const timers: (() => void)[] = []
+    const timeout = (_: number, later: () => void): (() => void) => {
+      timers.push(later)
+      return () => timers.splice(timers.indexOf(later), 1)
+    }
+    await using slow = new Graph({ drivers: [memory], clock: { ...graph.clock, timeout } })
+    const own = createMonitor(new System({ graph: slow }))
+    const client = new LocalClient(own)
+    await client.exchange(negotiate)
+    const report = (node: string, sectorNum: number): void => {
+      const data = { type: 'read', nodeName: node, sectorNum, sectorsCount: 1 }
+      slow.emit({ event: 'QUORUM_REPORT_BAD', nodeName: node, data })
+    }
+    const told = (): unknown[] => client.received.splice(0).map((one) => (one as { data: object }).data)
+    for (const sector of [1, 2, 3]) report('a', sector)
+    report('b', 4)
+    expect(told()).toMatchObject([{ 'sector-num': 1 }, { 'sector-num': 4 }])
+    for (const later of timers.splice(0)) later()
+    expect(told()).toMatchObject([{ 'node-name': 'a', 'sector-num': 3 }])
+    report('a', 5)
+    report('b', 6)
+    expect(told()).toMatchObject([{ 'sector-num': 6 }])
+    own.close()
+    expect(timers).toEqual([])
+  })
+
   it('answers in the order of the requests', async () => {
     const client = new LocalClient(monitor)
     const lines = [negotiate, '{"execute": "query-block-exports", "id": 1}', 'x', '{"execute": "query-name", "id": 2}']

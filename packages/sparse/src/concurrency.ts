@@ -34,6 +34,26 @@ export class Mutex {
   }
 }
 
+/** Keeps others waiting while something runs. */
+export class Gate {
+  /** Resolves when the gate is open again; undefined while it is. */
+  shut: Promise<void> | undefined
+
+  /** Shuts the gate until `work` has ended. One at a time. */
+  async whileShut(work: () => Promise<void>): Promise<void> {
+    let open: () => void = () => undefined
+    this.shut = new Promise((resolve) => {
+      open = resolve
+    })
+    try {
+      await work()
+    } finally {
+      this.shut = undefined
+      open()
+    }
+  }
+}
+
 /** Runs `work` on every item with at most `limit` at a time; starts no more after an error, and waits for all. */
 export async function forEachLimited<Item>(
   items: readonly Item[],

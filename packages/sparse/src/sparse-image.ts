@@ -29,7 +29,7 @@ export interface SparseParts {
   /** The backing file, asked for at every use. Default: none. */
   readonly backing?: () => ChildHandle | undefined
   /** Whether the image names a backing file, even if none is open. Default: it does not. */
-  readonly namesBacking?: boolean
+  readonly namesBacking?: () => boolean
 }
 
 /** See the top of this file. */
@@ -92,9 +92,9 @@ class SparseData implements DataImage {
   readonly run = newRun()
   readonly statusYielder = new Yielder()
   readonly backing: () => ChildHandle | undefined
-  readonly namesBacking: boolean
   readOnly: boolean
   readonly #size: () => number
+  readonly #namesBacking: () => boolean
 
   constructor(parts: SparseParts) {
     this.file = parts.file
@@ -105,12 +105,16 @@ class SparseData implements DataImage {
     this.inFlight = parts.map.inFlight
     this.readOnly = parts.readOnly
     this.backing = parts.backing ?? (() => undefined)
-    this.namesBacking = parts.namesBacking === true
+    this.#namesBacking = parts.namesBacking ?? (() => false)
     this.#size = parts.size
   }
 
   get size(): number {
     return this.#size()
+  }
+
+  get namesBacking(): boolean {
+    return this.#namesBacking()
   }
 
   isPreallocated(): Promise<boolean> {

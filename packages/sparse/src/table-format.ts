@@ -1,5 +1,6 @@
 /** The mapping of a table format, for the functions that move data. */
 import { alignDown, BlockError, type ChildHandle } from '@diskgraph/core/driver'
+import { Gate } from './concurrency.ts'
 import { type Allocations, type ClusterChanges, type DataMap, Kind, type NewClusters, type Run } from './image.ts'
 import { InFlight } from './in-flight.ts'
 import type { EntryTable } from './table.ts'
@@ -11,6 +12,8 @@ export const Place = {
   zero: -2,
   /** It contradicts the format. */
   damaged: -3,
+  /** Compressed data, which only the format can read. */
+  compressed: -4,
 } as const
 
 /** A run of clusters in the file. */
@@ -43,8 +46,7 @@ export class TableMap implements DataMap, Allocations, ClusterChanges {
   readonly canFree = false
   readonly inFlight = new InFlight()
   readonly #format: TableFormat
-  /** Resolves when clusters may be taken again. */
-  #held: Promise<void> | undefined
+  readonly #gate = new Gate()
 
   constructor(format: TableFormat) {
     this.#format = format
@@ -54,17 +56,8 @@ export class TableMap implements DataMap, Allocations, ClusterChanges {
    * Runs `work` while no cluster is taken. Who makes the file as long as the clusters need must do it here: one that is
    * taken meanwhile, and written, would be cut off. Calls take turns by themselves, as those of a flush do.
    */
-  async whileNoneIsTaken(work: () => Promise<void>): Promise<void> {
-    let release: () => void = () => undefined
-    this.#held = new Promise((resolve) => {
-      release = resolve
-    })
-    try {
-      await work()
-    } finally {
-      this.#held = undefined
-      release()
-    }
+  whileNoneIsTaken(work: () => Promise<void>): Promise<void> {
+    return this.#gate.whileShut(work)
   }
 
   peek(offset: number, length: number, run: Run): void {
@@ -100,7 +93,7 @@ export class TableMap implements DataMap, Allocations, ClusterChanges {
   }
 
   async begin(offset: number, length: number): Promise<NewClusters | undefined> {
-    while (this.#held !== undefined) await this.#held
+    while (this.#gate.shut !== undefined) await this.#gate.shut
     const { clusterSize } = this.#format
     const start = alignDown(offset, clusterSize)
     const index = start / clusterSize
@@ -154,8 +147,10 @@ export class TableMap implements DataMap, Allocations, ClusterChanges {
   }
 }
 
-function kindOf(place: number): number {
+/** The {@link Kind} of a place. */
+export function kindOf(place: number): number {
   if (place >= 0) return Kind.normal
   if (place === Place.zero) return Kind.zero
+  if (place === Place.compressed) return Kind.compressed
   return place === Place.unallocated ? Kind.unallocated : Kind.damaged
 }

@@ -3,6 +3,7 @@
 export { ThrottleGroup, type ThrottleGroupSettings, ThrottleMember } from './group.ts'
 export {
   type BucketName,
+  changedLimits,
   groupSchemas,
   limitSchemas,
   limitsOfProperties,

@@ -74,6 +74,7 @@ const qemuHints: readonly RegExp[] = [
   /^You can force-remove /,
   /^(Did you forget a valid tls-creds\?\n)?server reported: /,
   /^Did you forget a valid tls-creds\?\n$/,
+  /^Try (block-dirty-bitmap-remove|--skip-broken-bitmaps)/,
 ]
 
 /** The hint of an error of the block layer. */

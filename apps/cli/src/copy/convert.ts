@@ -1,7 +1,7 @@
 /** Conversion: sources opened, a target made, the copy, and order on every way out. */
 
-import { type Disk, type Graph, Permission } from '@diskgraph/core'
-import { copy, unfiltered } from '@diskgraph/jobs'
+import { type DirtyBitmap, type Disk, type Graph, Permission } from '@diskgraph/core'
+import { addBitmap, copy, mergeBitmaps, unfiltered } from '@diskgraph/jobs'
 import { CommandError, errnoText, reportWarning, type Terminal } from '@diskgraph/tools'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
 import { asksForHelp } from '../key-values.ts'
@@ -67,7 +67,7 @@ async function convertWith(
   const sources = await openSources(graph, request, terminal)
   const size = sources.reduce((sum, disk) => sum + disk.size, 0)
   const planned = request.skipCreation ? undefined : await planTarget(graph, targetOf(request, size))
-  await checkBitmaps(request, sources)
+  const bitmaps = copiedBitmaps(request, sources, terminal)
   const { targetMode } = request
   await planned?.make(graph, terminal)
   let target: Disk | undefined
@@ -81,8 +81,12 @@ async function convertWith(
       signal: terminal.signal,
     })
     refuseOwnSource(graph, target, request.target)
+    if (request.bitmaps && target.node.image.bitmaps?.supported !== true) {
+      throw new CommandError(`Format driver '${target.node.driver.name}' does not support bitmaps`)
+    }
     if (target.size < size) throw new CommandError('output file is smaller than input file')
     await copyAll({ request, sources, target, planned, terminal, progress })
+    if (bitmaps.length > 0) await copyBitmaps(graph, bitmaps, sources[0] as Disk, target)
     progress.update(1, 1)
     await target.close()
   } catch (error) {
@@ -127,17 +131,30 @@ async function unshared(graph: Graph, disk: Disk, filename: string): Promise<Dis
   }
 }
 
-/** Persistent bitmaps are not copied; where there are none, there is nothing to refuse. */
-async function checkBitmaps(
-  { bitmaps, targetFormat = 'raw' }: ConvertRequest,
-  sources: readonly Disk[],
-): Promise<void> {
-  if (!bitmaps) return
+/** The bitmaps that are to be copied. Refuses what cannot be copied before a target is made. */
+function copiedBitmaps(request: ConvertRequest, sources: readonly Disk[], terminal: Terminal): readonly DirtyBitmap[] {
+  if (!request.bitmaps) return []
   if (sources.length > 1) throw new CommandError('Copying bitmaps only possible with single source')
-  if (targetFormat !== 'qcow2') throw new CommandError(`Format driver '${targetFormat}' does not support bitmaps`)
-  const found = (await (sources[0] as Disk).info()).specific?.data.bitmaps
-  if (Array.isArray(found) && found.length > 0) {
-    throw new CommandError('copying persistent bitmaps is not supported; convert without --bitmaps')
+  const { node } = sources[0] as Disk
+  if (node.image.bitmaps?.supported !== true) throw new CommandError('Source lacks bitmap support')
+  const found = node.dirtyBitmaps.filter(({ persistent }) => persistent)
+  for (const { name, inconsistent } of found) {
+    if (!inconsistent) continue
+    if (request.skipBrokenBitmaps) reportWarning(terminal, `Skipping inconsistent bitmap '${name}'`)
+    else {
+      const hint = "Try --skip-broken-bitmaps, or use 'qemu-img bitmap --remove' to delete it"
+      throw new CommandError(`Cannot copy inconsistent bitmap '${name}'`, { hint })
+    }
+  }
+  return found.filter(({ inconsistent }) => !inconsistent)
+}
+
+/** Makes the same bitmaps in the target. They record nothing before the copy is complete. */
+async function copyBitmaps(graph: Graph, bitmaps: readonly DirtyBitmap[], source: Disk, target: Disk): Promise<void> {
+  for (const { name, granularity, enabled } of bitmaps) {
+    const settings = { name: name as string, granularity, persistent: true, disabled: !enabled }
+    await addBitmap(graph, target.node, settings)
+    await mergeBitmaps(target.node, settings.name, [{ node: source.node, name: settings.name }])
   }
 }
 

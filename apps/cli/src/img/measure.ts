@@ -1,7 +1,7 @@
 /** `measure`: how large the file of a new image would be. */
 
 import type { Disk, Extent, Graph, Measurement } from '@diskgraph/core'
-import { validateOptions } from '@diskgraph/core/driver'
+import { type MeasureRequest, validateOptions } from '@diskgraph/core/driver'
 import { CommandError, messageOf, qemuJson, reportError, sizeArgument, type Terminal } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
@@ -111,20 +111,18 @@ async function answer(
   const total = disk?.size ?? (size as number)
   const { file: _, ...schemas } = format.createOptions
   const given = validateOptions(schemas, { size: total, ...values.toOptions(false) })
-  const result = await format.measure({
+  return format.measure({
     options: given,
     size: total,
-    ...(disk && { extents: measured(disk, terminal.signal) }),
+    ...(disk && { extents: measured(disk, terminal.signal), ...storedBitmaps(disk) }),
   })
-  return result.bitmaps === undefined && disk !== undefined && (await mayHaveBitmaps(disk, target, given.compat))
-    ? { ...result, bitmaps: 0 }
-    : result
 }
 
-/** Whether QEMU tells the size of bitmaps: from one qcow2 image of version 3 to another. There are none yet. */
-async function mayHaveBitmaps(disk: Disk, target: string, compat: unknown): Promise<boolean> {
-  if (target !== 'qcow2' || compat === 'v2' || compat === '0.10' || disk.node.driver.name !== 'qcow2') return false
-  return (await disk.info()).specific?.data.compat === '1.1'
+/** The bitmaps that a conversion could copy. */
+function storedBitmaps({ node }: Disk): Pick<MeasureRequest, 'bitmaps'> {
+  if (node.image.bitmaps?.supported !== true) return {}
+  const stored = node.dirtyBitmaps.filter(({ persistent }) => persistent)
+  return { bitmaps: stored.map(({ name, granularity }) => ({ name: name as string, granularity })) }
 }
 
 function measured(disk: Disk, signal: AbortSignal): AsyncIterable<Extent> {

@@ -1,6 +1,7 @@
 /** Serves one image. */
 import { writeFileSync } from 'node:fs'
 import { type Disk, describeErrorCode, errorCodeOf, type Graph } from '@diskgraph/core'
+import { allowPromptWrites } from '@diskgraph/driver-file'
 import { inheritedSockets, listen, NbdServer } from '@diskgraph/nbd'
 import type { Terminal } from '@diskgraph/tools'
 import { type CacheMode, CommandError, cacheMode, hintOf, visible } from '@diskgraph/tools'
@@ -14,6 +15,7 @@ import type { NbdRequest } from './request.ts'
 
 /** Serves `filename` until the last client has left, or for ever, or until the program is interrupted. */
 export async function serve(graph: Graph, filename: string, request: NbdRequest, terminal: Terminal): Promise<void> {
+  allowPromptWrites()
   const cache = request.cache ?? (cacheMode('writeback') as CacheMode)
   const authorize = authorizerOf(graph, request)
   const tls = credentialsOf(graph, request, 'server')?.server(authorize)

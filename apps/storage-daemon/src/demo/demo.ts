@@ -1,5 +1,7 @@
 /** The demonstration: a small stack in a folder of its own, given out over NBD, with a monitor and the console. */
+import { once } from 'node:events'
 import { mkdir, readdir } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { Graph } from '@diskgraph/core'
 import type { GivenOption } from '../command-line.ts'
@@ -52,6 +54,21 @@ export async function prepareDemo(folder: string): Promise<GivenOption[]> {
     { name: 'chardev', value: `socket,id=qmp,path=${places.qmp.replaceAll(',', ',,')},server=on,wait=off` },
     { name: 'monitor', value: 'chardev=qmp' },
   ]
+}
+
+/** Throws if something listens at `port` of this machine already. */
+export async function mustBeFree(port: number): Promise<void> {
+  const server = createServer()
+  try {
+    const listening = once(server, 'listening')
+    server.listen(port, '127.0.0.1')
+    await listening
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause
+    throw new StartError(`port ${port} is in use: choose another one for the console by --console PORT`, cause)
+  } finally {
+    server.close()
+  }
 }
 
 /** What a person may try with it. */

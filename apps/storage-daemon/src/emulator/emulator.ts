@@ -3,24 +3,26 @@
  * QEMU's order: objects, nodes, drives, monitors (which greet and then wait), devices; then lines and commands run.
  */
 import { rmSync, writeFileSync } from 'node:fs'
-import { PassThrough, type Readable, type Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { Graph } from '@diskgraph/core'
 import { DeviceTable, RunState } from '@diskgraph/devices'
 import { parseKeyValues, toObject } from '@diskgraph/qapi'
 import { createMonitor, type Monitor, System, serveClient } from '@diskgraph/qmp'
 import { messageOf } from '@diskgraph/tools'
-import { type Chardev, parseChardev } from '../chardev.ts'
+import { addDescriptor } from '../add-fd.ts'
+import { type Chardev, chardevInfo, countClients, parseChardev } from '../chardev.ts'
 import { drivers } from '../driver-table.ts'
+import { parseDrive } from '../drives/drive-options.ts'
+import { type Drive, Drives } from '../drives/drives.ts'
 import { closeGraph, grace, soon } from '../ending.ts'
 import { StartError } from '../failure.ts'
 import { isText, readOptions } from '../option-text.ts'
 import { compatibleVersion } from '../version.ts'
 import type { EmulatorOption } from './command-line.ts'
-import { parseDrive } from './drive-options.ts'
-import { type Drive, Drives } from './drives.ts'
-import { runHuman } from './human-commands.ts'
-import { HumanMonitor } from './human-monitor.ts'
+import { runHuman } from './human/commands.ts'
+import { HumanMonitor } from './human/monitor.ts'
 import { Models } from './models.ts'
+import { optionGroups } from './option-groups.ts'
 import { QemuIo } from './qemu-io.ts'
 import { answerQtest } from './qtest.ts'
 
@@ -36,6 +38,8 @@ export class Emulator {
   readonly #monitor: Monitor
   readonly #qemuIo: QemuIo
   readonly #chardevs = new Map<string, Chardev>()
+  /** Those that a monitor uses, with the number of their clients. */
+  readonly #connected = new Map<string, number>()
   readonly #closers: (() => Promise<void> | void)[] = []
   readonly #humans: HumanMonitor[] = []
   readonly #served = new Set<Promise<void>>()
@@ -45,6 +49,7 @@ export class Emulator {
   readonly #started = new Promise<void>((resolve) => {
     this.#start = resolve
   })
+  #monitors = 0
   #pidfile: string | undefined
   #stopping = false
 
@@ -60,7 +65,12 @@ export class Emulator {
     this.#devices = new DeviceTable(this.#graph, new RunState(this.#graph, 'prelaunch'))
     this.#drives = new Drives(this.#graph, this.#devices)
     this.#models = new Models(this.#graph, this.#devices, this.#drives)
-    this.#system = new System({ graph: this.#graph, devices: this.#devices, quit: () => this.stop() })
+    this.#system = new System({
+      graph: this.#graph,
+      devices: this.#devices,
+      quit: () => this.stop(),
+      chardevs: () => chardevInfo(this.#chardevs, this.#connected),
+    })
     this.#monitor = createMonitor(this.#system, {
       handlers: {
         device_add: (options) => this.#models.add(options),
@@ -69,6 +79,7 @@ export class Emulator {
           this.#graph.emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } })
           await this.#models.reset()
         },
+        'query-command-line-options': ({ option }) => optionGroups(option),
         'human-monitor-command': ({ 'command-line': line }) => this.#human(line),
       },
     })
@@ -77,6 +88,7 @@ export class Emulator {
 
   /** Starts all that the options say. What fails is named by its option. */
   async start(): Promise<void> {
+    await this.#each(['add-fd'], async ({ value }) => addDescriptor(this.#system, value))
     await this.#each(['object'], ({ value }) => this.#execute('object-add', value, 'qom-type'))
     await this.#each(['chardev'], ({ value }) => this.#addChardev(value))
     await this.#each(['blockdev'], ({ value }) => this.#execute('blockdev-add', value, 'driver'))
@@ -176,17 +188,19 @@ export class Emulator {
       if (chardev === undefined) throw new StartError(`chardev "${id}" not found`)
       return this.#open(chardev, mode === 'control', pretty === 'on')
     }
-    const chardev = parseChardev(chardevText(value), { remote: false })
+    const chardev = parseChardev(chardevText(value, `compat_monitor${this.#monitors++}`), { remote: false })
+    this.#chardevs.set(chardev.id, chardev)
     await this.#open(chardev, name !== 'monitor', name === 'qmp-pretty')
   }
 
   async #open(chardev: Chardev, isControl: boolean, pretty: boolean): Promise<void> {
+    const count = countClients(this.#connected, chardev.id)
     const close = await chardev.open((input, output, client) => {
       const served = isControl
-        ? serveClient(this.#monitor, this.#afterStart(input), output, { ...client, pretty }, this.#clients.signal)
+        ? serveClient(this.#monitor, input, output, { ...client, pretty, ready: this.#started }, this.#clients.signal)
         : this.#serveHuman(input, output)
       this.#served.add(served)
-      return served.finally(() => this.#served.delete(served))
+      return count(served).finally(() => this.#served.delete(served))
     })
     this.#closers.push(close)
   }
@@ -195,18 +209,6 @@ export class Emulator {
     this.#humans.push(
       new HumanMonitor({ input, output }, compatibleVersion, (line) => this.#human(line), this.#started),
     )
-  }
-
-  /** `input`, from which nothing comes before everything is there. Standard input may end: its client reads on. */
-  #afterStart(input: Readable): Readable {
-    const gate = new PassThrough()
-    const isStdin = input === process.stdin
-    if (!isStdin) {
-      input.on('error', () => gate.destroy())
-      input.on('close', () => gate.end())
-    }
-    void this.#started.then(() => input.pipe(gate, { end: !isStdin }))
-    return gate
   }
 
   #human(line: string): Promise<string> {
@@ -239,9 +241,9 @@ function shortcut(name: string, value: string): string {
 }
 
 /** `stdio` and `unix:PATH,server=on` as the options of a character device. */
-function chardevText(value: string): string {
+function chardevText(value: string, id: string): string {
   const [, kind, rest = ''] = /^(unix|tcp):(.*)$/.exec(value) ?? []
-  if (kind === 'unix') return `socket,id=monitor,path=${rest}`
-  if (kind === 'tcp') return `socket,id=monitor,${rest.replace(/^([^:,]*):(\d+)/, 'host=$1,port=$2')}`
-  return `${value},id=monitor`
+  if (kind === 'unix') return `socket,id=${id},path=${rest}`
+  if (kind === 'tcp') return `socket,id=${id},${rest.replace(/^([^:,]*):(\d+)/, 'host=$1,port=$2')}`
+  return `${value},id=${id}`
 }

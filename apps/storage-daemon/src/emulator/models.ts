@@ -5,7 +5,7 @@
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
 import type { Device, DeviceModel, DeviceTable, ErrorPolicies } from '@diskgraph/devices'
 import { QmpError } from '@diskgraph/qmp'
-import type { Drive, Drives } from './drives.ts'
+import type { Drive, Drives } from '../drives/drives.ts'
 
 /** A kind of device. */
 interface Kind {
@@ -72,6 +72,7 @@ interface Bus {
 
 /** A device that has been made. */
 interface Model {
+  readonly driver: string
   readonly id: string | undefined
   readonly path: string
   readonly kind: Kind
@@ -118,7 +119,12 @@ export class Models {
     if (kind.provides !== undefined) {
       this.#buses.set(`${id ?? driver}.0`, { type: kind.provides, threads: kind.threads === true, thread })
     } else if (device?.node !== undefined && above?.thread !== undefined) this.#threads.set(device.node, above.thread)
-    this.#models.push({ id, path, kind, device, leaving: false })
+    this.#models.push({ driver, id, path, kind, device, leaving: false })
+  }
+
+  /** What there is, in the order in which it was made. */
+  list(): { readonly driver: string; readonly id: string | undefined; readonly drive: string | undefined }[] {
+    return this.#models.map(({ driver, id, device }) => ({ driver, id, drive: device?.id || device?.node?.name }))
   }
 
   /** Puts the model that belongs to its interface over a drive. */
@@ -131,7 +137,7 @@ export class Models {
     const path =
       place === 'pflash' ? `/machine/system.flash${this.#flashes++}` : `/machine/unattached/device[${this.#builtIn++}]`
     await this.#disk(driver, kind, { drive: device.id }, undefined, path)
-    this.#models.push({ id: undefined, path, kind, device, leaving: false })
+    this.#models.push({ driver, id: undefined, path, kind, device, leaving: false })
   }
 
   /** `device_del`: takes a device away, at once or when the guest lets go of it. DeviceNotFound if there is none. */

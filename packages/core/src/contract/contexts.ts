@@ -1,5 +1,6 @@
 /** What a driver gets to open an image, and to make a new one. */
 import type { Clock, RandomSource } from '../clock.ts'
+import type { DirtyBitmap } from '../dirty-bitmap.ts'
 import type { CacheOptions, ChildHandle, Children } from './contract.ts'
 
 /** A reference to another file that stands inside an image. */
@@ -45,6 +46,8 @@ export interface OpenContext<Options = Readonly<Record<string, unknown>>> {
   secret(id: string): Uint8Array
   /** An object that the program added to the graph (`throttle-group`, `tls-creds`). EINVAL if there is none of that type. */
   object(type: string, id: string): unknown
+  /** The dirty bitmap `name` of the node called `node`. ENODEV, or ENOENT, if there is none. */
+  bitmap(node: string, name: string): DirtyBitmap
   /**
    * Runs work that no request asked for (a copy, a repair): a drained section waits for it, and while one runs it
    * waits itself. Not for work that a request waits for.

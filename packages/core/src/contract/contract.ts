@@ -51,6 +51,8 @@ export const Permission = {
   WriteUnchanged: 4,
   Resize: 8,
   All: 15,
+  /** To be shared only, beside the others: the backing files of the image may be changed. */
+  BackingChange: 16,
 } as const
 
 /** What a child is to its parent; decides the permissions of the edge. */
@@ -187,6 +189,8 @@ export interface OpenImage {
   invalidateCache?(): Promise<void>
 
   info?(): Promise<DriverInfo>
+  /** Figures that only this driver has, by QAPI's names in camelCase. */
+  statistics?(): Readonly<Record<string, number>>
   check?(options: CheckOptions & { readonly repair: Repair }): Promise<ImageCheck>
   amend?(request: AmendRequest): Promise<void>
   /** Records a new backing reference; undefined filename: none. Does not touch the graph. */
@@ -266,8 +270,18 @@ export interface ChildHandle {
   /** As {@link OpenImage.readSnapshot} of the child. ENOTSUP where it keeps no point in time. */
   readSnapshot(offset: number, buf: Uint8Array, signal?: AbortSignal): Promise<void>
   snapshotStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
+  /** Follows the reads of the child from now on, of whomever, which are slower then. */
+  followReads(): FollowedReads
   /** Tells a debugging filter below that the parent is about to do `event`. Await the promise if there is one. */
   debugEvent(event: string): Promise<void> | undefined
+}
+
+/** The reads of a node while somebody follows them. */
+export interface FollowedReads {
+  /** Resolves when those of the range that are in flight now have ended. */
+  ended(offset: number, length: number): Promise<void>
+  /** Ends it. */
+  forget(): void
 }
 
 /** The children of a node by name. Live: edges come and go while the graph changes (drained). */

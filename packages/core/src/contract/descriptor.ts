@@ -22,6 +22,8 @@ export interface MeasureRequest {
     readonly data: boolean
     readonly zero: boolean
   }>
+  /** Bitmaps of the source, which the new image is to store; absent: the source can have none. */
+  readonly bitmaps?: readonly { readonly name: string; readonly granularity: number }[]
 }
 
 /** What a driver package exports: plain data and functions, no side effect on import. */

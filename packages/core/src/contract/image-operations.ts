@@ -114,25 +114,24 @@ export interface Measurement {
   readonly bitmaps?: number
 }
 
-/** A dirty bitmap as it is stored in an image. */
-export interface StoredBitmapInfo {
-  readonly name: string
-  /** Bytes per bit. */
-  readonly granularity: number
-  /** It goes on recording when the image is opened. */
-  readonly recording: boolean
-  /** A program did not store it when it last had the image open: its content means nothing, it can only be removed. */
-  readonly inconsistent: boolean
-}
-
-/** Dirty bitmaps that an image stores. All run drained. */
+/**
+ * Dirty bitmaps that an image stores in itself, at the latest when it is closed. The node has those of `list` among its own, and
+ * records in them. All run drained.
+ */
 export interface StoredBitmaps {
-  list(): readonly StoredBitmapInfo[]
-  /** EINVAL when there is none of that name, or it is inconsistent. */
-  load(name: string): Promise<DirtyBitmap>
-  /** Writes the bitmap, in place of one of the same name. */
-  store(bitmap: DirtyBitmap): Promise<void>
-  remove(name: string): Promise<void>
+  /** In the order of the image. They are `persistent`; those whose bits are not known are `inconsistent`. */
+  readonly list: readonly DirtyBitmap[]
+  /** Whether this image can store any. */
+  readonly supported: boolean
+  /** Before bits are changed by other means than requests: from then on a crash leaves bitmaps that are inconsistent. */
+  prepare(): Promise<void>
+  /**
+   * Stores `bitmap`, too, from now on; the result takes that back. EINVAL, ENOTSUP, EFBIG or ENOSPC, with the reason, when it
+   * cannot be stored.
+   */
+  add(bitmap: DirtyBitmap): Promise<() => void>
+  /** Takes a bitmap of `list` out of the image, all of it or nothing; by the result it is stored again. */
+  remove(bitmap: DirtyBitmap): Promise<() => void>
 }
 
 /** A drive whose medium can be taken out. */

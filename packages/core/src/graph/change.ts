@@ -25,7 +25,7 @@ import { emptyMedium, type GraphEdge, type GraphRoot, isNode, isRoot, type Node 
 import type { ChangeUnderWay, GraphChange, NodeReport, NodeTable } from './node-table.ts'
 import { checkPermissions, type EdgePermissions } from './permissions.ts'
 import { Quiesce, refuseLoop, startsBelow } from './quiesce.ts'
-import { Staging } from './staging.ts'
+import { Staging, takeOut } from './staging.ts'
 
 /** A definition of a node: options by name, or a node that is open already. */
 export type Definition = Readonly<Record<string, unknown>> | Node
@@ -193,7 +193,7 @@ export class Change implements ChangeUnderWay {
     if (isRoot(parent)) this.#staging.update.setEdge(edge, this.#staging.update.edge(edge))
     else this.#staging.update.touchChildren(parent)
     this.#staging.after(() => edge.movedFrom(from))
-    this.#tell('child-changed', isRoot(parent) ? target : parent, edge.name)
+    this.#tell('child-changed', isRoot(parent) ? target : parent, { child: edge.name })
   }
 
   /** Lets the parents of `from` (or those that `which` picks) use `to`. Edges in `to`'s own subgraph stay. */
@@ -357,20 +357,15 @@ export class Change implements ChangeUnderWay {
     this.#link(edge)
     this.#quiesce.extend()
     this.#staging.update.touchChildren(parent)
-    this.#tell('child-changed', parent, edge.name)
+    this.#tell('child-changed', parent, { child: edge.name })
   }
 
   #removeChild(parent: Node, edge: GraphEdge): void {
     refuseFrozen(edge)
-    const order = [...parent.children]
-    parent.children.delete(edge.name)
-    this.#staging.undo(() => {
-      parent.children.clear()
-      for (const [name, child] of order) parent.children.set(name, child)
-    })
+    this.#staging.undo(takeOut(parent.children, edge.name))
     this.#unlink(edge)
     this.orphan(edge.node)
-    this.#tell('child-changed', parent, edge.name)
+    this.#tell('child-changed', parent, { child: edge.name })
   }
 
   /** @internal Closes `node` at the end of the change, if nobody uses it then. */
@@ -378,10 +373,8 @@ export class Change implements ChangeUnderWay {
     if (!this.#orphans.has(node)) this.#orphans.set(node, false)
   }
 
-  #tell(kind: GraphChange['kind'], node: Node, child?: string): void {
-    this.#staging.after(() =>
-      this.#graph.tellChange(child === undefined ? { kind, node: node.name } : { kind, node: node.name, child }),
-    )
+  #tell(kind: GraphChange['kind'], node: Node, more: { readonly child?: string } = {}): void {
+    this.#staging.after(() => this.#graph.tellChange({ kind, node: node.name, ...more }))
   }
 
   /** Lets requests go on, then closes what nobody uses; the first failure that somebody asked to hear of. */

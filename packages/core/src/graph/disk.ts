@@ -150,7 +150,13 @@ export class Disk extends Root {
           throw new BlockError('EINVAL', 'a snapshot needs a name, which is a text')
         return change((snapshots) => snapshots.create(snapshot))
       },
-      apply: (idOrName) => change((snapshots) => snapshots.apply(idOrName), Permission.Resize),
+      apply: (idOrName) =>
+        change((snapshots) => {
+          // They would not tell what changes.
+          const recorded = this.node.dirtyBitmaps.some(({ name }) => name !== undefined)
+          if (recorded) throw new BlockError('EBUSY', 'Device has active dirty bitmaps', { node: this.nodeName })
+          return snapshots.apply(idOrName)
+        }, Permission.Resize),
       delete: (idOrName) => change((snapshots) => snapshots.delete(idOrName)),
       load: (idOrName) => alone((snapshots) => snapshots.load(idOrName)),
     }

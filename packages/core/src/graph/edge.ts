@@ -6,6 +6,7 @@ import {
   type ChildHandle,
   type ChildRole,
   done,
+  type FollowedReads,
   type Limits,
   Permission,
   type TruncateOptions,
@@ -189,6 +190,10 @@ export class Edge implements GraphEdge {
   #noSnapshot(): BlockError {
     const { node } = this
     return new BlockError('ENOTSUP', `${node.describe()} keeps no point in time to read`, { node: node.name })
+  }
+
+  followReads(): FollowedReads {
+    return this.node.followReads()
   }
 
   debugEvent(event: string): Promise<void> | undefined {

@@ -20,7 +20,7 @@ export interface EdgePermissions {
   readonly shared: number
 }
 
-const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
+const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
 
 /** QEMU's words for the bits. */
 const permissionNames: readonly (readonly [number, string])[] = [
@@ -38,8 +38,8 @@ export function describePermissions(permissions: number): string {
 
 /** Throws EINVAL for what is no set of {@link Permission} bits. */
 export function checkPermissions(value: EdgePermissions): void {
-  for (const bits of [value?.permissions, value?.shared]) {
-    if (Number.isInteger(bits) && bits >= 0 && bits <= All) continue
+  for (const [bits, most] of [[value?.permissions, All] as const, [value?.shared, All | BackingChange] as const]) {
+    if (Number.isInteger(bits) && bits >= 0 && bits <= most) continue
     throw new BlockError('EINVAL', `there are no such permissions: ${String(bits)}`)
   }
 }
@@ -55,8 +55,7 @@ export function permissionsForRole(role: ChildRole, own: EdgePermissions, writab
     case 'cow':
       return {
         permissions: own.permissions & ConsistentRead,
-        // Nobody sees a change below an image that nobody uses.
-        shared: own.permissions === 0 ? All : ConsistentRead | WriteUnchanged,
+        shared: sharedOfBacking(own),
       }
     case 'storage':
     case 'metadata':
@@ -65,6 +64,12 @@ export function permissionsForRole(role: ChildRole, own: EdgePermissions, writab
         shared: ConsistentRead | WriteUnchanged,
       }
   }
+}
+
+/** Nobody sees a change below an image that nobody uses; others may have said that they do not mind. */
+function sharedOfBacking({ permissions, shared }: EdgePermissions): number {
+  if (permissions === 0) return All
+  return (shared & BackingChange) === 0 ? ConsistentRead | WriteUnchanged : All | BackingChange
 }
 
 /** A set of changes under way: new values of edges and nodes, applied together or not at all. Runs in the change lock. */
@@ -176,7 +181,7 @@ export class PermissionUpdate {
 
   #union(node: Node): EdgePermissions {
     let permissions = 0
-    let shared: number = All
+    let shared: number = node.parents.size === 0 ? All : All | BackingChange
     for (const edge of node.parents) {
       const value = this.#edges.get(edge) ?? edge
       permissions |= value.permissions

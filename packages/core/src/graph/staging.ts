@@ -93,3 +93,13 @@ export class Staging {
     }
   }
 }
+
+/** Takes `key` out of a map; the result puts it back where it was. */
+export function takeOut<Key, Value>(map: Map<Key, Value>, key: Key): () => void {
+  const before = [...map]
+  map.delete(key)
+  return () => {
+    map.clear()
+    for (const [name, value] of before) map.set(name, value)
+  }
+}

@@ -233,6 +233,7 @@ export class Opener {
       },
       secret: (id) => this.#graph.secret(id),
       object: (type, id) => this.#graph.objects.get(type, id),
+      bitmap: (name, bitmap) => this.#graph.table.require(name).bitmap(bitmap),
       emit: (event, data) => this.#graph.emit({ event, nodeName: node.name, data }),
       warn: (message) => this.#graph.warn(message),
     }

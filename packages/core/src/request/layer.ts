@@ -4,7 +4,7 @@
  */
 import { alignDown, alignUp } from '../bytes.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import type { BlockStatus, CacheOptions, Limits, OpenImage } from '../contract/contract.ts'
+import type { BlockStatus, CacheOptions, FollowedReads, Limits, OpenImage } from '../contract/contract.ts'
 import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { DirtyBitmap } from '../dirty-bitmap.ts'
 import { BlockError } from '../errors.ts'
@@ -63,6 +63,10 @@ export abstract class Layer {
   readonly resizeListeners: Listeners<number>
   /** @internal */
   readonly rangeLock = new RangeLock()
+  /** @internal Held by reads, shared, while somebody follows them. */
+  readonly readLock = new RangeLock()
+  /** @internal How many follow its reads. */
+  readFollowers = 0
   /** @internal Writes of a guarded first sector, one after the other. */
   readonly guardLock = new RangeLock()
   /** @internal */
@@ -101,7 +105,9 @@ export abstract class Layer {
 
   /** @internal Puts an opened image behind the node. */
   attachImage(image: OpenImage): void {
+    for (const bitmap of this.image.bitmaps?.list ?? []) takeOut(this.dirtyBitmaps, bitmap)
     this.image = image
+    this.dirtyBitmaps.push(...(image.bitmaps?.list ?? []))
     this.limits = resolveLimits(image.limits)
     this.toldSize = image.size
     this.updatePaths()
@@ -115,7 +121,7 @@ export abstract class Layer {
   /** @internal Recomputes which requests may take the fast path. */
   updatePaths(): void {
     const aligned = this.limits.alignment === 1
-    this.simpleRead = aligned
+    this.simpleRead = aligned && this.readFollowers === 0
     this.simpleWrite =
       aligned &&
       !this.readOnly &&
@@ -142,7 +148,7 @@ export abstract class Layer {
     return withStorage(await this.imageStatus(offset, length, signal), signal)
   }
 
-  /** @internal What the image itself tells, without asking what it refers to. */
+  /** What the image itself tells of `offset`, without asking the storage that it refers to. */
   async imageStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     const { image, limits } = this
     const { size } = image
@@ -160,6 +166,19 @@ export abstract class Layer {
       ...status,
       length: Math.min(status.length - skipped, limited),
       ...(status.offset === undefined ? {} : { offset: status.offset + skipped }),
+    }
+  }
+
+  /** Follows its reads; see `ChildHandle`. Reads that are in flight already are not known. */
+  followReads(): FollowedReads {
+    this.readFollowers++
+    this.updatePaths()
+    return {
+      ended: async (offset, length) => this.readLock.release(await this.readLock.acquire(offset, length, true)),
+      forget: () => {
+        this.readFollowers--
+        this.updatePaths()
+      },
     }
   }
 
@@ -189,9 +208,22 @@ export abstract class Layer {
     return bitmap
   }
 
-  removeDirtyBitmap(bitmap: DirtyBitmap): void {
+  /** The bitmap called `name`. ENOENT, with `message`, where there is none. */
+  bitmap(name: string, message = `Dirty bitmap '${name}' not found`): DirtyBitmap {
+    const bitmap = this.dirtyBitmaps.find((one) => one.name === name)
+    if (bitmap === undefined) throw new BlockError('ENOENT', message, { node: this.name })
+    return bitmap
+  }
+
+  /** Stops to record in `bitmap`; the result puts it back. Both belong into a drained section. */
+  removeDirtyBitmap(bitmap: DirtyBitmap): () => void {
+    const index = this.dirtyBitmaps.indexOf(bitmap)
     takeOut(this.dirtyBitmaps, bitmap)
     this.updatePaths()
+    return () => {
+      this.dirtyBitmaps.splice(index, 0, bitmap)
+      this.updatePaths()
+    }
   }
 
   /** How messages and conflicts name the node. */

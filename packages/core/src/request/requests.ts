@@ -15,8 +15,24 @@ import { type Layer, readOnlyError, type WriteKind } from './layer.ts'
 /** Zeroes to write where an image cannot make them; read-only by convention. */
 const zeroes = new Uint8Array(2 ** 20)
 
-/** Reads `buf` from an image that needs alignment or has a limit on transfers. */
+/** Reads `buf` from an image that needs alignment, has a limit on transfers, or whose reads somebody follows. */
 export async function readRequest(
+  node: Layer,
+  offset: number,
+  buf: Uint8Array,
+  flags: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (node.readFollowers === 0) return readAligned(node, offset, buf, flags, signal)
+  const hold = await node.readLock.acquire(offset, buf.length, false)
+  try {
+    await readAligned(node, offset, buf, flags, signal)
+  } finally {
+    node.readLock.release(hold)
+  }
+}
+
+async function readAligned(
   node: Layer,
   offset: number,
   buf: Uint8Array,

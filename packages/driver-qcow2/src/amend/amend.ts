@@ -61,11 +61,21 @@ export async function amendImage(state: Qcow2State, request: AmendRequest): Prom
   if (target.size !== undefined && target.size !== state.size) await truncate(state, target.size, {}, signal)
   if (target.version < value.version) {
     await state.exclusively(async () => {
+      await dropBitmaps(state)
       await state.makeClean()
       await downgrade(state, progress)
     })
   }
   if (parts > 0) onProgress?.(parts, parts)
+}
+
+/** Version 2 images store no bitmaps; those of a running program go on, and are lost when it ends. */
+async function dropBitmaps(state: Qcow2State): Promise<void> {
+  const { bitmaps } = state
+  if (bitmaps.length === 0) return
+  const { removeBitmaps } = await import('../bitmaps/store.ts')
+  await removeBitmaps(state, bitmaps)
+  for (const { bitmap } of bitmaps) if (bitmap !== undefined) bitmap.persistent = false
 }
 
 /** How many of the steps are told of. */

@@ -1,7 +1,7 @@
 /**
  * Checking an image, and repairing it.
  *
- *     snapshot table → references → counts on disk → (new structure | single counts) → copied flags → snapshot table
+ *     snapshot table → references → counts on disk → (new structure | single counts) → copied flags → snapshot table, bitmaps
  *
  * First everything that the image refers to is counted in memory; then the counts on disk are compared with that.
  * Guest data is never written, and no cluster that anything refers to is overwritten. Mappings are changed only
@@ -15,6 +15,7 @@ import { BlockError, type CheckOptions, type ImageCheck } from '@diskgraph/core/
 import { knownAutoclear } from '../header/header.ts'
 import { IncompatibleBit } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
+import { countBitmaps, repairBitmaps } from './bitmaps.ts'
 import { checkCopiedFlags, repairEntries } from './entries.ts'
 import { rebuildRefcounts } from './rebuild.ts'
 import { compareRefcounts, countRefcountStructure, repairRefcounts } from './refcounts.ts'
@@ -86,6 +87,7 @@ async function run(check: CheckState): Promise<boolean> {
   const { image, report, options } = check
   await checkSnapshotTable(check)
   await countReferences(check)
+  await countBitmaps(check)
   const ofReferences = report.corruptions
   countRefcountStructure(check)
   const ofStructure = report.corruptions - ofReferences
@@ -96,7 +98,7 @@ async function run(check: CheckState): Promise<boolean> {
   if (options.repair !== 'none') await repairCounts(check, differs, before)
   await checkCopiedFlags(check)
   if (options.repair === 'none') return false
-  if (await repairSnapshotTable(check)) return true
+  if ((await repairSnapshotTable(check)) || (await repairBitmaps(check))) return true
   if (report.checkErrors === 0 && report.corruptions === 0) await clearBits(image)
   return false
 }

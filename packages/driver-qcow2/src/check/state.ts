@@ -2,6 +2,7 @@
 import type { CheckOptions, ImageCheck, Repair } from '@diskgraph/core/driver'
 import { ReferenceCounts } from '../refcounts/reference-counts.ts'
 import type { Qcow2State } from '../state.ts'
+import type { StoredBitmap } from '../tables/bitmap-directory.ts'
 import type { SnapshotRecord } from '../tables/snapshot-table.ts'
 
 /** One entry of an L1 or L2 table to change. */
@@ -48,6 +49,8 @@ export class CheckState {
   /** No entry of the active mapping can have a wrong copied flag, provided that all counts are right. */
   flagsPlain = true
   snapshots: readonly SnapshotRecord[] = []
+  /** Bitmaps whose tables cannot be right. */
+  damagedBitmaps: StoredBitmap[] = []
   /** Bytes of the snapshot table on disk. */
   snapshotsLength = 0
   /** The snapshot table is to be written again. */

@@ -11,8 +11,8 @@ import { compressedDescriptor, entrySize } from '../header/layout.ts'
 import type { MappedImage } from '../mapping/active-tables.ts'
 import { kindOf } from '../mapping/map.ts'
 
-/** Raw deflate, as the platform has it. Readers accept any window, writers use the window that old readers expect. */
-export interface Zlib {
+/** How clusters are compressed. Raw deflate is read with any window, and written with the one that old readers expect. */
+export interface Codec {
   /** Inflates the start of `data` into exactly `size` bytes; rejects when the stream is damaged or shorter. */
   inflate(data: Uint8Array, size: number): Promise<Uint8Array>
   /**
@@ -20,8 +20,15 @@ export interface Zlib {
    * then does some of the work that other threads are busy with.
    */
   inflateHere?(data: Uint8Array, size: number): Uint8Array | undefined
-  /** Compresses with a 4 KiB window; undefined when the result would not be shorter than `limit` bytes. */
+  /** Compresses; undefined when the result would not be shorter than `limit` bytes. */
   deflate(data: Uint8Array, limit: number): Promise<Uint8Array | undefined>
+}
+
+/** The codecs of a platform. */
+export interface Codecs {
+  readonly zlib: Codec
+  /** ENOTSUP where nothing on this platform has it. */
+  zstd(): Promise<Codec>
 }
 
 /** Most bytes of compressed data that are read at once, and most clusters. */
@@ -46,7 +53,7 @@ interface Piece {
 
 /** What compressed clusters need of an image. */
 export interface CompressedImage extends MappedImage {
-  readonly zlib: Zlib
+  readonly codec: Codec
 }
 
 /** See the top of this file. */
@@ -148,7 +155,7 @@ export class CompressedClusters implements CompressedData {
 
   private async inflate(data: Uint8Array): Promise<Uint8Array> {
     try {
-      return await this.image.zlib.inflate(data, this.image.geometry.clusterSize)
+      return await this.image.codec.inflate(data, this.image.geometry.clusterSize)
     } catch (error) {
       throw damaged(error)
     }
@@ -156,10 +163,10 @@ export class CompressedClusters implements CompressedData {
 
   /** Inflates a small cluster at once; undefined when it is to be done elsewhere. */
   private inflateHere(data: Uint8Array): Uint8Array | undefined {
-    const { zlib, geometry } = this.image
+    const { codec, geometry } = this.image
     if (geometry.clusterSize > largestHere) return undefined
     try {
-      return zlib.inflateHere?.(data, geometry.clusterSize)
+      return codec.inflateHere?.(data, geometry.clusterSize)
     } catch (error) {
       throw damaged(error)
     }

@@ -77,7 +77,7 @@ async function deflateOne(
     whole = new Uint8Array(clusterSize)
     whole.set(data)
   }
-  const deflated = await image.zlib.deflate(whole, clusterSize)
+  const deflated = await image.codec.deflate(whole, clusterSize)
   if (deflated === undefined) await writeRange(image, guest, data, signal)
   else packed.push({ guest, data: deflated, offset: 0 })
 }

@@ -1,10 +1,10 @@
-/** Raw deflate in plain code, for browsers. */
+/** Codecs for browsers: raw deflate in plain code, Zstandard by WebAssembly. */
 import { deflate } from './deflate.ts'
 import { inflate } from './inflate.ts'
-import type { Zlib } from './read.ts'
+import type { Codec, Codecs } from './read.ts'
 
-/** See {@link Zlib}. */
-export const browserZlib: Zlib = {
+/** See {@link Codec}. */
+export const browserZlib: Codec = {
   async inflate(data, size) {
     return inflate(data, size)
   },
@@ -12,4 +12,10 @@ export const browserZlib: Zlib = {
   async deflate(data, limit) {
     return deflate(data, limit)
   },
+}
+
+/** See {@link Codecs}. */
+export const browserCodecs: Codecs = {
+  zlib: browserZlib,
+  zstd: async () => (await import('./zstd.ts')).zstdCodec(),
 }

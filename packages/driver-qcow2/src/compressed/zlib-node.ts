@@ -1,7 +1,7 @@
 /** Raw deflate by Node's zlib, on the thread pool. It is loaded when the first compressed cluster is met. */
 import { BlockError } from '@diskgraph/core/driver'
 import { compressedWindowBits } from '../header/layout.ts'
-import type { Zlib } from './read.ts'
+import type { Codec } from './read.ts'
 
 type NodeZlib = typeof import('node:zlib')
 
@@ -12,8 +12,8 @@ async function load(): Promise<NodeZlib> {
   return loaded
 }
 
-/** See {@link Zlib}. */
-export const nodeZlib: Zlib = {
+/** See {@link Codec}. */
+export const nodeZlib: Codec = {
   async inflate(data, size) {
     const { constants, inflateRaw } = loaded ?? (await load())
     const options = { windowBits: 15, finishFlush: constants.Z_SYNC_FLUSH }

@@ -94,13 +94,40 @@ export const featureNameSize = 46
 export const bitmapsExtensionSize = 24
 
 /** Section "Bitmaps extension": byte offsets in its data. */
-export const BitmapsField = { count: 0, directorySize: 8, directoryOffset: 16 } as const
+export const BitmapsField = { count: 0, reserved: 4, directorySize: 8, directoryOffset: 16 } as const
 /** Section "Bitmap directory": byte offsets in an entry; extra data and name follow. */
-export const BitmapDirectoryField = { tableOffset: 0, tableSize: 8, nameSize: 18, extraDataSize: 20 } as const
+export const BitmapDirectoryField = {
+  tableOffset: 0,
+  tableSize: 8,
+  flags: 12,
+  type: 16,
+  granularityBits: 17,
+  nameSize: 18,
+  extraDataSize: 20,
+} as const
+/** Section "Bitmap directory", flags. */
+export const BitmapFlag = { inUse: 1, auto: 2, extraDataCompatible: 4 } as const
+/** Section "Bitmap directory", type: dirty tracking bitmap. */
+export const dirtyTrackingBitmap = 1
 /** Bytes of a bitmap directory entry before its extra data. */
 export const bitmapDirectoryEntrySize = 24
-export const maxBitmapDirectorySize = 64 * 1024 * 1024
+/** Section "Bitmap table", lower half of an entry without an offset: the cluster is all ones. */
+export const loAllOnes = 0x00000001
+/** Lower half of a bitmap table entry: bits 1-8 are reserved. */
+export const loBitmapReserved = 0x000001fe
+/** Upper half of a bitmap table entry: bits 56-63 are reserved. */
+export const hiBitmapReserved = 0xff000000
+
+/** Caps of bitmaps that QEMU has, too. */
+export const maxBitmaps = 65535
+export const maxBitmapNameSize = 1023
+export const minBitmapGranularityBits = 9
+export const maxBitmapGranularityBits = 31
+/** 65,535 entries with names of 1,000 bytes. */
+export const maxBitmapDirectorySize = 67107840
 export const maxBitmapTableSize = 2 ** 27 * 8
+/** Bytes of the bits of one bitmap. */
+export const maxBitmapSize = 512 * 1024 * 1024
 
 export const CryptMethod = { none: 0, aes: 1, luks: 2 } as const
 export const CompressionType = { zlib: 0, zstd: 1 } as const

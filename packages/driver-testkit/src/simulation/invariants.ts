@@ -28,7 +28,7 @@ function checkParent(graph: Graph, nodes: ReadonlySet<Node>, node: Node, edge: G
 
 function checkPermissions(node: Node): void {
   let used = 0
-  let shared: number = Permission.All
+  let shared: number = node.parents.size === 0 ? Permission.All : Permission.All | Permission.BackingChange
   for (const edge of node.parents) {
     used |= edge.permissions
     shared &= edge.shared

@@ -1,5 +1,6 @@
 /** Named dirty bitmaps of nodes, with QEMU's rules and texts: what an incremental backup stands on. */
 import { BlockError, type Change, type DirtyBitmap, type Graph, type Node } from '@diskgraph/core'
+import { errorCodeOf } from '@diskgraph/core/driver'
 import { inChange } from '../disk/chain.ts'
 
 /** What {@link addBitmap} takes. */
@@ -19,8 +20,15 @@ export interface BitmapSettings {
 const longestName = 1023
 const largestGranularity = 2 ** 31
 
+/** A bitmap that was added. */
+export interface AddedBitmap {
+  readonly bitmap: DirtyBitmap
+  /** Takes it back, in the same change of the graph. */
+  undo(): void
+}
+
 /** Starts to record what changes on `node`, while nothing is in flight there. */
-export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettings): Promise<DirtyBitmap> {
+export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettings): Promise<AddedBitmap> {
   const { name, granularity, disabled = false, persistent = false, change } = settings
   if (typeof name !== 'string' || name === '') throw new BlockError('EINVAL', 'Bitmap name cannot be empty')
   if (granularity !== undefined && !isGranularity(granularity)) {
@@ -28,9 +36,6 @@ export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettin
   }
   if (new TextEncoder().encode(name).length > longestName) {
     throw new BlockError('EINVAL', `Bitmap name too long: ${name}`)
-  }
-  if (persistent) {
-    throw new BlockError('ENOTSUP', `Can't store persistent bitmaps to ${node.name}: Operation not supported`)
   }
   const { clusterSize = 65536 } = await node.info()
   const unit = granularity ?? Math.min(65536, Math.max(4096, clusterSize))
@@ -41,8 +46,37 @@ export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettin
     }
     const bitmap = node.addDirtyBitmap(unit, name)
     bitmap.enabled = !disabled
-    return bitmap
+    try {
+      const forget = persistent ? await storeBitmap(node, bitmap) : undefined
+      const undo = (): void => {
+        forget?.()
+        node.removeDirtyBitmap(bitmap)
+      }
+      return { bitmap, undo }
+    } catch (error) {
+      node.removeDirtyBitmap(bitmap)
+      throw error
+    }
   })
+}
+
+/** Has the image of `node` store a bitmap from now on. */
+async function storeBitmap(node: Node, bitmap: DirtyBitmap): Promise<() => void> {
+  const { name } = bitmap
+  if (node.readOnly)
+    throw new BlockError('EPERM', `Can't make bitmap '${name}' persistent in '${node.name}': it is read-only`)
+  const stored = node.image.bitmaps
+  if (stored === undefined) {
+    throw new BlockError('ENOTSUP', `Can't store persistent bitmaps to ${node.name}: Operation not supported`)
+  }
+  try {
+    return await stored.add(bitmap)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new BlockError(errorCodeOf(error), `Can't make bitmap '${name}' persistent in '${node.name}': ${reason}`, {
+      cause: error,
+    })
+  }
 }
 
 function isGranularity(value: number): boolean {
@@ -50,54 +84,86 @@ function isGranularity(value: number): boolean {
 }
 
 /** The bitmap called `name`. ENOENT, with `message`, where there is none. */
-export function findBitmap(node: Node, name: string, message = `Dirty bitmap '${name}' not found`): DirtyBitmap {
-  const bitmap = node.dirtyBitmaps.find((one) => one.name === name)
-  if (bitmap === undefined) throw new BlockError('ENOENT', message, { node: node.name })
-  return bitmap
+export function findBitmap(node: Node, name: string, message?: string): DirtyBitmap {
+  return node.bitmap(name, message)
 }
 
-/** As {@link findBitmap}, for one that is to be changed. EBUSY while a job or an export uses it. */
-function idleBitmap(node: Node, name: string): DirtyBitmap {
+/** As {@link findBitmap}, for one that is to be changed. */
+function changeable(node: Node, name: string): DirtyBitmap {
   const bitmap = findBitmap(node, name)
   refuseBusyBitmap(bitmap)
+  if (bitmap.persistent) refuseReadOnly(node, name)
+  refuseInconsistent(bitmap)
   return bitmap
 }
 
 /** EBUSY while a job or an export uses `bitmap`. */
-export function refuseBusyBitmap({ busy, name }: DirtyBitmap): void {
+function refuseBusyBitmap({ busy, name }: DirtyBitmap): void {
   if (!busy) return
   throw new BlockError('EBUSY', `Bitmap '${name}' is currently in use by another operation and cannot be used`)
 }
 
-/** Stops to record. */
-export function removeBitmap(node: Node, name: string): void {
-  node.removeDirtyBitmap(idleBitmap(node, name))
+function refuseInconsistent({ inconsistent, name }: DirtyBitmap): void {
+  if (!inconsistent) return
+  throw new BlockError('EINVAL', `Bitmap '${name}' is inconsistent and cannot be used`, {
+    hint: 'Try block-dirty-bitmap-remove to delete this bitmap from disk',
+  })
 }
 
-/** Marks everything as unchanged. */
-export function clearBitmap(node: Node, name: string): void {
-  const bitmap = idleBitmap(node, name)
+/** EBUSY while a job or an export uses `bitmap`, EINVAL when nobody knows its bits. */
+export function refuseUnusable(bitmap: DirtyBitmap): void {
+  refuseBusyBitmap(bitmap)
+  refuseInconsistent(bitmap)
+}
+
+/** Stops to record, and takes the bitmap out of the image that stores it; the result undoes that. The node is drained. */
+export async function removeBitmap(node: Node, name: string): Promise<() => void> {
+  const bitmap = findBitmap(node, name)
+  refuseBusyBitmap(bitmap)
+  if (bitmap.persistent) refuseReadOnly(node, name)
+  const restore = bitmap.persistent ? await node.image.bitmaps?.remove(bitmap) : undefined
+  const putBack = node.removeDirtyBitmap(bitmap)
+  return () => {
+    restore?.()
+    putBack()
+  }
+}
+
+function refuseReadOnly(node: Node, name: string): void {
+  if (node.readOnly) {
+    throw new BlockError('EPERM', `Bitmap '${name}' is readonly and cannot be modified`, { node: node.name })
+  }
+}
+
+/** Marks everything as unchanged. The node is drained. */
+export async function clearBitmap(node: Node, name: string): Promise<void> {
+  const bitmap = changeable(node, name)
+  await node.image.bitmaps?.prepare()
   bitmap.clear(0, bitmap.size)
 }
 
-/** Lets it record (true) or keep what it has (false). */
-export function enableBitmap(node: Node, name: string, enabled: boolean): void {
-  idleBitmap(node, name).enabled = enabled
+/** Lets it record (true) or keep what it has (false). The node is drained. */
+export async function enableBitmap(node: Node, name: string, enabled: boolean): Promise<void> {
+  const bitmap = changeable(node, name)
+  await node.image.bitmaps?.prepare()
+  bitmap.enabled = enabled
 }
 
 /**
  * Marks in the bitmap `name` of `node` all that `sources` have marked, which are bitmaps of that node by name, or of
  * others. All or nothing.
  */
-export function mergeBitmaps(
+export async function mergeBitmaps(
   node: Node,
   name: string,
   sources: readonly (string | { readonly node: Node; readonly name: string })[],
-): void {
-  const target = idleBitmap(node, name)
-  const found = sources.map((source) =>
-    typeof source === 'string' ? idleBitmap(node, source) : idleBitmap(source.node, source.name),
-  )
+): Promise<void> {
+  const target = changeable(node, name)
+  const found = sources.map((source) => {
+    const bitmap = typeof source === 'string' ? findBitmap(node, source) : findBitmap(source.node, source.name)
+    refuseUnusable(bitmap)
+    return bitmap
+  })
   for (const { size } of found) {
     if (size === target.size) continue
     throw new BlockError(
@@ -105,6 +171,7 @@ export function mergeBitmaps(
       `Bitmaps are of different sizes (destination size is ${target.size}, source size is ${size}) and can't be merged`,
     )
   }
+  await node.image.bitmaps?.prepare()
   for (const source of found) target.merge(source)
 }
 
@@ -117,22 +184,7 @@ export async function bitmapSha256(bitmap: DirtyBitmap): Promise<string> {
   const length = Math.ceil(Math.ceil(size / granularity) / 64) * 8
   if (length > longestHashed) throw new BlockError('EFBIG', `a bitmap of ${length} bytes is too long to be hashed`)
   const bits = new Uint8Array(length)
-  for (let run = bitmap.nextDirty(0); run !== undefined; run = bitmap.nextDirty(run.offset + run.length)) {
-    fill(bits, run.offset / granularity, Math.ceil((run.offset + run.length) / granularity))
-  }
+  bitmap.readBits(0, bits)
   const digest = new Uint8Array(await globalThis.crypto.subtle.digest('SHA-256', bits))
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
-
-/** Sets the bits from `start` to `end`; whole bytes at once. */
-function fill(bits: Uint8Array, start: number, end: number): void {
-  let at = start
-  for (; at < end && at % 8 !== 0; at++)
-    bits[Math.floor(at / 8)] = (bits[Math.floor(at / 8)] as number) | (1 << (at % 8))
-  const whole = Math.floor(end / 8) * 8
-  if (whole > at) {
-    bits.fill(0xff, at / 8, whole / 8)
-    at = whole
-  }
-  for (; at < end; at++) bits[Math.floor(at / 8)] = (bits[Math.floor(at / 8)] as number) | (1 << (at % 8))
 }

@@ -63,6 +63,12 @@ export class Pace {
     this.asleep = false
   }
 
+  /** Sleeps for all of `ms`, whatever wakes it. Throws when the job is cancelled. */
+  async sleepFor(ms: number): Promise<void> {
+    const end = this.#clock.now() + ms
+    for (let left = ms; left > 0; left = end - this.#clock.now()) await this.sleep(left)
+  }
+
   /** Sleeps for as long as it is stopped, and not cancelled. */
   async whileStopped(): Promise<void> {
     while (this.stopped && !this.#signal.aborted) await this.sleep()

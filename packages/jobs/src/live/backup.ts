@@ -1,13 +1,13 @@
 /** `backup`: copies a disk as it is when the job starts, while it is in use. What is about to change is copied first. */
 import { BlockError, type Change, type DirtyBitmap, type Disk, type Node } from '@diskgraph/core'
 import { DirtyBitmap as Bitmap, type ChildHandle } from '@diskgraph/core/driver'
-import { findBitmap, refuseBusyBitmap } from '../bitmaps/bitmaps.ts'
+import { findBitmap, refuseUnusable } from '../bitmaps/bitmaps.ts'
 import { unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { CopyFilter, copyFilterDriver } from './copy-filter.ts'
-import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import { chainOf, findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
 import { startJob } from './start.ts'
 
@@ -38,6 +38,8 @@ export interface BackupOptions extends JobSettings {
   readonly filterNodeName?: string | undefined
   /** Copies at the same time; default 64, of which each takes 1 MiB of memory at most. */
   readonly maxWorkers?: number | undefined
+  /** Bytes that are copied at once, at most; 0 (default): 1 MiB. No less than is copied together, 64 KiB or a cluster. */
+  readonly maxChunk?: number | undefined
   /** Begins in this change of the graph, which is under way: backups that begin in one show the same moment. */
   readonly change?: Change | undefined
 }
@@ -45,7 +47,7 @@ export interface BackupOptions extends JobSettings {
 /** Starts a backup. The target holds the disk as it was at the start when the job has ended well. */
 export function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job> {
   const { graph } = jobs
-  return startJob(jobs, 'backup', options, async (job, change) => {
+  return startJob(jobs, 'backup', options, async (change, make) => {
     const source = findNode(graph, options.device)
     const target = findNode(graph, options.target)
     const plan = checkSync(options, source)
@@ -57,7 +59,7 @@ export function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job
       throw new BlockError('ENOTSUP', 'Compression is not supported for this drive ')
     }
     const work = new Backup(jobs, source, target, options, plan)
-    await work.enter(job, change)
+    await work.enter(make(), change)
     return work
   })
 }
@@ -69,13 +71,16 @@ interface Plan {
 }
 
 function checkSync(options: BackupOptions, source: Node): Plan {
-  const { sync, bitmap: name, bitmapMode, maxWorkers } = options
+  const { sync, bitmap: name, bitmapMode, maxWorkers, maxChunk = 0 } = options
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
   if (!['full', 'top', 'none', 'incremental', 'bitmap'].includes(sync)) {
     throw invalid(`Sync mode '${String(sync)}' not supported`)
   }
   if (maxWorkers !== undefined && !(Number.isInteger(maxWorkers) && maxWorkers >= 1 && maxWorkers < 2 ** 31)) {
     throw invalid('max-workers must be between 1 and 2147483647')
+  }
+  if (!(Number.isSafeInteger(maxChunk) && maxChunk >= 0)) {
+    throw invalid('max-chunk must be zero (which means no limit) or positive')
   }
   const byBitmap = sync === 'incremental' || sync === 'bitmap'
   if (name === undefined) {
@@ -93,7 +98,7 @@ function checkSync(options: BackupOptions, source: Node): Plan {
   if (mode === 'never' && !byBitmap) {
     throw invalid(`Bitmap sync mode 'never' has no meaningful effect when combined with sync mode '${sync}'`)
   }
-  refuseBusyBitmap(bitmap)
+  refuseUnusable(bitmap)
   return { bitmap, mode }
 }
 
@@ -133,8 +138,14 @@ class Backup implements JobWork {
     }
     const { clusterSize = smallestUnit } = await this.#target.info()
     const granularity = Math.max(smallestUnit, clusterSize)
+    const { maxChunk = 0 } = this.#options
+    if (maxChunk > 0 && maxChunk < granularity) {
+      const message = `Required max-chunk (${maxChunk}) is less than backup cluster size (${granularity})`
+      throw new BlockError('EINVAL', message)
+    }
+    const fleecing = chainOf(this.#target).includes(unfiltered(this.#source))
     const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
-      this.#image = new BackupImage(file, target, { granularity, compressed: compress })
+      this.#image = new BackupImage(file, target, { granularity, compressed: compress, fleecing, longest: maxChunk })
       return this.#image
     }
     const driver = copyFilterDriver('copy-before-write', make)

@@ -6,6 +6,7 @@
  * chain. Either way only such ranges of the base are written as the layers above cover.
  */
 import { BlockError, type Change, type Disk, Flag, type Graph, type Node, Permission } from '@diskgraph/core'
+import { type DriverDescriptor, Passthrough } from '@diskgraph/core/driver'
 import { chainStatus } from '@diskgraph/core/internal'
 import { endWriting, setReadOnly, unfiltered } from '../disk/chain.ts'
 import type { Range } from '../engine/source.ts'
@@ -15,7 +16,16 @@ import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { recordBacking } from './backing.ts'
 import { Mirror } from './mirror.ts'
-import { blockNodes, chainOf, findNodeByName, jobRoot, refuseBusy } from './nodes.ts'
+import {
+  blockNodes,
+  chainOf,
+  findNodeByName,
+  type Insertion,
+  insertFilter,
+  jobRoot,
+  refuseBusy,
+  wholeChainOf,
+} from './nodes.ts'
 import { copyDirty } from './passes.ts'
 import { startJob } from './start.ts'
 import { Units } from './units.ts'
@@ -43,7 +53,7 @@ export interface CommitJobOptions extends JobSettings {
 /** Starts a commit. One of the active layer becomes ready, and by `complete()` the users of the disk go over to the base. */
 export function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<Job> {
   const { graph } = jobs
-  return startJob(jobs, 'commit', options, async (job, change) => {
+  return startJob(jobs, 'commit', options, async (change, make) => {
     const device = typeof options.device === 'string' ? graph.find(options.device) : options.device
     if (device === undefined) throw new BlockError('ENOENT', `Device '${String(options.device)}' not found`)
     const layers = findLayers(graph, device, options)
@@ -51,9 +61,14 @@ export function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<
     if (above === undefined && options.backingFile !== undefined) {
       throw new BlockError('EINVAL', "'backing-file' specified, but 'top' is the active layer")
     }
-    for (const node of [device, ...layers.layers, base]) refuseBusy(node)
+    refuseBusy(device)
+    const chain = wholeChainOf(device)
+    for (const node of chain.slice(chain.indexOf(top), chain.indexOf(base) + 1)) refuseBusy(node)
     const work =
-      above === undefined ? activeCommit(jobs, device, base, options) : new Commit(jobs, { ...layers, above }, options)
+      above === undefined
+        ? activeCommit(jobs, device, base, options)
+        : new Commit(jobs, { ...layers, above, device }, options)
+    const job = make()
     const wasReadOnly = base.readOnly
     if (wasReadOnly) await setReadOnly(change, base, false)
     try {
@@ -79,7 +94,7 @@ interface Layers {
 }
 
 /** Of a commit of layers below the active one. */
-type InnerLayers = Layers & { readonly above: Node }
+type InnerLayers = Layers & { readonly above: Node; readonly device: Node }
 
 function findLayers(graph: Graph, device: Node, options: CommitJobOptions): Layers {
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
@@ -135,7 +150,10 @@ class Commit implements JobWork {
   readonly #jobs: JobTable
   readonly #layers: InnerLayers
   readonly #options: CommitJobOptions
-  #roots: { readonly source: Disk; readonly target: Disk } | undefined
+  /** What the lowest layer that is committed stands on: the base, or a filter over it. */
+  readonly #below: Node
+  #insertion: Insertion | undefined
+  #target: Disk | undefined
   #unblock: (() => void)[] = []
   #wasReadOnly = false
 
@@ -143,28 +161,30 @@ class Commit implements JobWork {
     this.#jobs = jobs
     this.#layers = layers
     this.#options = options
+    const lowest = layers.layers[layers.layers.length - 1] as Node
+    this.#below = lowest.backing?.node as Node
   }
 
   async enter(job: Job, change: Change, wasReadOnly: boolean): Promise<void> {
     const { graph } = this.#jobs
-    const { top, base, layers, above } = this.#layers
+    const { top, base, layers, device } = this.#layers
     const { ConsistentRead, WriteUnchanged } = Permission
     this.#wasReadOnly = wasReadOnly
-    this.#roots = {
-      source: await jobRoot(change, graph, top, job, { name: 'main node' }),
-      target: await jobRoot(change, graph, base, job, {
-        name: 'base node',
-        permissions: ConsistentRead | WriteUnchanged,
-      }),
-    }
-    this.#unblock.push(blockNodes(change, graph, [above, ...layers, base], 'commit'))
-    const thaw = graph.freezeChain(above, base, 'a commit reads through it')
+    const filter = { driver: commitFilter, nodeName: this.#options.filterNodeName }
+    this.#insertion = await insertFilter(change, graph, { source: top }, filter, job)
+    job.announce()
+    const use = { name: 'base node', permissions: ConsistentRead | WriteUnchanged }
+    this.#target = await jobRoot(change, graph, base, job, use)
+    this.#unblock.push(blockNodes(change, graph, [unfiltered(device), ...layers.slice(1), base], 'commit'))
+    const thaw = graph.freezeChain(this.#insertion.filter, this.#below, 'a commit reads through it')
     change.onUndo(thaw)
     this.#unblock.push(thaw)
   }
 
   async run(job: Job): Promise<void> {
-    const { source, target } = this.#roots as { source: Disk; target: Disk }
+    const { root: source } = this.#insertion as Insertion
+    const target = this.#target as Disk
+    const below = this.#below
     const { top, base, above } = this.#layers
     const { onError = 'report' } = this.#options
     const { clusterSize = 65536 } = await target.info()
@@ -181,7 +201,7 @@ class Commit implements JobWork {
     const size = Math.max(top.size, Math.min(base.size, above.size))
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
       if (offset >= top.size) return { content: 'zero', length }
-      const extent = await reading('status', offset, () => chainStatus(top, base, offset, length, signal))
+      const extent = await reading('status', offset, () => chainStatus(top, below, offset, length, signal))
       return { content: !extent.present ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
     }
     const units = new Units({ size, granularity: Math.max(4096, clusterSize), transfer, contentAt })
@@ -193,39 +213,53 @@ class Commit implements JobWork {
 
   /** The layer above gets the base as its backing file. */
   async prepare(): Promise<void> {
-    const { graph } = this.#jobs
-    const { base, above } = this.#layers
-    await (this.#roots as { target: Disk }).target.flush()
-    await graph.change(async (change) => {
-      await change.drain(above)
-      this.#release()
-      const reopened = above.readOnly
-      if (reopened) await setReadOnly(change, above, false)
-      try {
-        await recordBacking(above, base, this.#options.backingFile)
-        await this.#letGo(change)
-        await change.setBacking(above, base)
-        await change.commit()
-      } finally {
-        if (reopened) await endWriting(change, above)
+    await (this.#target as Disk).flush()
+    await this.#leave(async (change) => {
+      // Another job may have taken out the layer that was above.
+      for (const { parent, role } of [...(this.#insertion as Insertion).filter.parents]) {
+        if (parent.isRoot || role !== 'cow') continue
+        await inWritable(change, parent, async () => {
+          await recordBacking(parent, this.#layers.base, this.#options.backingFile)
+          await change.setBacking(parent, this.#below)
+          await change.commit()
+        })
       }
     })
   }
 
   async end(): Promise<void> {
-    await this.#jobs.graph.change(async (change) => {
-      this.#release()
-      await this.#letGo(change)
+    await this.#leave(async () => undefined)
+  }
+
+  async #leave(step: (change: Change) => Promise<void>): Promise<void> {
+    const insertion = this.#insertion as Insertion
+    await insertion.leave(undefined, async (change) => {
+      for (const release of this.#unblock.splice(0)) release()
+      await change.detach(this.#target as Disk)
+      await step(change)
+      await change.remove(insertion.filter)
       await change.commit()
       if (this.#wasReadOnly) await endWriting(change, this.#layers.base)
     })
   }
+}
 
-  async #letGo(change: Change): Promise<void> {
-    for (const root of Object.values(this.#roots ?? {})) await change.detach(root)
+/** Runs `work` in `change` while `node`, when it was opened for reading, is writable. */
+async function inWritable(change: Change, node: Node, work: () => Promise<void>): Promise<void> {
+  if (!node.readOnly) return work()
+  await setReadOnly(change, node, false)
+  try {
+    await work()
+  } finally {
+    await endWriting(change, node)
   }
+}
 
-  #release(): void {
-    for (const release of this.#unblock.splice(0)) release()
-  }
+/** Stands over the highest layer that is committed, for others to see where the job is. */
+const commitFilter: DriverDescriptor = {
+  name: 'commit_top',
+  kind: 'filter',
+  description: 'Stands over a layer while a job commits it.',
+  options: { file: { type: 'child', role: 'filtered', required: true, description: 'The layer' } },
+  open: async ({ children }) => new Passthrough(children.require('file')),
 }

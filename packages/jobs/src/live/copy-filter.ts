@@ -7,7 +7,15 @@
  * for a section that waits for the write. And it sees the bytes, which a mirror that writes along needs. For the same
  * reason a lock of units is taken only within a request that is counted already.
  */
-import { type ChildHandle, type DriverDescriptor, Flag, Passthrough, Permission } from '@diskgraph/core/driver'
+import {
+  type ChildHandle,
+  type DriverDescriptor,
+  done,
+  Flag,
+  type FollowedReads,
+  Passthrough,
+  Permission,
+} from '@diskgraph/core/driver'
 import type { Range } from '../engine/source.ts'
 import { reading, Transfer } from '../engine/transfer.ts'
 import { Units } from './units.ts'
@@ -17,20 +25,25 @@ export interface CopyFilterSettings {
   /** Bytes that are copied together at least; a power of two. */
   readonly granularity: number
   readonly compressed?: boolean | undefined
+  /** Bytes that are copied at once, at most. Default, and 0: as many as is good. */
+  readonly longest?: number | undefined
   readonly unmap?: boolean | undefined
   /** The target is a layer of the disk: what is written there changes nothing that anybody reads. */
   readonly unchanged?: boolean | undefined
+  /** The target has the disk below it: who reads there reads the disk where nothing was copied yet. */
+  readonly fleecing?: boolean | undefined
 }
 
 /** See the top of the file. */
 export abstract class CopyFilter extends Passthrough {
   readonly target: ChildHandle
   readonly units: Units
+  readonly #reads: FollowedReads | undefined
 
   constructor(file: ChildHandle, target: ChildHandle, settings: CopyFilterSettings) {
     super(file)
     this.target = target
-    const { granularity, compressed = false, unmap = true, unchanged = false } = settings
+    const { granularity, compressed = false, unmap = true, unchanged = false, fleecing = false, longest } = settings
     const transfer = new Transfer({
       source: { read: (offset, buf) => reading('read', offset, () => file.read(offset, buf)) },
       target,
@@ -45,7 +58,14 @@ export abstract class CopyFilter extends Passthrough {
       if (compressed && status.length < length) return { content: 'data', length }
       return { content: status.zero ? 'zero' : 'data', length: status.length }
     }
-    this.units = new Units({ size: file.size, granularity, transfer, contentAt })
+    const reads = fleecing ? target.followReads() : undefined
+    this.#reads = reads
+    this.units = new Units({ size: file.size, granularity, transfer, contentAt, copied: reads?.ended, longest })
+  }
+
+  close(): Promise<void> {
+    this.#reads?.forget()
+    return done
   }
 }
 
@@ -55,11 +75,11 @@ export function copyFilterDriver(
   make: (file: ChildHandle, target: ChildHandle) => CopyFilter,
   unchanged = false,
 ): DriverDescriptor {
-  const { ConsistentRead, Write, WriteUnchanged, Resize, All } = Permission
+  const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
   const forTarget = unchanged
     ? { permissions: WriteUnchanged, shared: All & ~Resize }
     : // A last block that is not whole is filled up.
-      { permissions: Write | Resize, shared: ConsistentRead | WriteUnchanged }
+      { permissions: Write | Resize, shared: ConsistentRead | WriteUnchanged | BackingChange }
   return {
     name,
     kind: 'filter',
@@ -70,7 +90,7 @@ export function copyFilterDriver(
     },
     // Without users, as it comes and as it goes, it does nothing, and they stand below it.
     childPermissions: (child, permissions, shared) => {
-      if (permissions === 0) return { permissions: 0, shared: All }
+      if (permissions === 0) return { permissions: 0, shared: All | BackingChange }
       if (child.name === 'target') return forTarget
       // Who else writes or resizes would pass the filter by.
       return { permissions: permissions | ConsistentRead, shared: shared & ~(Write | Resize) }

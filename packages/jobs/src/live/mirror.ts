@@ -25,7 +25,7 @@ export interface MirrorOptions extends JobSettings {
   readonly replaces?: Node | string | undefined
   /** Bytes that are copied together, a power of two. Default: the cluster size of the target, 4 KiB to 64 KiB. */
   readonly granularity?: number | undefined
-  /** Bytes that may be left to be copied while nobody writes, at the end. Default 16 MiB. */
+  /** Bytes that may be left to be copied while nobody writes, at the end (default 16 MiB), and that are copied at once. */
   readonly bufSize?: number | undefined
   /** Default `report`. */
   readonly onSourceError?: ErrorPolicy | undefined
@@ -42,7 +42,7 @@ export interface MirrorOptions extends JobSettings {
 /** Starts a mirror. When it is ready, `complete()` lets the users of the disk go over to the target. */
 export function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job> {
   const { graph } = jobs
-  return startJob(jobs, 'mirror', options, async (job, change) => {
+  return startJob(jobs, 'mirror', options, async (change, make) => {
     const source = findNode(graph, options.device)
     refuseBusy(source)
     const target = findNode(graph, options.target)
@@ -51,7 +51,7 @@ export function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job
     refuseBusy(target)
     const replaces = options.replaces === undefined ? undefined : findReplaced(jobs, options.replaces, source)
     const work = new Mirror(jobs, source, target, { ...options, replaces })
-    await work.enter(job, change)
+    await work.enter(make(), change)
     return work
   })
 }
@@ -128,10 +128,15 @@ export class Mirror implements JobWork {
   async enter(job: Job, change: Change, wasReadOnly = false): Promise<void> {
     this.#wasReadOnly = wasReadOnly
     const { graph } = this.#jobs
-    const { granularity, unmap, copyMode = 'background', filterNodeName } = this.#options
+    const { granularity, unmap, copyMode = 'background', filterNodeName, bufSize } = this.#options
     const { clusterSize = 65536 } = await this.#target.info()
     const unchanged = this.#options.base !== undefined
-    const settings = { granularity: granularity || Math.min(65536, Math.max(4096, clusterSize)), unmap, unchanged }
+    const settings = {
+      granularity: granularity || Math.min(65536, Math.max(4096, clusterSize)),
+      unmap,
+      unchanged,
+      longest: bufSize,
+    }
     const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
       this.#image = new MirrorImage(file, target, settings, copyMode, (error) => this.#failedAlong(job, error))
       return this.#image
@@ -198,6 +203,9 @@ export class Mirror implements JobWork {
 
   change(options: Readonly<Record<string, unknown>>): void {
     const { copyMode } = options
+    if (copyMode !== 'background' && copyMode !== 'write-blocking') {
+      throw new BlockError('EINVAL', `a mirror has no copy mode '${String(copyMode)}'`)
+    }
     if (copyMode === 'background' && this.#image?.copyMode === 'write-blocking') {
       throw new BlockError('ENOTSUP', "Change to copy mode 'background' is not implemented")
     }

@@ -28,6 +28,12 @@ export function chainOf(top: Node): Node[] {
   return below === undefined ? [node] : [node, ...chainOf(below)]
 }
 
+/** As {@link chainOf}, filters included. */
+export function wholeChainOf(top: Node): Node[] {
+  const below = (top.filtered ?? top.backing)?.node
+  return below === undefined ? [top] : [top, ...wholeChainOf(below)]
+}
+
 /** Throws EBUSY when a job or somebody else has taken `node`. */
 export function refuseBusy(node: Node): void {
   const [blocker] = node.blockers
@@ -66,8 +72,8 @@ export async function jobRoot(
   job: { readonly id: string; readonly type: string },
   use: JobUse,
 ): Promise<Disk> {
-  const { ConsistentRead, All } = Permission
-  const permissions = { permissions: use.permissions ?? ConsistentRead, shared: use.shared ?? All }
+  const { ConsistentRead, All, BackingChange } = Permission
+  const permissions = { permissions: use.permissions ?? ConsistentRead, shared: use.shared ?? All | BackingChange }
   const description = `${job.type} job '${job.id}'`
   const root = new Disk(graph, node, { description, permissions, edgeName: use.name })
   await change.attach(root, permissions)
@@ -101,10 +107,9 @@ export class Insertion {
       await before?.(change)
       this.#release()
       await change.detach(this.root)
-      change.afterCommit(() => {
-        this.#left = true
-      })
       await (step === undefined ? change.remove(this.filter) : step(change))
+      await change.commit()
+      this.#left = true
     })
   }
 }

@@ -16,6 +16,8 @@ interface Pass {
   readonly workers: number
   /** Some passes end it with so many bytes dirty: guests may write faster than it copies. Default 0. */
   readonly enough?: number | undefined
+  /** What has failed and is to be ignored is left out, and this hears of it. Default: it is tried again. */
+  readonly leaveOut?: ((error: unknown) => void) | undefined
   /** What becomes of errors of a side. Without it they end the copy, and the job neither rests nor hears of its speed. */
   readonly policy?: ((side: 'source' | 'target') => ErrorPolicy) | undefined
 }
@@ -36,7 +38,13 @@ export async function copyDirty(pass: Pass): Promise<void> {
       } catch (error) {
         if (job.signal.aborted || policy === undefined) throw error
         const source = error instanceof JobError && error.request.disk === 'source'
-        if (!job.judge(error, source ? 'read' : 'write', policy(source ? 'source' : 'target'))) throw error
+        const own = policy(source ? 'source' : 'target')
+        if (!job.judge(error, source ? 'read' : 'write', own)) throw error
+        if (own === 'ignore' && pass.leaveOut !== undefined) {
+          units.dirty.clear(piece.offset, piece.length)
+          job.advance(piece.length)
+          pass.leaveOut(error)
+        } else copies.failed = true
       } finally {
         job.setRemaining(units.dirty.dirtyBytes)
       }
@@ -46,6 +54,8 @@ export async function copyDirty(pass: Pass): Promise<void> {
 
 /** Passes over what is dirty until little of it is good enough. */
 const patience = 8
+/** Milliseconds until what has failed is tried again. */
+const retryAfter = 100
 
 async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFlight): AsyncGenerator<Piece> {
   const { dirty, longest } = units
@@ -61,7 +71,13 @@ async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFligh
       while (units.busy) await units.idle()
       at = 0
       run = dirty.next(at, longest)
-      if (run === undefined || (++passes > patience && dirty.dirtyBytes <= enough)) return
+      if (run === undefined) return
+      if (copies.failed) {
+        // Storage that fails at once would be asked again and again, with an event each time.
+        copies.failed = false
+        passes = 0
+        await job.pace.sleepFor(retryAfter)
+      } else if (++passes > patience && dirty.dirtyBytes <= enough) return
       if (policy !== undefined) await job.rest()
     }
     job.pace.pay(run.length)
@@ -83,6 +99,8 @@ export async function markPresent(job: Job, root: Disk, base: Node, dirty: Dirty
 
 /** Counts what is in flight. */
 class InFlight {
+  /** Some of it has failed since this was last set to false. */
+  failed = false
   readonly #all = new Set<Promise<void>>()
 
   async run(work: () => Promise<void>): Promise<void> {

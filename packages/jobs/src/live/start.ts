@@ -6,15 +6,15 @@ import type { JobTable } from '../job/job-table.ts'
 import type { JobSettings, JobType } from '../job/settings.ts'
 
 /**
- * Makes a job; `stage` finds its nodes and stages its place in the graph, all in one change, so that nobody comes between
- * the look and the act. The job starts when the change is committed (its own, or `settings.change`, which others share),
+ * Starts a job; `stage` finds its nodes, makes it and stages its place in the graph, all in one change, so that nobody
+ * comes between the look and the act. The job starts when the change is committed (its own, or `settings.change`, which others share),
  * and is gone when that is undone.
  */
 export async function startJob(
   jobs: JobTable,
   type: JobType,
   settings: JobSettings & { readonly change?: Change | undefined },
-  stage: (job: Job, change: Change) => Promise<JobWork>,
+  stage: (change: Change, make: () => Job) => Promise<JobWork>,
 ): Promise<Job> {
   const isOver = settings.transaction?.expect() ?? nothing
   try {
@@ -25,24 +25,29 @@ export async function startJob(
   }
 
   async function stageJob(change: Change): Promise<Job> {
-    const job = jobs.make(type, settings)
+    let made: Job | undefined
+    const make = (): Job => {
+      made = jobs.make(type, settings)
+      return made
+    }
     try {
-      const work = await stage(job, change)
+      const work = await stage(change, make)
+      const job = made as unknown as Job
       job.announce()
       change.afterCommit(() => {
         job.start(work, work.heldUntil?.())
         isOver()
       })
       if (settings.change === undefined) await change.commit()
+      change.onUndo(() => {
+        job.discard('aborting')
+        isOver()
+      })
+      return job
     } catch (error) {
-      job.discard()
+      made?.discard()
       throw error
     }
-    change.onUndo(() => {
-      job.discard('aborting')
-      isOver()
-    })
-    return job
   }
 }
 

@@ -18,6 +18,7 @@ import {
   insertFilter,
   jobRoot,
   refuseBusy,
+  wholeChainOf,
 } from './nodes.ts'
 import { copyDirty } from './passes.ts'
 import { startJob } from './start.ts'
@@ -44,20 +45,22 @@ export interface StreamJobOptions extends JobSettings {
 /** Starts a stream. When it has ended the image has the base, or nothing, as its backing file. */
 export function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
   const { graph } = jobs
-  return startJob(jobs, 'stream', options, async (job, change) => {
+  return startJob(jobs, 'stream', options, async (change, make) => {
     const top = findNode(graph, options.device)
-    const base = findBase(graph, top, options)
-    if (base === undefined && options.backingFile !== undefined) {
+    const last = findLast(graph, top, options)
+    if (last.backing === undefined && options.backingFile !== undefined) {
       throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
     }
-    refuseBusy(top)
-    const work = new Stream(jobs, top, base, options)
-    await work.enter(job, change)
+    const chain = wholeChainOf(top)
+    for (const node of chain.slice(0, chain.indexOf(last) + 1)) refuseBusy(node)
+    const work = new Stream(jobs, top, last, options)
+    await work.enter(make(), change)
     return work
   })
 }
 
-function findBase(graph: Graph, top: Node, options: StreamJobOptions): Node | undefined {
+/** The lowest layer that goes: the one above the base. The image itself, where none does. */
+function findLast(graph: Graph, top: Node, options: StreamJobOptions): Node {
   const { base, baseNode, bottom } = options
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
   const given = Object.entries({ base, 'base-node': baseNode, bottom }).filter(([, value]) => value !== undefined)
@@ -66,30 +69,41 @@ function findBase(graph: Graph, top: Node, options: StreamJobOptions): Node | un
     const [one, other] = order.map((entry) => entry?.[0])
     throw invalid(`'${one}' and '${other}' cannot be specified at the same time`)
   }
-  const chain = chainOf(top).slice(1)
+  const layers = chainOf(top)
+  const below = layers.slice(1)
   if (base !== undefined) {
-    const found = chain.find(({ filename }) => filename === base)
+    const found = below.find(({ filename }) => filename === base)
     if (found === undefined) throw invalid(`Can't find '${base}' in the backing chain`)
-    return found
+    return layerAbove(layers, found)
   }
   if (baseNode !== undefined) {
     const node = findNodeByName(graph, baseNode)
-    if (chain.includes(unfiltered(node))) return unfiltered(node)
+    if (below.includes(unfiltered(node))) return layerAbove(layers, node)
     throw invalid(`Node '${node.name}' is not a backing image of '${top.name}'`)
   }
-  if (bottom === undefined) return undefined
+  if (bottom === undefined) return layers[layers.length - 1] as Node
   const node = findNodeByName(graph, bottom)
-  if (!chain.includes(unfiltered(node))) {
-    throw invalid(`Node '${node.name}' is not in a chain starting from '${top.name}'`)
-  }
-  return unfiltered(node).backing?.node
+  if (below.includes(unfiltered(node))) return unfiltered(node)
+  throw invalid(`Node '${node.name}' is not in a chain starting from '${top.name}'`)
 }
+
+/** The layer that has `base`, a layer or a filter over one, as its backing file. */
+function layerAbove(layers: readonly Node[], base: Node): Node {
+  const above = layers[layers.indexOf(unfiltered(base)) - 1] as Node
+  const filters = wholeChainOf(above).slice(1)
+  const commit = filters.slice(0, filters.indexOf(base)).find(({ driver }) => driver.name === 'commit_top')
+  if (commit === undefined) return above
+  throw new BlockError('EPERM', `Cannot freeze 'backing' link to '${commit.name}'`, { node: commit.name })
+}
+
+/** As QEMU: what is told of an error depends on it. */
+const chunk = 524_288
 
 class Stream implements JobWork {
   readonly #jobs: JobTable
   readonly #top: Node
   readonly #image: Node
-  readonly #base: Node | undefined
+  readonly #last: Node
   readonly #options: StreamJobOptions
   /** The image was opened for reading. */
   readonly #wasReadOnly: boolean
@@ -99,29 +113,25 @@ class Stream implements JobWork {
   /** The job as a user of the layers that go. */
   readonly #layers: Disk[] = []
 
-  constructor(jobs: JobTable, top: Node, base: Node | undefined, options: StreamJobOptions) {
+  constructor(jobs: JobTable, top: Node, last: Node, options: StreamJobOptions) {
     this.#jobs = jobs
     this.#top = top
     this.#image = unfiltered(top)
-    this.#base = base
+    this.#last = last
     this.#options = options
     this.#wasReadOnly = top.readOnly
   }
 
   async enter(job: Job, change: Change): Promise<void> {
     const { graph } = this.#jobs
-    const [, ...below] = chainOf(this.#image)
-    const layers = this.#base === undefined ? below : below.slice(0, below.indexOf(this.#base))
-    for (const layer of layers) refuseBusy(layer)
-    const last = layers[layers.length - 1]
+    const chain = chainOf(this.#image)
+    const layers = chain.slice(1, chain.indexOf(this.#last) + 1)
     if (this.#wasReadOnly) await setReadOnly(change, this.#image, false)
     try {
       await this.#stage(job, change, layers)
-      if (last !== undefined) {
-        const thaw = graph.freezeChain(this.#image, last, 'a stream reads through it')
-        change.onUndo(thaw)
-        this.#release.push(thaw)
-      }
+      const thaw = graph.freezeChain(this.#image, this.#last, 'a stream reads through it')
+      change.onUndo(thaw)
+      this.#release.push(thaw)
       await change.commit()
     } catch (error) {
       if (this.#wasReadOnly) await endWriting(change, this.#image)
@@ -133,7 +143,7 @@ class Stream implements JobWork {
     const { graph } = this.#jobs
     const { clusterSize = 65536 } = await this.#image.info()
     const make = (file: ChildHandle): StreamImage => {
-      this.#filter = new StreamImage(file, this.#image, this.#base, clusterSize)
+      this.#filter = new StreamImage(file, this.#image, this.#last, clusterSize)
       return this.#filter
     }
     const filter = { driver: streamDriver(make), nodeName: this.#options.filterNodeName }
@@ -147,7 +157,7 @@ class Stream implements JobWork {
   }
 
   #begin(job: Job): void {
-    if (this.#image.backing === undefined) return
+    if (this.#image === this.#last) return
     const { units } = this.#filter as StreamImage
     units.onCopied = (length) => job.advance(length)
     units.dirty.set(0, units.dirty.size)
@@ -155,23 +165,36 @@ class Stream implements JobWork {
   }
 
   async run(job: Job): Promise<void> {
-    if (this.#image.backing === undefined) return
+    if (this.#image === this.#last) return
     const { units } = this.#filter as StreamImage
     const { root } = this.#insertion as Insertion
     const { onError = 'report' } = this.#options
-    await copyDirty({ job, units, counted: (copy) => root.whileCounted(copy), workers: 4, policy: () => onError })
+    let ignored: { readonly error: unknown } | undefined
+    await copyDirty({
+      job,
+      units,
+      counted: (copy) => root.whileCounted(copy),
+      workers: 1,
+      policy: () => onError,
+      leaveOut: (error) => {
+        ignored ??= { error }
+      },
+    })
+    if (ignored !== undefined) throw ignored.error
   }
 
   /** The backing file goes, in the image and in the graph. */
   async prepare(): Promise<void> {
     const insertion = this.#insertion as Insertion
     const image = this.#image
-    if (image.backing === undefined || image.backing.node === this.#base) return
+    if (image === this.#last) return
     await insertion.leave(undefined, async (change) => {
       await this.#letGo(change)
       await change.remove(insertion.filter)
-      await recordBacking(image, this.#base, this.#options.backingFile)
-      await change.setBacking(image, this.#base)
+      // Another job may have given the last layer another backing file meanwhile.
+      const base = this.#last.backing?.node
+      await recordBacking(image, base, this.#options.backingFile)
+      await change.setBacking(image, base)
       await this.#restore(change)
     })
   }
@@ -200,7 +223,8 @@ class Stream implements JobWork {
 class StreamImage extends Passthrough {
   readonly units: Units
 
-  constructor(file: ChildHandle, image: Node, base: Node | undefined, granularity: number) {
+  /** `last`: the lowest layer that is read. */
+  constructor(file: ChildHandle, image: Node, last: Node, granularity: number) {
     super(file)
     const transfer = new Transfer({
       source: { read: (offset, buf) => reading('read', offset, () => file.read(offset, buf)) },
@@ -208,17 +232,19 @@ class StreamImage extends Passthrough {
       zeroUnit: 0,
       targetIsZero: false,
       writeFlags: Flag.Unchanged,
-      unmap: base === undefined,
+      unmap: last.backing === undefined,
     })
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
       const status = await reading('status', offset, () => image.imageStatus(offset, length))
       if (status.allocated) return { content: 'absent', length: status.length }
       // Behind the end of a shorter layer there are zeroes, which the image says of itself.
-      const extent = await reading('status', offset, () => chainStatus(image, base, offset, status.length))
+      const extent = await reading('status', offset, () =>
+        chainStatus(image, last.backing?.node, offset, status.length),
+      )
       const own = !extent.present
       return { content: own ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
     }
-    this.units = new Units({ size: file.size, granularity, transfer, contentAt })
+    this.units = new Units({ size: file.size, granularity, transfer, contentAt, longest: chunk })
   }
 
   /** What is read anyway is kept. Where it cannot be, the job will try again, and the read is as good. */

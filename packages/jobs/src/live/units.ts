@@ -18,8 +18,12 @@ interface UnitSettings {
   /** Bytes that are copied together; a power of two. */
   readonly granularity: number
   readonly transfer: Transfer
+  /** Longest piece, in bytes. Default, and 0: 1 MiB. */
+  readonly longest?: number | undefined
   /** What is to be done with the range that begins at `offset`, `length` bytes long at most. */
   contentAt(offset: number, length: number): Promise<Omit<Range, 'offset'>>
+  /** Awaited when a range has been copied, before its units are given free. */
+  copied?: ((offset: number, length: number) => Promise<void>) | undefined
 }
 
 /** See the top of the file. */
@@ -40,7 +44,8 @@ export class Units {
   }
 
   get longest(): number {
-    return Math.max(pieceLength, this.#settings.granularity)
+    const { granularity, longest } = this.#settings
+    return Math.max(Math.min(pieceLength, longest || pieceLength), granularity)
   }
 
   /** Copies what is dirty from `offset` on, `length` bytes widened to whole units. `buffer` makes one of {@link longest}. */
@@ -93,6 +98,7 @@ export class Units {
         }
         at += known
       }
+      await this.#settings.copied?.(offset, length)
     } catch (error) {
       this.dirty.set(offset, length)
       throw error

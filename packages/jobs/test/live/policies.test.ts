@@ -1,4 +1,6 @@
 /** What becomes of a job whose storage fails: the events are those that QEMU 7.2 raises. */
+import { delay } from '@diskgraph/core/driver'
+import { VirtualClock } from '@diskgraph/driver-testkit'
 import { type ErrorPolicy, type Job, JobTable, startBackup, startMirror } from '@diskgraph/jobs'
 import { describe, expect, it } from 'vitest'
 import { contentOf, stack } from '../stack.ts'
@@ -144,3 +146,26 @@ it('the size of a disk stays while a job copies it', async () => {
   await expect(disk.truncate(2 * size)).rejects.toThrow('is busy: block device is in use by block job: mirror')
   await jobs.close()
 })
+
+it.each(['mirror', 'backup'] as const)(
+  'a %s that ignores errors asks storage that fails at once a few times a second',
+  async (kind) => {
+    const clock = new VirtualClock()
+    const { graph, faults, ...made } = stack(clock)
+    const disk = await made.plain('a', size)
+    await disk.write(0, new Uint8Array(size).fill(7))
+    await made.target('b', size, true)
+    const jobs = new JobTable(graph)
+    const events = recorded(graph)
+    faults.arm({ nth: 1, code: 'EIO', kinds: ['write'], lasting: true })
+    const job = await clock.run(starts[kind](jobs, 'ignore'), () => undefined)
+    await clock.run(delay(clock, 1000), () => undefined)
+    expect(job.status).toBe('running')
+    expect(events.filter((event) => event === 'BLOCK_JOB_ERROR write ignore').length).toBeGreaterThan(20)
+    expect(events.length).toBeLessThan(100)
+    faults.disarm()
+    const done = kind === 'mirror' ? reached(job, 'ready') : job.finished
+    await clock.run(done, () => undefined)
+    await clock.run(graph.close(), () => undefined)
+  },
+)

@@ -5,6 +5,7 @@ import type { ExportUser } from './export.ts'
 import type { ExportTable } from './export-table.ts'
 import type { MemoryBudget } from './memory.ts'
 import { type Agreement, Negotiation, type TlsServer } from './negotiation.ts'
+import type { ReplyBuffers } from './reply-buffers.ts'
 import { Transmission } from './transmission.ts'
 
 /** Milliseconds that a client has to take the last replies, and to close its side. */
@@ -15,6 +16,7 @@ interface ConnectionSettings {
   readonly exports: ExportTable
   readonly clock: Clock
   readonly memory: MemoryBudget
+  readonly buffers: ReplyBuffers
   readonly tls: TlsServer | undefined
   readonly multiConn: boolean
   /** Milliseconds until the client must have chosen an export; 0 for no limit. */
@@ -83,14 +85,14 @@ export class Connection implements ExportUser {
   }
 
   async #transmit({ target, structured, contexts, stream, input }: Agreement): Promise<void> {
-    const { clock, memory, log } = this.#settings
+    const { clock, memory, buffers, log } = this.#settings
     if (target.shuttingDown || this.#dropped) return this.drop()
     target.users.add(this)
     this.hasUsed = true
     try {
       const reason = await new Promise<string | undefined>((onEnd) => {
         const turn = (): Promise<void> => clock.turn()
-        this.#transmission = new Transmission({ target, structured, contexts, stream, memory, turn, onEnd })
+        this.#transmission = new Transmission({ target, structured, contexts, stream, memory, buffers, turn, onEnd })
         input.pour(this.#transmission.input)
       })
       const transmission = this.#transmission as unknown as Transmission

@@ -135,17 +135,12 @@ function closedError(): BlockError {
 /** The bitmap called `name` of `node` or of an image below it. */
 async function findBitmap(node: Node, name: string): Promise<DirtyBitmap> {
   for (let at: Node | undefined = node; at !== undefined; at = below(at)) {
-    const live = at.dirtyBitmaps.find((bitmap) => bitmap.name === name)
-    if (live !== undefined) return live
-    const stored = at.image.bitmaps
-    const info = stored?.list().find((bitmap) => bitmap.name === name)
-    if (info === undefined || stored === undefined) continue
-    if (info.inconsistent) {
-      throw new BlockError('EINVAL', `Bitmap '${name}' is inconsistent and cannot be used`, {
-        hint: 'remove it, and begin to record anew',
-      })
-    }
-    return stored.load(name)
+    const found = at.dirtyBitmaps.find((bitmap) => bitmap.name === name)
+    if (found === undefined) continue
+    if (!found.inconsistent) return found
+    throw new BlockError('EINVAL', `Bitmap '${name}' is inconsistent and cannot be used`, {
+      hint: 'remove it, and begin to record anew',
+    })
   }
   throw new BlockError('ENOENT', `Bitmap '${name}' is not found`)
 }

@@ -98,7 +98,8 @@ export interface ExportUser {
 
 /** What an export does with its node. It lets others do everything, as clients expect of shared storage. */
 export function exportPermissions(writable: boolean): { readonly permissions: number; readonly shared: number } {
-  return { permissions: Permission.ConsistentRead | (writable ? Permission.Write : 0), shared: Permission.All }
+  const { ConsistentRead, Write, All, BackingChange } = Permission
+  return { permissions: ConsistentRead | (writable ? Write : 0), shared: All | BackingChange }
 }
 
 const bitmap = objectOf('the name of a bitmap, or a bitmap', (value) => typeof value === 'string' || isBitmap(value))

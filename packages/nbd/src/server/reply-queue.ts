@@ -9,28 +9,19 @@
  *
  * A place whose data does not come at once is *lifted*: it leaves by itself when it is ready, and what stands before and
  * behind it does not wait. A slab is used again when all of its places have been written. Longer replies have buffers
- * of their own, of which a few are kept.
+ * of their own.
  *
  * The stream gets no more than a window at a time, and the rest when that has left: so it shows how far a client has read.
  */
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
+import type { ReplyBuffers, Slab } from './reply-buffers.ts'
 
 const slabLength = 256 * 1024
 /** Longer replies are not put into slabs. */
 const longestInSlab = 64 * 1024
 const keptSlabs = 4
-/** Buffers that are kept for longer replies: this many, up to this length. */
-const keptBuffers = 4
-const longestKept = 4 * 1024 * 1024
 /** Bytes that are handed to the stream before it has written what it was handed. */
 const window = 1024 * 1024
-
-/** Memory of replies; `holds` counts the places that are in use. */
-interface Slab {
-  readonly bytes: Uint8Array
-  readonly shared: boolean
-  holds: number
-}
 
 /** A place for one reply. */
 export interface ReplyPlace {
@@ -61,11 +52,12 @@ export class ReplyQueue {
   #sent = 0
   #onEmpty: (() => void) | undefined
   readonly #slabs: Slab[] = []
-  readonly #buffers: Slab[] = []
+  readonly #buffers: ReplyBuffers
 
   /** `release` is told what the replies that have left cost. */
-  constructor(stream: ByteDuplex, release: (cost: number) => void) {
+  constructor(stream: ByteDuplex, buffers: ReplyBuffers, release: (cost: number) => void) {
     this.#stream = stream
+    this.#buffers = buffers
     this.#release = release
   }
 
@@ -81,7 +73,7 @@ export class ReplyQueue {
 
   /** A place for `length` bytes. It is the last one until it is committed or lifted. */
   place(length: number): ReplyPlace {
-    if (length > longestInSlab) return { slab: this.#takeBuffer(length), start: 0 }
+    if (length > longestInSlab) return { slab: this.#buffers.take(length), start: 0 }
     if (this.#to + length > slabLength) this.#nextSlab()
     return { slab: this.#slab, start: this.#to }
   }
@@ -196,17 +188,8 @@ export class ReplyQueue {
   }
 
   #keep(slab: Slab): void {
-    if (slab.shared) {
-      if (this.#slabs.length < keptSlabs) this.#slabs.push(slab)
-    } else if (this.#buffers.length < keptBuffers && slab.bytes.length <= longestKept) this.#buffers.push(slab)
-  }
-
-  #takeBuffer(length: number): Slab {
-    const at = this.#buffers.findIndex(({ bytes }) => bytes.length >= length && bytes.length < length * 4)
-    const [kept] = at < 0 ? [] : this.#buffers.splice(at, 1)
-    const slab = kept ?? { bytes: new Uint8Array(length), shared: false, holds: 0 }
-    slab.holds = 1
-    return slab
+    if (!slab.shared) this.#buffers.keep(slab)
+    else if (this.#slabs.length < keptSlabs) this.#slabs.push(slab)
   }
 }
 

@@ -7,6 +7,7 @@ import { Connection } from './connection.ts'
 import { ExportTable } from './export-table.ts'
 import { MemoryBudget } from './memory.ts'
 import type { TlsServer } from './negotiation.ts'
+import { ReplyBuffers } from './reply-buffers.ts'
 
 /** How a server serves. */
 export interface NbdServerSettings {
@@ -49,6 +50,7 @@ export class NbdServer {
   readonly #graph: Graph
   readonly #settings: NbdServerSettings
   readonly #memory: MemoryBudget
+  readonly #buffers = new ReplyBuffers()
   readonly #connections = new Map<Connection, string | undefined>()
   readonly #waiting: { readonly stream: ByteDuplex; readonly address: string | undefined }[] = []
   readonly #closers = new Set<() => Promise<void>>()
@@ -152,6 +154,7 @@ export class NbdServer {
       exports: this.exports,
       clock: this.#graph.clock,
       memory: this.#memory,
+      buffers: this.#buffers,
       tls,
       multiConn: maxConnections !== 1,
       handshakeTimeout,

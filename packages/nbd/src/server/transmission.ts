@@ -33,6 +33,7 @@ import type { NbdExport } from './export.ts'
 import { type MemoryBudget, type MemoryUser, perConnection } from './memory.ts'
 import type { MetaContext } from './meta-contexts.ts'
 import { mayHaveHoles, putWholeHole, sendHoles } from './read-holes.ts'
+import type { ReplyBuffers } from './reply-buffers.ts'
 import { type ReplyPlace, ReplyQueue } from './reply-queue.ts'
 import { type Refusal, type Request, requestRefusal } from './request.ts'
 import { RequestInput, type RequestSink } from './request-input.ts'
@@ -52,6 +53,7 @@ interface TransmissionSettings {
   readonly contexts: readonly MetaContext[]
   readonly stream: ByteDuplex
   readonly memory: MemoryBudget
+  readonly buffers: ReplyBuffers
   /** Resolves when everything that is ready to run has had a turn. */
   readonly turn: () => Promise<void>
   /** Nothing more is taken from the client; `reason` says why, unless it left in order. */
@@ -75,7 +77,7 @@ export class Transmission implements RequestSink, MemoryUser {
 
   constructor(settings: TransmissionSettings) {
     this.#settings = settings
-    this.#queue = new ReplyQueue(settings.stream, this.#give)
+    this.#queue = new ReplyQueue(settings.stream, settings.buffers, this.#give)
     this.input = new RequestInput(settings.stream, this)
     settings.memory.join(this)
   }

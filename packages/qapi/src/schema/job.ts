@@ -144,6 +144,8 @@ export const jobCommands = {
   'block-job-complete': { data: { device: 'str' } },
   'block-job-dismiss': { data: { id: 'str' } },
   'block-job-finalize': { data: { id: 'str' } },
+  // Of QEMU 8.2.
+  'block-job-change': { data: { id: 'str', type: 'JobType', '*copy-mode': 'MirrorCopyMode' } },
   'blockdev-create': { data: { 'job-id': 'str', options: 'BlockdevCreateOptions' } },
   'x-blockdev-amend': {
     data: { 'job-id': 'str', 'node-name': 'str', options: 'BlockdevAmendOptions', '*force': 'bool' },

@@ -196,6 +196,7 @@ export const monitorCommands = {
   'qom-get': { data: { path: 'str', property: 'str' }, returns: 'any' },
   'qom-set': { data: { path: 'str', property: 'str', value: 'any' } },
   'qom-list-types': { data: { '*implements': 'str', '*abstract': 'bool' }, returns: ['ObjectTypeInfo'] },
+  'qom-list-properties': { data: { typename: 'str' }, returns: ['ObjectPropertyInfo'] },
   'object-add': { data: 'ObjectOptions' },
   'object-del': { data: { id: 'str' } },
   'query-chardev': { returns: ['ChardevInfo'] },

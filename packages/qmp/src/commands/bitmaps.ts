@@ -24,35 +24,27 @@ export function bitmapCommands(system: System): Handlers {
 
 /** Adds an empty bitmap. */
 export function addBitmap(system: System, args: TypeOf<'BlockDirtyBitmapAdd'>): Action {
-  let added: { readonly node: Node; readonly bitmap: DirtyBitmap } | undefined
+  let added: bitmaps.AddedBitmap | undefined
   return {
     stage: async (change) => {
       const { name, granularity, persistent, disabled } = args
       const node = system.findEither(args.node)
-      const settings = { name, granularity, persistent, disabled, change }
-      added = { node, bitmap: await bitmaps.addBitmap(system.graph, node, settings) }
+      added = await bitmaps.addBitmap(system.graph, node, { name, granularity, persistent, disabled, change })
     },
-    undo: () => added?.node.removeDirtyBitmap(added.bitmap),
+    undo: () => added?.undo(),
   }
 }
 
 /** Removes a bitmap. */
 export function removeBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>): Action {
-  let found: { readonly node: Node; readonly bitmap: DirtyBitmap; readonly index: number } | undefined
+  let undo: (() => void) | undefined
   return {
     stage: async (change) => {
       const node = system.findEither(args.node)
       await change.drain(node)
-      const bitmap = bitmaps.findBitmap(node, args.name)
-      const index = node.dirtyBitmaps.indexOf(bitmap)
-      bitmaps.removeBitmap(node, args.name)
-      found = { node, bitmap, index }
+      undo = await bitmaps.removeBitmap(node, args.name)
     },
-    undo: () => {
-      if (found === undefined) return
-      found.node.dirtyBitmaps.splice(found.index, 0, found.bitmap)
-      found.node.updatePaths()
-    },
+    undo: () => undo?.(),
   }
 }
 
@@ -67,7 +59,7 @@ export function mergeBitmaps(system: System, args: TypeOf<'BlockDirtyBitmapMerge
     const sources = args.bitmaps.map((source) =>
       typeof source === 'string' ? source : { node: system.findEither(source.node), name: source.name },
     )
-    bitmaps.mergeBitmaps(node, args.target, sources)
+    return bitmaps.mergeBitmaps(node, args.target, sources)
   })
 }
 
@@ -80,7 +72,7 @@ export function enableBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>, e
       await change.drain(node)
       const bitmap = bitmaps.findBitmap(node, args.name)
       const before = bitmap.enabled
-      bitmaps.enableBitmap(node, args.name, enabled)
+      await bitmaps.enableBitmap(node, args.name, enabled)
       changed = { bitmap, before }
     },
     undo: () => {
@@ -90,7 +82,7 @@ export function enableBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>, e
 }
 
 /** `work` changes what a bitmap has marked; the bits before are kept, so that it can be undone. */
-function changeBits(system: System, nodeName: string, name: string, work: (node: Node) => void): Action {
+function changeBits(system: System, nodeName: string, name: string, work: (node: Node) => Promise<void>): Action {
   let changed: { readonly bitmap: DirtyBitmap; readonly before: DirtyBitmap } | undefined
   return {
     stage: async (change) => {
@@ -99,7 +91,7 @@ function changeBits(system: System, nodeName: string, name: string, work: (node:
       const bitmap = bitmaps.findBitmap(node, name)
       const before = new DirtyBitmap(bitmap.size, bitmap.granularity)
       before.merge(bitmap)
-      work(node)
+      await work(node)
       changed = { bitmap, before }
     },
     undo: () => {

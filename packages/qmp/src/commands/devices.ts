@@ -35,7 +35,7 @@ export function deviceCommands(system: System, devices: DeviceTable): Handlers {
       found(devices, { device, id }).setThrottle(camelKeys(limits), group),
     'block-latency-histogram-set': ({ id, ...boundaries }) => {
       const device = devices.find(id) ?? devices.find(id, true)
-      if (device === undefined) throw new BlockError('ENODEV', `Device '${id}' not found`)
+      if (device === undefined) throw new QmpError('DeviceNotFound', `Device '${id}' not found`, 'ENODEV')
       device.setHistograms(camelKeys(boundaries))
     },
     block_passwd: ({ device, 'node-name': nodeName }) => {
@@ -96,6 +96,9 @@ async function changeMedium(
 ): Promise<void> {
   const { filename, format, force, 'read-only-mode': mode = 'retain' } = args
   const readOnly = mode === 'retain' ? (device.node?.readOnly ?? device.readOnly) : mode === 'read-only'
+  if (format !== undefined && !graph.registry.names.includes(format)) {
+    throw new BlockError('EINVAL', `Unknown driver '${format}'`)
+  }
   const file = { filename }
   const node = await graph.addNode(format === undefined ? { file, readOnly } : { driver: format, file, readOnly })
   try {
@@ -133,7 +136,7 @@ async function blockInfo(device: Device): Promise<ReturnOf<'query-block'>[number
 }
 
 /** Names of statistics have underscores, but for these. */
-const kebab = new Set(['nodeName', 'driverSpecific'])
+const kebab = new Set(['nodeName', 'driverSpecific', 'discardNbOk', 'discardNbFailed', 'discardBytesOk'])
 
 function onWire(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(onWire)

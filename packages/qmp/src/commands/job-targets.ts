@@ -1,5 +1,5 @@
 /** Images that a job copies to, made and opened by the name of a file: `drive-backup`, `drive-mirror`. */
-import { BlockError, type Node } from '@diskgraph/core'
+import { BlockError, type Graph, type Node } from '@diskgraph/core'
 import { backingReference } from '@diskgraph/core/internal'
 import type { System } from '../system.ts'
 
@@ -58,24 +58,27 @@ async function openTarget(
   { target, format, mode, 'node-name': nodeName }: TargetArguments,
   children: Readonly<Record<string, unknown>>,
 ): Promise<OpenedTarget> {
-  const driver = format ?? (mode === 'existing' ? undefined : source.driver.name)
-  const { options, kind } = driver === undefined ? {} : await graph.registry.get(driver)
-  const node = await graph.addNode({
+  const named = nodeName === undefined ? {} : { nodeName }
+  const { cache } = source
+  if (format !== undefined && (await graph.registry.get(format)).kind === 'protocol') {
     // The name of a protocol is no format: its storage is all there is.
-    ...(kind === 'protocol'
-      ? { filename: target }
-      : { ...(driver === undefined ? {} : { driver }), file: { filename: target } }),
-    ...(nodeName === undefined ? {} : { nodeName }),
-    ...(options?.backing === undefined ? {} : children),
-    readOnly: false,
-    cache: source.cache,
-  })
-  return {
-    node,
-    letGo: async () => {
-      node.explicit = false
-      // Closes it where the job could not be started.
-      await graph.change(async (change) => change.pin(node)())
-    },
+    const node = await graph.addNode({ filename: target, ...named, readOnly: false, discard: 'unmap', cache })
+    return { node, letGo: () => letGo(graph, node) }
   }
+  const file = await graph.addNode({ filename: target, readOnly: false, discard: 'unmap', cache })
+  try {
+    const isGiven = format !== undefined || mode !== 'existing'
+    const driver = isGiven ? (format ?? source.driver.name) : await graph.registry.probeNode(file)
+    const takesBacking = (await graph.registry.get(driver)).options.backing !== undefined
+    const node = await graph.addNode({ driver, ...named, ...(takesBacking ? children : {}), file, readOnly: false, cache })
+    return { node, letGo: () => letGo(graph, node) }
+  } finally {
+    await letGo(graph, file)
+  }
+}
+
+/** Closes `node` when nobody uses it. */
+async function letGo(graph: Graph, node: Node): Promise<void> {
+  node.explicit = false
+  await graph.change(async (change) => change.pin(node)())
 }

@@ -94,6 +94,7 @@ export function backup(
     onTargetError: args['on-target-error'],
     filterNodeName: args['filter-node-name'],
     maxWorkers: args['x-perf']?.['max-workers'],
+    maxChunk: args['x-perf']?.['max-chunk'],
   })
 }
 
@@ -178,6 +179,11 @@ function verbs({ jobs }: System): Handlers {
     'block-job-complete': ({ device }) => blockJob(device).complete(),
     'block-job-finalize': ({ id }) => blockJob(id).finalize(),
     'block-job-dismiss': ({ id }) => blockJob(id).dismiss(),
+    'block-job-change': ({ id, type, 'copy-mode': copyMode }) => {
+      const found = blockJob(id)
+      if (found.type === type) return found.change({ copyMode })
+      throw new BlockError('EINVAL', `Job '${id}' is of type '${found.type}', not '${type}'`)
+    },
     'block-job-set-speed': ({ device, speed }) => blockJob(device).setSpeed(speed),
     'query-jobs': () => jobs.list().map(jobInfo),
     'query-block-jobs': () =>

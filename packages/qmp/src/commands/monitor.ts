@@ -12,13 +12,17 @@ interface OwnMonitor {
   readonly commandNames: readonly string[]
 }
 
-/** `query-version`, `query-commands`, `query-events`, `query-qmp-schema`, `query-name`, `quit`. */
+/** `query-version`, `query-commands`, `query-events`, `query-qmp-schema`, `query-name`, `query-uuid`, `query-chardev`, `quit`. */
 export function monitorCommands(system: System, monitor: () => OwnMonitor): Handlers {
+  const { chardevs } = system
   return {
     'query-version': () => monitor().version,
     'query-commands': () => monitor().commandNames.map((name) => ({ name })),
     'query-events': () => system.schema.eventNames.map((name) => ({ name })),
     'query-name': () => (system.name === undefined ? {} : { name: system.name }),
+    // A machine that was given none.
+    'query-uuid': () => ({ UUID: '00000000-0000-0000-0000-000000000000' }),
+    ...(chardevs === undefined ? {} : { 'query-chardev': () => [...chardevs()] }),
     'query-qmp-schema': async () => {
       const { registry } = system.graph
       for (const name of registry.names) system.schema.addDriver(await registry.get(name))

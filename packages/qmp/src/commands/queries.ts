@@ -68,10 +68,11 @@ function bitmapsMember(node: Node): { readonly 'dirty-bitmaps'?: readonly TypeOf
   const named = node.dirtyBitmaps.filter(({ name }) => name !== undefined).reverse()
   if (named.length === 0) return {}
   return {
-    'dirty-bitmaps': named.map(({ name, enabled, busy, granularity, dirtyBytes }) => ({
+    'dirty-bitmaps': named.map(({ name, enabled, busy, granularity, dirtyBytes, persistent, inconsistent }) => ({
       name,
       recording: enabled,
-      persistent: false,
+      persistent,
+      ...(inconsistent ? { inconsistent } : {}),
       busy,
       granularity,
       count: dirtyBytes,

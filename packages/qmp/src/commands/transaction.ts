@@ -1,6 +1,6 @@
 /** `transaction`: several actions, of which all happen or none. */
 import { BlockError } from '@diskgraph/core'
-import { type Job, JobTransaction } from '@diskgraph/jobs'
+import { JobTransaction } from '@diskgraph/jobs'
 import type { TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import { type Action, runActions } from './action.ts'
@@ -58,28 +58,24 @@ function actionOf(system: System, action: TypeOf<'TransactionAction'>, together:
 }
 
 function backupAction(system: System, args: TypeOf<'BlockdevBackup'>, transaction: JobTransaction | undefined): Action {
-  let job: Job | undefined
   return {
     stage: async (change) => {
       const device = system.findEither(args.device)
-      job = await backup(system, args, device, system.findEither(args.target), { change, transaction })
+      await backup(system, args, device, system.findEither(args.target), { change, transaction })
     },
-    undo: () => job?.cancel(),
   }
 }
 
 function newBackupAction(system: System, args: TypeOf<'DriveBackup'>, transaction: JobTransaction | undefined): Action {
   let target: OpenedTarget | undefined
-  let job: Job | undefined
   return {
     prepare: async () => {
       target = await backupTarget(system, system.findRoot(args.device), args)
     },
     stage: async (change) => {
       const device = system.findRoot(args.device)
-      job = await backup(system, args, device, (target as OpenedTarget).node, { change, transaction })
+      await backup(system, args, device, (target as OpenedTarget).node, { change, transaction })
     },
-    undo: () => job?.cancel(),
     finish: async () => target?.letGo(),
   }
 }

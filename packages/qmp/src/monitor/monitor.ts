@@ -1,8 +1,9 @@
 /** The monitor of a system: its commands, its clients, and the events that reach them. */
 import type { Graph } from '@diskgraph/core'
 import { type Schema, type ValidationSettings, validateArguments } from '@diskgraph/qapi'
+import { type Client, ReceivedDescriptors } from '../descriptors.ts'
 import { QmpError } from '../errors.ts'
-import { EventPace } from './event-pace.ts'
+import { EventLimiter } from './event-limiter.ts'
 import { Session, type SessionHost, type SessionPeer, type SessionSettings, type Version } from './session.ts'
 
 /** What a monitor is made of. */
@@ -16,30 +17,37 @@ interface MonitorSettings {
   prepare(command: string, args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>>
 }
 
+/** How a command is executed. */
+interface ExecuteSettings extends ValidationSettings {
+  /** Who asks for it. Default: the program itself. */
+  readonly client?: Client
+}
+
+/** The program itself, which hands nothing over. */
+const nobody: Client = { takeDescriptor: () => new ReceivedDescriptors().take() }
+
 /** See the top of the file. */
 export class Monitor implements SessionHost {
   readonly schema: Schema
   readonly version: Version
   readonly #settings: MonitorSettings
-  readonly #handlers: ReadonlyMap<string, (args: never) => unknown>
+  readonly #handlers: ReadonlyMap<string, (args: never, client: Client) => unknown>
   readonly #sessions = new Set<Session>()
+  readonly #events: EventLimiter
   readonly #stopListening: () => void
 
   constructor(settings: MonitorSettings) {
     this.#settings = settings
     this.schema = settings.schema
     this.version = settings.version
-    this.#handlers = new Map(Object.entries(settings.handlers as Readonly<Record<string, (args: never) => unknown>>))
+    this.#handlers = new Map(
+      Object.entries(settings.handlers as Readonly<Record<string, (args: never, client: Client) => unknown>>),
+    )
     const { graph } = settings
-    const pace = new EventPace(graph.clock, (event) => {
-      const now = graph.clock.wallTime()
-      for (const session of this.#sessions) session.tell(event, now)
+    this.#events = new EventLimiter(graph.clock, (event, time) => {
+      for (const session of this.#sessions) session.tell(event, time)
     })
-    const stop = graph.onEvent((event) => pace.take(event))
-    this.#stopListening = () => {
-      stop()
-      pace.close()
-    }
+    this.#stopListening = graph.onEvent((event) => this.#events.offer(event))
   }
 
   /** The names of its commands. */
@@ -56,14 +64,14 @@ export class Monitor implements SessionHost {
   async execute(
     command: string,
     args: Readonly<Record<string, unknown>>,
-    settings: ValidationSettings = {},
+    { client = nobody, ...settings }: ExecuteSettings = {},
   ): Promise<unknown> {
     const handler = this.#handlers.get(command)
     if (handler === undefined) {
       throw new QmpError('CommandNotFound', `The command ${command} has not been found`)
     }
     const prepared = await this.#settings.prepare(command, args)
-    return handler(validateArguments(this.schema, command, prepared, settings) as never)
+    return handler(validateArguments(this.schema, command, prepared, settings) as never, client)
   }
 
   /** Begins a session with a client. */
@@ -82,6 +90,7 @@ export class Monitor implements SessionHost {
   /** Ends all sessions; events of the graph are no longer heard. */
   close(): void {
     this.#stopListening()
+    this.#events.close()
     for (const session of this.#sessions) this.disconnect(session)
   }
 }

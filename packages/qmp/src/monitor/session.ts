@@ -6,6 +6,7 @@
  */
 import { BlockError, type BlockEvent } from '@diskgraph/core'
 import { type Schema, validateArguments } from '@diskgraph/qapi'
+import { type Client, ReceivedDescriptors } from '../descriptors.ts'
 import { errorMember, QmpError } from '../errors.ts'
 import { JsonStream, qemuLimits } from '../json/parser.ts'
 import { jsonText } from '../json/text.ts'
@@ -17,7 +18,11 @@ export interface SessionHost {
   readonly version: Version
   readonly schema: Schema
   allowsOutOfBand(command: string): boolean
-  execute(command: string, args: Readonly<Record<string, unknown>>): Promise<unknown>
+  execute(
+    command: string,
+    args: Readonly<Record<string, unknown>>,
+    settings: { readonly client: Client },
+  ): Promise<unknown>
 }
 
 /** The version that a client is greeted with. */
@@ -50,12 +55,13 @@ const mostWaiting = 8
 const limitsBefore = { ...qemuLimits, size: 2 ** 20 }
 
 /** See the top of the file. */
-export class Session {
+export class Session implements Client {
   readonly #monitor: SessionHost
   readonly #peer: SessionPeer
   readonly #pretty: boolean
   readonly #json: JsonStream
   readonly #waiting: { readonly message: unknown; execute(): unknown }[] = []
+  readonly #descriptors = new ReceivedDescriptors()
   #expectsBrace: boolean
   #ready = false
   #outOfBand = false
@@ -83,11 +89,19 @@ export class Session {
     return this.#ready
   }
 
-  /** Takes bytes of the client. */
-  receive(chunk: Uint8Array): void {
-    if (this.#closed) return
+  /** Takes bytes of the client, and descriptors that came with them, which are the session's then. */
+  receive(chunk: Uint8Array, descriptors: readonly number[] = []): void {
+    if (descriptors.length > 0) this.#descriptors.replace(descriptors)
+    if (this.#closed) {
+      this.#descriptors.close()
+      return
+    }
     if (this.#expectsBrace && !this.#beginsWell(chunk)) return
     this.#json.feed(chunk)
+  }
+
+  takeDescriptor(): number {
+    return this.#descriptors.take()
   }
 
   /** Resolves when every command that has come is answered. */
@@ -104,6 +118,7 @@ export class Session {
   close(): void {
     this.#closed = true
     this.#waiting.length = 0
+    this.#descriptors.close()
   }
 
   /** Tells the client of something that happened, if it has negotiated. */
@@ -175,7 +190,7 @@ export class Session {
     if (outOfBand && !this.#monitor.allowsOutOfBand(command)) {
       throw new QmpError('GenericError', `The command ${command} does not support OOB`)
     }
-    return this.#monitor.execute(command, args)
+    return this.#monitor.execute(command, args, { client: this })
   }
 
   #negotiate(args: Readonly<Record<string, unknown>>): void {

@@ -2,10 +2,18 @@
 import type { Readable, Writable } from 'node:stream'
 import type { Session, SessionPeer, SessionSettings } from '../monitor/session.ts'
 
+import { DescriptorStream } from './descriptor-stream.ts'
+
 /** Whose client it is. */
 interface Monitored {
   connect(peer: SessionPeer, settings?: SessionSettings): Session
   disconnect(session: Session): void
+}
+
+/** How a client over streams is treated. */
+interface ClientSettings extends SessionSettings {
+  /** Nothing is read before this resolves. */
+  readonly ready?: Promise<unknown>
 }
 
 /** Milliseconds that a client has to read what was sent before the end. */
@@ -22,7 +30,7 @@ export function serveClient(
   monitor: Monitored,
   input: Readable,
   output: Writable,
-  settings: SessionSettings = {},
+  { ready, ...settings }: ClientSettings = {},
   signal?: AbortSignal,
 ): Promise<void> {
   return new Promise((resolve) => {
@@ -32,8 +40,8 @@ export function serveClient(
         output.write(text)
         if (output.writableLength > mostUnread) leave()
       },
-      pause: () => input.pause(),
-      resume: () => input.resume(),
+      pause: () => source.pause(),
+      resume: () => source.resume(),
       close: () => leave(),
     }
     const leave = (): void => {
@@ -41,6 +49,7 @@ export function serveClient(
       isGone = true
       monitor.disconnect(session)
       signal?.removeEventListener('abort', stop)
+      withDescriptors?.close()
       input.destroy()
       output.destroy()
       resolve()
@@ -48,17 +57,30 @@ export function serveClient(
     // What has been sent still arrives, if the client reads on.
     const stop = (): void => {
       monitor.disconnect(session)
-      input.pause()
+      source.pause()
       output.end(leave)
       setTimeout(leave, lastWords).unref()
     }
     const session = monitor.connect(peer, settings)
-    input.on('data', (chunk: Uint8Array) => session.receive(chunk))
-    input.on('end', () => {
+    const end = (): void => {
       session.end()
       if (!settings.halfOpen) session.whenIdle().then(leave)
+    }
+    const withDescriptors = DescriptorStream.of(input, {
+      data: (chunk, descriptors) => session.receive(chunk, descriptors),
+      end,
+      error: leave,
     })
+    const source = withDescriptors ?? input
+    if (withDescriptors === undefined) {
+      input.on('data', (chunk: Uint8Array) => session.receive(chunk))
+      input.on('end', end)
+    }
     input.on('error', leave)
+    source.pause()
+    void Promise.resolve(ready).then(() => {
+      if (!isGone) source.resume()
+    })
     if (!settings.halfOpen) input.on('close', leave)
     if (output !== (input as unknown)) output.on('error', leave)
     signal?.addEventListener('abort', stop, { once: true })

@@ -1,5 +1,5 @@
 /** Sockets that clients come through, and those that a monitor connects to. */
-import { mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
@@ -29,8 +29,7 @@ export interface ListenSettings {
 }
 
 /**
- * Listens at `address` and passes each connection on. A socket's file is for its owner alone, and so is its folder when
- * it is made here. A socket that nobody listens at any more is replaced. EACCES for an address that others on the network
+ * Listens at `address` and passes each connection on, paused. A socket's file is for its owner alone. A socket that nobody listens at any more is replaced. EACCES for an address that others on the network
  * reach, unless `settings.remote` says so; EBUSY for one that is in use.
  */
 export async function listen(
@@ -43,7 +42,8 @@ export async function listen(
       hint: 'listen at 127.0.0.1 or a unix socket, or allow remote clients',
     })
   }
-  const server = createServer(onConnection)
+  // A socket begins paused, so that who serves it may read the descriptors that come along.
+  const server = createServer({ pauseOnConnect: true }, onConnection)
   server.maxConnections = settings.connections ?? 32
   if ('path' in address) await makePlace(address.path)
   await listening(server, address)
@@ -55,11 +55,12 @@ export async function listen(
   }
 }
 
-/** A connection to a socket at which somebody listens. ENOENT and the like where nobody does. */
+/** A connection, paused, to a socket at which somebody listens. ENOENT and the like where nobody does. */
 export function connectTo(address: SocketAddress): Promise<Socket> {
   if ('fd' in address) return Promise.reject(new BlockError('ENOTSUP', 'a connection is not made to a descriptor'))
   return new Promise((resolve, reject) => {
     const socket = 'path' in address ? connect(address.path) : connect(address.port, address.host)
+    socket.pause()
     const fail = (cause: Error): void => reject(socketError(`Failed to connect to '${nameOf(address)}'`, cause))
     socket.once('error', fail)
     socket.once('connect', () => {
@@ -87,12 +88,11 @@ function listening(server: Server, address: SocketAddress): Promise<void> {
 }
 
 async function makePlace(path: string): Promise<void> {
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  } catch (cause) {
-    throw socketError(`Failed to make the folder of '${path}'`, cause)
-  }
   await claimSocketPath(path)
+  // Node would say that it may not.
+  if (!existsSync(dirname(path))) {
+    throw new BlockError('ENOENT', `Failed to bind socket to ${path}: No such file or directory`)
+  }
 }
 
 function isLoopback(host: string): boolean {
@@ -106,6 +106,9 @@ function nameOf(address: SocketAddress): string {
 
 function socketError(attempt: string, cause: unknown): BlockError {
   const code = errorCodeOf(cause)
+  if ((cause as NodeJS.ErrnoException).code === 'EADDRINUSE') {
+    return new BlockError(code, `${attempt}: Address already in use`, { cause })
+  }
   const reason = code === 'EIO' && cause instanceof Error ? cause.message : describeErrorCode(code)
   return new BlockError(code, `${attempt}: ${reason}`, { cause })
 }

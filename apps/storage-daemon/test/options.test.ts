@@ -1,0 +1,190 @@
+/** Options of the daemon that are its own: a file of options, a log, metrics, drives, help. Runs the sources. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { Graph } from '@diskgraph/core'
+import { DeviceTable } from '@diskgraph/devices'
+import { nullCo } from '@diskgraph/driver-null'
+import { TempFolder } from '@diskgraph/driver-testkit'
+import { createMonitor, System } from '@diskgraph/qmp'
+import { QmpClient } from '@diskgraph/qmp/client'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parseCommandLine } from '../src/command-line.ts'
+import { readConfig } from '../src/config.ts'
+import { mustBeFree } from '../src/demo/demo.ts'
+import { optionHelp } from '../src/option-help.ts'
+import { jsonLog } from '../src/telemetry/log.ts'
+import { serveMetrics } from '../src/telemetry/metrics.ts'
+
+const program = fileURLToPath(new URL('../src/daemon.ts', import.meta.url))
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+
+let folder: TempFolder
+const started: ChildProcess[] = []
+
+beforeEach(async () => {
+  folder = await TempFolder.make()
+})
+
+afterEach(async () => {
+  for (const child of started.splice(0)) child.kill('SIGKILL')
+  await folder.remove()
+})
+
+/** A daemon that runs, by the file that it writes its number to. */
+async function start(pidfile: string, ...words: string[]): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ['--import', 'tsx', program, ...words], {
+    cwd: root,
+    env: { ...process.env, TSX_TSCONFIG_PATH: `${root}tsconfig.json` },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  started.push(child)
+  while (!existsSync(pidfile) || statSync(pidfile).size === 0) await new Promise((resolve) => setImmediate(resolve))
+  return child
+}
+
+it('takes options from a file, serves what they say, and tells of it in a log', async () => {
+  const [pid, path, log] = ['pid', 'qmp.sock', 'log'].map((name) => folder.file(name)) as [string, string, string]
+  const config = {
+    log: { level: 'debug', file: log },
+    blockdev: [{ driver: 'null-co', 'node-name': 'n', size: 4096 }],
+    drive: 'driver=null-co,id=d0,node-name=m',
+    chardev: { backend: 'socket', id: 'c', path, server: true, wait: false },
+    monitor: [{ chardev: 'c' }],
+    pidfile: pid,
+  }
+  writeFileSync(folder.file('config.json'), JSON.stringify(config))
+  const child = await start(pid, '--config', folder.file('config.json'))
+  {
+    using client = await QmpClient.connect({ connect: { path } })
+    expect((await client.execute('query-named-block-nodes')).map((node) => node['node-name'])).toEqual(['m', 'n'])
+    expect(await client.execute('query-block')).toMatchObject([{ device: 'd0', inserted: { 'node-name': 'm' } }])
+    const filename = `unix:${path},server=on`
+    expect(await client.execute('query-chardev')).toEqual([{ label: 'c', 'frontend-open': true, filename }])
+    await client.execute('stop')
+  }
+  child.kill('SIGTERM')
+  expect(await once(child, 'close')).toEqual([0, null])
+  const lines = readFileSync(log, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(lines.map(({ msg }) => msg)).toEqual(['ready', 'STOP', 'ended'])
+  expect(lines[0]).toMatchObject({ level: 30, pid: child.pid, program: 'dg-storage-daemon', time: expect.any(Number) })
+  expect(statSync(log).mode & 0o777).toBe(0o600)
+})
+
+it('lives on without a monitor or a server, and takes its file away at the end', async () => {
+  const pid = folder.file('pid')
+  const child = await start(pid, '--pidfile', pid)
+  expect(child.exitCode).toBe(null)
+  child.kill('SIGTERM')
+  expect(await once(child, 'close')).toEqual([0, null])
+  expect(existsSync(pid)).toBe(false)
+})
+
+describe('--config', () => {
+  it.each([
+    ['[]', 'holds no object'],
+    ['{', 'is no JSON'],
+    ['{"blockdv": []}', 'blockdv: there is no such member; known are '],
+    ['{"daemonize": true}', 'daemonize: there is no such member'],
+    ['{"allow-tcp": 1}', 'allow-tcp: true or false is expected'],
+    ['{"blockdev": [{}, 5.5, true]}', 'blockdev[2]: an object or a text is expected'],
+    ['{"chardev": [{"backend": null}]}', 'chardev[0].backend: a text, a number, true or false is expected'],
+    ['{"__proto__": 1}', '__proto__: there is no such member'],
+  ])('refuses %s and names the place', (text, message) => {
+    writeFileSync(folder.file('c.json'), text)
+    expect(() => readConfig(folder.file('c.json'))).toThrow(message)
+  })
+
+  it('says what is wrong with a file that is not there, or is too long', () => {
+    expect(() => readConfig(folder.file('c'))).toThrow(
+      `Could not open '${folder.file('c')}': No such file or directory`,
+    )
+    writeFileSync(folder.file('c'), ' '.repeat(2 ** 20 + 1))
+    expect(() => readConfig(folder.file('c'))).toThrow('is longer than 1048576 bytes')
+  })
+
+  it('keeps the order, and doubles commas where values are texts', () => {
+    const config = {
+      object: [{ id: 'a', 'qom-type': 'iothread' }],
+      chardev: { id: 'c', path: 'a,b' },
+      'allow-tcp': true,
+    }
+    writeFileSync(folder.file('c'), JSON.stringify(config))
+    expect(readConfig(folder.file('c')).map(({ name, value }) => [name, value])).toEqual([
+      ['object', '{"id":"a","qom-type":"iothread"}'],
+      ['chardev', 'id=c,path=a,,b'],
+      ['allow-tcp', ''],
+    ])
+  })
+})
+
+describe('--log', () => {
+  it.each([
+    ['nosuch/log', "Could not open 'nosuch/log': No such file or directory"],
+    ['level=loud', "there is no level 'loud'"],
+    ['info,fil=x', "Invalid parameter 'fil'"],
+    ['', 'a level or a file is expected'],
+  ])('refuses %j', async (text, message) => {
+    await expect(jsonLog('p', text)).rejects.toThrow(message)
+  })
+})
+
+describe('--metrics', () => {
+  it('tells of nodes, devices and jobs, to whom asks for that and nothing else', async () => {
+    await using graph = new Graph({ drivers: [nullCo] })
+    const system = new System({ graph, devices: new DeviceTable(graph) })
+    const monitor = createMonitor(system)
+    await monitor.execute('blockdev-add', { driver: 'null-co', id: 'd0', size: 4096 })
+    await system.devices?.find('d0')?.medium?.write(0, new Uint8Array(512))
+    const server = await serveMetrics(system, '127.0.0.1:0', false)
+    const response = await fetch(server.url)
+    expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0.0.4/)
+    const text = await response.text()
+    expect(text).toContain('diskgraph_device_operations_total{device="d0",operation="write"} 1\n')
+    expect(text).toContain('diskgraph_device_bytes_total{device="d0",operation="write"} 512\n')
+    expect(text).toContain('# TYPE diskgraph_node_size_bytes gauge\n')
+    expect(await (await fetch(server.url)).text()).toContain(
+      'diskgraph_device_bytes_total{device="d0",operation="write"} 512\n',
+    )
+    expect((await fetch(server.url, { method: 'POST' })).status).toBe(405)
+    expect((await fetch(server.url.replace('/metrics', '/'))).status).toBe(404)
+    await expect(serveMetrics(system, new URL(server.url).host, false)).rejects.toThrow('Address already in use')
+    await expect(serveMetrics(system, '0.0.0.0:0', false)).rejects.toThrow("refusing to listen at '0.0.0.0'")
+    await expect(serveMetrics(system, 'x', false)).rejects.toThrow('HOST:PORT is expected')
+    await server.close()
+    await system.close()
+    monitor.close()
+  })
+})
+
+describe('help', () => {
+  const helpOf = (...words: string[]): string | undefined => optionHelp(parseCommandLine(words))
+
+  it('lists objects, their properties, and kinds of character devices', () => {
+    expect(helpOf('--object', 'help')).toContain('List of user creatable objects:\n  authz-list\n')
+    expect(helpOf('--object', 'secret,help')).toContain('secret options:\n  data=<string>\n  file=<string>\n')
+    expect(helpOf('--chardev', 'help,id=x')).toContain('  socket\n')
+    expect(helpOf('--blockdev', 'driver=null-co')).toBe(undefined)
+    expect(helpOf('--blockdev', '{"driver": "help"}')).toBe(undefined)
+  })
+
+  it('says where there is none', () => {
+    expect(() => helpOf('--blockdev', 'driver=file,help')).toThrow('Help is not available for this option')
+    expect(() => helpOf('--object', 'nosuch,help')).toThrow("Parameter 'qom-type' does not accept value 'nosuch'")
+  })
+})
+
+it('a demonstration finds a busy port before it writes anything', async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  await expect(mustBeFree(port)).rejects.toThrow(`port ${port} is in use`)
+  server.close()
+  await once(server, 'close')
+  await mustBeFree(port)
+})

@@ -1,0 +1,220 @@
+/**
+ * Tables of tables: a root, whose entries say where tables stand, whose entries say where clusters stand. Both are read
+ * page by page, as they are needed, so that neither their size nor that of the disk counts.
+ *
+ * Entries change in memory; {@link TwoLevelTables.flush} brings them to the file in an order that leaves leaked clusters
+ * at worst:
+ *
+ *     data, zeroes of new tables   │ flush │ entries of tables   │ flush │ entries of the root   (│ flush: the core's)
+ */
+import { alignDown, BlockError, type ChildHandle } from '@diskgraph/core/driver'
+import { Gate, Mutex } from './concurrency.ts'
+import { MetadataCache, type MetadataPage } from './metadata-cache.ts'
+import { Place, type TakenClusters } from './table-format.ts'
+
+/** What an entry says, by its two halves. `high` is 0 where entries have 32 bits. */
+export type Meaning = (high: number, low: number) => number
+
+/** A format with two levels of tables. Its clusters are never freed while it is open. */
+export interface TwoLevelFormat {
+  readonly file: ChildHandle
+  readonly clusterSize: number
+  /** Bytes of an entry. */
+  readonly entrySize: 4 | 8
+  readonly littleEndian: boolean
+  /** Where the root stands. */
+  readonly rootOffset: number
+  readonly rootEntries: number
+  /** Entries of a table below the root, a power of two. */
+  readonly tableEntries: number
+  /** The entry of a cluster that reads as zeroes and has no data, where there is one. */
+  readonly zeroEntry?: number
+  /** Where a table stands, by its entry in the root; or `Place.unallocated`, `Place.damaged`. */
+  readonly tableOf: Meaning
+  /** The host offset of a cluster's data, by its entry; or one of {@link Place}. */
+  readonly placeOf: Meaning
+  /** Whether a cluster without an entry reads as zeroes for ever, as no backing file is named. */
+  readonly unallocatedIsZero: () => boolean
+  /** The entry for a table or a cluster that stands at `host`. */
+  entryOf(host: number): number
+  /** Takes up to `clusters` clusters that stand in a row. Nothing else runs meanwhile. ENOSPC where the format ends. */
+  take(clusters: number): TakenClusters
+  /** Takes room for a table. */
+  takeTable(): number
+  /** Takes back what {@link take} gave, and nothing points to. */
+  giveBack(taken: TakenClusters): void
+  /** Writes what must be in the file before tables change. Flushed with data. */
+  beforeTables(): Promise<void>
+}
+
+const largestPage = 65536
+/** Bytes of tables that are kept, beside changed ones. */
+const cacheSize = 4 * 2 ** 20
+
+/** The entry of a cluster, in memory: good until the next `await`. */
+export interface EntrySlot {
+  readonly page: MetadataPage
+  /** Where the table stands. */
+  readonly table: number
+  /** Its number in the table. */
+  readonly index: number
+}
+
+/** See the top of this file. */
+export class TwoLevelTables {
+  /** Shut while no cluster may be taken. */
+  readonly gate = new Gate()
+  readonly #format: TwoLevelFormat
+  readonly #tables: MetadataCache
+  readonly #root: MetadataCache
+  readonly #growing = new Mutex()
+  readonly #flushing = new Mutex()
+
+  constructor(format: TwoLevelFormat) {
+    this.#format = format
+    const { file, entrySize, tableEntries, rootEntries, rootOffset } = format
+    const tablePage = Math.min(largestPage, tableEntries * entrySize)
+    this.#tables = new MetadataCache(file, tablePage, Math.max(16, cacheSize / tablePage))
+    this.#root = new MetadataCache(file, largestPage, 16, rootOffset + rootEntries * entrySize)
+  }
+
+  /** Where table `number` stands, or one of {@link Place}; undefined when the root's entry is not in memory. */
+  table(number: number): number | undefined {
+    const { rootEntries, rootOffset, entrySize, tableOf } = this.#format
+    if (number >= rootEntries) return Place.damaged
+    const page = this.#root.peek(this.#rootPage(number))
+    return page === undefined ? undefined : this.#get(page, rootOffset + number * entrySize, tableOf)
+  }
+
+  /** The page with entry `index` of the table at `table`, if it is in memory. */
+  page(table: number, index: number): MetadataPage | undefined {
+    return this.#tables.peek(this.#pageOf(table, index))
+  }
+
+  /** The first entry of a table that is not in the page of entry `index`. */
+  pageEnd(index: number): number {
+    const entries = this.#tables.pageSize / this.#format.entrySize
+    return alignDown(index, entries) + entries
+  }
+
+  /** What entry `index` of the table at `table` means. */
+  entry(page: MetadataPage, table: number, index: number, meaning: Meaning): number {
+    return this.#get(page, table + index * this.#format.entrySize, meaning)
+  }
+
+  set({ page, table, index }: EntrySlot, value: number): void {
+    this.#put(page, table + index * this.#format.entrySize, value)
+  }
+
+  /** The entry of a cluster, if it is in memory. */
+  slot(cluster: number): EntrySlot | undefined {
+    const { tableEntries } = this.#format
+    const table = this.table(Math.floor(cluster / tableEntries))
+    if (table === undefined || table < 0) return undefined
+    const index = cluster % tableEntries
+    const page = this.page(table, index)
+    return page === undefined ? undefined : { page, table, index }
+  }
+
+  /** Reads what is missing for the entry of a cluster; with `make`, makes the table that is missing. */
+  async load(cluster: number, make: boolean): Promise<void> {
+    const { tableEntries } = this.#format
+    const number = Math.floor(cluster / tableEntries)
+    const table = this.table(number)
+    if (table === undefined) {
+      await this.#root.load(this.#rootPage(number))
+    } else if (table === Place.damaged) {
+      throw this.damage(cluster)
+    } else if (table === Place.unallocated) {
+      if (make) await this.#makeTable(number)
+    } else {
+      await this.#tables.load(this.#pageOf(table, cluster % tableEntries))
+    }
+  }
+
+  /** Gives the root's entry `number`, which is in memory, a table of zeroes. */
+  async #makeTable(number: number): Promise<void> {
+    const wait = this.#growing.lock()
+    if (wait !== undefined) await wait
+    try {
+      const { file, tableEntries, entrySize, rootOffset } = this.#format
+      while (this.gate.shut !== undefined) await this.gate.shut
+      if (this.table(number) !== Place.unallocated) return
+      const host = this.#format.takeTable()
+      await file.writeZeroes(host, tableEntries * entrySize, 0)
+      for (;;) {
+        const page = this.#root.peek(this.#rootPage(number))
+        if (page !== undefined) return this.#put(page, rootOffset + number * entrySize, this.#format.entryOf(host))
+        await this.#root.load(this.#rootPage(number))
+      }
+    } finally {
+      this.#growing.unlock()
+    }
+  }
+
+  /** Writes when so much has changed that memory would run out. */
+  async relieve(): Promise<void> {
+    if (this.#tables.crowded) await this.flush()
+  }
+
+  /** Writes what has changed. Calls take turns. After a failure the changes are still to be written. */
+  async flush(): Promise<void> {
+    // The lock first: what is not dirty any more may still be on its way.
+    const wait = this.#flushing.lock()
+    if (wait !== undefined) await wait
+    if (!this.#tables.dirty && !this.#root.dirty) return this.#flushing.unlock()
+    const tables = this.#tables.take()
+    const root = this.#root.take()
+    try {
+      const { file } = this.#format
+      await this.#format.beforeTables()
+      await file.flush()
+      await tables.write()
+      if (tables.pages > 0 && root.pages > 0) await file.flush()
+      await root.write()
+    } catch (error) {
+      tables.fail()
+      root.fail()
+      throw error
+    } finally {
+      this.#flushing.unlock()
+    }
+  }
+
+  /** Forgets all pages, as the file was changed besides. Nothing may have changed here. */
+  forget(): void {
+    this.#tables.clear()
+    this.#root.clear()
+  }
+
+  damage(cluster: number): BlockError {
+    const offset = cluster * this.#format.clusterSize
+    return new BlockError('EIO', `the tables of the image are damaged: there is no place for offset ${offset}`, {
+      hint: 'check the image, with repair',
+    })
+  }
+
+  #rootPage(number: number): number {
+    const { rootOffset, entrySize } = this.#format
+    return rootOffset + alignDown(number * entrySize, this.#root.pageSize)
+  }
+
+  #pageOf(table: number, index: number): number {
+    return table + alignDown(index * this.#format.entrySize, this.#tables.pageSize)
+  }
+
+  #get({ view, offset }: MetadataPage, at: number, meaning: Meaning): number {
+    const { entrySize, littleEndian } = this.#format
+    const first = view.getUint32(at - offset, littleEndian)
+    if (entrySize === 4) return meaning(0, first)
+    const second = view.getUint32(at - offset + 4, littleEndian)
+    return littleEndian ? meaning(second, first) : meaning(first, second)
+  }
+
+  #put(page: MetadataPage, at: number, value: number): void {
+    const { entrySize, littleEndian } = this.#format
+    page.dirty = true
+    if (entrySize === 4) page.view.setUint32(at - page.offset, value, littleEndian)
+    else page.view.setBigUint64(at - page.offset, BigInt(value), littleEndian)
+  }
+}
