@@ -147,6 +147,45 @@ describe('drives and devices', () => {
     }))
 })
 
+describe('a drive without a device', () => {
+  const none = 'if=none,driver=null-co,read-zeroes=on,node-name=n'
+
+  it('leaves its node to others until somebody writes through it', () =>
+    machine(async ({ models, say, graph }) => {
+      await models.add({ driver: 'ide-hd', drive: 'n', id: 'hd' })
+      expect(await say('qemu-io none0 "write 0 512"')).toContain(
+        "permissions 'write' are both required by block device 'none0'",
+      )
+      await models.remove('hd')
+      expect(await say('qemu-io none0 "write 0 512"')).toBe('')
+      expect([...(graph.find('n')?.parents ?? [])].map(({ permissions }) => permissions)).toEqual([3])
+    }, none))
+
+  it('has a name in which options are spelled as they were given', () =>
+    machine(async ({ say }) => {
+      expect(await say('info block')).toMatch(/^none0 \(n\): json:{"read-zeroes": "on", "driver": "null-co"} /)
+    }, none))
+
+  it('whose cache mode is changed by reopen tells of it', () =>
+    machine(async ({ say, devices }) => {
+      expect(await say('qemu-io none0 "reopen -c writethrough"')).toBe('')
+      expect(devices.find('none0')?.writeCache).toBe(false)
+    }, none))
+
+  it('is served by one thread', () =>
+    machine(async ({ models }) => {
+      await models.add({ driver: 'virtio-scsi', id: 's', iothread: 't' })
+      await models.add({ driver: 'lsi53c895a', id: 'l' })
+      await models.add({ driver: 'scsi-hd', bus: 's.0', drive: 'n', 'share-rw': 'on' })
+      const more = { drive: 'n', 'share-rw': 'on' }
+      await expect(models.add({ driver: 'ide-hd', ...more })).rejects.toThrow('Cannot change iothread of active')
+      await expect(models.add({ driver: 'scsi-hd', bus: 'l.0', ...more })).rejects.toThrow(
+        'HBA does not support iothreads',
+      )
+      await models.add({ driver: 'scsi-hd', bus: 's.0', ...more })
+    }, none))
+})
+
 describe('the human monitor', () => {
   it('tells what is wrong with a line', () =>
     machine(async ({ say }) => {

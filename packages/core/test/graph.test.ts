@@ -148,7 +148,7 @@ test('options are validated with their path, and slips get a suggestion', async 
   await expect(
     graph.addUnchecked({ driver: 'pass', file: { driver: 'ram', disk: 'a', cache: { direkt: true } } }),
   ).rejects.toMatchObject({
-    message: expect.stringContaining("Invalid parameter 'cache.direkt'"),
+    message: expect.stringContaining("the option 'cache.direkt'"),
     hint: "did you mean 'direct'?",
   })
 })

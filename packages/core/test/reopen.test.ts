@@ -50,6 +50,30 @@ async function setUp() {
 }
 
 describe('reopen', () => {
+  it('hands the cache mode on to children that were opened with the node, where nothing was said of theirs', async () => {
+    const { graph } = await setUp()
+    const noFlushOf = (name: string): boolean | undefined => graph.find(name)?.cache.noFlush
+    const own = {
+      driver: 'sieve',
+      nodeName: 'own',
+      cache: { noFlush: false },
+      file: { driver: 'disk', nodeName: 'below' },
+    }
+    await graph.addNode({ driver: 'sieve', nodeName: 'top', file: { driver: 'sieve', nodeName: 'heir', file: own } })
+    await graph.addNode({ driver: 'sieve', nodeName: 'other', file: 'a' })
+    await graph.reopen('top', { cache: { noFlush: true } })
+    await graph.reopen('other', { cache: { noFlush: true } })
+    expect(['top', 'heir', 'own', 'below', 'other', 'a'].map(noFlushOf)).toEqual([
+      true,
+      true,
+      false,
+      false,
+      true,
+      false,
+    ])
+    await graph.close()
+  })
+
   it('changes options of the driver and of every node, tells the image all of them, and tells of it', async () => {
     const { fakes, graph, node } = await setUp()
     const seen: unknown[] = []

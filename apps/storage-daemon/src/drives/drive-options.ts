@@ -157,7 +157,7 @@ function deviceParts(given: Readonly<Record<string, string>>): {
   const { rerror, werror, aio } = given
   if (aio !== undefined && !['threads', 'native', 'io_uring'].includes(aio)) throw new StartError('invalid aio option')
   const throttling = Object.entries(given).flatMap(([name, value]) =>
-    name.startsWith('throttling.') ? [[name.slice('throttling.'.length), value] as const] : [],
+    name.startsWith('throttling.') ? [[name.slice('throttling.'.length), representable(value)] as const] : [],
   )
   const { group, ...limits } = Object.fromEntries(throttling)
   return {
@@ -168,6 +168,11 @@ function deviceParts(given: Readonly<Record<string, string>>): {
     limits: limitsOfProperties({ limits: fromQapi(limits) }),
     group,
   }
+}
+
+/** A number too large for numbers is the largest one: it is out of every range. */
+function representable(value: string): string {
+  return /^\d+$/.test(value) && Number(value) > Number.MAX_SAFE_INTEGER ? String(Number.MAX_SAFE_INTEGER) : value
 }
 
 /** The keys that are options of the node; a driver among them. */

@@ -2,7 +2,15 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { BlockError, type Disk, type Graph, isBlockError } from '@diskgraph/core'
+import {
+  BlockError,
+  type Disk,
+  describeErrorCode,
+  errorCodeOf,
+  type Graph,
+  isBlockError,
+  Permission,
+} from '@diskgraph/core'
 import type { Device, DeviceTable } from '@diskgraph/devices'
 import type { DriveRequest, Interface } from './drive-options.ts'
 
@@ -58,17 +66,22 @@ export class Drives {
     const { filename, snapshot, copyOnRead } = request
     const { driver, ...options } = request.node as { readonly driver?: string } & Readonly<Record<string, unknown>>
     const readOnly = snapshot ? true : options.readOnly
+    // A drive does nothing with its node before a device stands over it.
+    const settings = { permissions: Permission.ConsistentRead }
     let disk: Disk
     if (filename !== undefined) {
       const format = driver === undefined ? {} : { format: driver }
-      disk = await this.#graph.open(filename, { ...options, readOnly, ...format }).catch(unwrapped)
+      disk = await this.#graph.open(filename, { ...options, readOnly, ...format }, settings).catch(unwrapped)
       if (disk.node.probeGuard !== undefined && !disk.readOnly) this.#warnOfGuess(filename)
     } else {
       if (driver === undefined && options.file === undefined) {
         throw new BlockError('EINVAL', 'Must specify either driver or file')
       }
       disk = await this.#graph
-        .addUnchecked({ ...options, readOnly, ...(driver === undefined ? {} : { driver }) })
+        .addUnchecked(
+          { ...options, ...fileOf(options), readOnly, ...(driver === undefined ? {} : { driver }) },
+          settings,
+        )
         .catch(unwrapped)
     }
     if (snapshot) disk = await overlayOn(this.#graph, disk)
@@ -116,13 +129,19 @@ function unwrapped(error: unknown): never {
 }
 
 function isSystem(error: unknown): boolean {
-  return error instanceof Error && /^[A-Z][a-z]+( [a-z]+)*$/.test(error.message)
+  return error instanceof Error && error.message === describeErrorCode(errorCodeOf(error))
+}
+
+/** `file.filename` names a file, whatever it looks like, unless a driver is named beside it. */
+function fileOf({ file }: Readonly<Record<string, unknown>>): { readonly file?: object } {
+  const isName = typeof file === 'object' && file !== null && 'filename' in file && !('driver' in file)
+  return isName ? { file: { driver: 'file', ...file } } : {}
 }
 
 /** An empty qcow2 overlay on `base` whose file has no name any more. */
 async function overlayOn(graph: Graph, base: Disk): Promise<Disk> {
-  const folder = mkdtempSync(join(process.env.TMPDIR ?? tmpdir(), 'diskgraph-'))
-  const filename = join(folder, 'overlay.qcow2')
+  const folder = temporaryFolder()
+  const filename = join(folder, folder.slice(-'vl.XXXXXX'.length))
   try {
     const file = { driver: 'file', filename }
     await graph.createUnchecked({ driver: 'qcow2', file, size: base.size })
@@ -132,10 +151,24 @@ async function overlayOn(graph: Graph, base: Disk): Promise<Disk> {
       backing: base.nodeName,
       readOnly: false,
       discard: 'unmap',
+      // It is lost with the program.
+      cache: { direct: false, noFlush: true },
     })
   } finally {
     rmSync(folder, { recursive: true })
     await base.close()
+  }
+}
+
+/** A folder of our own, called as QEMU calls its temporary files. */
+function temporaryFolder(): string {
+  const prefix = join(process.env.TMPDIR ?? tmpdir(), 'vl.')
+  try {
+    return mkdtempSync(prefix)
+  } catch (cause) {
+    const code = errorCodeOf(cause)
+    const reason = describeErrorCode(code)
+    throw new BlockError(code, `Could not open temporary file '${prefix}XXXXXX': ${reason}`, { cause })
   }
 }
 

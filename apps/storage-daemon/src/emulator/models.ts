@@ -2,7 +2,7 @@
  * The devices of a machine that is not there: disks that hold their place on a node, so that permissions, `query-block`
  * and `DEVICE_DELETED` are those of a guest that does nothing.
  */
-import { BlockError, type Graph } from '@diskgraph/core'
+import { BlockError, type Graph, type Node } from '@diskgraph/core'
 import type { Device, DeviceModel, DeviceTable, ErrorPolicies } from '@diskgraph/devices'
 import { QmpError } from '@diskgraph/qmp'
 import type { Drive, Drives } from '../drives/drives.ts'
@@ -19,11 +19,14 @@ interface Kind {
   readonly part?: 'virtio-backend'
   /** The guest has to let go of it first. */
   readonly asksGuest?: boolean
+  /** Its disks can be served by a thread of their own. */
+  readonly threads?: boolean
   /** It takes no medium that cannot be written. */
   readonly mustWrite?: boolean
 }
 
 const scsi = { bus: 'SCSI' } as const
+const host = { provides: 'SCSI', asksGuest: true } as const
 const virtio = { part: 'virtio-backend', disk: {}, asksGuest: true } as const
 const optical = { removable: true, tray: true } as const
 
@@ -39,14 +42,14 @@ const kinds: Readonly<Record<string, Kind>> = {
   floppy: { disk: { removable: true, tray: true, ioStatus: false } },
   'usb-storage': { disk: {} },
   nvme: { disk: { ioStatus: false } },
-  'virtio-scsi': { provides: 'SCSI', asksGuest: true },
-  'virtio-scsi-pci': { provides: 'SCSI', asksGuest: true },
-  'virtio-scsi-ccw': { provides: 'SCSI', asksGuest: true },
-  'virtio-scsi-device': { provides: 'SCSI' },
-  lsi53c895a: { provides: 'SCSI', asksGuest: true },
-  lsi53c810: { provides: 'SCSI', asksGuest: true },
-  am53c974: { provides: 'SCSI', asksGuest: true },
-  megasas: { provides: 'SCSI', asksGuest: true },
+  'virtio-scsi': { ...host, threads: true },
+  'virtio-scsi-pci': { ...host, threads: true },
+  'virtio-scsi-ccw': { ...host, threads: true },
+  'virtio-scsi-device': { provides: 'SCSI', threads: true },
+  lsi53c895a: host,
+  lsi53c810: host,
+  am53c974: host,
+  megasas: host,
   'pci-bridge': { asksGuest: true },
   'pcie-root-port': {},
   'isa-fdc': {},
@@ -58,6 +61,14 @@ const kinds: Readonly<Record<string, Kind>> = {
 
 /** The names of all kinds, for `-device help`. */
 export const modelNames: readonly string[] = Object.keys(kinds)
+
+/** A bus that a controller has. */
+interface Bus {
+  readonly type: 'SCSI'
+  readonly threads: boolean
+  /** The thread that serves its disks. */
+  readonly thread: string | undefined
+}
 
 /** A device that has been made. */
 interface Model {
@@ -78,9 +89,12 @@ export class Models {
   readonly #devices: DeviceTable
   readonly #drives: Drives
   readonly #models: Model[] = []
-  readonly #buses = new Map<string, string>()
+  readonly #buses = new Map<string, Bus>()
+  /** The thread that serves a node, of those that a device has moved to one. */
+  readonly #threads = new WeakMap<Node, string>()
   #anonymous = 0
   #builtIn = 0
+  #flashes = 0
 
   constructor(graph: Graph, devices: DeviceTable, drives: Drives) {
     this.#graph = graph
@@ -90,18 +104,21 @@ export class Models {
 
   /** Makes the device that `options` (QAPI's spelling) describe. Nothing is left if that fails. */
   async add(options: Options): Promise<void> {
-    const { driver, id, bus } = options as Readonly<Record<string, string | undefined>>
+    const { driver, id, bus, iothread: thread } = options as Readonly<Record<string, string | undefined>>
     if (driver === undefined) throw new BlockError('EINVAL', "Parameter 'driver' is missing")
     const kind = Object.hasOwn(kinds, driver) ? (kinds[driver] as Kind) : undefined
     if (kind === undefined) throw new BlockError('EINVAL', `'${driver}' is not a valid device model name`)
     if (id !== undefined && this.#models.some((model) => model.id === id)) {
       throw new BlockError('EEXIST', `Duplicate device ID '${id}'`)
     }
-    this.#checkBus(driver, kind, bus)
+    const above = this.#busFor(driver, kind, bus)
+    this.#checkThread(options, above)
     const path = id === undefined ? `/machine/peripheral-anon/device[${this.#anonymous}]` : `/machine/peripheral/${id}`
     const device = await this.#disk(driver, kind, options, id, path)
     if (id === undefined) this.#anonymous++
-    if (kind.provides !== undefined) this.#buses.set(`${id ?? driver}.0`, kind.provides)
+    if (kind.provides !== undefined) {
+      this.#buses.set(`${id ?? driver}.0`, { type: kind.provides, threads: kind.threads === true, thread })
+    } else if (device?.node !== undefined && above?.thread !== undefined) this.#threads.set(device.node, above.thread)
     this.#models.push({ driver, id, path, kind, device, leaving: false })
   }
 
@@ -117,7 +134,8 @@ export class Models {
     if (place === 'virtio') return this.add({ driver: 'virtio-blk-pci', drive: device.id })
     const driver = builtInDriver(place, media)
     const kind = kinds[driver] as Kind
-    const path = `/machine/unattached/device[${this.#builtIn++}]`
+    const path =
+      place === 'pflash' ? `/machine/system.flash${this.#flashes++}` : `/machine/unattached/device[${this.#builtIn++}]`
     await this.#disk(driver, kind, { drive: device.id }, undefined, path)
     this.#models.push({ driver, id: undefined, path, kind, device, leaving: false })
   }
@@ -151,10 +169,24 @@ export class Models {
     this.#graph.emit({ event: 'DEVICE_DELETED', data: { ...(id === undefined ? {} : { device: id }), path } })
   }
 
-  #checkBus(driver: string, { bus: needed }: Kind, bus: string | undefined): void {
-    if (needed === undefined) return
-    const found = bus === undefined ? [...this.#buses.values()].includes(needed) : this.#buses.has(bus)
-    if (found) return
+  /** A disk whose node is served by a thread takes no device that another one would serve. */
+  #checkThread({ drive }: Options, bus: Bus | undefined): void {
+    const name = String(drive)
+    const node = this.#devices.nodeOf(name) ?? this.#graph.find(name)
+    const thread = node === undefined ? undefined : this.#threads.get(node)
+    if (thread === undefined || thread === bus?.thread) return
+    const isHost = bus !== undefined && !bus.threads
+    throw new BlockError(
+      'EBUSY',
+      isHost ? 'HBA does not support iothreads' : 'Cannot change iothread of active block backend',
+    )
+  }
+
+  #busFor(driver: string, { bus: needed }: Kind, bus: string | undefined): Bus | undefined {
+    if (needed === undefined) return undefined
+    const found =
+      bus === undefined ? [...this.#buses.values()].find(({ type }) => type === needed) : this.#buses.get(bus)
+    if (found !== undefined) return found
     if (bus !== undefined) throw new BlockError('ENODEV', `Bus '${bus}' not found`)
     throw new BlockError('ENODEV', `No '${needed}' bus found for device '${driver}'`)
   }

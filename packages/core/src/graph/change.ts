@@ -20,7 +20,7 @@ import { childSchema, filteredOption, listOf, nextChildName } from '../options/c
 import { type AloneSettings, refuseBlocked, refuseFrozen } from './blockers.ts'
 import { unlessAborted } from './change-lock.ts'
 import { Edge } from './edge.ts'
-import { ownMode, withHeirs } from './inheritance.ts'
+import { withHeirs } from './inheritance.ts'
 import { emptyMedium, type GraphEdge, type GraphRoot, isNode, isRoot, type Node } from './node.ts'
 import type { ChangeUnderWay, GraphChange, NodeReport, NodeTable } from './node-table.ts'
 import { checkPermissions, type EdgePermissions } from './permissions.ts'
@@ -43,10 +43,7 @@ export interface ChangedGraph extends NodeReport {
   within<T>(change: Change | undefined, work: (change: Change) => Promise<T>): Promise<T>
 }
 
-/**
- * One change of a graph: drains what it touches, stages moves and reopens, and commits all of it or nothing. Made by
- * `graph.change`, and valid until the work that it was given to has ended.
- */
+/** One change of a graph, made by `graph.change`, and valid until the work that it was given to has ended. */
 export class Change implements ChangeUnderWay {
   readonly #graph: ChangedGraph
   readonly #quiesce = new Quiesce()
@@ -292,18 +289,13 @@ export class Change implements ChangeUnderWay {
     return adding
   }
 
-  /**
-   * Changes options (camelCase) of an open node; those of one commit take effect together. Children that were opened
-   * with it take its cache mode on, where nothing was said of theirs.
-   */
+  /** Changes options (camelCase) of a node, and its cache mode for who follows it; those of one commit together. */
   async reopen(node: Node | string, changes: Readonly<Record<string, unknown>>): Promise<void> {
     const target = this.#graph.table.require(node)
     refuseBlocked(target, 'reopen')
-    for (const [one, its] of withHeirs(target, changes)) {
-      await this.#hold(one)
-      this.#staging.reopen(one, its)
-    }
-    this.#staging.after(() => ownMode(target, changes))
+    const staged = withHeirs(target, changes)
+    await this.#hold(...staged.keys())
+    this.#staging.reopen(staged)
   }
 
   /** Runs `work` on the image of `root` alone: drained, and with what `settings` asks for on top of its permissions. */

@@ -1,5 +1,4 @@
 import type { ChildRole } from '../contract/contract.ts'
-import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { jsonFilename, resolveReference, withoutCredentials } from '../options/filenames.ts'
 import type { Node } from './node.ts'
 
@@ -9,24 +8,24 @@ interface NamedNode {
   readonly node: Node
 }
 
+/** What a node is of, without its children. */
+type Named = Pick<Node, 'driver' | 'options' | 'spelled'>
+
 /**
  * The name by which a node can be opened again: what its protocol makes of its options, the name of the file below a
  * format, or a `json:` name where options that change the content would be lost.
  */
-export function nodeFilename(
-  driver: DriverDescriptor,
-  options: Readonly<Record<string, unknown>>,
-  children: readonly NamedNode[],
-): string {
+export function nodeFilename(named: Named, children: readonly NamedNode[]): string {
+  const { driver, options } = named
   const filenames = Object.fromEntries(children.map(({ name, node }) => [name, node.filename]))
   const short = driver.formatFilename?.(options, filenames)
   if (short !== undefined) return short
   const strong = Object.entries(options).filter(([name]) => driver.options[name]?.strong === true)
   const file = filenames.file
   if (driver.kind === 'format' && strong.length === 0 && file !== undefined) {
-    return file.startsWith('json:') ? jsonFilename(definitionOf(driver, options, children)) : file
+    return file.startsWith('json:') ? jsonFilename(definitionOf(named, children)) : file
   }
-  return jsonFilename(definitionOf(driver, options, children))
+  return jsonFilename(definitionOf(named, children))
 }
 
 /**
@@ -53,38 +52,37 @@ async function replacedChain(node: Node): Promise<Record<string, unknown> | unde
   let below = node.backing?.node
   while (below?.filtered !== undefined) below = below.filtered.node
   const { backingFilename } = await node.info()
-  const recorded = backingFilename === undefined ? undefined : resolved(imageFilename(node), backingFilename)
+  const recorded = backingFilename === undefined ? undefined : resolved(node, backingFilename)
   const replaced = below === undefined ? undefined : await replacedChain(below)
   if (replaced === undefined && recorded === below?.filename) return undefined
   return { ...ownDefinition(node), backing: below === undefined ? null : (replaced ?? ownDefinition(below)) }
 }
 
 /** {@link resolveReference}; a name that means nothing, relative to an image without a place, is that of no file. */
-function resolved(image: string, reference: string): string {
+function resolved(node: Node, reference: string): string {
+  if (node.referred?.name === reference) return node.referred.filename
   try {
-    return resolveReference(image, reference)
+    return resolveReference(imageFilename(node), reference)
   } catch {
     return reference
   }
 }
 
-function ownDefinition({ driver, options, children }: Node): Record<string, unknown> {
-  const named = [...children.values()].map(({ name, role, node }) => ({ name, role, node }))
-  return definitionOf(driver, options, named)
+function ownDefinition(node: Node): Record<string, unknown> {
+  return definitionOf(
+    node,
+    [...node.children.values()].map(({ name, role, node }) => ({ name, role, node })),
+  )
 }
 
 /** Driver, content-changing options and children, nested: what `json:` names hold. */
-function definitionOf(
-  driver: DriverDescriptor,
-  options: Readonly<Record<string, unknown>>,
-  children: readonly NamedNode[],
-): Record<string, unknown> {
+function definitionOf({ driver, options, spelled }: Named, children: readonly NamedNode[]): Record<string, unknown> {
   const definition: Record<string, unknown> = { driver: driver.name }
   for (const [name, value] of Object.entries(options)) {
     const schema = driver.options[name]
     if (schema === undefined || schema.confidential || schema.type === 'value') continue
     if (!schema.strong && driver.kind !== 'protocol') continue
-    definition[name] = typeof value === 'string' ? withoutCredentials(value) : value
+    definition[name] = typeof value === 'string' ? withoutCredentials(value) : (spelled[name] ?? value)
   }
   for (const { name, role, node } of children) {
     if (role === 'cow') continue

@@ -78,6 +78,8 @@ export function isNode(value: unknown): value is Node {
 /** What a node is made of; see {@link Node}. */
 interface NodeSettings extends LayerSettings {
   readonly options: Readonly<Record<string, unknown>>
+  /** Values that were given as text and are none, as they were spelled: `json:` names repeat that. */
+  readonly spelled?: Readonly<Record<string, unknown>>
   readonly filename: string
   readonly forceShare: boolean
   readonly children: ReadonlyMap<string, GraphEdge>
@@ -88,6 +90,8 @@ export class Node extends Layer {
   readonly isRoot = false
   /** The options as they were given, children left out. */
   options: Readonly<Record<string, unknown>>
+  /** @internal See {@link NodeSettings}. */
+  spelled: Readonly<Record<string, unknown>>
   readonly filename: string
   readonly forceShare: boolean
   /** Edges to children by name. Changed only by the graph, drained. */
@@ -112,12 +116,15 @@ export class Node extends Layer {
   readonly blockers = new Set<Blocker>()
   /** @internal The parent that it was opened with, and follows when that is reopened. */
   inheritsFrom: Node | undefined
+  /** @internal The name of the backing file by which the image was opened, and the file that it stood for. */
+  referred: { readonly name: string; readonly filename: string } | undefined
   /** @internal What was said of its own cache mode, and is not the parent's to change. */
   readonly ownCache = new Set<string>()
 
   constructor(settings: NodeSettings) {
     super(settings)
     this.options = settings.options
+    this.spelled = settings.spelled ?? {}
     this.filename = settings.filename
     this.forceShare = settings.forceShare
     this.children = new Map(settings.children)

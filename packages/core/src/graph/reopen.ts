@@ -93,6 +93,7 @@ export class StagedReopen {
     return {
       commit: () => {
         node.options = this.#options()
+        node.spelled = Object.fromEntries(Object.entries(node.spelled).filter(([name]) => !(name in this.#own)))
         node.cache = next.cache
         node.discardMode = next.discard
         node.detectZeroes = next.detectZeroes

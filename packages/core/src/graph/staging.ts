@@ -36,11 +36,13 @@ export class Staging {
     this.#after.push(step)
   }
 
-  /** Stages new options of `node`. */
-  reopen(node: Node, changes: Readonly<Record<string, unknown>>): void {
-    const staged = this.#reopens.get(node) ?? new StagedReopen(node)
-    staged.add(changes)
-    this.#reopens.set(node, staged)
+  /** Stages new options of nodes. */
+  reopen(changes: ReadonlyMap<Node, Readonly<Record<string, unknown>>>): void {
+    for (const [node, options] of changes) {
+      const staged = this.#reopens.get(node) ?? new StagedReopen(node)
+      staged.add(options)
+      this.#reopens.set(node, staged)
+    }
   }
 
   /** Applies what was staged, all of it or nothing; returns the nodes whose options are new. */

@@ -91,7 +91,10 @@ export class Opener {
     const name = given.nodeName === undefined ? this.#graph.generateName() : checkedName(given.nodeName as string)
     const base = resolveBase(given, scope.base)
     const guess = Object.hasOwn(complete, probed)
-    return this.#graph.table.reserving(name, () => this.#openNamed({ name, driver, given, base, guess }, scope))
+    const spelled = spelledOptions(named, given)
+    return this.#graph.table.reserving(name, () =>
+      this.#openNamed({ name, driver, given, spelled, base, guess }, scope),
+    )
   }
 
   /** `definition`; one that has a file name instead of a driver becomes what the name stands for. */
@@ -109,9 +112,7 @@ export class Opener {
   async openProbed(definition: Readonly<Record<string, unknown>>, scope: Scope): Promise<Node> {
     const { file, ...rest } = definition
     // What is said of the format holds for its storage, too, as it does where the format is given.
-    const base = storageBase(
-      resolveBase(validateOptions(baseOptions, { ...pick(rest, baseOptions), driver: '' }), scope.base),
-    )
+    const base = storageBase(resolveBase(knownBase(rest), scope.base))
     const storage = await this.#openChild(file as Definition | string, 'file', { ...scope, check: false, base })
     try {
       const format = await this.#graph.registry.probeNode(storage)
@@ -124,7 +125,7 @@ export class Opener {
     }
   }
 
-  async #openNamed({ name, driver, given, base, guess }: Plan, scope: Scope): Promise<Node> {
+  async #openNamed({ name, driver, given, spelled, base, guess }: Plan, scope: Scope): Promise<Node> {
     checkBase(base)
     const opened = await this.#openChildren(driver.options, given, base, scope)
     const options = withoutChildren(driver.options, given)
@@ -132,7 +133,8 @@ export class Opener {
       name,
       driver,
       options,
-      filename: nodeFilename(driver, options, opened),
+      spelled,
+      filename: nodeFilename({ driver, options, spelled }, opened),
       readOnly: base.readOnly || (base.autoReadOnly && opened.some((child) => isStorage(child) && child.node.readOnly)),
       cache: base.cache,
       discard: base.discard,
@@ -185,13 +187,9 @@ export class Opener {
         // A child beside or below the storage is a step down; the storage itself is the same image.
         const depth = role === 'cow' ? scope.depth + 1 : scope.depth
         const chain = role === 'replica' ? new Map(scope.chain) : scope.chain
-        const child = await this.#openChild(value as Definition | string, name, {
-          ...scope,
-          check: false,
-          base: below,
-          depth,
-          chain,
-        })
+        const nested = { ...scope, check: false, base: below, depth, chain }
+        const opening = this.#openChild(value as Definition | string, name, nested)
+        const child = await (role === 'cow' && isRecord(value) ? opening.catch(backingFailure) : opening)
         opened.push({ name, role, node: child, follows: typeof value !== 'string' && !isNode(value) })
       }
     } catch (error) {
@@ -271,14 +269,11 @@ export class Opener {
         const open = () => this.#openReferenced(node, role, reference, { ...nested, overrides })
         await opening.link([{ name, role, node: await inChain(node, scope.chain, open), follows: true }])
       })
-      return node.children.get(name)
+      const child = node.children.get(name)
+      if (child !== undefined && role === 'cow') node.referred = { name: reference.filename, filename: child.filename }
+      return child
     } catch (error) {
-      const failure = toBlockError(error)
-      throw new BlockError(failure.code, `Could not open ${what}: ${failure.message}`, {
-        cause: error,
-        hint: failure.hint,
-        node: failure.node,
-      })
+      throw childFailure(what, error)
     }
   }
 
@@ -329,6 +324,7 @@ interface Plan {
   readonly name: string
   readonly driver: DriverDescriptor
   readonly given: Readonly<Record<string, unknown>>
+  readonly spelled: Readonly<Record<string, unknown>>
   readonly base: ResolvedBase
   readonly guess: boolean
 }
@@ -346,6 +342,24 @@ function pinned(node: Node): Node {
   return node
 }
 
+/** What `given` says that every node knows. What is wrong with it is told when the format is known. */
+function knownBase(given: Options): Options {
+  try {
+    return validateOptions(baseOptions, { ...pick(given, baseOptions), driver: '' })
+  } catch {
+    return {}
+  }
+}
+
+function backingFailure(error: unknown): never {
+  throw childFailure('backing file', error)
+}
+
+function childFailure(what: string, error: unknown): BlockError {
+  const { code, message, hint, node } = toBlockError(error)
+  return new BlockError(code, `Could not open ${what}: ${message}`, { cause: error, hint, node })
+}
+
 /** What the storage of a node takes from it. */
 function storageBase(base: ResolvedBase): ResolvedBase {
   return { ...base, discard: 'unmap', detectZeroes: 'off' }
@@ -361,7 +375,15 @@ function isStorage(child: OpenedChild): boolean {
   return child.role !== 'cow'
 }
 
+/** The options that were given as text and are none. */
+function spelledOptions(text: Options, given: Options): Options {
+  return Object.fromEntries(
+    Object.entries(text).filter(([name, value]) => typeof value === 'string' && typeof given[name] !== 'string'),
+  )
+}
+
 function unsupportedOption(driver: DriverDescriptor, option: string): string {
+  if (option === 'backing') return "Driver doesn't support backing files"
   return takesNames(driver)
     ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
     : `Block format '${driver.name}' does not support the option '${option}'`

@@ -59,17 +59,18 @@ async function openTarget(
   children: Readonly<Record<string, unknown>>,
 ): Promise<OpenedTarget> {
   const named = nodeName === undefined ? {} : { nodeName }
+  const { cache } = source
   if (format !== undefined && (await graph.registry.get(format)).kind === 'protocol') {
     // The name of a protocol is no format: its storage is all there is.
-    const node = await graph.addNode({ filename: target, ...named, readOnly: false, discard: 'unmap' })
+    const node = await graph.addNode({ filename: target, ...named, readOnly: false, discard: 'unmap', cache })
     return { node, letGo: () => letGo(graph, node) }
   }
-  const file = await graph.addNode({ filename: target, readOnly: false, discard: 'unmap' })
+  const file = await graph.addNode({ filename: target, readOnly: false, discard: 'unmap', cache })
   try {
     const isGiven = format !== undefined || mode !== 'existing'
     const driver = isGiven ? (format ?? source.driver.name) : await graph.registry.probeNode(file)
     const takesBacking = (await graph.registry.get(driver)).options.backing !== undefined
-    const node = await graph.addNode({ driver, ...named, ...(takesBacking ? children : {}), file, readOnly: false })
+    const node = await graph.addNode({ driver, ...named, ...(takesBacking ? children : {}), file, readOnly: false, cache })
     return { node, letGo: () => letGo(graph, node) }
   } finally {
     await letGo(graph, file)

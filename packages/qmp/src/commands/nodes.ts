@@ -135,6 +135,7 @@ async function changeBackingFile(system: System, device: string, image: string, 
         throw new BlockError('ENOTSUP', `driver '${node.driver.name}' stores no name of a backing file`)
       }
       await node.image.changeBacking(backing, format)
+      node.referred = { name: backing, filename: backing }
     } finally {
       for (const one of reopened) await change.reopen(one, { readOnly: true })
     }

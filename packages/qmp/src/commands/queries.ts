@@ -1,5 +1,6 @@
 /** What there is: nodes, and the edges between them. */
-import { type GraphEdge, type GraphRoot, type Node, Permission } from '@diskgraph/core'
+import { type Graph, type GraphEdge, type GraphRoot, type Node, Permission } from '@diskgraph/core'
+import { backingReference } from '@diskgraph/core/internal'
 import { imageInfo, infoMembers, type ReturnOf, type TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import type { Handlers } from './handlers.ts'
@@ -11,14 +12,34 @@ export function queryCommands(system: System): Handlers {
   return {
     // The youngest first, as QEMU has them.
     'query-named-block-nodes': ({ flat }) =>
-      Promise.all([...graph.nodes].reverse().map((node) => nodeInfo(node, flat === true))),
+      Promise.all(
+        nodesOf(graph)
+          .reverse()
+          .map((node) => nodeInfo(node, flat === true)),
+      ),
     'x-debug-query-block-graph': () => describeGraph(system),
   }
 }
 
+/** The nodes in the order in which QEMU would have opened them: an image comes before its backing file. */
+function nodesOf({ nodes }: Graph): Node[] {
+  const result = new Set<Node>()
+  const add = (node: Node): void => {
+    const own = [...node.children.values()].filter((edge) => edge.node.inheritsFrom === node)
+    for (const edge of own) if (edge.role !== 'cow') add(edge.node)
+    result.add(node)
+    for (const edge of own) if (edge.role === 'cow') add(edge.node)
+  }
+  for (const node of nodes) {
+    const isOwn = [...node.parents].some(({ parent }) => parent === node.inheritsFrom)
+    if (!isOwn) add(node)
+  }
+  return [...result]
+}
+
 /** What is to be said of a node: QAPI's BlockDeviceInfo. With `flat` its backing images are left out. */
 export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
-  const image = await imageMembers(node, flat)
+  const [image, file] = await Promise.all([imageMembers(node, flat), backingReference(node)])
   const backing = node.backing === undefined ? image['backing-filename'] : node.backing.filename
   return {
     iops_rd: 0,
@@ -38,7 +59,7 @@ export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'Block
     bps: 0,
     bps_rd: 0,
     cache: { 'no-flush': node.cache.noFlush, direct: node.cache.direct, writeback: true },
-    file: node.filename,
+    file,
   }
 }
 
@@ -63,7 +84,8 @@ async function imageMembers(node: Node, flat: boolean): Promise<TypeOf<'ImageInf
   const info = await imageInfo(node)
   // Sizes are told in whole sectors.
   const virtualSize = Math.ceil(info.virtualSize / 512) * 512
-  const members = infoMembers({ ...info, virtualSize }) as unknown as TypeOf<'ImageInfo'>
+  const filename = await backingReference(node)
+  const members = infoMembers({ ...info, filename, virtualSize }) as unknown as TypeOf<'ImageInfo'>
   const below = node.backing?.node
   if (flat || below === undefined) return members
   return { ...members, 'backing-image': await imageMembers(below, false) }
@@ -102,7 +124,7 @@ function describeGraph({ graph, devices }: System): ReturnOf<'x-debug-query-bloc
     nodes.push({ id: idOf(root), type: 'block-backend', name: names.get(root) ?? '' })
     addEdge(root.edge)
   }
-  for (const node of graph.nodes) {
+  for (const node of nodesOf(graph)) {
     nodes.push({ id: idOf(node), type: 'block-driver', name: node.name })
     for (const edge of [...node.children.values()].reverse()) addEdge(edge)
   }

@@ -86,6 +86,7 @@ export function newOverlayAction(system: System, args: TypeOf<'BlockdevSnapshotS
         file: { driver: 'file', filename },
         backing: null,
         readOnly: false,
+        cache: node.cache,
       })
       await change.setBacking(overlay, node)
       await change.replace(node, overlay)
