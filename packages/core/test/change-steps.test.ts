@@ -101,6 +101,16 @@ describe('alone', () => {
     await graph.close()
   })
 
+  it('resizes beside users who let nobody else write', async () => {
+    const { graph } = await setUp()
+    const guest = await graph.attach('b', { permissions: ConsistentRead | Write, shared: All & ~Write })
+    const other = await graph.attach('b', { permissions: Resize })
+    await other.truncate(1024)
+    expect(guest.size).toBe(1024)
+    await expect(other.amend({ options: {} })).rejects.toMatchObject({ code: 'EPERM' })
+    await graph.close()
+  })
+
   it('is refused when others do not share the permission, or the operation is blocked, or the user is gone', async () => {
     const { fakes, graph } = await setUp()
     const user = await graph.attach('b')

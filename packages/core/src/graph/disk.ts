@@ -15,7 +15,6 @@ import { type Inspect, inspected, inspection } from '../inspection.ts'
 import { withoutSecrets } from '../options/filenames.ts'
 import { isRecord, validateAmend } from '../options/validate.ts'
 import type { BlockGraph } from './block-graph.ts'
-import type { BlockedOperation } from './blockers.ts'
 import { type Extent, mergedExtents } from './extents.ts'
 import type { Node } from './node.ts'
 import { Root, type RootSettings } from './root.ts'
@@ -91,7 +90,7 @@ export class Disk extends Root {
   async truncate(size: number, options?: TruncateOptions, signal?: AbortSignal): Promise<void> {
     mustBeBytes('size', size)
     mustBeOneOf('preallocation', options?.preallocation ?? 'off', preallocations)
-    return this.#alone('resize', 'truncate', (node) => node.truncate(size, options, signal), signal)
+    return this.#alone('resize', (node) => node.truncate(size, options, signal), signal)
   }
 
   /** What the driver tells of the image of the top node beyond its size; empty where it tells nothing. */
@@ -128,7 +127,7 @@ export class Disk extends Root {
       }
       throw new BlockError('ENOTSUP', `Format driver '${driver.name}' does not support option amendment`)
     }
-    return this.#alone('amend', 'amend', amend, request.signal)
+    return this.#alone('amend', amend, request.signal)
   }
 
   /** Internal snapshots: list, create, apply, delete, load. ENOTSUP where the format has none, ENOMEDIUM when it is closed. */
@@ -193,23 +192,28 @@ export class Disk extends Root {
     throw new BlockError('ENOTSUP', `driver '${driver.name}' has no internal snapshots`, { node: this.nodeName })
   }
 
-  /** Runs `work` drained, with the permission to resize. */
+  /** Runs `work` drained, with the permissions that the operation takes. */
   async #alone(
-    operation: BlockedOperation,
-    verb: string,
+    operation: keyof typeof changing,
     work: (node: Node) => Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const permissions = Permission.Write | Permission.Resize
+    const { verb, needs, permissions } = changing[operation]
     return this.graph.change(
       async (change) => {
-        if ((this.edge.permissions & Permission.Write) === 0) throw this.refusal(verb)
+        if ((this.edge.permissions & needs) === 0) throw this.refusal(verb)
         await change.alone(this, { operation, permissions }, work)
       },
       { signal },
     )
   }
 }
+
+/** What a disk must have for an operation, and what that takes meanwhile. Users who share no writes may share resizing. */
+const changing = {
+  resize: { verb: 'truncate', needs: Permission.Write | Permission.Resize, permissions: Permission.Resize },
+  amend: { verb: 'amend', needs: Permission.Write, permissions: Permission.Write | Permission.Resize },
+} as const
 
 const repairs: readonly Repair[] = ['none', 'leaks', 'all']
 const preallocations: readonly Preallocation[] = ['off', 'metadata', 'falloc', 'full']

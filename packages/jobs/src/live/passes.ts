@@ -31,15 +31,20 @@ interface Piece {
 export async function copyDirty(pass: Pass): Promise<void> {
   const { units, workers, job, policy, counted = (copy) => copy() } = pass
   const copies = new InFlight()
+  /** An error has ended the copy: others in flight say nothing new. */
+  let ended = false
   await runPool(pieces(pass, copies), workers, units.longest, (piece, buffer) =>
     copies.run(async () => {
       try {
         await counted(() => units.copy(piece.offset, piece.length, buffer))
       } catch (error) {
-        if (job.signal.aborted || policy === undefined) throw error
+        if (ended || job.signal.aborted || policy === undefined) throw error
         const source = error instanceof JobError && error.request.disk === 'source'
         const own = policy(source ? 'source' : 'target')
-        if (!job.judge(error, source ? 'read' : 'write', own)) throw error
+        if (!job.judge(error, source ? 'read' : 'write', own)) {
+          ended = true
+          throw error
+        }
         if (own === 'ignore' && pass.leaveOut !== undefined) {
           units.dirty.clear(piece.offset, piece.length)
           job.advance(piece.length)

@@ -147,6 +147,15 @@ it('the size of a disk stays while a job copies it', async () => {
   await jobs.close()
 })
 
+it.each(['mirror', 'backup'] as const)('a %s tells of one error, however many requests fail with it', async (kind) => {
+  const { graph, jobs, faults, events } = await setUp()
+  await using _ = graph
+  faults.arm({ nth: 1, code: 'EIO', kinds: ['write'], lasting: true })
+  const job = await starts[kind](jobs, 'report')
+  await expect(job.finished).rejects.toMatchObject({ code: 'EIO' })
+  expect(events.filter((event) => event.startsWith('BLOCK_JOB_ERROR'))).toEqual(['BLOCK_JOB_ERROR write report'])
+})
+
 it.each(['mirror', 'backup'] as const)(
   'a %s that ignores errors asks storage that fails at once a few times a second',
   async (kind) => {

@@ -70,7 +70,14 @@ async function openTarget(
     const isGiven = format !== undefined || mode !== 'existing'
     const driver = isGiven ? (format ?? source.driver.name) : await graph.registry.probeNode(file)
     const takesBacking = (await graph.registry.get(driver)).options.backing !== undefined
-    const node = await graph.addNode({ driver, ...named, ...(takesBacking ? children : {}), file, readOnly: false, cache })
+    const node = await graph.addNode({
+      driver,
+      ...named,
+      ...(takesBacking ? children : {}),
+      file,
+      readOnly: false,
+      cache,
+    })
     return { node, letGo: () => letGo(graph, node) }
   } finally {
     await letGo(graph, file)

@@ -59,8 +59,8 @@ async function resize(node: Node, system: System, size: number): Promise<void> {
   const { graph } = system
   if (size < 0) throw new BlockError('EINVAL', "Parameter 'size' expects a >0 size")
   system.refuseBacking(node)
-  const permissions = Permission.ConsistentRead | Permission.Write | Permission.Resize
-  await using disk = await graph.attach(node, { permissions })
+  // Users who let nobody else write may let others resize.
+  await using disk = await graph.attach(node, { permissions: Permission.Resize })
   await disk.truncate(size)
 }
 
