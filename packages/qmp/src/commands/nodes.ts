@@ -67,12 +67,12 @@ async function resize(node: Node, system: System, size: number): Promise<void> {
 /** Several nodes at once: all of them are reopened, or none. */
 async function reopen(system: System, list: readonly DriverOptions[]): Promise<void> {
   const { graph } = system
-  const changes: ({ readonly node: Node } & ReopenChanges)[] = []
+  const changes: ReopenChanges[] = []
   for (const options of list) {
     const name = options['node-name']
     if (typeof name !== 'string') throw new BlockError('EINVAL', 'node-name not specified')
     const node = namedNode(system, name)
-    changes.push({ node, ...reopenChanges(node, await graphOptions(graph, options)) })
+    changes.push(...reopenChanges(node, await graphOptions(graph, options)))
   }
   await graph.change(async (change) => {
     for (const { node, options, children } of changes) {

@@ -3,10 +3,18 @@ import { BlockError, type Node } from '@diskgraph/core'
 import type { OptionSchema } from '@diskgraph/core/driver'
 import { toKebabCase } from '@diskgraph/core/internal'
 
-/** What changes: options, and children by name (undefined: removed). */
+/** What changes of a node: options, and children by name (undefined: removed). */
 export interface ReopenChanges {
+  readonly node: Node
   readonly options: Readonly<Record<string, unknown>>
   readonly children: ReadonlyMap<string, string | undefined>
+}
+
+/** What is collected of one node. */
+interface Collected {
+  readonly children: Map<string, string | undefined>
+  /** Children whose options stand within those of the node. */
+  readonly within: ReopenChanges[]
 }
 
 const baseDefaults: Readonly<Record<string, unknown>> = {
@@ -17,11 +25,22 @@ const baseDefaults: Readonly<Record<string, unknown>> = {
   cache: { direct: false, noFlush: false },
 }
 
-/** What is to change so that `node` is what `given`, a whole definition, says: what is left out has its default. */
-export function reopenChanges(node: Node, given: Readonly<Record<string, unknown>>): ReopenChanges {
+/**
+ * What is to change so that `node` is what `given`, a whole definition, says: what is left out has its default. Children
+ * that are given by their options, as they were when the node was opened, have changes of their own.
+ */
+export function reopenChanges(node: Node, given: Readonly<Record<string, unknown>>): ReopenChanges[] {
+  return changesOf(node, given, baseDefaults)
+}
+
+function changesOf(
+  node: Node,
+  given: Readonly<Record<string, unknown>>,
+  defaults: typeof baseDefaults,
+): ReopenChanges[] {
   if (given.driver !== node.driver.name) throw cannotChange('driver')
-  const options: Record<string, unknown> = { ...baseDefaults }
-  const children = new Map<string, string | undefined>()
+  const options: Record<string, unknown> = { ...defaults }
+  const collected: Collected = { children: new Map(), within: [] }
   for (const [name, value] of Object.entries(given)) {
     if (name === 'driver' || name === 'nodeName') continue
     if (name in baseDefaults) {
@@ -29,7 +48,7 @@ export function reopenChanges(node: Node, given: Readonly<Record<string, unknown
       continue
     }
     const schema = node.driver.options[name]
-    if (schema?.type === 'child') takeChild(node, name, value, children)
+    if (schema?.type === 'child') takeChild(node, name, value, collected)
     else if (schema?.type === 'children') checkList(node, name, value)
     else if (schema?.reopen) options[name] = value
     else if (!isSame(value, currentValue(node, name, schema))) throw cannotChange(toKebabCase(name))
@@ -41,19 +60,24 @@ export function reopenChanges(node: Node, given: Readonly<Record<string, unknown
     }
     if (schema.reopen && name in node.options && 'default' in schema) options[name] = schema.default
   }
-  return { options, children }
+  return [{ node, options, children: collected.children }, ...collected.within]
 }
 
-function takeChild(node: Node, name: string, value: unknown, children: Map<string, string | undefined>): void {
+function takeChild(node: Node, name: string, value: unknown, { children, within }: Collected): void {
   const present = node.children.get(name)?.node
   if (value === null) {
     if (present !== undefined) children.set(name, undefined)
     return
   }
-  if (typeof value !== 'string') {
+  if (typeof value === 'string') {
+    if (present?.name !== value) children.set(name, value)
+    return
+  }
+  // What was opened with the node has the mode of the node where its own options say nothing.
+  if (present?.inheritsFrom !== node) {
     throw new BlockError('EINVAL', `Cannot change the option '${name}': reopen takes the name of a node`)
   }
-  if (present?.name !== value) children.set(name, value)
+  within.push(...changesOf(present, value as Readonly<Record<string, unknown>>, {}))
 }
 
 function checkList(node: Node, name: string, value: unknown): void {
