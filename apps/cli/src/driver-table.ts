@@ -83,6 +83,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-qcow2')).qcow2,
   },
   {
+    name: 'qed',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-qed')).qed,
+  },
+  {
     name: 'quorum',
     kind: 'filter',
     load: async () => (await import('@diskgraph/driver-quorum')).quorum,
