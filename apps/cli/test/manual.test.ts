@@ -128,6 +128,9 @@ describe('an example', () => {
       'create -q -f qcow2 -b base.qcow2 -F qcow2 overlay.qcow2',
       'snapshot -c before disk.qcow2',
       ...(line.startsWith('resize --shrink') ? ['resize -q disk.qcow2 64M', 'snapshot -d before disk.qcow2'] : []),
+      ...(/bitmap --(merge|remove)/.test(line)
+        ? ['bitmap --add disk.qcow2 since-monday', 'bitmap --add disk.qcow2 all']
+        : []),
     ]) {
       expect((await run('dg-img', words.split(' '))).stderr).toBe('')
     }
@@ -141,7 +144,7 @@ describe('an example', () => {
 const completions: readonly (readonly [line: readonly string[], offered: readonly string[]])[] = [
   [['diskgraph', 'conv'], ['convert']],
   [['diskgraph', '--driver', './x', 'tre'], ['tree']],
-  [['diskgraph', 'convert', '-O', 'q'], ['qcow2']],
+  [['diskgraph', 'convert', '-O', 'qc'], ['qcow2']],
   [['diskgraph', 'create', '-f', 'im'], ['img']],
   [
     ['diskgraph', 'completion', ''],
