@@ -27,6 +27,6 @@ export function qcow2Driver(codecs: Codecs): DriverDescriptor {
       checkCreateOptions(options)
     },
     create: (context) => create(context, codecs),
-    measure: async (request) => (await import('./measure.ts')).measureImage(request),
+    measure: async (request) => (await import('./seldom.ts')).measureImage(request),
   }
 }

@@ -78,7 +78,7 @@ async function openBitmaps(state: Qcow2State, context: OpenContext): Promise<voi
     context.warn(version < 3 ? bitmapsOfVersion2 : bitmapsLeftBehind)
     return
   }
-  const { loadBitmaps } = await import('./bitmaps/store.ts')
+  const { loadBitmaps } = await import('./seldom.ts')
   try {
     await loadBitmaps(state, extension.data, !context.inspect && !context.check)
   } catch (error) {
@@ -155,11 +155,11 @@ export async function activate(state: Qcow2State): Promise<void> {
     await header.update({ autoclearFeatures, extensions: kept })
   }
   if (bitmaps) {
-    const { markInUse } = await import('./bitmaps/store.ts')
+    const { markInUse } = await import('./seldom.ts')
     await state.exclusively(() => markInUse(state))
   }
   if (header.dirty) {
-    const { repairDirty } = await import('./check/check.ts')
+    const { repairDirty } = await import('./seldom.ts')
     await repairDirty(state)
   }
 }
