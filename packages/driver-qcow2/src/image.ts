@@ -34,6 +34,7 @@ import {
   hasFeature,
   IncompatibleBit,
 } from './header/layout.ts'
+import { seldom } from './lazy.ts'
 import { growL1 } from './mapping/active-tables.ts'
 import { discardRange } from './mapping/changes.ts'
 import { activate, checkWritable, unsupportedFeature } from './open.ts'
@@ -147,13 +148,13 @@ export class Qcow2Image implements OpenImage {
   async check(options: CheckOptions): Promise<ImageCheck> {
     if (this.inactive && options.repair !== 'none') await this.activate()
     await this.state.store.loadRefcountTable()
-    const { checkImage } = await import('./seldom.ts')
+    const { checkImage } = await seldom()
     return checkImage(this.state, options)
   }
 
   async amend(request: AmendRequest): Promise<void> {
     if (this.inactive) await this.activate()
-    const { amendImage } = await import('./seldom.ts')
+    const { amendImage } = await seldom()
     return amendImage(this.state, request)
   }
 
