@@ -72,14 +72,18 @@ export class Snapshot {
     const end = Math.min(alignUp(offset + length, unit), file.size)
     if (this.#broken !== undefined || start >= end) return
     const hold = await this.#lock.acquire(start, end - start, true)
+    let copy: Promise<void> = Promise.resolve()
     try {
       for (let run = this.#todo.nextDirty(start, end); run !== undefined; run = this.#todo.nextDirty(start, end)) {
+        const { offset: at } = run
         const piece = Math.min(run.length, Math.max(unit, longest))
-        await this.#inTime(this.#copy(run.offset, piece))
-        this.#todo.clear(run.offset, piece)
+        copy = this.#copy(at, piece).then(() => this.#todo.clear(at, piece))
+        await this.#inTime(copy)
       }
     } finally {
-      this.#lock.release(hold)
+      // A copy that took too long goes on, and nobody writes below it meanwhile: it would keep what they write.
+      const release = (): void => this.#lock.release(hold)
+      copy.then(release, release)
     }
   }
 
@@ -98,7 +102,7 @@ export class Snapshot {
     await this.#targetReads.ended(offset, length)
   }
 
-  /** `copy`, or ETIMEDOUT when it takes too long: it goes on, but the unit does not count as copied. */
+  /** `copy`, or ETIMEDOUT when it takes too long: it goes on. */
   #inTime(copy: Promise<void>): Promise<void> {
     const { timeout, clock } = this.#settings
     if (timeout === 0) return copy

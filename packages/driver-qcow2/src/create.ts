@@ -108,6 +108,8 @@ interface Plan {
 /** Writes a new image into `children.file`. */
 export async function create(context: CreateContext, codecs: Codecs): Promise<void> {
   const image = checkCreateOptions(context.options)
+  // Refused before anything is written: nothing here could open the image.
+  if (image.compressionType === CompressionType.zstd) await codecs.zstd()
   const file = context.children.require('file')
   if (file.size > 0) await file.truncate(0).catch(() => {})
   const plan = planTables(image)

@@ -162,6 +162,9 @@ export class Qcow2Image implements OpenImage {
     if (this.inactive) await this.activate()
     const { state } = this
     state.checkUsable()
+    // What is to show without the old backing file is in the image before the image forgets it.
+    await this.flush()
+    await state.file.flush()
     const changed = withBacking(state.header.value, filename, format)
     await state.exclusively(() => state.header.update(changed))
   }

@@ -50,6 +50,7 @@ export interface Qcow2CreateOptions {
   clusterSize?: number
   refcountBits?: number
   lazyRefcounts?: boolean
+  compressionType?: 'zlib' | 'zstd'
   preallocation?: 'off' | 'metadata' | 'falloc' | 'full'
 }
 

@@ -123,7 +123,9 @@ export class QedImage extends SparseImage implements CheckedImage {
   }
 
   async changeBacking(filename: string | undefined, format: string | undefined): Promise<void> {
+    // What is to show without the old backing file is in the image before the image forgets it.
     await this.flush()
+    await this.file.flush()
     const { clusterSize, headerClusters } = this.#header
     const features = this.#header.features & ~(Feature.backingFile | Feature.backingFormatNoProbe)
     if (filename === undefined) {

@@ -101,7 +101,16 @@ export class DescriptorTable {
     const mode = writable ? constants.O_RDWR : constants.O_RDONLY
     const attempt = `Could not dup FD for ${filename} flags ${mode}`
     if (set === undefined) throw new BlockError('ENOENT', `${attempt}: No such file or directory`)
-    const found = set.members.find(({ fd }) => accessMode(fd) === mode)
+    const found = set.members.find(({ fd }) => statusFlags(fd).mode === mode)
+    if (found !== undefined && statusFlags(found.fd).appends) {
+      throw new BlockError(
+        'EINVAL',
+        `${attempt}: the descriptor was opened with O_APPEND, so that writes would go to the end`,
+        {
+          hint: 'open it without O_APPEND',
+        },
+      )
+    }
     if (found === undefined) {
       throw new BlockError('EACCES', `${attempt}: Permission denied`, {
         hint: `add a descriptor to the set that was opened for reading${writable ? ' and writing' : ' alone'}`,
@@ -171,7 +180,8 @@ export class ReceivedDescriptors {
   }
 }
 
-function accessMode(fd: number): number {
+function statusFlags(fd: number): { readonly mode: number; readonly appends: boolean } {
   const [, flags = '0'] = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1')) ?? []
-  return Number.parseInt(flags, 8) & 3
+  const bits = Number.parseInt(flags, 8)
+  return { mode: bits & 3, appends: (bits & constants.O_APPEND) !== 0 }
 }

@@ -34,17 +34,28 @@ const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal']
 export async function jsonLog(program: string, text: string): Promise<Log> {
   const {
     to = '',
-    file = levels.includes(to) ? undefined : to,
+    file = levels.includes(to) || (to === '' && text.includes('level=')) ? undefined : to,
     level = levels.includes(to) ? to : 'info',
     ...others
   } = toObject(parseKeyValues(text, 'to'))
   const [other] = Object.keys(others)
   if (other !== undefined) throw new StartError(`Invalid parameter '${other}'`)
   if (!levels.includes(level)) throw new StartError(`there is no level '${level}': one of ${levels.join(', ')}`)
-  if (file === '') throw new StartError('a level or a file is expected')
+  if (file === '') throw new StartError(`a level (${levels.join(', ')}) or a file is expected`)
+  // A misspelt level is not to become a file.
+  if (to !== '' && file !== undefined && !/[./]/.test(file)) {
+    throw new StartError(`there is no level '${file}': one of ${levels.join(', ')}, or a file (./${file})`)
+  }
   const fd = file === undefined ? 2 : openFile(file)
   const { default: pino } = await import('pino')
-  const lines = pino({ level, base: { program, pid: process.pid } }, pino.destination({ dest: fd, sync: true }))
+  const destination = pino.destination({ dest: fd, sync: true })
+  // A full file system is no reason to stop: whoever looks at standard error hears of it once.
+  let failed = false
+  destination.on('error', (error: Error) => {
+    if (!failed && fd !== 2) process.stderr.write(`${program}: warning: cannot write the log: ${error.message}\n`)
+    failed = true
+  })
+  const lines = pino({ level, base: { program, pid: process.pid } }, destination)
   return {
     debug: (message, members = {}) => lines.debug(members, message),
     info: (message, members = {}) => lines.info(members, message),

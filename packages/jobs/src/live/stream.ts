@@ -217,7 +217,13 @@ class Stream implements JobWork {
 
   async #restore(change: Change): Promise<void> {
     await change.commit()
-    if (this.#wasReadOnly) await endWriting(change, this.#image)
+    if (!this.#wasReadOnly) return
+    try {
+      await endWriting(change, this.#image)
+    } catch (error) {
+      // Somebody writes to it by now: that it was read-only is past, and the stream has done its work.
+      this.#image.warn(`${this.#image.describe()} stays writable: ${(error as Error).message}`)
+    }
   }
 }
 

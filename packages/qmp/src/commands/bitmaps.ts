@@ -1,4 +1,4 @@
-/** Named dirty bitmaps of nodes. */
+/** Named dirty bitmaps of nodes. What is undone is undone before guests write again: no bit of theirs is lost. */
 import { DirtyBitmap, type Node } from '@diskgraph/core'
 import * as bitmaps from '@diskgraph/jobs'
 import type { TypeOf } from '@diskgraph/qapi'
@@ -24,27 +24,24 @@ export function bitmapCommands(system: System): Handlers {
 
 /** Adds an empty bitmap. */
 export function addBitmap(system: System, args: TypeOf<'BlockDirtyBitmapAdd'>): Action {
-  let added: bitmaps.AddedBitmap | undefined
   return {
     stage: async (change) => {
       const { name, granularity, persistent, disabled } = args
       const node = system.findEither(args.node)
-      added = await bitmaps.addBitmap(system.graph, node, { name, granularity, persistent, disabled, change })
+      const added = await bitmaps.addBitmap(system.graph, node, { name, granularity, persistent, disabled, change })
+      change.onUndo(() => added.undo())
     },
-    undo: () => added?.undo(),
   }
 }
 
 /** Removes a bitmap. */
 export function removeBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>): Action {
-  let undo: (() => void) | undefined
   return {
     stage: async (change) => {
       const node = system.findEither(args.node)
       await change.drain(node)
-      undo = await bitmaps.removeBitmap(node, args.name)
+      change.onUndo(await bitmaps.removeBitmap(node, args.name))
     },
-    undo: () => undo?.(),
   }
 }
 
@@ -65,7 +62,6 @@ export function mergeBitmaps(system: System, args: TypeOf<'BlockDirtyBitmapMerge
 
 /** Lets a bitmap record, or keeps it as it is. */
 export function enableBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>, enabled: boolean): Action {
-  let changed: { readonly bitmap: DirtyBitmap; readonly before: boolean } | undefined
   return {
     stage: async (change) => {
       const node = system.findEither(args.node)
@@ -73,17 +69,15 @@ export function enableBitmap(system: System, args: TypeOf<'BlockDirtyBitmap'>, e
       const bitmap = bitmaps.findBitmap(node, args.name)
       const before = bitmap.enabled
       await bitmaps.enableBitmap(node, args.name, enabled)
-      changed = { bitmap, before }
-    },
-    undo: () => {
-      if (changed !== undefined) changed.bitmap.enabled = changed.before
+      change.onUndo(() => {
+        bitmap.enabled = before
+      })
     },
   }
 }
 
 /** `work` changes what a bitmap has marked; the bits before are kept, so that it can be undone. */
 function changeBits(system: System, nodeName: string, name: string, work: (node: Node) => Promise<void>): Action {
-  let changed: { readonly bitmap: DirtyBitmap; readonly before: DirtyBitmap } | undefined
   return {
     stage: async (change) => {
       const node = system.findEither(nodeName)
@@ -92,13 +86,10 @@ function changeBits(system: System, nodeName: string, name: string, work: (node:
       const before = new DirtyBitmap(bitmap.size, bitmap.granularity)
       before.merge(bitmap)
       await work(node)
-      changed = { bitmap, before }
-    },
-    undo: () => {
-      if (changed === undefined) return
-      const { bitmap, before } = changed
-      bitmap.clear(0, bitmap.size)
-      bitmap.merge(before)
+      change.onUndo(() => {
+        bitmap.clear(0, bitmap.size)
+        bitmap.merge(before)
+      })
     },
   }
 }
