@@ -95,6 +95,7 @@ async function open(session: Session, filename: string | undefined, mode: OpenMo
   const { graph, terminal } = session
   checkMode(mode, filename)
   const { driver, ...options } = fromQapi(mode.options ?? {})
+  if (mode.forceShare && options.forceShare === 'off') throw new CommandError('-U conflicts with image options')
   let disk = await openImage(graph, {
     filename: filename ?? (driver === undefined ? '' : `driver=${driver}`),
     imageOpts: filename === undefined,
