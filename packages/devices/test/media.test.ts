@@ -152,6 +152,8 @@ describe('names and users', () => {
       for (const id of ['vd0', '/machine/peripheral/vd0', '/machine/peripheral/vd0/virtio-backend']) {
         expect(devices.require({ id })).toBe(model)
       }
+      const byId = await devices.addModel(disk, 'sda')
+      expect(devices.require({ id: '/machine/peripheral/sda' })).toBe(byId)
       expect(() => devices.require({ id: 'd0' })).toThrow("Device 'd0' not found")
       expect(() => devices.require({ device: '' })).toThrow("Device '' not found")
       expect(() => devices.require({})).toThrow("Need exactly one of 'device' and 'id'")

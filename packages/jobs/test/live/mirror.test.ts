@@ -1,5 +1,6 @@
 import { Graph } from '@diskgraph/core'
 import { type DriverDescriptor, Passthrough } from '@diskgraph/core/driver'
+import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
 import { nullCo } from '@diskgraph/driver-null'
 import { JobTable, startMirror } from '@diskgraph/jobs'
 import { describe, expect, it } from 'vitest'
@@ -16,29 +17,38 @@ async function setUp(): Promise<Stack & { jobs: JobTable; events: string[] }> {
 
 /** Reads end when they are given up. */
 class SlowImage extends Passthrough {
+  begun: () => void = () => undefined
+
   override read(_offset: number, _buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
+    this.begun()
     return new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
   }
 }
 
-const slow: DriverDescriptor = {
+const slow = (begun: () => void): DriverDescriptor => ({
   name: 'slow',
   kind: 'filter',
   description: 'A disk that is never read to the end.',
   options: { file: { type: 'child', role: 'filtered', required: true, description: 'The disk' } },
-  open: async ({ children }) => new SlowImage(children.require('file')),
-}
+  open: async ({ children }) => Object.assign(new SlowImage(children.require('file')), { begun }),
+})
 
 describe('a mirror', () => {
   it('that is cancelled waits for no read of storage that is slow', async () => {
-    await using graph = new Graph({ drivers: [nullCo, slow] })
+    let isRead = (): void => undefined
+    const begun = new Promise<void>((resolve) => {
+      isRead = resolve
+    })
+    const storages = new Map([['file', new MemoryStorage(size)]])
+    storages.get('file')?.write(0, new Uint8Array(size).fill(1))
+    await using graph = new Graph({ drivers: [nullCo, memoryDriver(storages), slow(isRead)] })
     const jobs = new JobTable(graph)
-    await graph.addNode({ driver: 'null-co', nodeName: 'file', size })
+    await graph.addNode({ driver: 'memory', nodeName: 'file', name: 'file' })
     const device = await graph.addNode({ driver: 'slow', nodeName: 'slow', file: 'file' })
     const target = await graph.addNode({ driver: 'null-co', nodeName: 'target', size })
     const job = await startMirror(jobs, { jobId: 'j0', device, target, sync: 'full' })
     await reached(job, 'running')
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await begun
     job.cancel()
     await expect(job.finished).rejects.toMatchObject({ code: 'ECANCELED' })
   }, 5000)
