@@ -108,6 +108,10 @@ function open(graph: Graph, request: OpenRequest): Promise<Disk> {
   const { cache = cacheMode('writeback') as CacheMode } = request
   // What the image's own options say is not taken back by the defaults of the command.
   const own = ownOptions(request)
+  const { forceShare } = { ...request.options, ...own }
+  if (request.forceShare && (forceShare === false || forceShare === 'off')) {
+    throw new CommandError('--force-share/-U conflicts with image options')
+  }
   const options = {
     readOnly: request.writable !== true || own.readOnly === true || own.readOnly === 'on',
     autoReadOnly: false,

@@ -135,6 +135,7 @@ const unchanged: Row[] = [
   [['overlay.qcow2'], 'reopen -o driver=raw', 'reopen -o file.driver=qcow2', 'reopen -o backing.driver=file'],
   [['overlay.qcow2'], 'reopen -o file.filename=overlay.qcow2', 'reopen -o file.filename=a.qcow2'],
   [['overlay.qcow2'], 'reopen -o node-name=a', 'reopen -o file.node-name=a', 'reopen -o backing.node-name=a'],
+  [[], 'open -r -U -o driver=null-co,force-share=off', 'open -r -U -o driver=null-co,force-share=on', 'length'],
   [[], 'open -o node-name=a a.qcow2', 'reopen -o node-name=a', 'reopen -o node-name=b'],
   [[], 'open -o file.node-name=a a.qcow2', 'reopen -o file.node-name=a', 'reopen -o file=a', 'reopen'],
   [[], 'open -o backing.node-name=a overlay.qcow2', 'reopen -o backing.node-name=a', 'reopen -o backing=a'],

@@ -104,9 +104,15 @@ export class DeviceTable implements Iterable<Device> {
   }
 }
 
-/** A model is called by its id or by its path: `/machine/peripheral/vb/virtio-backend`. */
+/** A model is called by its id or by its path: `/machine/peripheral/vb/virtio-backend`, or the path without the backend. */
 function namesModel(qdev: string, id: string): boolean {
-  return qdev === id || qdev === `/machine/peripheral/${id}` || qdev === `/machine/peripheral/${id}/virtio-backend`
+  const path = pathOf(id)
+  return pathOf(qdev) === path || qdev === `${path}/virtio-backend`
+}
+
+/** The path of a model that has an id. */
+function pathOf(name: string): string {
+  return name.startsWith('/') ? name : `/machine/peripheral/${name}`
 }
 
 function requireNode(graph: Graph, name: string): Node {

@@ -149,7 +149,11 @@ describe('names and users', () => {
       const named = await devices.add({ id: 'd0' })
       const model = await devices.addModel(disk, '/machine/peripheral/vd0/virtio-backend')
       expect(devices.require({ device: 'd0' })).toBe(named)
-      expect(devices.require({ id: 'vd0' })).toBe(model)
+      for (const id of ['vd0', '/machine/peripheral/vd0', '/machine/peripheral/vd0/virtio-backend']) {
+        expect(devices.require({ id })).toBe(model)
+      }
+      const byId = await devices.addModel(disk, 'sda')
+      expect(devices.require({ id: '/machine/peripheral/sda' })).toBe(byId)
       expect(() => devices.require({ id: 'd0' })).toThrow("Device 'd0' not found")
       expect(() => devices.require({ device: '' })).toThrow("Device '' not found")
       expect(() => devices.require({})).toThrow("Need exactly one of 'device' and 'id'")

@@ -37,6 +37,16 @@ it('takes the options of a child that was opened with the node', async () => {
   expect(graph.find('top')?.readOnly).toBe(false)
 })
 
+it('a child that was opened with the node has its mode, but for what its own options say', async () => {
+  await client.execute('blockdev-add', { ...top, file, 'read-only': true })
+  const child = () => graph.find('top')?.children.get('file')?.node
+  expect(child()?.readOnly).toBe(true)
+  expect(await reopen({ ...top, file, 'read-only': false })).toEqual({})
+  expect(child()?.readOnly).toBe(false)
+  expect(await reopen({ ...top, file: { ...file, 'read-only': false }, 'read-only': true })).toEqual({})
+  expect(child()?.readOnly).toBe(false)
+})
+
 it('refuses other options of such a child, and changes nothing', async () => {
   await client.execute('blockdev-add', { ...top, file, 'read-only': true })
   expect(await reopen({ ...top, file: { ...file, size: 512 }, 'read-only': false })).toMatchObject({

@@ -178,7 +178,8 @@ async function backingSize(
     if (isSameFile(request.filename, resolveReference(request.filename, backing))) throw ownBackingFile()
     return undefined
   }
-  const options = { readOnly: true, ...(format === undefined ? {} : { format }) }
+  // A guest may write to it: only its size is of interest.
+  const options = { readOnly: true, forceShare: true, ...(format === undefined ? {} : { format }) }
   const settings = { signal: terminal.signal, permissions: 0 }
   let disk: Disk
   try {

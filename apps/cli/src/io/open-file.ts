@@ -77,6 +77,9 @@ function aioMode(value: string): string {
 /** Opens a file, or what options describe when there is no name, as the session's file. */
 export async function openFile(session: Session, filename: string | undefined, mode: OpenMode): Promise<void> {
   if (session.file !== undefined) throw new CommandError("file open already, try 'help close'")
+  if (mode.forceShare && mode.options?.['force-share'] === 'off') {
+    throw new CommandError('-U conflicts with image options')
+  }
   try {
     await open(session, filename, mode)
   } catch (error) {

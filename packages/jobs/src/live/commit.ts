@@ -19,6 +19,7 @@ import { Mirror } from './mirror.ts'
 import {
   blockNodes,
   chainOf,
+  findLayer,
   findNodeByName,
   type Insertion,
   insertFilter,
@@ -56,7 +57,7 @@ export function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<
   return startJob(jobs, 'commit', options, async (change, make) => {
     const device = typeof options.device === 'string' ? graph.find(options.device) : options.device
     if (device === undefined) throw new BlockError('ENOENT', `Device '${String(options.device)}' not found`)
-    const layers = findLayers(graph, device, options)
+    const layers = await findLayers(graph, device, options)
     const { top, base, above } = layers
     if (above === undefined && options.backingFile !== undefined) {
       throw new BlockError('EINVAL', "'backing-file' specified, but 'top' is the active layer")
@@ -96,19 +97,17 @@ interface Layers {
 /** Of a commit of layers below the active one. */
 type InnerLayers = Layers & { readonly above: Node; readonly device: Node }
 
-function findLayers(graph: Graph, device: Node, options: CommitJobOptions): Layers {
+async function findLayers(graph: Graph, device: Node, options: CommitJobOptions): Promise<Layers> {
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
   const { topNode, top: topName, baseNode, base: baseName } = options
   if (topNode !== undefined && topName !== undefined) throw invalid("'top-node' and 'top' are mutually exclusive")
   if (baseNode !== undefined && baseName !== undefined) throw invalid("'base-node' and 'base' are mutually exclusive")
   const chain = chainOf(device)
   const [active] = chain as [Node]
-  const topIndex =
-    topNode !== undefined
-      ? chain.indexOf(unfiltered(findNodeByName(graph, topNode)))
-      : topName === undefined
-        ? 0
-        : chain.findIndex(({ filename }) => filename === topName)
+  let given: Node | undefined = active
+  if (topNode !== undefined) given = unfiltered(findNodeByName(graph, topNode))
+  else if (topName !== undefined) given = await findLayer(chain, topName)
+  const topIndex = given === undefined ? -1 : chain.indexOf(given)
   if (topIndex < 0) {
     if (topName !== undefined) throw invalid(`Top image file ${topName} not found`)
     throw invalid(`'${nameOf(topNode)}' is not in this backing file chain`)
@@ -117,7 +116,7 @@ function findLayers(graph: Graph, device: Node, options: CommitJobOptions): Laye
   let base = chain[chain.length - 1] as Node
   if (baseNode !== undefined) base = unfiltered(findNodeByName(graph, baseNode))
   if (baseName !== undefined) {
-    const found = chain.slice(topIndex).find(({ filename }) => filename === baseName)
+    const found = await findLayer(chain.slice(topIndex), baseName)
     if (found === undefined) throw invalid(`Can't find '${baseName}' in the backing chain`)
     base = found
   }

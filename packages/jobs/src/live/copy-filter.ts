@@ -32,6 +32,8 @@ export interface CopyFilterSettings {
   readonly unchanged?: boolean | undefined
   /** The target has the disk below it: who reads there reads the disk where nothing was copied yet. */
   readonly fleecing?: boolean | undefined
+  /** Ends copies that are in flight: for those that no guest waits for. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** See the top of the file. */
@@ -43,14 +45,16 @@ export abstract class CopyFilter extends Passthrough {
   constructor(file: ChildHandle, target: ChildHandle, settings: CopyFilterSettings) {
     super(file)
     this.target = target
-    const { granularity, compressed = false, unmap = true, unchanged = false, fleecing = false, longest } = settings
+    const { granularity, compressed = false, unmap = true, unchanged = false, fleecing = false } = settings
+    const { longest, signal } = settings
     const transfer = new Transfer({
-      source: { read: (offset, buf) => reading('read', offset, () => file.read(offset, buf)) },
+      source: { read: (offset, buf) => reading('read', offset, () => file.read(offset, buf, 0, signal)) },
       target,
       zeroUnit: 0,
       targetIsZero: false,
       writeFlags: (compressed ? Flag.Compressed : 0) | (unchanged ? Flag.Unchanged : 0),
       unmap,
+      signal,
     })
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
       const status = await reading('status', offset, () => file.chainStatus(offset, length))

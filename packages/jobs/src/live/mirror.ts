@@ -143,6 +143,7 @@ export class Mirror implements JobWork {
       unmap,
       unchanged,
       longest: bufSize,
+      signal: job.signal,
     }
     const make = (file: ChildHandle, target: ChildHandle): CopyFilter => {
       this.#image = new MirrorImage(file, target, settings, copyMode, (error) => this.#failedAlong(job, error))

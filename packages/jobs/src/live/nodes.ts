@@ -9,6 +9,7 @@ import {
   Permission,
 } from '@diskgraph/core'
 import type { DriverDescriptor } from '@diskgraph/core/driver'
+import { backingReference } from '@diskgraph/core/internal'
 import { unfiltered } from '../disk/chain.ts'
 
 /** The node called `name`, or `name` itself. QEMU's text where there is none. */
@@ -34,6 +35,14 @@ export function chainOf(top: Node): Node[] {
   const node = unfiltered(top)
   const below = node.backing?.node
   return below === undefined ? [node] : [node, ...chainOf(below)]
+}
+
+/** The node of `layers` that is shown by the name `filename`, or undefined. */
+export async function findLayer(layers: readonly Node[], filename: string): Promise<Node | undefined> {
+  for (const node of layers) {
+    if (node.filename === filename || (await backingReference(node)) === filename) return node
+  }
+  return undefined
 }
 
 /** As {@link chainOf}, filters included. */

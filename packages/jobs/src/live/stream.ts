@@ -13,6 +13,7 @@ import {
   blockNodes,
   chainOf,
   contentOperations,
+  findLayer,
   findNode,
   findNodeByName,
   type Insertion,
@@ -48,7 +49,7 @@ export function startStream(jobs: JobTable, options: StreamJobOptions): Promise<
   const { graph } = jobs
   return startJob(jobs, 'stream', options, async (change, make) => {
     const top = findNode(graph, options.device)
-    const last = findLast(graph, top, options)
+    const last = await findLast(graph, top, options)
     if (last.backing === undefined && options.backingFile !== undefined) {
       throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
     }
@@ -61,7 +62,7 @@ export function startStream(jobs: JobTable, options: StreamJobOptions): Promise<
 }
 
 /** The lowest layer that goes: the one above the base. The image itself, where none does. */
-function findLast(graph: Graph, top: Node, options: StreamJobOptions): Node {
+async function findLast(graph: Graph, top: Node, options: StreamJobOptions): Promise<Node> {
   const { base, baseNode, bottom } = options
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
   const given = Object.entries({ base, 'base-node': baseNode, bottom }).filter(([, value]) => value !== undefined)
@@ -73,7 +74,7 @@ function findLast(graph: Graph, top: Node, options: StreamJobOptions): Node {
   const layers = chainOf(top)
   const below = layers.slice(1)
   if (base !== undefined) {
-    const found = below.find(({ filename }) => filename === base)
+    const found = await findLayer(below, base)
     if (found === undefined) throw invalid(`Can't find '${base}' in the backing chain`)
     return layerAbove(layers, found)
   }

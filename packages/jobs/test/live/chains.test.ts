@@ -1,4 +1,5 @@
 import type { Disk, Node } from '@diskgraph/core'
+import { backingReference } from '@diskgraph/core/internal'
 import { JobTable, startAmend, startCommit, startCreate, startStream } from '@diskgraph/jobs'
 import { describe, expect, it } from 'vitest'
 import { contentOf, type Stack, stack } from '../stack.ts'
@@ -318,4 +319,23 @@ describe('a stream down to the filter of a commit', () => {
     )
     commit.cancel()
   })
+})
+
+it('a layer is found by the name that tells its backing file, where that is not the one that its image records', async () => {
+  const { graph, jobs, disk } = await chain()
+  await using _ = graph
+  await disk.close()
+  const file = (name: string) => ({ driver: 'memory', name })
+  const base = { driver: 'null-co', size, nodeName: 'empty', readOnly: true }
+  const mid = { driver: 'qcow2', nodeName: 'mid', file: file('mid'), backing: base }
+  const top = await graph.addUnchecked({ driver: 'qcow2', nodeName: 'top', file: file('top'), backing: mid })
+  const shown = await backingReference(graph.find('mid') as Node)
+  expect(shown).toContain('null-co')
+  await (await startStream(jobs, { device: 'top', base: shown })).finished
+  const refused = startCommit(jobs, { device: 'top', top: shown.replace('null-co', 'null-aio') })
+  await expect(refused).rejects.toThrow('Top image file')
+  expect(names(top.node)).toEqual(['top', 'mid', 'empty'])
+  const job = await startCommit(jobs, { device: 'top', top: shown, baseNode: 'empty', speed: 1 })
+  job.cancel()
+  await expect(job.finished).rejects.toMatchObject({ code: 'ECANCELED' })
 })

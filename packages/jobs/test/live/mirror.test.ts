@@ -1,3 +1,7 @@
+import { Graph } from '@diskgraph/core'
+import { type DriverDescriptor, Passthrough } from '@diskgraph/core/driver'
+import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
+import { nullCo } from '@diskgraph/driver-null'
 import { JobTable, startMirror } from '@diskgraph/jobs'
 import { describe, expect, it } from 'vitest'
 import { contentOf, type Stack, stack } from '../stack.ts'
@@ -11,7 +15,44 @@ async function setUp(): Promise<Stack & { jobs: JobTable; events: string[] }> {
   return { ...made, jobs: new JobTable(made.graph), events: recorded(made.graph) }
 }
 
+/** Reads end when they are given up. */
+class SlowImage extends Passthrough {
+  begun: () => void = () => undefined
+
+  override read(_offset: number, _buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
+    this.begun()
+    return new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+  }
+}
+
+const slow = (begun: () => void): DriverDescriptor => ({
+  name: 'slow',
+  kind: 'filter',
+  description: 'A disk that is never read to the end.',
+  options: { file: { type: 'child', role: 'filtered', required: true, description: 'The disk' } },
+  open: async ({ children }) => Object.assign(new SlowImage(children.require('file')), { begun }),
+})
+
 describe('a mirror', () => {
+  it('that is cancelled waits for no read of storage that is slow', async () => {
+    let isRead = (): void => undefined
+    const begun = new Promise<void>((resolve) => {
+      isRead = resolve
+    })
+    const storages = new Map([['file', new MemoryStorage(size)]])
+    storages.get('file')?.write(0, new Uint8Array(size).fill(1))
+    await using graph = new Graph({ drivers: [nullCo, memoryDriver(storages), slow(isRead)] })
+    const jobs = new JobTable(graph)
+    await graph.addNode({ driver: 'memory', nodeName: 'file', name: 'file' })
+    const device = await graph.addNode({ driver: 'slow', nodeName: 'slow', file: 'file' })
+    const target = await graph.addNode({ driver: 'null-co', nodeName: 'target', size })
+    const job = await startMirror(jobs, { jobId: 'j0', device, target, sync: 'full' })
+    await reached(job, 'running')
+    await begun
+    job.cancel()
+    await expect(job.finished).rejects.toMatchObject({ code: 'ECANCELED' })
+  }, 5000)
+
   it('becomes ready, and when it is completed the users of the disk go over to the target', async () => {
     const { graph, jobs, events, storages, ...make } = await setUp()
     await using _ = graph

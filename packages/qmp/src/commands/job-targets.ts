@@ -42,14 +42,16 @@ async function makeTarget(
 ): Promise<void> {
   if (mode === 'existing') return
   if (!graph.registry.names.includes(format)) throw new BlockError('EINVAL', `Unknown file format '${format}'`)
-  const { createOptions } = await graph.registry.get(format)
+  const { createOptions, kind } = await graph.registry.get(format)
   if (below !== undefined && createOptions?.backingFile === undefined) {
     throw new BlockError('ENOTSUP', `Backing file not supported for file format '${format}'`)
   }
   const backing =
     below === undefined ? {} : { backingFile: await backingReference(below), backingFmt: below.driver.name }
   const file = { driver: 'file', filename: target }
-  await graph.createUnchecked({ driver: format, file, size: source.size, ...backing })
+  // The name of a protocol is no format: its storage is all there is.
+  const place = kind === 'protocol' ? { filename: target } : { file }
+  await graph.createUnchecked({ driver: format, ...place, size: source.size, ...backing })
 }
 
 async function openTarget(
@@ -61,7 +63,6 @@ async function openTarget(
   const named = nodeName === undefined ? {} : { nodeName }
   const { cache } = source
   if (format !== undefined && (await graph.registry.get(format)).kind === 'protocol') {
-    // The name of a protocol is no format: its storage is all there is.
     const node = await graph.addNode({ filename: target, ...named, readOnly: false, discard: 'unmap', cache })
     return { node, letGo: () => letGo(graph, node) }
   }

@@ -48,8 +48,10 @@ function changesOf(
       continue
     }
     const schema = node.driver.options[name]
-    if (schema?.type === 'child') takeChild(node, name, value, collected)
-    else if (schema?.type === 'children') checkList(node, name, value)
+    if (schema?.type === 'child') {
+      // A backing file is read whatever the mode of the node above.
+      takeChild(node, name, value, schema.role === 'cow' ? {} : modeOf({ ...defaults, ...given }), collected)
+    } else if (schema?.type === 'children') checkList(node, name, value)
     else if (schema?.reopen) options[name] = value
     else if (!isSame(value, currentValue(node, name, schema))) throw cannotChange(toKebabCase(name))
   }
@@ -63,7 +65,18 @@ function changesOf(
   return [{ node, options, children: collected.children }, ...collected.within]
 }
 
-function takeChild(node: Node, name: string, value: unknown, { children, within }: Collected): void {
+/** What a child takes from the node that it was opened with. */
+function modeOf({ readOnly, autoReadOnly }: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return { ...(readOnly === undefined ? {} : { readOnly }), ...(autoReadOnly === undefined ? {} : { autoReadOnly }) }
+}
+
+function takeChild(
+  node: Node,
+  name: string,
+  value: unknown,
+  mode: Readonly<Record<string, unknown>>,
+  { children, within }: Collected,
+): void {
   const present = node.children.get(name)?.node
   if (value === null) {
     if (present !== undefined) children.set(name, undefined)
@@ -77,7 +90,7 @@ function takeChild(node: Node, name: string, value: unknown, { children, within 
   if (present?.inheritsFrom !== node) {
     throw new BlockError('EINVAL', `Cannot change the option '${name}': reopen takes the name of a node`)
   }
-  within.push(...changesOf(present, value as Readonly<Record<string, unknown>>, {}))
+  within.push(...changesOf(present, value as Readonly<Record<string, unknown>>, mode))
 }
 
 function checkList(node: Node, name: string, value: unknown): void {
