@@ -46,7 +46,8 @@ while [ ! -e /tmp/stop ]; do
   round=$((round + 1))
   name=file$((RANDOM % 128))
   kib=$((RANDOM % 512 + 1))
-  head -c ${kib}K /dev/urandom >/tmp/piece
+  head -c $((kib * 1024)) /dev/urandom >/tmp/piece || fail 'head'
+  [ $(wc -c </tmp/piece) = $((kib * 1024)) ] || fail 'a short piece'
   cp /tmp/piece /disk/$name || fail "cp to $name"
   echo "$(sha256sum </tmp/piece | cut -d ' ' -f 1)  $name" >/tmp/sums/$name
   total=$((total + kib))
