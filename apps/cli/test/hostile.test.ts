@@ -79,7 +79,7 @@ test('a failed command changes no file', async () => {
     ['amend', '-o', 'cluster_size=4k', 'x.qcow2'],
     ['snapshot', '-d', 'nosuch', 'x.qcow2'],
     ['snapshot', '-a', 'nosuch', 'x.qcow2'],
-    ['bitmap', '--add', 'x.qcow2', 'b0'],
+    ['bitmap', '--remove', 'x.qcow2', 'b0'],
   ]) {
     expect((await run(...words)).code, words.join(' ')).toBe(1)
     expect(readFileSync('x.qcow2').equals(image), words.join(' ')).toBe(true)

@@ -4,6 +4,7 @@ import type { Codecs } from './compressed/read.ts'
 import { checkCreateOptions, create } from './create.ts'
 import { hasMagic } from './header/header.ts'
 import { InspectedImage, Qcow2Image } from './image.ts'
+import { seldom } from './lazy.ts'
 import { activate, openState, unsupportedFeature } from './open.ts'
 import { createOptions, openOptions } from './options.ts'
 
@@ -27,6 +28,6 @@ export function qcow2Driver(codecs: Codecs): DriverDescriptor {
       checkCreateOptions(options)
     },
     create: (context) => create(context, codecs),
-    measure: async (request) => (await import('./measure.ts')).measureImage(request),
+    measure: async (request) => (await seldom()).measureImage(request),
   }
 }

@@ -20,7 +20,6 @@ import {
 } from '@diskgraph/core/driver'
 import { blockStatus, readRange, writeRange, zeroRange } from '@diskgraph/sparse'
 import { makeEmpty, truncate } from './amend/resize.ts'
-import { Qcow2Bitmaps } from './bitmaps/bitmaps.ts'
 import { decodeText } from './bytes.ts'
 import { writeCompressed } from './compressed/write.ts'
 import { findExtension } from './header/extensions.ts'
@@ -35,12 +34,14 @@ import {
   hasFeature,
   IncompatibleBit,
 } from './header/layout.ts'
+import { seldom } from './lazy.ts'
 import { growL1 } from './mapping/active-tables.ts'
 import { discardRange } from './mapping/changes.ts'
 import { activate, checkWritable, unsupportedFeature } from './open.ts'
 import { runtimeOptions } from './options.ts'
 import { Qcow2Snapshots } from './snapshots/snapshots.ts'
 import type { Qcow2State } from './state.ts'
+import { Qcow2Bitmaps } from './stored-bitmaps.ts'
 import type { StoredBitmap } from './tables/bitmap-directory.ts'
 
 /** See the top of this file. */
@@ -147,13 +148,13 @@ export class Qcow2Image implements OpenImage {
   async check(options: CheckOptions): Promise<ImageCheck> {
     if (this.inactive && options.repair !== 'none') await this.activate()
     await this.state.store.loadRefcountTable()
-    const { checkImage } = await import('./check/check.ts')
+    const { checkImage } = await seldom()
     return checkImage(this.state, options)
   }
 
   async amend(request: AmendRequest): Promise<void> {
     if (this.inactive) await this.activate()
-    const { amendImage } = await import('./amend/amend.ts')
+    const { amendImage } = await seldom()
     return amendImage(this.state, request)
   }
 

@@ -14,6 +14,7 @@ import {
   IncompatibleBit,
   withFeature,
 } from './header/layout.ts'
+import { seldom } from './lazy.ts'
 import { type RuntimeOptions, runtimeOptions } from './options.ts'
 import { loadSnapshotTable } from './snapshots/snapshots.ts'
 import { Qcow2State } from './state.ts'
@@ -78,7 +79,7 @@ async function openBitmaps(state: Qcow2State, context: OpenContext): Promise<voi
     context.warn(version < 3 ? bitmapsOfVersion2 : bitmapsLeftBehind)
     return
   }
-  const { loadBitmaps } = await import('./bitmaps/store.ts')
+  const { loadBitmaps } = await seldom()
   try {
     await loadBitmaps(state, extension.data, !context.inspect && !context.check)
   } catch (error) {
@@ -155,11 +156,11 @@ export async function activate(state: Qcow2State): Promise<void> {
     await header.update({ autoclearFeatures, extensions: kept })
   }
   if (bitmaps) {
-    const { markInUse } = await import('./bitmaps/store.ts')
+    const { markInUse } = await seldom()
     await state.exclusively(() => markInUse(state))
   }
   if (header.dirty) {
-    const { repairDirty } = await import('./check/check.ts')
+    const { repairDirty } = await seldom()
     await repairDirty(state)
   }
 }

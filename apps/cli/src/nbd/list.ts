@@ -1,6 +1,6 @@
 /** `-L`: what another server offers. */
 import type { Graph } from '@diskgraph/core'
-import { connectSocket, type ListedExport, listExports, type TlsCredentials } from '@diskgraph/nbd'
+import type { ListedExport, TlsCredentials } from '@diskgraph/nbd'
 import type { Terminal } from '@diskgraph/tools'
 import { listenAddress } from './address.ts'
 import { credentialsOf } from './credentials.ts'
@@ -8,6 +8,7 @@ import type { NbdRequest } from './request.ts'
 
 /** Prints the exports of the server that the request names. */
 export async function listServer(graph: Graph, request: NbdRequest, terminal: Terminal): Promise<void> {
+  const { connectSocket, listExports } = await import('@diskgraph/nbd')
   const address = listenAddress(request)
   const credentials: TlsCredentials | undefined = credentialsOf(graph, request, 'client')
   const hostname = request.tlsHostname ?? request.bind

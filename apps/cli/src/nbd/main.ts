@@ -11,7 +11,9 @@ import { meaningsIn } from '../manual/words.ts'
 import { withGraph } from '../opening.ts'
 import { versionLine } from '../version.ts'
 import { forkServer, isForked } from './fork.ts'
+import { listServer } from './list.ts'
 import { NbdRequest, nbdGrammar } from './request.ts'
+import { serve } from './serve.ts'
 
 /** `dg-nbd` as its help and manual page describe it. */
 export const nbdProgram: ProgramManual = {
@@ -46,7 +48,6 @@ export async function runNbd(words: readonly string[], terminal: Terminal): Prom
   const [filename, extra] = parsed.operands
   if (request.list) {
     checkList(request, filename)
-    const { listServer } = await import('./list.ts')
     await withGraph(terminal, request.objects, (graph) => listServer(graph, request, terminal))
     return 0
   }
@@ -60,7 +61,6 @@ export async function runNbd(words: readonly string[], terminal: Terminal): Prom
   checkServe(request)
   if (request.fork && !isForked()) return forkServer(terminal, request.verbose)
   const enabled = await enableDrivers(named)
-  const { serve } = await import('./serve.ts')
   await withGraph({ ...terminal, enabled }, request.objects, (graph) => serve(graph, filename, request, terminal))
   return 0
 }

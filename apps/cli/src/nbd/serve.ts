@@ -1,8 +1,7 @@
-/** Serves one image. */
+/** Serves one image. What serves is loaded when it is needed, so that the other programs do not read it. */
 import { writeFileSync } from 'node:fs'
 import { type Disk, describeErrorCode, errorCodeOf, type Graph } from '@diskgraph/core'
-import { allowPromptWrites } from '@diskgraph/driver-file'
-import { inheritedSockets, listen, NbdServer } from '@diskgraph/nbd'
+import type { NbdServer, SocketAddress } from '@diskgraph/nbd'
 import type { Terminal } from '@diskgraph/tools'
 import { type CacheMode, CommandError, cacheMode, hintOf, visible } from '@diskgraph/tools'
 import { overlayOn } from '../io/temporary-overlay.ts'
@@ -15,13 +14,14 @@ import type { NbdRequest } from './request.ts'
 
 /** Serves `filename` until the last client has left, or for ever, or until the program is interrupted. */
 export async function serve(graph: Graph, filename: string, request: NbdRequest, terminal: Terminal): Promise<void> {
+  const [{ allowPromptWrites }, nbd] = await Promise.all([import('@diskgraph/driver-file'), import('@diskgraph/nbd')])
   allowPromptWrites()
   const cache = request.cache ?? (cacheMode('writeback') as CacheMode)
   const authorize = authorizerOf(graph, request)
   const tls = credentialsOf(graph, request, 'server')?.server(authorize)
   const disk = await openDisk(graph, filename, request, cache, terminal.signal)
   let silent = false
-  await using server = new NbdServer(graph, {
+  await using server = new nbd.NbdServer(graph, {
     ...(tls === undefined ? {} : { tls }),
     maxConnections: request.shared,
     maxPerAddress: 0,
@@ -39,7 +39,7 @@ export async function serve(graph: Graph, filename: string, request: NbdRequest,
     ...(request.description === undefined ? {} : { description: request.description }),
   })
   await disk.close()
-  for (const address of addresses(request)) await listen(server, address)
+  for (const address of addresses(request, nbd.inheritedSockets())) await nbd.listen(server, address)
   if (request.pidFile !== undefined) writePid(request.pidFile)
   const left = untilLeft(server, request, terminal.signal)
   if (isForked()) {
@@ -50,8 +50,7 @@ export async function serve(graph: Graph, filename: string, request: NbdRequest,
 }
 
 /** The sockets that a service manager has opened, or that of the request. */
-function addresses(request: NbdRequest): readonly Parameters<typeof listen>[1][] {
-  const inherited = inheritedSockets()
+function addresses(request: NbdRequest, inherited: readonly number[]): readonly SocketAddress[] {
   if (inherited.length === 0) return [listenAddress(request)]
   if (inherited.length > 1) throw new CommandError('qemu-nbd does not support socket activation with LISTEN_FDS > 1')
   const { socket, bind, port } = request

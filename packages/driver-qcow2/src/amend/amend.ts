@@ -3,6 +3,7 @@
  * is checked before anything is changed; an upgrade comes first and a downgrade last, as the rest may need version 3.
  */
 import { type AmendRequest, BlockError } from '@diskgraph/core/driver'
+import { removeBitmaps } from '../bitmaps/store.ts'
 import { withBacking } from '../header/header.ts'
 import { CompatibleBit, refcountOrderV2, withFeature } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
@@ -73,7 +74,6 @@ export async function amendImage(state: Qcow2State, request: AmendRequest): Prom
 async function dropBitmaps(state: Qcow2State): Promise<void> {
   const { bitmaps } = state
   if (bitmaps.length === 0) return
-  const { removeBitmaps } = await import('../bitmaps/store.ts')
   await removeBitmaps(state, bitmaps)
   for (const { bitmap } of bitmaps) if (bitmap !== undefined) bitmap.persistent = false
 }

@@ -10,6 +10,9 @@ interface Wake {
   readonly call: () => void
 }
 
+/** So many real pauses of 10 ms, before nothing is expected any more. */
+const patience = 100
+
 /** See the top of the file. Times are milliseconds from 0. */
 export class VirtualClock implements Clock {
   #time = 0
@@ -55,7 +58,13 @@ export class VirtualClock implements Clock {
       await realTurn()
       if (ended) return work
       look()
-      const next = this.#pop()
+      let next = this.#pop()
+      // Code that is loaded when it is first needed takes real time.
+      for (let i = 0; next === undefined && i < patience; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        if (ended) return work
+        next = this.#pop()
+      }
       if (next === undefined) throw new Error(`stuck at ${this.#time} ms: nothing is waited for, and work is left`)
       this.#time = next.at
       next.call()

@@ -1,6 +1,7 @@
 /** The dirty bitmaps of an image, for the core. The code that reads and writes them is loaded where there are any. */
 import type { DirtyBitmap, StoredBitmaps } from '@diskgraph/core/driver'
-import type { Qcow2State } from '../state.ts'
+import { seldom } from './lazy.ts'
+import type { Qcow2State } from './state.ts'
 
 /** See the top of this file. */
 export class Qcow2Bitmaps implements StoredBitmaps {
@@ -23,7 +24,7 @@ export class Qcow2Bitmaps implements StoredBitmaps {
 
   async add(bitmap: DirtyBitmap): Promise<() => void> {
     await this.prepare()
-    const { addBitmap } = await import('./store.ts')
+    const { addBitmap } = await seldom()
     const { state } = this
     const added = addBitmap(state, bitmap)
     bitmap.persistent = true
@@ -35,7 +36,7 @@ export class Qcow2Bitmaps implements StoredBitmaps {
 
   async remove(bitmap: DirtyBitmap): Promise<() => void> {
     await this.prepare()
-    const { removeBitmaps } = await import('./store.ts')
+    const { removeBitmaps } = await seldom()
     const { state } = this
     const removed = state.bitmaps.filter((one) => one.bitmap === bitmap)
     await state.exclusively(() => removeBitmaps(state, removed))
@@ -48,7 +49,7 @@ export class Qcow2Bitmaps implements StoredBitmaps {
   /** Writes them all into the image. Under the mutex. */
   async store(): Promise<void> {
     if (this.state.bitmaps.length === 0) return
-    const { storeBitmaps } = await import('./store.ts')
+    const { storeBitmaps } = await seldom()
     await storeBitmaps(this.state)
   }
 }

@@ -1,0 +1,8 @@
+/**
+ * What few images need, and few programs do: stored bitmaps, checks, amendments, measuring. Loaded as one when the first
+ * of it is asked for, so that a page, or a command that only reads, does without.
+ */
+export { amendImage } from './amend/amend.ts'
+export { addBitmap, loadBitmaps, markInUse, removeBitmaps, storeBitmaps } from './bitmaps/store.ts'
+export { checkImage, repairDirty } from './check/check.ts'
+export { measureImage } from './measure.ts'
