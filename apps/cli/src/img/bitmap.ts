@@ -72,6 +72,9 @@ export const bitmap: Command = {
       else options.take(option)
     }
     const [filename, name] = line.operands
+    if (request.actions.length === 0) {
+      throw new CommandError('Need at least one of --add, --remove, --clear, --enable, --disable, or --merge')
+    }
     if (line.operands.length !== 2) throw new CommandError('Expecting filename and bitmap name')
     checkRequest(request)
     const opening = { ...options.opening, filename: filename as string, writable: true, signal: terminal.signal }
@@ -92,9 +95,6 @@ export const bitmap: Command = {
 
 /** @throws CommandError for options that do not go together. */
 function checkRequest({ actions: wanted, granularity, sourceFile, sourceFormat }: Request): void {
-  if (wanted.length === 0) {
-    throw new CommandError('Need at least one of --add, --remove, --clear, --enable, --disable, or --merge')
-  }
   const has = (kind: Action['kind']): boolean => wanted.some((action) => action.kind === kind)
   if (granularity !== undefined && !has('add')) throw new CommandError('granularity only supported with --add')
   if (sourceFormat !== undefined && sourceFile === undefined) throw new CommandError('-F only supported with -b')
