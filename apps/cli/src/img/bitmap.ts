@@ -75,8 +75,8 @@ export const bitmap: Command = {
     if (request.actions.length === 0) {
       throw new CommandError('Need at least one of --add, --remove, --clear, --enable, --disable, or --merge')
     }
-    if (line.operands.length !== 2) throw new CommandError('Expecting filename and bitmap name')
     checkRequest(request)
+    if (line.operands.length !== 2) throw new CommandError('Expecting filename and bitmap name')
     const opening = { ...options.opening, filename: filename as string, writable: true, signal: terminal.signal }
     return withGraph(terminal, options.objects, async (graph) => {
       const disk = await openImage(graph, opening)
