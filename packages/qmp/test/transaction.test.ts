@@ -54,3 +54,43 @@ it('a transaction whose last action fails leaves graph, bitmaps and jobs as they
   expect(disk.nodeName).toBe('overlay')
   monitor.close()
 })
+
+it.each(['remove', 'clear', 'disable'] as const)(
+  'a bitmap that is taken back by an undone %s has every write that came meanwhile',
+  async (kind) => {
+    await using graph = new Graph({ drivers: [memory, qcow2] })
+    const system = new System({ graph })
+    const client = new LocalClient(createMonitor(system))
+    await client.execute('qmp_capabilities')
+    await graph.addNode({ driver: 'memory', nodeName: 'disk', size })
+    await graph.create({ driver: 'qcow2', size, file: { driver: 'memory', name: 'i' } })
+    await graph.addNode({ driver: 'qcow2', nodeName: 'image', file: { driver: 'memory', name: 'i' } })
+    const granularity = 4096
+    await client.execute('block-dirty-bitmap-add', { node: 'disk', name: 'bits', granularity })
+    const disk = await graph.attach('disk')
+    const written = new Set<number>()
+    const guest = async (): Promise<void> => {
+      for (let block = 0; block < 256; block++) {
+        await disk.write(block * granularity, new Uint8Array(512))
+        written.add(block)
+      }
+    }
+    // Undoing the snapshot takes its time.
+    const actions = [
+      { type: `block-dirty-bitmap-${kind}`, data: { node: 'disk', name: 'bits' } },
+      { type: 'blockdev-snapshot-internal-sync', data: { device: 'image', name: 'snap' } },
+      { type: 'abort', data: {} },
+    ]
+    for (let i = 0; i < 10; i++) {
+      for (const action of graph.find('disk')?.dirtyBitmaps ?? []) action.clear(0, size)
+      written.clear()
+      const answer = client.execute('transaction', { actions })
+      for (let turn = 0; turn < i; turn++) await Promise.resolve()
+      await Promise.all([guest(), guest()])
+      expect(await answer).toMatchObject({ class: 'GenericError' })
+      const bitmap = graph.find('disk')?.dirtyBitmaps.find(({ name }) => name === 'bits')
+      const missing = [...written].filter((block) => bitmap?.get(block * granularity) !== true)
+      expect(missing).toEqual([])
+    }
+  },
+)
