@@ -135,6 +135,20 @@ describe('copy-before-write', () => {
     await graph.close()
   })
 
+  it('keeps the moment when a copy that took too long goes on beside other writes', async () => {
+    const clock = new VirtualClock()
+    const { graph, disk, snapshot, faults, before } = await open({ cbwTimeout: 2 }, clock)
+    faults.hold('write')
+    const work = disk.write(0, new Uint8Array(12 * unit)).catch((error) => error)
+    expect(await clock.run(work, () => undefined)).toMatchObject({ code: 'ETIMEDOUT' })
+    faults.release()
+    // The copy goes on, with pieces that it has not read yet; this changes one of them.
+    await clock.run(disk.write(11 * unit, new Uint8Array(unit).fill(9)), () => undefined)
+    await clock.run(disk.flush(), () => undefined)
+    expect(same(await contentOf(snapshot), before)).toBe(true)
+    await graph.close()
+  })
+
   it('keeps what a bitmap has marked, and refuses to show the rest', async () => {
     const { graph, disk, snapshot: _all, before } = await open()
     await using _ = graph
