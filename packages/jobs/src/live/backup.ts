@@ -6,6 +6,7 @@ import { unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { checkStart } from './arguments.ts'
 import { CopyFilter, copyFilterDriver } from './copy-filter.ts'
 import { chainOf, findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
@@ -44,8 +45,23 @@ export interface BackupOptions extends JobSettings {
   readonly change?: Change | undefined
 }
 
+const optionNames = [
+  'device',
+  'target',
+  'sync',
+  'bitmap',
+  'bitmapMode',
+  'compress',
+  'onSourceError',
+  'onTargetError',
+  'filterNodeName',
+  'maxWorkers',
+  'maxChunk',
+]
+
 /** Starts a backup. The target holds the disk as it was at the start when the job has ended well. */
-export function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job> {
+export async function startBackup(jobs: JobTable, options: BackupOptions): Promise<Job> {
+  checkStart('startBackup', jobs, options, optionNames)
   const { graph } = jobs
   return startJob(jobs, 'backup', options, async (change, make) => {
     const source = findNode(graph, options.device)

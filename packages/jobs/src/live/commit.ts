@@ -14,6 +14,7 @@ import { reading, Transfer } from '../engine/transfer.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { checkStart } from './arguments.ts'
 import { recordBacking } from './backing.ts'
 import { Mirror } from './mirror.ts'
 import {
@@ -51,8 +52,11 @@ export interface CommitJobOptions extends JobSettings {
   readonly filterNodeName?: string | undefined
 }
 
+const optionNames = ['device', 'baseNode', 'base', 'topNode', 'top', 'backingFile', 'onError', 'filterNodeName']
+
 /** Starts a commit. One of the active layer becomes ready, and by `complete()` the users of the disk go over to the base. */
-export function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<Job> {
+export async function startCommit(jobs: JobTable, options: CommitJobOptions): Promise<Job> {
+  checkStart('startCommit', jobs, options, optionNames)
   const { graph } = jobs
   return startJob(jobs, 'commit', options, async (change, make) => {
     const device = typeof options.device === 'string' ? graph.find(options.device) : options.device

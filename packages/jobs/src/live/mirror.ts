@@ -6,6 +6,7 @@ import { JobError } from '../engine/work.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { checkStart } from './arguments.ts'
 import { openRecordedBacking } from './backing.ts'
 import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
 import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
@@ -46,8 +47,24 @@ export interface MirrorOptions extends JobSettings {
   readonly targetBacking?: 'source' | 'recorded' | undefined
 }
 
+const optionNames = [
+  'device',
+  'target',
+  'sync',
+  'replaces',
+  'granularity',
+  'bufSize',
+  'onSourceError',
+  'onTargetError',
+  'unmap',
+  'targetBacking',
+  'filterNodeName',
+  'copyMode',
+]
+
 /** Starts a mirror. When it is ready, `complete()` lets the users of the disk go over to the target. */
-export function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job> {
+export async function startMirror(jobs: JobTable, options: MirrorOptions): Promise<Job> {
+  checkStart('startMirror', jobs, options, optionNames)
   const { graph } = jobs
   return startJob(jobs, 'mirror', options, async (change, make) => {
     const source = findNode(graph, options.device)

@@ -8,6 +8,7 @@ import { reading, Transfer } from '../engine/transfer.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
+import { checkStart } from './arguments.ts'
 import { recordBacking } from './backing.ts'
 import {
   blockNodes,
@@ -44,8 +45,11 @@ export interface StreamJobOptions extends JobSettings {
   readonly filterNodeName?: string | undefined
 }
 
+const optionNames = ['device', 'base', 'baseNode', 'bottom', 'backingFile', 'onError', 'filterNodeName']
+
 /** Starts a stream. When it has ended the image has the base, or nothing, as its backing file. */
-export function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
+export async function startStream(jobs: JobTable, options: StreamJobOptions): Promise<Job> {
+  checkStart('startStream', jobs, options, optionNames)
   const { graph } = jobs
   return startJob(jobs, 'stream', options, async (change, make) => {
     const top = findNode(graph, options.device)
