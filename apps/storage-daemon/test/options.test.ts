@@ -129,9 +129,17 @@ describe('--log', () => {
     ['nosuch/log', "Could not open 'nosuch/log': No such file or directory"],
     ['level=loud', "there is no level 'loud'"],
     ['info,fil=x', "Invalid parameter 'fil'"],
-    ['', 'a level or a file is expected'],
+    ['', 'a level (trace, debug, info, warn, error, fatal) or a file is expected'],
+    ['verbose', "there is no level 'verbose': one of trace, debug, info, warn, error, fatal, or a file (./verbose)"],
   ])('refuses %j', async (text, message) => {
     await expect(jsonLog('p', text)).rejects.toThrow(message)
+  })
+
+  it.skipIf(!existsSync('/dev/full'))('goes on when there is no room for it', async () => {
+    const log = await jsonLog('p', '/dev/full')
+    for (let i = 0; i < 3; i++) log.info('something')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    log.close()
   })
 })
 
