@@ -1,15 +1,13 @@
 /** Descriptors that the programs inherit. */
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { Graph } from '@diskgraph/core'
 import { TempFolder } from '@diskgraph/driver-testkit'
 import { System } from '@diskgraph/qmp'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { addDescriptor } from '../src/add-fd.ts'
+import { startSource } from './source-process.ts'
 
-const root = fileURLToPath(new URL('../../..', import.meta.url))
 let folder: TempFolder
 
 beforeEach(async () => {
@@ -22,12 +20,7 @@ afterEach(() => folder.remove())
 /** Runs a program with the image as descriptors 3 (read and written) and 4 (read alone). */
 async function run(source: string, words: readonly string[], input = ''): Promise<{ code: number; output: string }> {
   const fds = [openSync(folder.file('image'), 'r+'), openSync(folder.file('image'), 'r')]
-  const program = fileURLToPath(new URL(`../src/${source}`, import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', program, ...words], {
-    cwd: root,
-    env: { ...process.env, TSX_TSCONFIG_PATH: `${root}tsconfig.json` },
-    stdio: ['pipe', 'pipe', 'pipe', ...fds],
-  })
+  const child = startSource(source, words, ['pipe', 'pipe', 'pipe', ...fds])
   for (const fd of fds) closeSync(fd)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {

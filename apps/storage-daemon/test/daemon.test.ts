@@ -1,15 +1,12 @@
 /** The program as it is started: what it prints, where it listens, how it ends. Runs the sources. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { TempFolder } from '@diskgraph/driver-testkit'
 import { QmpClient } from '@diskgraph/qmp/client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-
-const program = fileURLToPath(new URL('../src/daemon.ts', import.meta.url))
-const root = fileURLToPath(new URL('../../..', import.meta.url))
+import { startSource } from './source-process.ts'
 
 let folder: TempFolder
 const started: ChildProcess[] = []
@@ -24,10 +21,7 @@ afterEach(async () => {
 })
 
 function start(...words: string[]): ChildProcess {
-  const child = spawn(process.execPath, ['--import', 'tsx', program, ...words], {
-    cwd: root,
-    env: { ...process.env, TSX_TSCONFIG_PATH: `${root}tsconfig.json` },
-  })
+  const child = startSource('daemon.ts', words)
   started.push(child)
   return child
 }

@@ -1,9 +1,8 @@
 /** Options of the daemon that are its own: a file of options, a log, metrics, drives, help. Runs the sources. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { Graph } from '@diskgraph/core'
 import { DeviceTable } from '@diskgraph/devices'
 import { nullCo } from '@diskgraph/driver-null'
@@ -18,9 +17,7 @@ import { parseDrive } from '../src/drives/drive-options.ts'
 import { optionHelp } from '../src/option-help.ts'
 import { jsonLog } from '../src/telemetry/log.ts'
 import { serveMetrics } from '../src/telemetry/metrics.ts'
-
-const program = fileURLToPath(new URL('../src/daemon.ts', import.meta.url))
-const root = fileURLToPath(new URL('../../..', import.meta.url))
+import { startSource } from './source-process.ts'
 
 let folder: TempFolder
 const started: ChildProcess[] = []
@@ -36,13 +33,12 @@ afterEach(async () => {
 
 /** A daemon that runs, by the file that it writes its number to. */
 async function start(pidfile: string, ...words: string[]): Promise<ChildProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', program, ...words], {
-    cwd: root,
-    env: { ...process.env, TSX_TSCONFIG_PATH: `${root}tsconfig.json` },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const child = startSource('daemon.ts', words, ['ignore', 'ignore', 'inherit'])
   started.push(child)
-  while (!existsSync(pidfile) || statSync(pidfile).size === 0) await new Promise((resolve) => setImmediate(resolve))
+  while (!existsSync(pidfile) || statSync(pidfile).size === 0) {
+    if (child.exitCode !== null) throw new Error(`the daemon ended with code ${child.exitCode}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
   return child
 }
 

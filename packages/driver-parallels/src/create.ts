@@ -1,5 +1,6 @@
 /** Making a new image: an empty table, then the header. */
 import { alignUp, BlockError, type CreateContext, type Measurement, type MeasureRequest } from '@diskgraph/core/driver'
+import { neededClusters } from '@diskgraph/sparse'
 import { entrySize, headerSize, maxEntries, maxTracks, newHeader, sectorSize } from './header.ts'
 import type { ParallelsCreateOptions } from './options.ts'
 
@@ -30,14 +31,7 @@ export async function measure(request: MeasureRequest): Promise<Measurement> {
   const metadata = metadataSize(size, clusterSize)
   const fullyAllocated = metadata + alignUp(size, clusterSize)
   let required = metadata
-  let counted = 0
-  for await (const { offset, length, data, zero } of request.extents ?? []) {
-    if (!data || zero) continue
-    const start = Math.max(counted, Math.floor(offset / clusterSize) * clusterSize)
-    const end = alignUp(offset + length, clusterSize)
-    if (end > start) required += end - start
-    counted = Math.max(counted, end)
-  }
+  for await (const { start, end } of neededClusters(request.extents, clusterSize)) required += end - start
   return { required, fullyAllocated }
 }
 

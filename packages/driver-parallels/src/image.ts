@@ -2,15 +2,7 @@
  * An open Parallels image. The order of writes is that of table formats (EntryTable of @diskgraph/sparse). Before the
  * table first changes, the header says that the image is in use; closing takes that away.
  */
-import {
-  alignUp,
-  type CheckOptions,
-  type ChildHandle,
-  type DriverInfo,
-  type ImageCheck,
-  type Prepared,
-  type ReopenChange,
-} from '@diskgraph/core/driver'
+import { alignUp, type CheckOptions, type ChildHandle, type DriverInfo, type ImageCheck } from '@diskgraph/core/driver'
 import { type EntryTable, SparseImage, TableMap } from '@diskgraph/sparse'
 import { type CheckedImage, checkImage } from './check.ts'
 import { Clusters } from './clusters.ts'
@@ -89,15 +81,5 @@ export class ParallelsImage extends SparseImage implements CheckedImage {
 
   check(options: CheckOptions): Promise<ImageCheck> {
     return checkImage(this, options)
-  }
-
-  async reopen(change: ReopenChange): Promise<Prepared> {
-    if (change.readOnly) await this.close()
-    return {
-      commit: () => {
-        this.data.readOnly = change.readOnly
-      },
-      abort: () => {},
-    }
   }
 }

@@ -1,5 +1,6 @@
 /** Making a new image: an empty root, then the header. */
 import { alignUp, BlockError, type CreateContext, type Measurement, type MeasureRequest } from '@diskgraph/core/driver'
+import { neededClusters } from '@diskgraph/sparse'
 import {
   checkSize,
   clusterSizes,
@@ -70,19 +71,13 @@ export async function measure(request: MeasureRequest): Promise<Measurement> {
   const metadata = clusterSize + tableBytes
   const fullyAllocated = metadata + Math.ceil(size / tableSpan) * tableBytes + alignUp(size, clusterSize)
   let required = metadata
-  let counted = 0
   let tables = 0
-  for await (const { offset, length, data, zero } of request.extents ?? []) {
-    if (!data || zero) continue
-    const start = Math.max(counted, Math.floor(offset / clusterSize) * clusterSize)
-    const end = alignUp(offset + length, clusterSize)
-    if (end <= start) continue
+  for await (const { start, end } of neededClusters(request.extents, clusterSize)) {
     required += end - start
     const firstTable = Math.max(tables, Math.floor(start / tableSpan))
     const lastTable = Math.ceil(end / tableSpan)
     required += Math.max(0, lastTable - firstTable) * tableBytes
     tables = Math.max(tables, lastTable)
-    counted = Math.max(counted, end)
   }
   return { required, fullyAllocated }
 }

@@ -9,8 +9,6 @@ import {
   type ChildHandle,
   type DriverInfo,
   type ImageCheck,
-  type Prepared,
-  type ReopenChange,
   type TruncateOptions,
 } from '@diskgraph/core/driver'
 import { SparseImage, TwoLevelMap, zeroRange } from '@diskgraph/sparse'
@@ -148,16 +146,6 @@ export class QedImage extends SparseImage implements CheckedImage {
     await this.flush()
     await this.#write({ size })
     if (options.zero === true) await zeroRange(this.data, before, size - before, 0)
-  }
-
-  async reopen(change: ReopenChange): Promise<Prepared> {
-    if (change.readOnly && !this.data.readOnly) await this.flush()
-    return {
-      commit: () => {
-        this.data.readOnly = change.readOnly
-      },
-      abort: () => {},
-    }
   }
 }
 

@@ -1,5 +1,6 @@
 /** Making a new image: the map and the data first, the header last. */
 import { alignUp, type CreateContext, type Measurement, type MeasureRequest } from '@diskgraph/core/driver'
+import { neededClusters } from '@diskgraph/sparse'
 import { newHeader, tooLarge } from './header.ts'
 import { blockSize, Entry, entrySize, headerSize, maxSize, sectorSize } from './layout.ts'
 import type { VdiCreateOptions } from './options.ts'
@@ -46,14 +47,7 @@ export async function measure(request: MeasureRequest): Promise<Measurement> {
   const metadata = headerSize + alignUp(blocks * entrySize, sectorSize)
   const fullyAllocated = metadata + blocks * blockSize
   if (request.options.static === true) return { required: fullyAllocated, fullyAllocated }
-  let used = 0
-  let counted = 0
-  for await (const { offset, length, data, zero } of request.extents ?? []) {
-    if (!data || zero) continue
-    const first = Math.max(counted, Math.floor(offset / blockSize))
-    const end = Math.ceil((offset + length) / blockSize)
-    if (end > first) used += end - first
-    counted = Math.max(counted, end)
-  }
-  return { required: metadata + used * blockSize, fullyAllocated }
+  let required = metadata
+  for await (const { start, end } of neededClusters(request.extents, blockSize)) required += end - start
+  return { required, fullyAllocated }
 }

@@ -7,8 +7,6 @@ import {
   type DriverInfo,
   divUp,
   type ImageCheck,
-  type Prepared,
-  type ReopenChange,
   type TruncateOptions,
 } from '@diskgraph/core/driver'
 import { type EntryTable, SparseImage, TableMap, zeroRange } from '@diskgraph/sparse'
@@ -126,16 +124,6 @@ export class VdiImage extends SparseImage implements CheckedImage {
       header.diskSize = diskSize
       header.blocks = blocks
       throw error
-    }
-  }
-
-  async reopen(change: ReopenChange): Promise<Prepared> {
-    if (change.readOnly && !this.data.readOnly) await this.flush()
-    return {
-      commit: () => {
-        this.data.readOnly = change.readOnly
-      },
-      abort: () => {},
     }
   }
 }

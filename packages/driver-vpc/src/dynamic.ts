@@ -6,13 +6,7 @@
  *
  * Until then the copy at the start of the file is the footer; a writer that opens the image puts the one at the end right.
  */
-import {
-  type ChildHandle,
-  type DriverInfo,
-  errorCodeOf,
-  type Prepared,
-  type ReopenChange,
-} from '@diskgraph/core/driver'
+import { type ChildHandle, type DriverInfo, errorCodeOf } from '@diskgraph/core/driver'
 import { type EntryTable, SparseImage, TableMap } from '@diskgraph/sparse'
 import { Blocks } from './blocks.ts'
 import { footerSize } from './layout.ts'
@@ -74,15 +68,5 @@ export class DynamicImage extends SparseImage {
 
   info(): Promise<DriverInfo> {
     return Promise.resolve({ clusterSize: this.#blocks.clusterSize, dirty: false })
-  }
-
-  async reopen(change: ReopenChange): Promise<Prepared> {
-    if (change.readOnly) await this.close()
-    return {
-      commit: () => {
-        this.data.readOnly = change.readOnly
-      },
-      abort: () => {},
-    }
   }
 }

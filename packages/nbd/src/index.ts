@@ -14,6 +14,7 @@ export {
   connectSocket,
   inheritedSockets,
   listen,
+  listenPrivately,
   type NbdListener,
   type SocketAddress,
 } from './node/node-net.ts'

@@ -9,6 +9,8 @@ import {
   isPowerOfTwo,
   type Limits,
   type OpenImage,
+  type Prepared,
+  type ReopenChange,
 } from '@diskgraph/core/driver'
 import { Yielder } from './concurrency.ts'
 import { type Allocations, type ClusterChanges, type DataImage, type DataMap, newRun } from './image.ts'
@@ -67,6 +69,19 @@ export abstract class SparseImage implements OpenImage {
 
   blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     return blockStatus(this.data, offset, length, signal)
+  }
+
+  /** Brings everything into the file, and leaves it as an image is that nobody has open. Nothing where it is read-only. */
+  abstract close(): Promise<void>
+
+  async reopen(change: ReopenChange): Promise<Prepared> {
+    if (change.readOnly) await this.close()
+    return {
+      commit: () => {
+        this.data.readOnly = change.readOnly
+      },
+      abort: () => {},
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 /** The mapping of a table format, for the functions that move data. */
 import { alignDown, BlockError, type ChildHandle } from '@diskgraph/core/driver'
 import { Gate } from './concurrency.ts'
+import { discardMapped } from './discard.ts'
 import { type Allocations, type ClusterChanges, type DataMap, Kind, type NewClusters, type Run } from './image.ts'
 import { InFlight } from './in-flight.ts'
 import type { EntryTable } from './table.ts'
@@ -126,13 +127,8 @@ export class TableMap implements DataMap, Allocations, ClusterChanges {
     return false
   }
 
-  /** Passes discards of what is mapped on to the file. */
-  async discard(offset: number, length: number, signal: AbortSignal | undefined): Promise<void> {
-    const run = { kind: 0, length: 0, host: 0, copied: false, table: 0 }
-    for (let at = offset; at < offset + length; at += run.length) {
-      await this.find(at, offset + length - at, run)
-      if (run.kind === Kind.normal) await this.#format.file.discard(run.host, run.length, signal)
-    }
+  discard(offset: number, length: number, signal: AbortSignal | undefined): Promise<void> {
+    return discardMapped(this, this.#format.file, offset, length, signal)
   }
 
   #place(index: number): number {

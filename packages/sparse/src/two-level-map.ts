@@ -1,5 +1,6 @@
 /** The mapping of a format with two levels of tables. */
 import { alignDown, divUp, Flag } from '@diskgraph/core/driver'
+import { discardMapped } from './discard.ts'
 import {
   type Allocations,
   type ClusterChanges,
@@ -224,12 +225,7 @@ export class TwoLevelMap implements DataMap, Allocations, ClusterChanges {
     return next - index
   }
 
-  /** Passes discards of what is mapped on to the file. */
-  async discard(offset: number, length: number, signal: AbortSignal | undefined): Promise<void> {
-    const run = newRun()
-    for (let at = offset; at < offset + length; at += run.length) {
-      await this.find(at, offset + length - at, run)
-      if (run.kind === Kind.normal) await this.#format.file.discard(run.host, run.length, signal)
-    }
+  discard(offset: number, length: number, signal: AbortSignal | undefined): Promise<void> {
+    return discardMapped(this, this.#format.file, offset, length, signal)
   }
 }

@@ -63,8 +63,9 @@ function start(listener: Server, address: SocketAddress): Promise<void> {
   })
 }
 
-/** The file is made in this call, and nobody else is to open it in between. A worker has no mask of its own. */
-function listenPrivately(listener: Server, path: string): void {
+/** Lets `listener` listen at a socket's file that is for its owner alone, from the moment on in which it is made. */
+export function listenPrivately(listener: Server, path: string): void {
+  // A worker has no mask of its own.
   const mask = isMainThread ? process.umask(0o177) : undefined
   try {
     listener.listen({ path })

@@ -1,9 +1,9 @@
 /** Sockets that clients come through, and those that a monitor connects to. */
 import { existsSync } from 'node:fs'
-import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
-import { claimSocketPath } from '@diskgraph/nbd'
+import { claimSocketPath, listenPrivately } from '@diskgraph/nbd'
 
 /** Where to listen, or what to connect to. */
 export type SocketAddress =
@@ -74,16 +74,12 @@ function listening(server: Server, address: SocketAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (cause: Error): void => reject(socketError(`Failed to listen at '${nameOf(address)}'`, cause))
     server.once('error', fail)
-    // The socket's file is made in this call, and nobody else is to open it in between.
-    const mask = process.umask(0o177)
-    try {
-      server.listen(address as ListenOptions, () => {
-        server.off('error', fail)
-        resolve()
-      })
-    } finally {
-      process.umask(mask)
-    }
+    server.once('listening', () => {
+      server.off('error', fail)
+      resolve()
+    })
+    if ('path' in address) listenPrivately(server, address.path)
+    else server.listen(address)
   })
 }
 
