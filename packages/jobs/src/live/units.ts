@@ -41,6 +41,8 @@ export class Units {
   constructor(settings: UnitSettings) {
     this.#settings = settings
     this.dirty = new DirtyBitmap(settings.size, settings.granularity)
+    // Where it is listed among those of a node it is still marked from here alone.
+    this.dirty.enabled = false
   }
 
   get longest(): number {

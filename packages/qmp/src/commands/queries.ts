@@ -65,11 +65,11 @@ export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'Block
 
 function bitmapsMember(node: Node): { readonly 'dirty-bitmaps'?: readonly TypeOf<'BlockDirtyInfo'>[] } {
   // The youngest first, as QEMU has them.
-  const named = node.dirtyBitmaps.filter(({ name }) => name !== undefined).reverse()
-  if (named.length === 0) return {}
+  const bitmaps = [...node.dirtyBitmaps].reverse()
+  if (bitmaps.length === 0) return {}
   return {
-    'dirty-bitmaps': named.map(({ name, enabled, busy, granularity, dirtyBytes, persistent, inconsistent }) => ({
-      name,
+    'dirty-bitmaps': bitmaps.map(({ name, enabled, busy, granularity, dirtyBytes, persistent, inconsistent }) => ({
+      ...(name === undefined ? {} : { name }),
       recording: enabled,
       persistent,
       ...(inconsistent ? { inconsistent } : {}),
