@@ -207,7 +207,7 @@ export abstract class Layer {
     return bitmap
   }
 
-  /** @internal Lists a bitmap of its size as one of its own, which records if it is enabled. Call it in a drained section. */
+  /** Lists a bitmap of its size as one of its own, which records if it is enabled. Call it in a drained section. */
   showDirtyBitmap(bitmap: DirtyBitmap): void {
     this.dirtyBitmaps.push(bitmap)
     this.updatePaths()

@@ -166,9 +166,10 @@ export class Mirror implements JobWork {
       this.#image = new MirrorImage(file, target, settings, copyMode, (error) => this.#failedAlong(job, error))
       return this.#image
     }
-    const driver = copyFilterDriver('mirror_top', make, unchanged)
+    const driver = copyFilterDriver({ name: 'mirror_top', disk: 'backing', unchanged }, make)
     const nodes = { source: this.#source, target: this.#target }
-    this.#insertion = await insertFilter(change, graph, nodes, { driver, nodeName: filterNodeName }, job)
+    const filter = { driver, nodeName: filterNodeName, hidden: filterNodeName === undefined }
+    this.#insertion = await insertFilter(change, graph, nodes, filter, job)
   }
 
   async run(job: Job): Promise<void> {

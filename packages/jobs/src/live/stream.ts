@@ -14,7 +14,7 @@ import {
   blockNodes,
   chainOf,
   contentOperations,
-  findLayer,
+  findLayerBelow,
   findNode,
   findNodeByName,
   type Insertion,
@@ -78,7 +78,7 @@ async function findLast(graph: Graph, top: Node, options: StreamJobOptions): Pro
   const layers = chainOf(top)
   const below = layers.slice(1)
   if (base !== undefined) {
-    const found = await findLayer(below, base)
+    const found = await findLayerBelow(layers, base)
     if (found === undefined) throw invalid(`Can't find '${base}' in the backing chain`)
     return layerAbove(layers, found)
   }
