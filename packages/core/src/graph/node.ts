@@ -122,6 +122,8 @@ export class Node extends Layer {
   hidden = false
   /** @internal What was said of its own cache mode, and is not the parent's to change. */
   readonly ownCache = new Set<string>()
+  /** It was told itself to be read-only, whatever its parent is. */
+  ownReadOnly = false
 
   constructor(settings: NodeSettings) {
     super(settings)

@@ -28,7 +28,7 @@ import {
   isShownAs,
   jobRoot,
   refuseBusy,
-  wholeChainOf,
+  refuseBusyChain,
 } from './nodes.ts'
 import { copyDirty } from './passes.ts'
 import { startJob } from './start.ts'
@@ -69,8 +69,9 @@ export async function startCommit(jobs: JobTable, options: CommitJobOptions): Pr
       throw new BlockError('EINVAL', "'backing-file' specified, but 'top' is the active layer")
     }
     refuseBusy(device)
-    const chain = wholeChainOf(device)
-    for (const node of chain.slice(chain.indexOf(top), chain.indexOf(base) + 1)) refuseBusy(node)
+    refuseBusyChain(top, base)
+    // It will record another backing file.
+    if (above !== undefined) refuseBusy(above)
     const work =
       above === undefined
         ? activeCommit(jobs, findNode(graph, options.topNode ?? device), base, options)

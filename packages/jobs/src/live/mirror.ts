@@ -9,7 +9,7 @@ import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { checkStart } from './arguments.ts'
 import { openRecordedBacking } from './backing.ts'
 import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
-import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import { findNode, type Insertion, insertFilter, refuseBusy, wholeChainOf } from './nodes.ts'
 import { copyDirty, markPresent, retryAfter } from './passes.ts'
 import { startJob } from './start.ts'
 
@@ -167,7 +167,10 @@ export class Mirror implements JobWork {
       return this.#image
     }
     const driver = copyFilterDriver({ name: 'mirror_top', disk: 'backing', unchanged }, make)
-    const nodes = { source: this.#source, target: this.#target }
+    const { base } = this.#options
+    const chain = wholeChainOf(this.#source)
+    const layers = base === undefined ? [] : chain.slice(1, chain.indexOf(base))
+    const nodes = { source: this.#source, target: this.#target, layers }
     const filter = { driver, nodeName: filterNodeName, hidden: filterNodeName === undefined }
     this.#insertion = await insertFilter(change, graph, nodes, filter, job)
   }

@@ -65,6 +65,12 @@ export function refuseBusy(node: Node): void {
   }
 }
 
+/** {@link refuseBusy} for `top`, `bottom` and all between. A filter without a name is busy because of what it stands over. */
+export function refuseBusyChain(top: Node, bottom: Node): void {
+  const chain = wholeChainOf(top)
+  for (const node of chain.slice(0, chain.indexOf(bottom) + 1)) if (!node.hidden) refuseBusy(node)
+}
+
 /** What changes the content of a node, or takes it away. */
 export const contentOperations = ['amend', 'check', 'remove', 'replace', 'resize', 'snapshot'] as const
 
@@ -145,15 +151,18 @@ export class Insertion {
   }
 }
 
-/** Puts `driver` over `source`, with `target` below it, too, if there is one: stages it in `change`. */
+/**
+ * Puts `driver` over `source`, with `target` below it, too, if there is one: stages it in `change`. `layers` are others
+ * that the job needs as they are.
+ */
 export async function insertFilter(
   change: Change,
   graph: Graph,
-  nodes: { readonly source: Node; readonly target?: Node | undefined },
+  nodes: { readonly source: Node; readonly target?: Node | undefined; readonly layers?: readonly Node[] },
   filter: { readonly driver: DriverDescriptor; readonly nodeName: string | undefined; readonly hidden?: boolean },
   job: { readonly id: string; readonly type: string },
 ): Promise<Insertion> {
-  const { source, target } = nodes
+  const { source, target, layers = [] } = nodes
   const { driver, nodeName, hidden = false } = filter
   const node = await change.insertUnchecked(source, {
     driver,
@@ -162,6 +171,7 @@ export async function insertFilter(
   })
   node.hidden = hidden
   const root = await jobRoot(change, graph, node, job, { name: 'main node' })
-  const release = blockNodes(change, graph, target === undefined ? [source, node] : [source, target, node], job.type)
+  const used = target === undefined ? [source, node] : [source, target, node]
+  const release = blockNodes(change, graph, [...used, ...layers], job.type)
   return new Insertion(graph, node, root, release)
 }

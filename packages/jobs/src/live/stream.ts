@@ -20,7 +20,7 @@ import {
   type Insertion,
   insertFilter,
   jobRoot,
-  refuseBusy,
+  refuseBusyChain,
   wholeChainOf,
 } from './nodes.ts'
 import { copyDirty } from './passes.ts'
@@ -57,8 +57,7 @@ export async function startStream(jobs: JobTable, options: StreamJobOptions): Pr
     if (last.backing === undefined && options.backingFile !== undefined) {
       throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
     }
-    const chain = wholeChainOf(top)
-    for (const node of chain.slice(0, chain.indexOf(last) + 1)) refuseBusy(node)
+    refuseBusyChain(top, last)
     const work = new Stream(jobs, top, last, options)
     await work.enter(make(), change)
     return work

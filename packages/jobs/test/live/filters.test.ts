@@ -26,7 +26,11 @@ const overMemory = (name: string, more: object = {}): Record<string, unknown> =>
   file: { driver: 'memory', name },
   ...more,
 })
-const filter = (nodeName: string, below: object): Record<string, unknown> => ({ driver: 'plain', nodeName, file: below })
+const filter = (nodeName: string, below: object): Record<string, unknown> => ({
+  driver: 'plain',
+  nodeName,
+  file: below,
+})
 
 /** top-filter → top ← mid ← base-filter → base, where each image has a byte of its own. */
 async function setUp(): Promise<{ graph: Graph; jobs: JobTable; disk: Disk }> {
