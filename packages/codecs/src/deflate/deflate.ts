@@ -3,10 +3,9 @@
  * 4 KiB, and it always takes 32. The result is one block with fixed codes; matches are looked for in chains of places
  * that have the same hash of three bytes.
  */
-import { compressedWindowBits } from '../header/layout.ts'
-import { codesOf, endOfBlock, fixedDistances, fixedLengths, matchDistances, matchLengths } from './deflate-codes.ts'
+import { codesOf, endOfBlock, fixedDistances, fixedLengths, matchDistances, matchLengths, windowBits } from './codes.ts'
 
-const windowSize = 2 ** compressedWindowBits
+const windowSize = 2 ** windowBits
 const shortestMatch = 3
 const longestMatch = 258
 /** Places of one hash that are compared at most. */

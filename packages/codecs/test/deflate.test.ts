@@ -1,8 +1,8 @@
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import { Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { browserZlib } from '../../src/compressed/zlib-browser.ts'
-import { nodeZlib } from '../../src/compressed/zlib-node.ts'
+import { rawDeflate as browserZlib } from '../src/deflate/browser.ts'
+import { rawDeflate as nodeZlib } from '../src/deflate/node.ts'
 
 const seed = Number(process.env.SEED ?? randomSeed())
 const size = 65536

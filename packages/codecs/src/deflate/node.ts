@@ -1,7 +1,7 @@
-/** Raw deflate by Node's zlib, on the thread pool. It is loaded when the first compressed cluster is met. */
+/** Raw deflate by Node's zlib, on the thread pool. It is loaded when it is first needed. */
 import { BlockError } from '@diskgraph/core/driver'
-import { compressedWindowBits } from '../header/layout.ts'
-import type { Codec } from './read.ts'
+import type { Codec } from '../codec.ts'
+import { windowBits } from './codes.ts'
 
 type NodeZlib = typeof import('node:zlib')
 
@@ -12,8 +12,8 @@ async function load(): Promise<NodeZlib> {
   return loaded
 }
 
-/** See {@link Codec}. */
-export const nodeZlib: Codec = {
+/** Raw deflate: read with any window, written with one of 4 KiB, which all readers have. */
+export const rawDeflate: Codec = {
   async inflate(data, size) {
     const { constants, inflateRaw } = loaded ?? (await load())
     const options = { windowBits: 15, finishFlush: constants.Z_SYNC_FLUSH }
@@ -38,7 +38,7 @@ export const nodeZlib: Codec = {
   async deflate(data, limit) {
     const { deflateRaw } = loaded ?? (await load())
     return new Promise((resolve, reject) => {
-      const options = { windowBits: compressedWindowBits, memLevel: 9, chunkSize: Math.max(64, data.byteLength) }
+      const options = { windowBits, memLevel: 9, chunkSize: Math.max(64, data.byteLength) }
       deflateRaw(data, options, (error, output) => {
         if (error !== null) reject(error)
         else resolve(output.byteLength < limit ? output : undefined)

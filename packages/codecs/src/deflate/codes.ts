@@ -3,6 +3,9 @@
  * length follow each other. They stand in the stream with their first bit first, so here each is kept reversed.
  */
 
+/** The window that is written with: 4 KiB. Readers of qcow2 may have no larger one. */
+export const windowBits = 12
+
 /** Code lengths of the literals, lengths and the end of a block with fixed codes (section 3.2.6). */
 export const fixedLengths = new Uint8Array(288).fill(8, 0, 144).fill(9, 144, 256).fill(7, 256, 280).fill(8, 280)
 /** Code lengths of the distances there. */

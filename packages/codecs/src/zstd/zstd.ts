@@ -9,8 +9,7 @@
  *       4         1        0, 1      0 to 4        0 to 8       3 + n             0, 4      bytes
  */
 import { BlockError } from '@diskgraph/core/driver'
-import { viewOf } from '../bytes.ts'
-import type { Codec } from './read.ts'
+import type { Codec } from '../codec.ts'
 
 /** Frames as a whole, in memory. */
 export interface ZstdLibrary {
@@ -67,7 +66,7 @@ async function loadWasm(): Promise<ZstdLibrary> {
 
 /** The frame at the start of `data`, which is to hold `size` bytes. Throws where there is none, or it wants too much memory. */
 export function frameAt(data: Uint8Array, size: number): Uint8Array {
-  const view = viewOf(data)
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   if (data.byteLength < 5 || view.getUint32(0, true) !== magic) throw damaged('does not begin with a frame')
   const descriptor = view.getUint8(4)
   const single = (descriptor & 0x20) !== 0

@@ -3,7 +3,7 @@
  * the stream, and the length of compressed data is known in whole sectors only.
  */
 import { BlockError } from '@diskgraph/core/driver'
-import { endOfBlock, fixedLengths, matchDistances, matchLengths, reversed } from './deflate-codes.ts'
+import { endOfBlock, fixedLengths, matchDistances, matchLengths, reversed } from './codes.ts'
 
 /** Codes of up to so many bits are looked up; tables for all would take longer to make than a hostile block to read. */
 const lookedUp = 9
