@@ -154,6 +154,7 @@ export async function fakeImage(
       random: systemRandom,
       secret: () => new Uint8Array(),
       createFile: () => Promise.reject(new BlockError('ENOTSUP', 'one file only')),
+      describe: () => Promise.reject(new BlockError('ENOTSUP', 'nothing to refer to')),
       warn: (text: string) => void warnings.push(text),
     }
     await create(making)

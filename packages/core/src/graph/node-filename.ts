@@ -33,9 +33,14 @@ export function nodeFilename(named: Named, children: readonly NamedNode[]): stri
  * between. The node's own name where there are several such files.
  */
 export function imageFilename(node: Node): string {
+  return imageStorage(node).filename
+}
+
+/** The node of the file that holds the image of `node`; the last before there are several. */
+export function imageStorage(node: Node): Node {
   const below = [...node.children.values()].filter(({ role }) => role !== 'cow')
   const file = node.storage ?? (below.length === 1 ? below[0] : undefined)
-  return file === undefined ? node.filename : imageFilename(file.node)
+  return file === undefined ? node : imageStorage(file.node)
 }
 
 /**
