@@ -14,6 +14,7 @@ export class FakeFile implements ChildHandle {
   readonly filename = 'fake'
   readonly limits = { alignment: 1 } as Limits
   readonly zeroInit = true
+  readonly writeFlags = 0
   readOnly = false
   bytes = new Uint8Array(0)
   /** Every call: `write 0x10000+65536`, `flush`, and events as `(l2_load)`. */
