@@ -70,7 +70,8 @@ export function jobCommands(system: System): Handlers {
     },
     'x-blockdev-amend': async (args) => {
       const options = await graphOptions(graph, args.options)
-      await startAmend(jobs, { jobId: args['job-id'], node: args['node-name'], options })
+      const { 'job-id': jobId, 'node-name': node, force } = args
+      await startAmend(jobs, { jobId, node, options, force })
     },
   }
 }

@@ -1,13 +1,26 @@
 /** Secrets: from a text or a file, plain or in base64, in clear or encrypted with another secret (AES-256-CBC). */
 import { createDecipheriv } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { BlockError, describeErrorCode, errorCodeOf, type Graph } from '@diskgraph/core'
-import type { TypeOf } from '@diskgraph/qapi'
+import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core/driver'
 
 const [keyLength, blockLength] = [32, 16]
 
-/** The bytes that `options` stand for. EINVAL for what is none, and what reading a file says. */
-export async function secretBytes(graph: Graph, options: TypeOf<'SecretProperties'>): Promise<Uint8Array> {
+/** Properties of a secret object; QAPI's SecretProperties. */
+export interface SecretProperties {
+  readonly data?: string | undefined
+  readonly file?: string | undefined
+  readonly format?: 'raw' | 'base64' | undefined
+  /** Id of the secret with which `data` is encrypted. */
+  readonly keyid?: string | undefined
+  /** In base64. */
+  readonly iv?: string | undefined
+}
+
+/**
+ * The bytes that `options` stand for; `secret` gives those of another by its id. EINVAL for what is none, and what reading a
+ * file says.
+ */
+export async function secretBytes(options: SecretProperties, secret: (id: string) => Uint8Array): Promise<Uint8Array> {
   const { data, file, format = 'raw', keyid, iv } = options
   if (data !== undefined && file !== undefined) {
     throw new BlockError('EINVAL', "'file' and 'data' are mutually exclusive")
@@ -16,16 +29,15 @@ export async function secretBytes(graph: Graph, options: TypeOf<'SecretPropertie
     throw new BlockError('EINVAL', "Either 'file' or 'data' must be provided")
   }
   const given = file === undefined ? Buffer.from(data as string) : await readSecret(file)
-  if (keyid !== undefined) return decrypted(graph, given, { ...options, format, keyid, iv })
+  if (keyid !== undefined) return decrypted(secret(keyid), given, { ...options, format, keyid, iv })
   return format === 'raw' ? given : fromBase64(Buffer.from(given).toString('latin1'))
 }
 
 function decrypted(
-  graph: Graph,
+  key: Uint8Array,
   given: Uint8Array,
   { format, keyid, iv }: { readonly format: 'raw' | 'base64'; readonly keyid: string; readonly iv: string | undefined },
 ): Uint8Array {
-  const key = graph.secret(keyid)
   if (key.length !== keyLength) throw new BlockError('EINVAL', `Key should be ${keyLength} bytes in length`)
   if (iv === undefined) throw new BlockError('EINVAL', 'IV is required to decrypt secret')
   const start = fromBase64(iv)
