@@ -5,6 +5,7 @@ import { memory } from '@diskgraph/driver-memory'
 import { TempFolder } from '@diskgraph/driver-testkit'
 import { listen, NbdServer } from '@diskgraph/nbd'
 import { describe, expect, it } from 'vitest'
+import { ManualClock } from './manual-clock.ts'
 import { Served } from './served.ts'
 
 describe('a unix socket', () => {
@@ -66,3 +67,11 @@ async function leaveSocket(path: string): Promise<void> {
   renameSync(`${path}.old`, path)
   await new Promise((resolve) => server.close(resolve))
 }
+
+it('a client that asked for what is not there is let go by the clock of the graph, and nothing fails', async () => {
+  await using served = await Served.start({}, { name: 'x' }, 65536, new ManualClock())
+  await expect(served.client({ exportName: 'y' })).rejects.toThrow('Requested export not available')
+  await using client = await served.client({ exportName: 'x' })
+  await client.close()
+  expect(served.messages).toEqual([])
+})

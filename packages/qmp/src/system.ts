@@ -1,5 +1,6 @@
 /** What the commands work on: a graph, and what else a program has. */
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
+import { checkSettings, due, hasMethod, type Inspect, inspected, inspection, rule } from '@diskgraph/core/internal'
 import type { DeviceTable } from '@diskgraph/devices'
 import { JobTable } from '@diskgraph/jobs'
 import { Schema, type TypeOf } from '@diskgraph/qapi'
@@ -19,6 +20,14 @@ export interface SystemSettings {
   quit?(): void
 }
 
+const rules = {
+  graph: { ...due.graph, required: true },
+  name: due.text,
+  devices: rule('a DeviceTable', (value) => hasMethod(value, 'addModel')),
+  chardevs: due.callback,
+  quit: due.callback,
+}
+
 /** See the top of the file. */
 export class System {
   readonly graph: Graph
@@ -35,7 +44,9 @@ export class System {
   readonly nbd: NbdExports
   readonly #quit: (() => void) | undefined
 
+  /** EINVAL for settings that are none. */
   constructor(settings: SystemSettings) {
+    checkSettings('new System', rules, settings)
     this.graph = settings.graph
     this.schema = new Schema(() => settings.graph.registry.names)
     this.name = settings.name
@@ -63,6 +74,16 @@ export class System {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** What is worth knowing of it. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { name, graph, devices, jobs } = this
+    return { name, nodes: [...graph.nodes].length, devices: [...(devices ?? [])].length, jobs: jobs.list().length }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('System', this, options, inspect)
   }
 
   /** The node that a device shows or that has a name, whichever of the two is given. ENODEV if there is none. */

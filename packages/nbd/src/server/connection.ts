@@ -57,7 +57,7 @@ export class Connection implements ExportUser {
   async #serve(closed: Promise<void>): Promise<void> {
     try {
       const agreement = await this.#negotiate()
-      if (agreement === undefined) endSoon(this.#stream, this.#settings.clock.timeout, partingTime)
+      if (agreement === undefined) endSoon(this.#stream, this.#settings.clock, partingTime)
       else await this.#transmit(agreement)
     } catch (error) {
       const { code, message } = toBlockError(error)
@@ -99,7 +99,7 @@ export class Connection implements ExportUser {
       if (reason !== undefined && !this.#dropped) log(`Disconnect client, due to: ${reason}`)
       if (stream.destroyed) transmission.drop()
       await transmission.settled()
-      endSoon(stream, clock.timeout, partingTime, transmission.drained())
+      endSoon(stream, clock, partingTime, transmission.drained())
       if (!stream.destroyed) await new Promise<void>((resolve) => stream.on('close', resolve))
       transmission.release()
     } finally {

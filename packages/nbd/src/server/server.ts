@@ -1,7 +1,7 @@
 /** An NBD server: an export table, and clients on any stream of bytes. */
 import type { Graph } from '@diskgraph/core'
-import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
-import { checkedSettings, due, mustBeGraph, mustBeStream } from '../arguments.ts'
+import { amount, checkSettings, due, type Inspect, inspected, inspection, wholeNumber } from '@diskgraph/core/internal'
+import { mustBeGraph, mustBeStream, tls } from '../arguments.ts'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
 import { Connection } from './connection.ts'
 import { ExportTable } from './export-table.ts'
@@ -30,13 +30,13 @@ export interface NbdServerSettings {
   readonly onMessage?: (message: string) => void
 }
 
-const settingSchemas = {
-  tls: due.tls,
-  maxConnections: due.count,
-  maxPerAddress: due.count,
-  handshakeTimeout: due.time,
-  maxMemory: due.count,
-  stallTimeout: { ...due.time, minimum: 1 },
+const rules = {
+  tls,
+  maxConnections: wholeNumber(),
+  maxPerAddress: wholeNumber(),
+  handshakeTimeout: amount('milliseconds'),
+  maxMemory: wholeNumber(),
+  stallTimeout: amount('milliseconds', 1),
   onMessage: due.callback,
 }
 
@@ -58,9 +58,9 @@ export class NbdServer {
   #closing: Promise<void> | undefined
 
   /** EINVAL for settings that are none. */
-  constructor(graph: Graph, given: NbdServerSettings = {}) {
+  constructor(graph: Graph, settings: NbdServerSettings = {}) {
     mustBeGraph('new NbdServer', graph)
-    const settings = checkedSettings('new NbdServer', settingSchemas, given)
+    checkSettings('new NbdServer', rules, settings)
     const { maxMemory = 256 * 1024 * 1024, stallTimeout = 10_000 } = settings
     this.exports = new ExportTable(graph)
     this.#graph = graph
