@@ -39,7 +39,10 @@ export class DirtyBitmap {
   readonly name: string | undefined
   /** Bytes per bit; a power of two. */
   readonly granularity: number
+  /** It records what changes. */
   enabled = true
+  /** Records in its place, while a job needs it as it is; see {@link split}. */
+  successor: DirtyBitmap | undefined
   /** In use by a job or an export: nobody else may change it. */
   busy = false
   /** The image of its node stores it. */
@@ -75,9 +78,34 @@ export class DirtyBitmap {
     return countOf(this.#tree, this.#span) * this.granularity
   }
 
+  /** Marks what has changed, as {@link set} does, while it records. */
+  record(offset: number, length: number): void {
+    if (this.enabled && this.successor === undefined) this.set(offset, length)
+  }
+
+  /**
+   * Keeps its bits as they are until {@link join}, and returns the empty one that records meanwhile, which the caller
+   * adds to those of the node.
+   */
+  split(): DirtyBitmap {
+    const successor = new DirtyBitmap(this.#size, this.granularity)
+    successor.enabled = this.enabled
+    this.successor = successor
+    return successor
+  }
+
+  /** Takes what was recorded since {@link split}, on top of its own bits (`keep`) or in their place. */
+  join(keep: boolean): void {
+    const { successor } = this
+    if (successor === undefined) return
+    this.successor = undefined
+    if (!keep) this.clear(0, this.#size)
+    this.merge(successor)
+  }
+
   /** Marks a range; partly touched granules count. What lies behind the end of the disk is left out. */
   set(offset: number, length: number): void {
-    if (!this.enabled || length <= 0) return
+    if (length <= 0) return
     const end = divUp(Math.min(offset + length, this.#size), this.granularity)
     this.#change(div(offset, this.granularity), end, true)
   }

@@ -124,9 +124,34 @@ describe(`a dirty bitmap (seed ${seed})`, () => {
   it('marks nothing while it is not enabled, and refuses a granularity that is no power of two', () => {
     const bitmap = new DirtyBitmap(2 ** 20, 512)
     bitmap.enabled = false
-    bitmap.set(0, 2 ** 20)
+    bitmap.record(0, 2 ** 20)
     expect(bitmap.dirtyBytes).toBe(0)
     expect(() => new DirtyBitmap(2 ** 20, 1000)).toThrow('not a power of two')
+  })
+})
+
+describe('a bitmap that was split', () => {
+  it('stays as it is while its successor records, and joins it on top of its bits or in their place', () => {
+    for (const keep of [true, false]) {
+      const bitmap = new DirtyBitmap(2 ** 20, 65536)
+      bitmap.record(0, 1)
+      const successor = bitmap.split()
+      for (const one of [bitmap, successor]) one.record(2 ** 19, 1)
+      expect([bitmap.get(0), bitmap.get(2 ** 19)]).toEqual([true, false])
+      expect([successor.get(0), successor.get(2 ** 19)]).toEqual([false, true])
+      bitmap.join(keep)
+      expect([bitmap.get(0), bitmap.get(2 ** 19)]).toEqual([keep, true])
+      bitmap.record(2 ** 18, 1)
+      expect(bitmap.get(2 ** 18)).toBe(true)
+    }
+  })
+
+  it('has a successor that records nothing where it records nothing itself', () => {
+    const bitmap = new DirtyBitmap(2 ** 20, 65536)
+    bitmap.enabled = false
+    const successor = bitmap.split()
+    successor.record(0, 1)
+    expect(successor.dirtyBytes).toBe(0)
   })
 })
 

@@ -30,7 +30,8 @@ export interface DeviceInfo {
 
 /** Tells of a device and, where it has a medium, of what it adds to the medium's node. */
 export function deviceInfo(device: Device): DeviceInfo {
-  const { qdev, ioStatus, node, throttle, id, removable, locked } = device
+  const { qdev, ioStatus, throttle, id, removable, locked } = device
+  const node = device.node?.shown
   const group = throttle?.group
   return {
     device: id,
@@ -72,21 +73,22 @@ export function deviceStatistics(device: Device): BlockStatistics {
   return {
     device: id,
     ...(qdev === undefined ? {} : { qdev }),
-    ...(node === undefined ? {} : nodeStatistics(node)),
+    ...(node === undefined ? {} : nodeStatistics(node.shown)),
     stats: accounting.statistics(node?.writtenUpTo ?? 0),
   }
 }
 
 /** What is known of a node and of those below: how far it was written. Requests are counted by devices. */
 function nodeStatistics(node: Node): BlockStatistics {
-  const { storage, backing, image } = node
+  const { storage, image } = node
+  const backing = (node.backing ?? node.filtered)?.node.shown
   const own = image.statistics?.()
   return {
     nodeName: node.name,
     stats: emptyStatistics(node.clock, node.writtenUpTo),
     ...(own === undefined ? {} : { driverSpecific: { driver: node.driver.name, ...own } }),
     ...(storage === undefined ? {} : { parent: nodeStatistics(storage.node) }),
-    ...(backing === undefined ? {} : { backing: nodeStatistics(backing.node) }),
+    ...(backing === undefined ? {} : { backing: nodeStatistics(backing) }),
   }
 }
 

@@ -86,6 +86,7 @@ class RawImage implements OpenImage {
   }
 
   write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    if (!this.#holds(offset, buf.length)) return Promise.reject(this.#full(offset))
     const held = this.file.debugEvent('write_aio')
     const at = offset + this.#offset
     if (held !== undefined) return held.then(() => this.file.write(at, buf, flags, signal))
@@ -93,11 +94,22 @@ class RawImage implements OpenImage {
   }
 
   writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    if (!this.#holds(offset, length)) return Promise.reject(this.#full(offset))
     return this.file.writeZeroes(offset + this.#offset, length, flags, signal)
   }
 
   discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    if (!this.#holds(offset, length)) return Promise.reject(this.#full(offset))
     return this.file.discard(offset + this.#offset, length, signal)
+  }
+
+  /** Whether a range is within the disk, or in the file that grows where the disk has no size of its own. */
+  #holds(offset: number, length: number): boolean {
+    return this.#fixedSize === undefined || offset + length <= this.#fixedSize
+  }
+
+  #full(offset: number): BlockError {
+    return new BlockError('ENOSPC', `no room at byte ${offset} of a raw disk of ${this.#fixedSize} bytes`)
   }
 
   blockStatus(offset: number, length: number): Promise<BlockStatus> {
@@ -119,8 +131,8 @@ class RawImage implements OpenImage {
     length: number,
     signal?: AbortSignal,
   ): Promise<void> {
-    if (!(target instanceof RawImage)) {
-      return Promise.reject(new BlockError('ENOTSUP', 'cannot copy to another driver'))
+    if (!(target instanceof RawImage && target.#holds(targetOffset, length))) {
+      return Promise.reject(new BlockError('ENOTSUP', 'cannot copy to another driver, or past the end'))
     }
     return this.file.copyRange(offset + this.#offset, target.file, targetOffset + target.#offset, length, signal)
   }

@@ -52,6 +52,23 @@ describe('raw', () => {
     expect(storage.size).toBe(1024)
   })
 
+  it('does not let an image grow past the end of a window: what stands behind it is not its own', async () => {
+    const { graph, storage } = setup(2 * 2 ** 20)
+    const file = { driver: 'raw', size: 2 ** 20, discard: 'unmap', file: { driver: 'memory', name: 'file' } }
+    await using node = await graph.add({ driver: 'raw', file: file as never })
+    const { edge } = node
+    expect(edge.node.children.get('file')?.size).toBe(2 ** 20)
+    const below = edge.node.children.get('file')
+    await expect(below?.write(2 ** 20 - 512, new Uint8Array(1024), 0)).rejects.toMatchObject({ code: 'ENOSPC' })
+    await expect(below?.writeZeroes(2 ** 20, 512, 0)).rejects.toMatchObject({ code: 'ENOSPC' })
+    await expect(edge.node.children.get('file')?.node.image.discard?.(2 ** 20, 512)).rejects.toMatchObject({
+      code: 'ENOSPC',
+    })
+    const tail = new Uint8Array(1024)
+    storage.read(2 ** 20 - 512, tail)
+    expect(tail.includes(0)).toBe(false)
+  })
+
   it('shows a window of the file', async () => {
     const { graph, file } = setup(4096)
     await using disk = await graph.add({ driver: 'raw', file, offset: 512, size: 1024 })

@@ -7,13 +7,15 @@ type Options = Readonly<Record<string, unknown>>
 /** Records what `given` says of the mode of `node` itself, which it keeps whatever its parent becomes. */
 export function ownMode(node: Node, given: Options): void {
   for (const [name] of cacheOf(given)) node.ownCache.add(name)
+  if (given.readOnly === true && given.autoReadOnly !== true) node.ownReadOnly = true
 }
 
 /** `node` with its changes, and the nodes below that follow it, with what changes there. What is said of `node` is its own now. */
 export function withHeirs(node: Node, changes: Options): ReadonlyMap<Node, Options> {
   const all = new Map<Node, Options>()
   addHeirs(all, node, changes)
-  ownMode(node, changes)
+  for (const [name] of cacheOf(changes)) node.ownCache.add(name)
+  if (changes.readOnly === false) node.ownReadOnly = false
   return all
 }
 

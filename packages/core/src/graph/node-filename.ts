@@ -33,9 +33,14 @@ export function nodeFilename(named: Named, children: readonly NamedNode[]): stri
  * between. The node's own name where there are several such files.
  */
 export function imageFilename(node: Node): string {
+  return imageStorage(node).filename
+}
+
+/** The node of the file that holds the image of `node`; the last before there are several. */
+export function imageStorage(node: Node): Node {
   const below = [...node.children.values()].filter(({ role }) => role !== 'cow')
-  const file = node.children.get('file') ?? (below.length === 1 ? below[0] : undefined)
-  return file === undefined ? node.filename : imageFilename(file.node)
+  const file = node.storage ?? (below.length === 1 ? below[0] : undefined)
+  return file === undefined ? node : imageStorage(file.node)
 }
 
 /**
@@ -47,19 +52,23 @@ export async function backingReference(node: Node): Promise<string> {
   return definition === undefined ? node.filename : jsonFilename(definition)
 }
 
-/** `node` with its backing files; undefined where they are those that the images record. */
+/** `node` with the backing files below it; undefined where they are those that the images record. */
 async function replacedChain(node: Node): Promise<Record<string, unknown> | undefined> {
-  let below = node.backing?.node
-  while (below?.filtered !== undefined) below = below.filtered.node
+  const { filtered } = node
+  if (filtered !== undefined) {
+    const replaced = await replacedChain(filtered.node.shown)
+    return replaced === undefined ? undefined : { ...ownDefinition(node), [filtered.name]: replaced }
+  }
+  const below = node.backing?.node.shown
   const { backingFilename } = await node.info()
-  const recorded = backingFilename === undefined ? undefined : resolved(node, backingFilename)
+  const recorded = backingFilename === undefined ? undefined : referredFilename(node, backingFilename)
   const replaced = below === undefined ? undefined : await replacedChain(below)
   if (replaced === undefined && recorded === below?.filename) return undefined
   return { ...ownDefinition(node), backing: below === undefined ? null : (replaced ?? ownDefinition(below)) }
 }
 
-/** {@link resolveReference}; a name that means nothing, relative to an image without a place, is that of no file. */
-function resolved(node: Node, reference: string): string {
+/** The file that the image of `node` means by a name. One that means nothing, relative to an image without a place, is that of no file. */
+export function referredFilename(node: Node, reference: string): string {
   if (node.referred?.name === reference) return node.referred.filename
   try {
     return resolveReference(imageFilename(node), reference)
@@ -75,20 +84,27 @@ function ownDefinition(node: Node): Record<string, unknown> {
   )
 }
 
-/** Driver, content-changing options and children, nested: what `json:` names hold. */
+/** Driver, content-changing options, flat, and children, nested: what `json:` names hold. */
 function definitionOf({ driver, options, spelled }: Named, children: readonly NamedNode[]): Record<string, unknown> {
   const definition: Record<string, unknown> = { driver: driver.name }
   for (const [name, value] of Object.entries(options)) {
     const schema = driver.options[name]
     if (schema === undefined || schema.confidential || schema.type === 'value') continue
     if (!schema.strong && driver.kind !== 'protocol') continue
-    definition[name] = typeof value === 'string' ? withoutCredentials(value) : (spelled[name] ?? value)
+    flatten(definition, name, typeof value === 'string' ? withoutCredentials(value) : (spelled[name] ?? value))
   }
+  const below: Record<string, unknown> = {}
   for (const { name, role, node } of children) {
     if (role === 'cow') continue
-    definition[name] = ownDefinition(node)
+    below[name] = ownDefinition(node)
   }
-  return nestLists(definition)
+  return { ...definition, ...nestLists(below) }
+}
+
+/** Puts `value` into `target` under dotted keys: `injectError.0.event`. */
+function flatten(target: Record<string, unknown>, name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) target[name] = value
+  else for (const [key, inner] of Object.entries(value)) flatten(target, `${name}.${key}`, inner)
 }
 
 /** `{ 'children.0': a }` as `{ children: [a] }`. */

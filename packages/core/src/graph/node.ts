@@ -118,8 +118,12 @@ export class Node extends Layer {
   inheritsFrom: Node | undefined
   /** @internal The name of the backing file by which the image was opened, and the file that it stood for. */
   referred: { readonly name: string; readonly filename: string } | undefined
+  /** A filter that a job has put in and nobody gave a name: where layers are told it is left out. */
+  hidden = false
   /** @internal What was said of its own cache mode, and is not the parent's to change. */
   readonly ownCache = new Set<string>()
+  /** It was told itself to be read-only, whatever its parent is. */
+  ownReadOnly = false
 
   constructor(settings: NodeSettings) {
     super(settings)
@@ -248,6 +252,11 @@ export class Node extends Layer {
 
   async info(): Promise<DriverInfo> {
     return (await this.image.info?.()) ?? {}
+  }
+
+  /** What is told of instead of it: the node itself, or what a hidden filter stands over. */
+  get shown(): Node {
+    return this.hidden ? (this.filtered?.node.shown ?? this) : this
   }
 
   /** The one child whose content a filter shows; undefined for other nodes. */

@@ -203,9 +203,14 @@ export abstract class Layer {
    */
   addDirtyBitmap(granularity = 65536, name?: string): DirtyBitmap {
     const bitmap = new DirtyBitmap(this.size, granularity, name)
+    this.showDirtyBitmap(bitmap)
+    return bitmap
+  }
+
+  /** Lists a bitmap of its size as one of its own, which records if it is enabled. Call it in a drained section. */
+  showDirtyBitmap(bitmap: DirtyBitmap): void {
     this.dirtyBitmaps.push(bitmap)
     this.updatePaths()
-    return bitmap
   }
 
   /** The bitmap called `name`. ENOENT, with `message`, where there is none. */

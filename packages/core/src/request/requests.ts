@@ -313,7 +313,7 @@ async function notify(node: Layer, offset: number, length: number, kind: WriteKi
 function markWritten(node: Layer, offset: number, length: number): void {
   if (offset + length > node.writtenUpTo) node.writtenUpTo = offset + length
   node.tellSize()
-  for (const bitmap of node.dirtyBitmaps) bitmap.set(offset, length)
+  for (const bitmap of node.dirtyBitmaps) bitmap.record(offset, length)
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The nodes of a backing chain, and of one image in it. */
-import type { BlockGraph, Change, Node } from '@diskgraph/core'
+import { BlockError, type BlockGraph, type Change, type Node } from '@diskgraph/core'
 
 /** The node below filters, whose backing file and references are the image's own. */
 export function unfiltered(node: Node): Node {
@@ -20,10 +20,14 @@ interface Reopener {
 
 /**
  * Makes an image that was opened for reading writable, or the other way round. What is below a node that is to write
- * must write first, so the order depends on the direction. In a change each step is committed.
+ * must write first, so the order depends on the direction. In a change each step is committed. EPERM, and nothing has
+ * changed, where storage that is to write was told itself to be read-only.
  */
 export async function setReadOnly(graph: Reopener, node: Node, readOnly: boolean): Promise<void> {
   const nodes = storageNodes(node)
+  if (!readOnly && nodes.slice(1).some(({ ownReadOnly }) => ownReadOnly)) {
+    throw new BlockError('EPERM', 'Block node is read-only', { node: node.name })
+  }
   for (const one of readOnly ? nodes : nodes.reverse()) {
     await graph.reopen(one, { readOnly })
     await graph.commit?.()

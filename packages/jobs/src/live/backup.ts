@@ -1,13 +1,13 @@
 /** `backup`: copies a disk as it is when the job starts, while it is in use. What is about to change is copied first. */
 import { BlockError, type Change, type DirtyBitmap, type Disk, type Node } from '@diskgraph/core'
-import { DirtyBitmap as Bitmap, type ChildHandle } from '@diskgraph/core/driver'
+import { DirtyBitmap as Bitmap, type ChildHandle, Flag } from '@diskgraph/core/driver'
 import { findBitmap, refuseUnusable } from '../bitmaps/bitmaps.ts'
 import { unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
 import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { checkStart } from './arguments.ts'
-import { CopyFilter, copyFilterDriver } from './copy-filter.ts'
+import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
 import { chainOf, findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
 import { copyDirty, markPresent } from './passes.ts'
 import { startJob } from './start.ts'
@@ -71,7 +71,7 @@ export async function startBackup(jobs: JobTable, options: BackupOptions): Promi
     refuseBusy(source)
     refuseBusy(target)
     if (source.size !== target.size) throw new BlockError('EINVAL', 'Source and target image have different sizes')
-    if (options.compress && target.driver.compressedWrites !== true) {
+    if (options.compress && ((target.image.writeFlags ?? 0) & Flag.Compressed) === 0) {
       throw new BlockError('ENOTSUP', 'Compression is not supported for this drive ')
     }
     const work = new Backup(jobs, source, target, options, plan)
@@ -127,8 +127,8 @@ class Backup implements JobWork {
   readonly #options: BackupOptions
   readonly #plan: Plan
   readonly #base: Node | undefined
-  /** What the bitmap had marked at the start. */
-  #before: DirtyBitmap | undefined
+  /** What others see while it runs: the bitmaps of the disk and of the filter, beside the one it was given. */
+  readonly #shown: (() => void)[] = []
   #insertion: Insertion | undefined
   #image: BackupImage | undefined
 
@@ -164,7 +164,7 @@ class Backup implements JobWork {
       this.#image = new BackupImage(file, target, { granularity, compressed: compress, fleecing, longest: maxChunk })
       return this.#image
     }
-    const driver = copyFilterDriver('copy-before-write', make)
+    const driver = copyFilterDriver({ name: 'copy-before-write', disk: 'file' }, make)
     const nodes = { source: this.#source, target: this.#target }
     this.#insertion = await insertFilter(change, graph, nodes, { driver, nodeName: filterNodeName }, job)
     change.afterCommit(() => this.#begin(job))
@@ -184,10 +184,14 @@ class Backup implements JobWork {
       image.units.dirty.merge(bitmap as DirtyBitmap)
     } else image.units.dirty.set(0, image.size)
     job.setRemaining(image.units.dirty.dirtyBytes)
-    if (bitmap === undefined) return
-    this.#before = new Bitmap(bitmap.size, bitmap.granularity)
-    this.#before.merge(bitmap)
-    bitmap.clear(0, bitmap.size)
+    if (bitmap !== undefined) this.#show(this.#source, bitmap.split())
+    this.#show(this.#source, image.units.dirty)
+    for (const own of [image.saved, image.readable]) this.#show((this.#insertion as Insertion).filter, own)
+  }
+
+  #show(node: Node, bitmap: DirtyBitmap): void {
+    node.showDirtyBitmap(bitmap)
+    this.#shown.push(() => node.removeDirtyBitmap(bitmap))
   }
 
   async run(job: Job): Promise<void> {
@@ -231,10 +235,11 @@ class Backup implements JobWork {
       // Copies that guests wait for end in here: only then is it known what the target lacks.
       await this.#insertion?.leave()
     } finally {
-      if (bitmap !== undefined && this.#before !== undefined) {
+      for (const hide of this.#shown) hide()
+      if (bitmap !== undefined) {
         // Marked is, on top of what was written since the start, what the target lacks.
-        if (mode === 'never' || (mode === 'on-success' && !success)) bitmap.merge(this.#before)
-        else if (!success) bitmap.merge((this.#image as BackupImage).units.dirty)
+        bitmap.join(mode === 'never' || (mode === 'on-success' && !success))
+        if (mode === 'always' && !success) bitmap.merge((this.#image as BackupImage).units.dirty)
         bitmap.busy = false
       }
     }
@@ -243,18 +248,40 @@ class Backup implements JobWork {
 
 /** Copies what is about to change. A change whose copy fails does not happen. */
 class BackupImage extends CopyFilter {
+  /** Shown only: what was copied because it was about to change. */
+  readonly saved: DirtyBitmap
+  /** Shown only: what can be read of the moment that is kept, which is all of it. */
+  readonly readable: DirtyBitmap
+
+  constructor(file: ChildHandle, target: ChildHandle, settings: CopyFilterSettings) {
+    super(file, target, settings)
+    const [saved, readable] = [0, file.size].map((length) => {
+      const bitmap = new Bitmap(file.size, settings.granularity)
+      bitmap.enabled = false
+      bitmap.set(0, length)
+      return bitmap
+    }) as [DirtyBitmap, DirtyBitmap]
+    this.saved = saved
+    this.readable = readable
+  }
+
   override async write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
-    await this.units.copy(offset, buf.length)
+    await this.#save(offset, buf.length)
     await super.write(offset, buf, flags, signal)
   }
 
   override async writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
-    await this.units.copy(offset, length)
+    await this.#save(offset, length)
     await super.writeZeroes(offset, length, flags, signal)
   }
 
   override async discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
-    await this.units.copy(offset, length)
+    await this.#save(offset, length)
     await super.discard(offset, length, signal)
+  }
+
+  async #save(offset: number, length: number): Promise<void> {
+    await this.units.copy(offset, length)
+    this.saved.set(offset, length)
   }
 }

@@ -20,13 +20,15 @@ import { Mirror } from './mirror.ts'
 import {
   blockNodes,
   chainOf,
-  findLayer,
+  findLayerBelow,
+  findNode,
   findNodeByName,
   type Insertion,
   insertFilter,
+  isShownAs,
   jobRoot,
   refuseBusy,
-  wholeChainOf,
+  refuseBusyChain,
 } from './nodes.ts'
 import { copyDirty } from './passes.ts'
 import { startJob } from './start.ts'
@@ -67,11 +69,12 @@ export async function startCommit(jobs: JobTable, options: CommitJobOptions): Pr
       throw new BlockError('EINVAL', "'backing-file' specified, but 'top' is the active layer")
     }
     refuseBusy(device)
-    const chain = wholeChainOf(device)
-    for (const node of chain.slice(chain.indexOf(top), chain.indexOf(base) + 1)) refuseBusy(node)
+    refuseBusyChain(top, base)
+    // It will record another backing file.
+    if (above !== undefined) refuseBusy(above)
     const work =
       above === undefined
-        ? activeCommit(jobs, device, base, options)
+        ? activeCommit(jobs, findNode(graph, options.topNode ?? device), base, options)
         : new Commit(jobs, { ...layers, above, device }, options)
     const job = make()
     const wasReadOnly = base.readOnly
@@ -91,6 +94,7 @@ export async function startCommit(jobs: JobTable, options: CommitJobOptions): Pr
 
 interface Layers {
   readonly top: Node
+  /** It may be a filter over the layer that is written to. */
   readonly base: Node
   /** From the top down to, and without, the base. */
   readonly layers: readonly Node[]
@@ -110,7 +114,7 @@ async function findLayers(graph: Graph, device: Node, options: CommitJobOptions)
   const [active] = chain as [Node]
   let given: Node | undefined = active
   if (topNode !== undefined) given = unfiltered(findNodeByName(graph, topNode))
-  else if (topName !== undefined) given = await findLayer(chain, topName)
+  else if (topName !== undefined && !(await isShownAs(active, topName))) given = await findLayerBelow(chain, topName)
   const topIndex = given === undefined ? -1 : chain.indexOf(given)
   if (topIndex < 0) {
     if (topName !== undefined) throw invalid(`Top image file ${topName} not found`)
@@ -118,14 +122,17 @@ async function findLayers(graph: Graph, device: Node, options: CommitJobOptions)
   }
   const top = chain[topIndex] as Node
   let base = chain[chain.length - 1] as Node
-  if (baseNode !== undefined) base = unfiltered(findNodeByName(graph, baseNode))
+  if (baseNode !== undefined) base = findNodeByName(graph, baseNode)
   if (baseName !== undefined) {
-    const found = await findLayer(chain.slice(topIndex), baseName)
+    const found = await findLayerBelow(chain.slice(topIndex), baseName)
     if (found === undefined) throw invalid(`Can't find '${baseName}' in the backing chain`)
     base = found
   }
-  if (base === top || (base === active && topNode === undefined)) throw invalid('cannot commit an image into itself')
-  const baseIndex = chain.indexOf(base)
+  const baseImage = unfiltered(base)
+  if (baseImage === top || (baseImage === active && topNode === undefined)) {
+    throw invalid('cannot commit an image into itself')
+  }
+  const baseIndex = chain.indexOf(baseImage)
   if (baseIndex <= topIndex) throw invalid(`'${base.name}' is not in this backing file chain`)
   return { top, base, layers: chain.slice(topIndex, baseIndex), above: chain[topIndex - 1] }
 }
@@ -134,7 +141,7 @@ function nameOf(node: Node | string | undefined): string {
   return typeof node === 'object' ? node.name : String(node)
 }
 
-/** A mirror of the active layer into `base`. */
+/** A mirror of the active layer, `device` or a filter over it, into `base`. */
 function activeCommit(jobs: JobTable, device: Node, base: Node, options: CommitJobOptions): Mirror {
   const { onError, filterNodeName } = options
   return new Mirror(jobs, device, base, {
@@ -153,8 +160,6 @@ class Commit implements JobWork {
   readonly #jobs: JobTable
   readonly #layers: InnerLayers
   readonly #options: CommitJobOptions
-  /** What the lowest layer that is committed stands on: the base, or a filter over it. */
-  readonly #below: Node
   #insertion: Insertion | undefined
   #target: Disk | undefined
   #unblock: (() => void)[] = []
@@ -164,8 +169,6 @@ class Commit implements JobWork {
     this.#jobs = jobs
     this.#layers = layers
     this.#options = options
-    const lowest = layers.layers[layers.layers.length - 1] as Node
-    this.#below = lowest.backing?.node as Node
   }
 
   async enter(job: Job, change: Change, wasReadOnly: boolean): Promise<void> {
@@ -173,13 +176,14 @@ class Commit implements JobWork {
     const { top, base, layers, device } = this.#layers
     const { ConsistentRead, WriteUnchanged } = Permission
     this.#wasReadOnly = wasReadOnly
-    const filter = { driver: commitFilter, nodeName: this.#options.filterNodeName }
+    const nodeName = this.#options.filterNodeName
+    const filter = { driver: commitFilter, nodeName, hidden: nodeName === undefined }
     this.#insertion = await insertFilter(change, graph, { source: top }, filter, job)
     job.announce()
     const use = { name: 'base node', permissions: ConsistentRead | WriteUnchanged }
     this.#target = await jobRoot(change, graph, base, job, use)
     this.#unblock.push(blockNodes(change, graph, [unfiltered(device), ...layers.slice(1), base], 'commit'))
-    const thaw = graph.freezeChain(this.#insertion.filter, this.#below, 'a commit reads through it')
+    const thaw = graph.freezeChain(this.#insertion.filter, base, 'a commit reads through it')
     change.onUndo(thaw)
     this.#unblock.push(thaw)
   }
@@ -187,7 +191,6 @@ class Commit implements JobWork {
   async run(job: Job): Promise<void> {
     const { root: source } = this.#insertion as Insertion
     const target = this.#target as Disk
-    const below = this.#below
     const { top, base, above } = this.#layers
     const { onError = 'report' } = this.#options
     const { clusterSize = 65536 } = await target.info()
@@ -204,7 +207,7 @@ class Commit implements JobWork {
     const size = Math.max(top.size, Math.min(base.size, above.size))
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
       if (offset >= top.size) return { content: 'zero', length }
-      const extent = await reading('status', offset, () => chainStatus(top, below, offset, length, signal))
+      const extent = await reading('status', offset, () => chainStatus(top, base, offset, length, signal))
       return { content: !extent.present ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
     }
     const units = new Units({ size, granularity: Math.max(4096, clusterSize), transfer, contentAt })
@@ -219,11 +222,13 @@ class Commit implements JobWork {
     await (this.#target as Disk).flush()
     await this.#leave(async (change) => {
       // Another job may have taken out the layer that was above.
-      for (const { parent, role } of [...(this.#insertion as Insertion).filter.parents]) {
+      const { filter } = this.#insertion as Insertion
+      const { base } = this.#layers
+      for (const { parent, role } of [...filter.parents]) {
         if (parent.isRoot || role !== 'cow') continue
         await inWritable(change, parent, async () => {
-          await recordBacking(parent, this.#layers.base, this.#options.backingFile)
-          await change.setBacking(parent, this.#below)
+          await recordBacking(parent, base, this.#options.backingFile)
+          await change.setBacking(parent, base)
           await change.commit()
         })
       }
@@ -263,6 +268,7 @@ const commitFilter: DriverDescriptor = {
   name: 'commit_top',
   kind: 'filter',
   description: 'Stands over a layer while a job commits it.',
-  options: { file: { type: 'child', role: 'filtered', required: true, description: 'The layer' } },
-  open: async ({ children }) => new Passthrough(children.require('file')),
+  options: { backing: { type: 'child', role: 'filtered', required: true, description: 'The layer' } },
+  formatFilename: (_options, { backing }) => backing,
+  open: async ({ children }) => new Passthrough(children.require('backing')),
 }

@@ -73,11 +73,13 @@ export abstract class CopyFilter extends Passthrough {
   }
 }
 
-/** A driver for the one image that `make` makes. `unchanged`: see {@link CopyFilterSettings}. */
+/**
+ * A driver for the one image that `make` makes. `disk` is what the driver calls the child that is copied, `unchanged`:
+ * see {@link CopyFilterSettings}.
+ */
 export function copyFilterDriver(
-  name: string,
+  { name, disk, unchanged = false }: { name: string; disk: 'file' | 'backing'; unchanged?: boolean },
   make: (file: ChildHandle, target: ChildHandle) => CopyFilter,
-  unchanged = false,
 ): DriverDescriptor {
   const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
   const forTarget = unchanged
@@ -89,9 +91,10 @@ export function copyFilterDriver(
     kind: 'filter',
     description: 'Stands between a disk and its users while a job copies it.',
     options: {
-      file: { type: 'child', role: 'filtered', required: true, description: 'The disk' },
+      [disk]: { type: 'child', role: 'filtered', required: true, description: 'The disk' },
       target: { type: 'child', role: 'data', required: true, description: 'Where the job copies to' },
     },
+    formatFilename: (_options, children) => children[disk],
     // Without users, as it comes and as it goes, it does nothing, and they stand below it.
     childPermissions: (child, permissions, shared) => {
       if (permissions === 0) return { permissions: 0, shared: All | BackingChange }
@@ -99,6 +102,6 @@ export function copyFilterDriver(
       // Who else writes or resizes would pass the filter by.
       return { permissions: permissions | ConsistentRead, shared: shared & ~(Write | Resize) }
     },
-    open: async ({ children }) => make(children.require('file'), children.require('target')),
+    open: async ({ children }) => make(children.require(disk), children.require('target')),
   }
 }

@@ -9,7 +9,7 @@ import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { checkStart } from './arguments.ts'
 import { openRecordedBacking } from './backing.ts'
 import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
-import { findNode, type Insertion, insertFilter, refuseBusy } from './nodes.ts'
+import { findNode, type Insertion, insertFilter, refuseBusy, wholeChainOf } from './nodes.ts'
 import { copyDirty, markPresent, retryAfter } from './passes.ts'
 import { startJob } from './start.ts'
 
@@ -166,9 +166,13 @@ export class Mirror implements JobWork {
       this.#image = new MirrorImage(file, target, settings, copyMode, (error) => this.#failedAlong(job, error))
       return this.#image
     }
-    const driver = copyFilterDriver('mirror_top', make, unchanged)
-    const nodes = { source: this.#source, target: this.#target }
-    this.#insertion = await insertFilter(change, graph, nodes, { driver, nodeName: filterNodeName }, job)
+    const driver = copyFilterDriver({ name: 'mirror_top', disk: 'backing', unchanged }, make)
+    const { base } = this.#options
+    const chain = wholeChainOf(this.#source)
+    const layers = base === undefined ? [] : chain.slice(1, chain.indexOf(base))
+    const nodes = { source: this.#source, target: this.#target, layers }
+    const filter = { driver, nodeName: filterNodeName, hidden: filterNodeName === undefined }
+    this.#insertion = await insertFilter(change, graph, nodes, filter, job)
   }
 
   async run(job: Job): Promise<void> {

@@ -9,7 +9,7 @@ import {
   Permission,
 } from '@diskgraph/core'
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { backingReference } from '@diskgraph/core/internal'
+import { backingReference, referredFilename } from '@diskgraph/core/internal'
 import { unfiltered } from '../disk/chain.ts'
 
 /** The node called `name`, or `name` itself. QEMU's text where there is none. */
@@ -37,12 +37,18 @@ export function chainOf(top: Node): Node[] {
   return below === undefined ? [node] : [node, ...chainOf(below)]
 }
 
-/** The node of `layers` that is shown by the name `filename`, or undefined. */
-export async function findLayer(layers: readonly Node[], filename: string): Promise<Node | undefined> {
-  for (const node of layers) {
-    if (node.filename === filename || (await backingReference(node)) === filename) return node
+/** The node of `layers`, but the first, that `filename` names: as it is shown, or as the layer above would refer to it. */
+export async function findLayerBelow(layers: readonly Node[], filename: string): Promise<Node | undefined> {
+  for (const [index, node] of layers.slice(1).entries()) {
+    if (await isShownAs(node, filename)) return node
+    if (referredFilename(layers[index] as Node, filename) === node.filename) return node
   }
   return undefined
+}
+
+/** Whether `filename` is the name by which `node` is shown. */
+export async function isShownAs(node: Node, filename: string): Promise<boolean> {
+  return node.filename === filename || (await backingReference(node)) === filename
 }
 
 /** As {@link chainOf}, filters included. */
@@ -57,6 +63,12 @@ export function refuseBusy(node: Node): void {
   if (blocker !== undefined) {
     throw new BlockError('EBUSY', `Node '${node.name}' is busy: ${blocker.reason}`, { node: node.name })
   }
+}
+
+/** {@link refuseBusy} for `top`, `bottom` and all between. A filter without a name is busy because of what it stands over. */
+export function refuseBusyChain(top: Node, bottom: Node): void {
+  const chain = wholeChainOf(top)
+  for (const node of chain.slice(0, chain.indexOf(bottom) + 1)) if (!node.hidden) refuseBusy(node)
 }
 
 /** What changes the content of a node, or takes it away. */
@@ -139,22 +151,27 @@ export class Insertion {
   }
 }
 
-/** Puts `driver` over `source`, with `target` below it, too, if there is one: stages it in `change`. */
+/**
+ * Puts `driver` over `source`, with `target` below it, too, if there is one: stages it in `change`. `layers` are others
+ * that the job needs as they are.
+ */
 export async function insertFilter(
   change: Change,
   graph: Graph,
-  nodes: { readonly source: Node; readonly target?: Node | undefined },
-  filter: { readonly driver: DriverDescriptor; readonly nodeName: string | undefined },
+  nodes: { readonly source: Node; readonly target?: Node | undefined; readonly layers?: readonly Node[] },
+  filter: { readonly driver: DriverDescriptor; readonly nodeName: string | undefined; readonly hidden?: boolean },
   job: { readonly id: string; readonly type: string },
 ): Promise<Insertion> {
-  const { source, target } = nodes
-  const { driver, nodeName } = filter
+  const { source, target, layers = [] } = nodes
+  const { driver, nodeName, hidden = false } = filter
   const node = await change.insertUnchecked(source, {
     driver,
     ...(target === undefined ? {} : { target }),
     ...(nodeName === undefined ? {} : { nodeName }),
   })
+  node.hidden = hidden
   const root = await jobRoot(change, graph, node, job, { name: 'main node' })
-  const release = blockNodes(change, graph, target === undefined ? [source, node] : [source, target, node], job.type)
+  const used = target === undefined ? [source, node] : [source, target, node]
+  const release = blockNodes(change, graph, [...used, ...layers], job.type)
   return new Insertion(graph, node, root, release)
 }

@@ -31,18 +31,16 @@ interface Piece {
 export async function copyDirty(pass: Pass): Promise<void> {
   const { units, workers, job, policy, counted = (copy) => copy() } = pass
   const copies = new InFlight()
-  /** An error has ended the copy: others in flight say nothing new. */
-  let ended = false
   await runPool(pieces(pass, copies), workers, units.longest, (piece, buffer) =>
     copies.run(async () => {
       try {
         await counted(() => units.copy(piece.offset, piece.length, buffer))
       } catch (error) {
-        if (ended || job.signal.aborted || policy === undefined) throw error
+        if (copies.ended || job.signal.aborted || policy === undefined) throw error
         const source = error instanceof JobError && error.request.disk === 'source'
         const own = policy(source ? 'source' : 'target')
         if (!job.judge(error, source ? 'read' : 'write', own)) {
-          ended = true
+          copies.ended = true
           throw error
         }
         if (own === 'ignore' && pass.leaveOut !== undefined) {
@@ -74,6 +72,7 @@ async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFligh
       // Behind the last one: the rest, once nothing is in flight, is what was written or has failed meanwhile.
       await copies.idle()
       while (units.busy) await units.idle()
+      if (copies.ended) return
       at = 0
       run = dirty.next(at, longest)
       if (run === undefined) return
@@ -106,6 +105,8 @@ export async function markPresent(job: Job, root: Disk, base: Node, dirty: Dirty
 class InFlight {
   /** Some of it has failed since this was last set to false. */
   failed = false
+  /** An error has ended the copy: others in flight say nothing new, and no more begin. */
+  ended = false
   readonly #all = new Set<Promise<void>>()
 
   async run(work: () => Promise<void>): Promise<void> {

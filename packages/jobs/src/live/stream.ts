@@ -14,13 +14,13 @@ import {
   blockNodes,
   chainOf,
   contentOperations,
-  findLayer,
+  findLayerBelow,
   findNode,
   findNodeByName,
   type Insertion,
   insertFilter,
   jobRoot,
-  refuseBusy,
+  refuseBusyChain,
   wholeChainOf,
 } from './nodes.ts'
 import { copyDirty } from './passes.ts'
@@ -57,8 +57,7 @@ export async function startStream(jobs: JobTable, options: StreamJobOptions): Pr
     if (last.backing === undefined && options.backingFile !== undefined) {
       throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
     }
-    const chain = wholeChainOf(top)
-    for (const node of chain.slice(0, chain.indexOf(last) + 1)) refuseBusy(node)
+    refuseBusyChain(top, last)
     const work = new Stream(jobs, top, last, options)
     await work.enter(make(), change)
     return work
@@ -78,7 +77,7 @@ async function findLast(graph: Graph, top: Node, options: StreamJobOptions): Pro
   const layers = chainOf(top)
   const below = layers.slice(1)
   if (base !== undefined) {
-    const found = await findLayer(below, base)
+    const found = await findLayerBelow(layers, base)
     if (found === undefined) throw invalid(`Can't find '${base}' in the backing chain`)
     return layerAbove(layers, found)
   }

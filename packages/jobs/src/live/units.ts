@@ -41,6 +41,8 @@ export class Units {
   constructor(settings: UnitSettings) {
     this.#settings = settings
     this.dirty = new DirtyBitmap(settings.size, settings.granularity)
+    // Where it is listed among those of a node it is still marked from here alone.
+    this.dirty.enabled = false
   }
 
   get longest(): number {
@@ -86,10 +88,11 @@ export class Units {
   }
 
   async #copyRun(offset: number, length: number, buffer: (() => Uint8Array) | undefined): Promise<void> {
-    const { transfer } = this.#settings
+    const { transfer, granularity } = this.#settings
     this.dirty.clear(offset, length)
+    let at = offset
     try {
-      for (let at = offset; at < offset + length; ) {
+      while (at < offset + length) {
         const { content, length: known } = await this.#settings.contentAt(at, offset + length - at)
         const range = { offset: at, length: known, content }
         if (content === 'zero') await transfer.zero(range)
@@ -98,11 +101,16 @@ export class Units {
         }
         at += known
       }
-      await this.#settings.copied?.(offset, length)
     } catch (error) {
-      this.dirty.set(offset, length)
+      at = alignDown(at, granularity)
+      this.dirty.set(at, offset + length - at)
       throw error
+    } finally {
+      // What was copied before a failure is copied.
+      if (at > offset) {
+        await this.#settings.copied?.(offset, at - offset)
+        this.onCopied?.(at - offset)
+      }
     }
-    this.onCopied?.(length)
   }
 }

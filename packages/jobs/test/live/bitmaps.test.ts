@@ -92,13 +92,14 @@ describe('a backup by a bitmap', () => {
     await made.target('b', size)
     const { bitmap } = await addBitmap(graph, node, { name: 'x' })
     const disk = await graph.attach('a')
-    await disk.write(mebibyte, new Uint8Array(2 * 65536).fill(7))
+    await disk.write(mebibyte, new Uint8Array(3 * 65536).fill(7))
     const job = await startBackup(jobs, {
       device: 'a',
       target: 'b',
       sync: 'bitmap',
       bitmap: 'x',
       bitmapMode: mode,
+      maxChunk: 65536,
       speed: 1,
       autoFinalize: false,
     })
@@ -107,6 +108,9 @@ describe('a backup by a bitmap', () => {
     const busy = "Bitmap 'x' is currently in use by another operation and cannot be used"
     await expect(removeBitmap(node, 'x')).rejects.toThrow(busy)
     await expect(clearBitmap(node, 'x')).rejects.toThrow(busy)
+    const shown = [...graph.nodes].flatMap((one) =>
+      one.dirtyBitmaps.map(({ name = 'unnamed', enabled, dirtyBytes }) => [one.driver.name, name, enabled, dirtyBytes]),
+    )
     if (end === 'well') {
       job.setSpeed(0)
       await reached(job, 'pending')
@@ -116,17 +120,29 @@ describe('a backup by a bitmap', () => {
       await job.finished.catch(() => undefined)
     }
     expect(bitmap.busy).toBe(false)
-    const places = [0, mebibyte, mebibyte + 65536, 3 * mebibyte].map((at) => bitmap.get(at))
+    const places = [0, mebibyte, mebibyte + 2 * 65536, 3 * mebibyte].map((at) => bitmap.get(at))
     const copied = new Uint8Array(size)
     made.storages.get('b')?.read(0, copied)
     await graph.close()
-    return { places, copied, length: job.length }
+    return { places, copied, shown, length: job.length }
   }
 
   it('copies what is marked, as it was at the start', async () => {
     const { copied, length } = await backedUp('on-success', 'well')
-    expect(length).toBe(2 * 65536)
-    expect([copied[0], copied[mebibyte], copied[mebibyte + 2 * 65536 - 1], copied[3 * mebibyte]]).toEqual([0, 7, 7, 0])
+    expect(length).toBe(3 * 65536)
+    expect([copied[0], copied[mebibyte], copied[mebibyte + 3 * 65536 - 1], copied[3 * mebibyte]]).toEqual([0, 7, 7, 0])
+  })
+
+  it('is split while it runs: it stays as it was, and unnamed ones tell what is written and what is to be copied', async () => {
+    const { shown } = await backedUp('on-success', 'well')
+    const unit = 65536
+    expect(shown).toEqual([
+      ['memory', 'x', true, 3 * unit],
+      ['memory', 'unnamed', true, 2 * unit],
+      ['memory', 'unnamed', false, unit],
+      ['copy-before-write', 'unnamed', false, 2 * unit],
+      ['copy-before-write', 'unnamed', false, size],
+    ])
   })
 
   it('leaves what was written since the start, and what the target lacks', async () => {
@@ -134,5 +150,6 @@ describe('a backup by a bitmap', () => {
     expect((await backedUp('always', 'well')).places).toEqual([false, true, false, true])
     expect((await backedUp('never', 'well')).places).toEqual([false, true, true, true])
     expect((await backedUp('on-success', 'cancelled')).places).toEqual([false, true, true, true])
+    expect((await backedUp('always', 'cancelled')).places).toEqual([false, true, true, true])
   })
 })

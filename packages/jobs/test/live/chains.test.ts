@@ -74,6 +74,82 @@ describe('where a layer in the middle has ended', () => {
   })
 })
 
+describe('jobs of one chain', () => {
+  const busy = (name: string, type: string): string =>
+    `Node '${name}' is busy: block device is in use by block job: ${type}`
+
+  it('do not overlap: a stream keeps others from its layers, and from the one that records their names', async () => {
+    const { graph, jobs } = await chain()
+    await using _ = graph
+    const job = await startStream(jobs, { device: 'mid', speed: 1 })
+    await expect(startCommit(jobs, { device: 'top', topNode: 'mid' })).rejects.toThrow(/is busy: .* block job: stream/)
+    await expect(startStream(jobs, { device: 'top' })).rejects.toThrow(/is busy: .* block job: stream/)
+    job.cancel()
+    await job.finished.catch(() => undefined)
+  })
+
+  it('do not overlap: a commit keeps others from its layers, whatever its filter is called', async () => {
+    const { graph, jobs } = await chain()
+    await using _ = graph
+    const inner = await startCommit(jobs, { device: 'top', topNode: 'mid', speed: 1 })
+    await expect(startStream(jobs, { device: 'mid' })).rejects.toThrow(busy('mid', 'commit'))
+    inner.cancel()
+    await inner.finished.catch(() => undefined)
+    await startCommit(jobs, { device: 'top', speed: 1 })
+    await expect(startStream(jobs, { device: 'mid' })).rejects.toThrow(busy('mid', 'commit'))
+    await expect(graph.removeFilter('mid')).rejects.toThrow("node 'mid' is not a filter")
+  })
+
+  it('are refused where the layer above the committed ones is busy: it is to record another name', async () => {
+    const { graph, jobs, layers, ...make } = await chain()
+    await using _ = graph
+    const [, mid] = layers as [Node, Node, Node]
+    await (await make.qcow2('lower', { size })).close()
+    const lowest = await graph.addNode({
+      driver: 'qcow2',
+      nodeName: 'lower',
+      file: { driver: 'memory', name: 'lower' },
+    })
+    await graph.change(async (change) => change.setBacking(graph.find('base') as Node, lowest))
+    await (await make.qcow2('over', { size })).close()
+    const over = {
+      driver: 'qcow2',
+      nodeName: 'over',
+      file: { driver: 'memory', name: 'over' },
+      backing: 'top',
+    } as const
+    await graph.addNode(over)
+    const copying = await startStream(jobs, { device: 'top', bottom: 'mid', speed: 1 })
+    const commit = startCommit(jobs, { device: 'over', topNode: 'base', baseNode: 'lower' })
+    await expect(commit).rejects.toThrow(busy('mid', 'stream'))
+    copying.cancel()
+    await copying.finished.catch(() => undefined)
+    expect(mid.blockers.size).toBe(0)
+  })
+
+  it('write to no image whose storage was told itself to be read-only', async () => {
+    const made = await chain()
+    await using _ = made.graph
+    const { graph, jobs } = made
+    const image = (name: string, file: object, backing?: string): Promise<Node> =>
+      graph.addNode({
+        driver: 'qcow2',
+        nodeName: `ro-${name}`,
+        readOnly: true,
+        file: { driver: 'memory', name, ...file },
+        ...(backing === undefined ? {} : { backing }),
+      } as never)
+    await made.disk.close()
+    await image('base', {})
+    await image('mid', { readOnly: true }, 'ro-base')
+    await expect(startStream(jobs, { device: 'ro-mid' })).rejects.toThrow('Block node is read-only')
+    await image('top', {}, 'ro-mid')
+    await expect(startCommit(jobs, { device: 'ro-top', baseNode: 'ro-mid' })).rejects.toThrow('Block node is read-only')
+    await (await startStream(jobs, { device: 'ro-top', baseNode: 'ro-mid' })).finished
+    expect(graph.find('ro-top')?.readOnly).toBe(true)
+  })
+})
+
 describe('a stream', () => {
   it('keeps what guests read meanwhile', async () => {
     const { graph, jobs, disk } = await chain()

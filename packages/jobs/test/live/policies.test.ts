@@ -178,3 +178,27 @@ it.each(['mirror', 'backup'] as const)(
     await clock.run(graph.close(), () => undefined)
   },
 )
+
+describe('an error that ends a job', () => {
+  it('ends it for its other workers, too: nothing is tried again', async () => {
+    for (const kind of ['mirror', 'backup'] as const) {
+      const made = await setUp()
+      await using _ = made.graph
+      made.faults.arm({ nth: 4, code: 'EIO', kinds: ['write'] })
+      const job = await starts[kind](made.jobs, 'report')
+      await expect(job.finished).rejects.toMatchObject({ code: 'EIO' })
+      expect(made.events).toContain(`BLOCK_JOB_COMPLETED ${size - 2 ** 20}/${size} Input/output error`)
+    }
+  })
+
+  it('leaves counted what was copied before it, a run of content at a time', async () => {
+    const made = await setUp()
+    await using _ = made.graph
+    await made.disk.writeZeroes(65536, 65536)
+    made.faults.arm({ nth: 2, code: 'EIO', kinds: ['write'] })
+    const device = made.disk.node
+    const job = await startBackup(made.jobs, { jobId: 'j', device, target: 'b', sync: 'full', maxWorkers: 1 })
+    await expect(job.finished).rejects.toMatchObject({ code: 'EIO' })
+    expect(made.events).toContain(`BLOCK_JOB_COMPLETED ${2 * 65536}/${size} Input/output error`)
+  })
+})

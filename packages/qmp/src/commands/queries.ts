@@ -40,7 +40,8 @@ function nodesOf({ nodes }: Graph): Node[] {
 /** What is to be said of a node: QAPI's BlockDeviceInfo. With `flat` its backing images are left out. */
 export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
   const [image, file] = await Promise.all([imageMembers(node, flat), backingReference(node)])
-  const backing = node.backing === undefined ? image['backing-filename'] : node.backing.filename
+  const below = node.backing?.node.shown
+  const backing = below === undefined ? image['backing-filename'] : below.filename
   return {
     iops_rd: 0,
     detect_zeroes: node.detectZeroes,
@@ -65,11 +66,11 @@ export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'Block
 
 function bitmapsMember(node: Node): { readonly 'dirty-bitmaps'?: readonly TypeOf<'BlockDirtyInfo'>[] } {
   // The youngest first, as QEMU has them.
-  const named = node.dirtyBitmaps.filter(({ name }) => name !== undefined).reverse()
-  if (named.length === 0) return {}
+  const bitmaps = [...node.dirtyBitmaps].reverse()
+  if (bitmaps.length === 0) return {}
   return {
-    'dirty-bitmaps': named.map(({ name, enabled, busy, granularity, dirtyBytes, persistent, inconsistent }) => ({
-      name,
+    'dirty-bitmaps': bitmaps.map(({ name, enabled, busy, granularity, dirtyBytes, persistent, inconsistent }) => ({
+      ...(name === undefined ? {} : { name }),
       recording: enabled,
       persistent,
       ...(inconsistent ? { inconsistent } : {}),
@@ -86,22 +87,15 @@ async function imageMembers(node: Node, flat: boolean): Promise<TypeOf<'ImageInf
   const virtualSize = Math.ceil(info.virtualSize / 512) * 512
   const filename = await backingReference(node)
   const members = infoMembers({ ...info, filename, virtualSize }) as unknown as TypeOf<'ImageInfo'>
-  const below = node.backing?.node
+  const below = (node.backing ?? node.filtered)?.node.shown
   if (flat || below === undefined) return members
   return { ...members, 'backing-image': await imageMembers(below, false) }
 }
 
-/** How many backing files are below. */
-function depthOf(node: Node): number {
-  let depth = 0
-  for (let at = next(node); at !== undefined; at = next(at.node)) if (at.isBacking) depth++
-  return depth
-}
-
-function next(node: Node): { readonly node: Node; readonly isBacking: boolean } | undefined {
-  const { backing, filtered } = node
-  const edge = backing ?? filtered
-  return edge === undefined ? undefined : { node: edge.node, isBacking: edge === backing }
+/** How many images and filters are below along the chain. */
+function depthOf({ backing, filtered }: Node): number {
+  const below = (backing ?? filtered)?.node.shown
+  return below === undefined ? 0 : 1 + depthOf(below)
 }
 
 /** In QEMU's order: what is known last stands first, and numbers are given where something is first spoken of. */
