@@ -9,7 +9,7 @@ const program = 'dg-storage-daemon'
 try {
   const options = parseCommandLine(process.argv.slice(2))
   const asksHelp = options.some(({ value }) => /(?:^|,)(?:help|\?)(?:,|$)/.test(value))
-  const help = asksHelp ? (await import('./option-help.ts')).optionHelp(options) : undefined
+  const help = asksHelp ? await (await import('./option-help.ts')).optionHelp(options) : undefined
   const first = options.find(({ name }) => name === 'help' || name === 'version')
   if (first?.name === 'help') process.stdout.write(helpText(program))
   else if (first?.name === 'version') {

@@ -53,7 +53,6 @@ describe('dg-storage-daemon', () => {
     [['--blockdev'], "option '--blockdev' requires an argument"],
     [['--blockdev', 'driver=raw'], "--blockdev driver=raw: Parameter 'file' is missing"],
     [['--chardev', 'foo'], '--chardev foo: chardev: no id specified'],
-    [['--export', 'help'], '--export help: Help is not available for this option'],
     [['--monitor', 'x'], '--monitor x: chardev "x" not found'],
     [['extra'], 'extra: Unexpected argument'],
   ])('refuses %j in the words of the real one', async (words, message) => {
