@@ -1,6 +1,6 @@
 /** The program `dg-storage-daemon`. */
 import { type GivenOption, parseCommandLine } from './command-line.ts'
-import { messageOf } from './failure.ts'
+import { hintOf, messageOf } from './failure.ts'
 import { helpText } from './help.ts'
 import { compatibleVersion, version } from './version.ts'
 
@@ -32,7 +32,8 @@ try {
     }
   }
 } catch (error) {
-  process.stderr.write(`${program}: ${messageOf(error)}\n`)
+  const hint = hintOf(error)
+  process.stderr.write(`${program}: ${messageOf(error)}\n${hint === undefined ? '' : `${hint}\n`}`)
   process.exit(1)
 }
 

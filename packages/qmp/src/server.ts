@@ -61,6 +61,7 @@ export function createMonitor(system: System, settings: MonitorOptions = {}): Mo
         : { ...deviceCommands(system, devices), ...runStateCommands(system, devices.runState) }),
       ...settings.handlers,
     },
+    onCommand: (command) => system.onActivity?.('QMP command', { command }),
     prepare: (_command, args) => prepareDefinitions(system, args),
   })
   return monitor

@@ -18,6 +18,8 @@ export interface SystemSettings {
   chardevs?(): readonly TypeOf<'ChardevInfo'>[]
   /** Ends the program. */
   quit?(): void
+  /** Hears what is done here, for a log: `QMP command`, `export added`, `NBD client came`, with what of. No values of options. */
+  onActivity?(message: string, members: Readonly<Record<string, unknown>>): void
 }
 
 const rules = {
@@ -26,6 +28,7 @@ const rules = {
   devices: rule('a DeviceTable', (value) => hasMethod(value, 'addModel')),
   chardevs: due.callback,
   quit: due.callback,
+  onActivity: due.callback,
 }
 
 /** See the top of the file. */
@@ -42,6 +45,7 @@ export class System {
   readonly descriptors = new DescriptorTable()
   /** The NBD server that clients may start. */
   readonly nbd: NbdExports
+  readonly onActivity: SystemSettings['onActivity']
   readonly #quit: (() => void) | undefined
 
   /** EINVAL for settings that are none. */
@@ -54,7 +58,8 @@ export class System {
     this.objects = new QomObjects(settings.graph, this.schema)
     this.chardevs = settings.chardevs
     this.jobs = new JobTable(settings.graph)
-    this.nbd = new NbdExports(settings.graph, this.descriptors)
+    this.onActivity = settings.onActivity
+    this.nbd = new NbdExports(settings.graph, this.descriptors, settings.onActivity)
     this.graph.objects.add('descriptor-sets', '/dev/fdset', this.descriptors)
     this.#quit = settings.quit
   }

@@ -28,6 +28,8 @@ export interface NbdServerSettings {
   readonly stallTimeout?: number
   /** Hears why a client was cut off. Default: nobody. */
   readonly onMessage?: (message: string) => void
+  /** Hears of clients that begin to use an export, by its id, and that have left. Default: nobody. */
+  readonly onClient?: (what: 'came' | 'left', exported: string, address: string | undefined) => void
 }
 
 const rules = {
@@ -38,6 +40,7 @@ const rules = {
   maxMemory: wholeNumber(),
   stallTimeout: amount('milliseconds', 1),
   onMessage: due.callback,
+  onClient: due.callback,
 }
 
 /** Clients that wait for their turn; more are turned away, as by a full backlog. */
@@ -149,7 +152,7 @@ export class NbdServer {
   }
 
   #serve(stream: ByteDuplex, address: string | undefined): void {
-    const { tls, handshakeTimeout = 10_000, maxConnections = 100, onMessage } = this.#settings
+    const { tls, handshakeTimeout = 10_000, maxConnections = 100, onMessage, onClient } = this.#settings
     const connection = new Connection(stream, {
       exports: this.exports,
       clock: this.#graph.clock,
@@ -158,6 +161,7 @@ export class NbdServer {
       tls,
       multiConn: maxConnections !== 1,
       handshakeTimeout,
+      onUse: (exported) => onClient?.('came', exported, address),
       log: (message) => onMessage?.(message),
     })
     this.#connections.set(connection, address)
@@ -165,12 +169,14 @@ export class NbdServer {
   }
 
   #left(connection: Connection): void {
+    const address = this.#connections.get(connection)
     this.#connections.delete(connection)
+    if (connection.used !== undefined) this.#settings.onClient?.('left', connection.used, address)
     if (this.#closing !== undefined) return
     let next = this.#waiting.shift()
     while (next?.stream.destroyed) next = this.#waiting.shift()
     if (next !== undefined) this.#serve(next.stream, next.address)
-    if (!connection.hasUsed) return
+    if (connection.used === undefined) return
     for (const listener of this.#leaveListeners) listener(this.#connections.size)
   }
 }
