@@ -2,25 +2,18 @@
  * Grains of stream-optimized extents. Each is compressed by itself, and begins with a marker: its sector on the disk, and
  * the length of the data. A grain is written whole, and once.
  */
+import { zlib } from '@diskgraph/codecs'
 import { alignUp, BlockError, type ChildHandle, divUp, isAligned, throwIfAborted } from '@diskgraph/core/driver'
 import { type CompressedData, Kind, newRun, type TaskPool, type TwoLevelMap } from '@diskgraph/sparse'
 import type { Grains } from './grains.ts'
 import type { Header } from './header.ts'
 import { markerSize, sectorSize } from './layout.ts'
 
-/** Deflate with zlib's header, as this platform has it. */
-export interface ZlibCodec {
-  /** At most `size` bytes; rejects for data that is damaged, or comes to more. */
-  inflate(data: Uint8Array, size: number): Promise<Uint8Array>
-  deflate(data: Uint8Array): Promise<Uint8Array>
-}
-
 /** What is needed of an extent. */
 interface CompressedParts {
   readonly grains: Grains
   readonly map: TwoLevelMap
   readonly header: Header
-  readonly codec: ZlibCodec
   /** Bytes of the disk. */
   readonly size: number
 }
@@ -86,7 +79,7 @@ export class CompressedGrains implements CompressedData {
       }
       data = bytes.subarray(markerSize, markerSize + length)
     }
-    const inflated = await this.#parts.codec.inflate(data, grainSize).catch((cause) => {
+    const inflated = await zlib.inflate(data, grainSize).catch((cause) => {
       throw damaged(start, cause)
     })
     if (inflated.length === grainSize) return inflated
@@ -111,7 +104,7 @@ export class CompressedGrains implements CompressedData {
   }
 
   async #writeOne(start: number, data: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-    const { map, header, codec, grains } = this.#parts
+    const { map, header, grains } = this.#parts
     const { grainSize } = header
     while (!map.inFlight.isClear(start, start + grainSize)) await map.inFlight.wait(start, start + grainSize)
     const allocation = map.inFlight.begin(start, start + grainSize)
@@ -126,7 +119,7 @@ export class CompressedGrains implements CompressedData {
         whole = new Uint8Array(grainSize)
         whole.set(data)
       }
-      const deflated = await codec.deflate(whole)
+      const deflated = await zlib.deflate(whole)
       const bytes = new Uint8Array(alignUp(markerSize + deflated.length, sectorSize))
       const view = new DataView(bytes.buffer)
       view.setBigUint64(0, BigInt(start / sectorSize), true)
