@@ -145,6 +145,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-vdi')).vdi,
   },
   {
+    name: 'vhdx',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-vhdx')).vhdx,
+  },
+  {
     name: 'vmdk',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-vmdk')).vmdk,
