@@ -12,29 +12,48 @@ export function queryCommands(system: System): Handlers {
   return {
     // The youngest first, as QEMU has them.
     'query-named-block-nodes': ({ flat }) =>
-      Promise.all(
-        nodesOf(graph)
-          .reverse()
-          .map((node) => nodeInfo(node, flat === true)),
+      settled(graph, () =>
+        Promise.all(
+          nodesOf(graph)
+            .reverse()
+            .map((node) => nodeInfo(node, flat === true)),
+        ),
       ),
     'x-debug-query-block-graph': () => describeGraph(system),
   }
 }
 
+/**
+ * What `look` finds. Others change the graph meanwhile, and what is being closed cannot be asked: then it looks again,
+ * while nobody can.
+ */
+export function settled<T>(graph: Graph, look: () => Promise<T>): Promise<T> {
+  return look().catch(() => graph.change(look))
+}
+
 /** The nodes in the order in which QEMU would have opened them: an image comes before its backing file. */
 function nodesOf({ nodes }: Graph): Node[] {
+  const places = new Map([...nodes].map((node, place) => [node, place]))
+  const openers = new Map([...places.keys()].map((node) => [node, openerOf(node, places)]))
   const result = new Set<Node>()
   const add = (node: Node): void => {
-    const own = [...node.children.values()].filter((edge) => edge.node.inheritsFrom === node)
+    const own = [...node.children.values()].filter((edge) => openers.get(edge.node) === node)
     for (const edge of own) if (edge.role !== 'cow') add(edge.node)
     result.add(node)
     for (const edge of own) if (edge.role === 'cow') add(edge.node)
   }
-  for (const node of nodes) {
-    const isOwn = [...node.parents].some(({ parent }) => parent === node.inheritsFrom)
-    if (!isOwn) add(node)
-  }
+  for (const [node, opener] of openers) if (opener === undefined) add(node)
   return [...result]
+}
+
+/** The parent that `node` was opened with, or the first of those that have it since that one has gone. */
+function openerOf({ inheritsFrom, parents }: Node, places: ReadonlyMap<Node, number>): Node | undefined {
+  if (inheritsFrom === undefined) return undefined
+  const above = [...parents].flatMap(({ parent }) => (parent.isRoot ? [] : [parent]))
+  if (above.includes(inheritsFrom)) return inheritsFrom
+  if (places.has(inheritsFrom)) return undefined
+  const placeOf = (node: Node): number => places.get(node) ?? Number.POSITIVE_INFINITY
+  return above.sort((one, other) => placeOf(one) - placeOf(other))[0]
 }
 
 /** What is to be said of a node: QAPI's BlockDeviceInfo. With `flat` its backing images are left out. */
