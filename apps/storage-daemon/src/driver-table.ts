@@ -10,9 +10,25 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-blkdebug')).blkdebug,
   },
   {
+    name: 'blklogwrites',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-blklogwrites')).blklogwrites,
+  },
+  {
+    name: 'blkverify',
+    kind: 'filter',
+    prefixes: ['blkverify'],
+    load: async () => (await import('@diskgraph/driver-blkverify')).blkverify,
+  },
+  {
     name: 'bochs',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-bochs')).bochs,
+  },
+  {
+    name: 'compress',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-compress')).compress,
   },
   {
     name: 'copy-before-write',
@@ -49,6 +65,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-http')).https,
   },
   {
+    name: 'luks',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-luks')).luks,
+  },
+  {
     name: 'memory',
     kind: 'protocol',
     prefixes: ['memory'],
@@ -76,6 +97,11 @@ export const drivers: readonly LazyDriver[] = [
     name: 'parallels',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-parallels')).parallels,
+  },
+  {
+    name: 'preallocate',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-preallocate')).preallocate,
   },
   {
     name: 'qcow2',
@@ -112,6 +138,11 @@ export const drivers: readonly LazyDriver[] = [
     name: 'vdi',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-vdi')).vdi,
+  },
+  {
+    name: 'vmdk',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-vmdk')).vmdk,
   },
   {
     name: 'vpc',

@@ -87,7 +87,7 @@ describe('a transform', () => {
 describe('a filter that changes nothing', () => {
   it('hands on every request as it is, and shows its child', async () => {
     const calls: unknown[][] = []
-    const answers: Readonly<Record<string, unknown>> = { size: 7, limits: { alignment: 512 }, zeroInit: false }
+    const answers: Record<string, unknown> = { size: 7, limits: { alignment: 512 }, zeroInit: false, writeFlags: 8 }
     const file = new Proxy({} as never, {
       get: (_, name: string) => answers[name] ?? ((...given: unknown[]) => calls.push([name, ...given])),
     })
@@ -114,6 +114,8 @@ describe('a filter that changes nothing', () => {
     expect(status).toEqual({ length: 4, data: true, zero: false, allocated: true, offset: 3, recurse: 'all' })
     const { Fua, Unchanged, Compressed, MayUnmap, NoFallback } = Flag
     expect(image.writeFlags).toBe(Fua | Unchanged | Compressed)
+    answers.writeFlags = 0
+    expect(image.writeFlags).toBe(Fua | Unchanged)
     expect(image.zeroFlags).toBe(Fua | MayUnmap | NoFallback | Unchanged)
   })
 })

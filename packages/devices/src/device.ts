@@ -43,6 +43,8 @@ export interface DeviceSettings extends Partial<ErrorPolicies>, AccountingSettin
   readonly id?: string
   /** Nothing is written, whatever the node allows. Default false. */
   readonly readOnly?: boolean
+  /** See {@link Device.mediaReadOnly}, as long as there was no medium. Default: as `readOnly`. */
+  readonly mediaReadOnly?: boolean
   /** False: every write is on stable storage before it completes. Default true. */
   readonly writeCache?: boolean
   /** Nothing is written before a model is put over it, or {@link Device.mayWrite} is called. Default false. */
@@ -67,6 +69,7 @@ export class Device extends Guest implements Backend {
   #trayOpen = false
   #locked = false
   #idle: boolean
+  #mediaReadOnly: boolean
 
   /** @internal */
   constructor(system: DeviceSystem, settings: DeviceSettings) {
@@ -77,6 +80,7 @@ export class Device extends Guest implements Backend {
     this.readOnly = settings.readOnly === true
     this.writeCache = settings.writeCache !== false
     this.#idle = settings.idle === true
+    this.#mediaReadOnly = settings.mediaReadOnly ?? this.readOnly
   }
 
   /** How messages name it. */
@@ -105,6 +109,11 @@ export class Device extends Guest implements Backend {
   /** Bytes; 0 without a medium. */
   get size(): number {
     return this.#medium?.size ?? 0
+  }
+
+  /** How a monitor opens the next medium where it is not told: as the last one was. */
+  get mediaReadOnly(): boolean {
+    return this.node?.readOnly ?? this.#mediaReadOnly
   }
 
   get throttle(): ThrottleMember | undefined {
@@ -239,6 +248,20 @@ export class Device extends Guest implements Backend {
     this.closeTray(name)
   }
 
+  /** Shows `node` instead of its own; requests in flight end first. ENOMEDIUM without a medium, EPERM as {@link attach}. */
+  async show(node: Node | string): Promise<void> {
+    const { graph } = this.#system
+    await this.holding(() =>
+      graph.change(async (change) => {
+        const medium = this.#medium
+        if (medium === undefined) throw new BlockError('ENOMEDIUM', `Device '${this.name}' has no medium`)
+        await change.move(medium.edge, node)
+        change.setPermissions(medium.edge, this.#permissions(medium.node))
+      }),
+    )
+    this.#resized()
+  }
+
   /** `block_set_io_throttle`: as {@link setLimits}. ENOMEDIUM without a medium. */
   setThrottle(limits: ShortLimits, group?: string): void {
     if (this.#medium === undefined) throw new BlockError('ENOMEDIUM', 'Device has no medium')
@@ -310,6 +333,7 @@ export class Device extends Guest implements Backend {
       throttle?.drainBegin()
       await medium.settled()
       throttle?.drainEnd()
+      this.#mediaReadOnly = medium.node.readOnly
       if (this.#medium === medium) this.#medium = undefined
       await graph.detachRoot(medium)
       for (const listener of this.#removalListeners) await listener()

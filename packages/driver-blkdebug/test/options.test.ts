@@ -119,7 +119,7 @@ describe('file names of blkdebug', () => {
       setState: [{ event: 'read_aio', newState: 2 }],
     })
     expect(node.filename).toBe(
-      'json:{"set-state": [{"new_state": 2, "event": "read_aio"}], "inject-error": [{"sector": 3, "event": "none"}], "image": {"name": "image", "driver": "memory"}, "driver": "blkdebug", "align": 512}',
+      'json:{"set-state.0.event": "read_aio", "image": {"name": "image", "driver": "memory"}, "driver": "blkdebug", "set-state.0.new_state": 2, "inject-error.0.event": "none", "inject-error.0.sector": 3, "align": 512}',
     )
     const disk = await graph.open(node.filename.replace('"name": "image"', '"size": 4096'))
     expect(await codeOf(disk.read(3 * 512, new Uint8Array(1)))).toBe('EIO')

@@ -4,6 +4,7 @@ export { forEachLimited, Mutex, TaskPool, Yielder } from './concurrency.ts'
 export { announce } from './events.ts'
 export {
   type Allocations,
+  type BackingFile,
   type ClusterChanges,
   type CompressedData,
   type DataImage,

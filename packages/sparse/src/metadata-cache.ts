@@ -13,6 +13,12 @@ export interface MetadataPage {
   dirty: boolean
 }
 
+/** A page as it was when it was taken to be written. */
+interface TakenPage {
+  readonly offset: number
+  readonly bytes: Uint8Array
+}
+
 interface CachedPage extends MetadataPage {
   /** Of the last use, in uses of the cache. */
   used: number
@@ -84,17 +90,17 @@ export class MetadataCache {
   }
 
   /** Takes what has changed up to now, for `write` to write; later changes are not in it. `fail` when that came to nothing. */
-  take(): { readonly pages: number; write(): Promise<void>; fail(): void } {
+  take(): { readonly pages: readonly TakenPage[]; write(): Promise<void>; fail(): void } {
     const taken = [...this.#pages.values()].filter((page) => page.dirty)
-    const copies = taken.map(({ view }) => new Uint8Array(view.buffer.slice(0)))
+    const pages = taken.map(({ offset, view }) => ({ offset, bytes: new Uint8Array(view.buffer.slice(0)) }))
     for (const page of taken) {
       page.dirty = false
       page.leaving = true
     }
     return {
-      pages: taken.length,
+      pages,
       write: async () => {
-        for (const [i, page] of taken.entries()) await this.#file.write(page.offset, copies[i]!)
+        for (const { offset, bytes } of pages) await this.#file.write(offset, bytes)
         for (const page of taken) page.leaving = false
       },
       fail: () => {

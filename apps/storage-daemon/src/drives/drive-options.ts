@@ -106,7 +106,7 @@ export function parseDrive(text: string, defaults: { readonly interface: Interfa
     node: isEmpty ? undefined : { ...base, ...fromQapi(nested(further)) },
     device: {
       ...policies,
-      readOnly,
+      mediaReadOnly: readOnly,
       writeCache: cache.writeback,
       accountFailed: bool(given, 'stats-account-failed', true),
       accountInvalid: bool(given, 'stats-account-invalid', true),
@@ -223,7 +223,7 @@ function cacheOf(given: Readonly<Record<string, string>>): { direct: boolean; no
 
 function indexOf({ index, bus = '0', unit }: Readonly<Record<string, string>>): number | undefined {
   if (index === undefined && unit === undefined) return undefined
-  const number = index === undefined ? Number(bus) * 2 + Number(unit) : Number(index)
+  const number = index === undefined ? Number(bus) * 2 + Number(unit ?? 0) : Number(index)
   if (!Number.isSafeInteger(number) || number < 0) throw new StartError("Parameter 'index' expects a number")
   return number
 }

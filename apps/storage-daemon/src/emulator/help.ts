@@ -1,6 +1,6 @@
 /** What `help` among the options prints. */
 import { drivers } from '../driver-table.ts'
-import { modelNames } from './models.ts'
+import { modelNames } from './model-kinds.ts'
 
 /** The text for `-help`, or for an option whose value is `help`. */
 export function helpText(program: string, option: string): string {

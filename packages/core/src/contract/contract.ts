@@ -239,6 +239,8 @@ export interface ChildHandle {
   /** The file name or `json:` name of the node behind, for messages and relative references. */
   readonly filename: string
   readonly zeroInit: boolean
+  /** The flags that the image of the child honours itself, as {@link OpenImage.writeFlags}. */
+  readonly writeFlags: number
   /** Bytes past the end of the child read as zeroes. */
   read(offset: number, buf: Uint8Array, flags?: number, signal?: AbortSignal): Promise<void>
   write(offset: number, buf: Uint8Array, flags?: number, signal?: AbortSignal): Promise<void>

@@ -16,6 +16,8 @@ export interface DriverInfo {
   readonly allocatedSize?: number
   readonly encrypted?: boolean
   readonly compressed?: boolean
+  /** What is not compressed cannot be written in parts, nor twice: copies write whole clusters, compressed. */
+  readonly needsCompressedWrites?: boolean
   readonly dirty?: boolean
   readonly corrupt?: boolean
   /** The reference in the image as it is written there. */

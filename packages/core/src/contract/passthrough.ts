@@ -7,7 +7,6 @@ import type { DriverInfo } from './image-operations.ts'
 /** Forwards every request to one child. */
 export class Passthrough implements OpenImage {
   readonly file: ChildHandle
-  readonly writeFlags: number = Flag.Fua | Flag.Unchanged | Flag.Compressed
   readonly zeroFlags: number = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
 
   constructor(file: ChildHandle) {
@@ -16,6 +15,11 @@ export class Passthrough implements OpenImage {
 
   get size(): number {
     return this.file.size
+  }
+
+  /** Compression is the image's own; the core does the rest for it where it has to. */
+  get writeFlags(): number {
+    return Flag.Fua | Flag.Unchanged | (this.file.writeFlags & Flag.Compressed)
   }
 
   get limits(): Partial<Limits> {

@@ -80,6 +80,10 @@ export class Edge implements GraphEdge {
     return this.node.image.zeroInit !== false
   }
 
+  get writeFlags(): number {
+    return this.node.image.writeFlags ?? 0
+  }
+
   read(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {
     const { node } = this
     if (offset + buf.length > node.image.size) return this.#readPastEnd(offset, buf, flags, signal)

@@ -33,9 +33,14 @@ export function nodeFilename(named: Named, children: readonly NamedNode[]): stri
  * between. The node's own name where there are several such files.
  */
 export function imageFilename(node: Node): string {
+  return imageStorage(node).filename
+}
+
+/** The node of the file that holds the image of `node`; the last before there are several. */
+export function imageStorage(node: Node): Node {
   const below = [...node.children.values()].filter(({ role }) => role !== 'cow')
   const file = node.storage ?? (below.length === 1 ? below[0] : undefined)
-  return file === undefined ? node.filename : imageFilename(file.node)
+  return file === undefined ? node : imageStorage(file.node)
 }
 
 /**
@@ -79,20 +84,27 @@ function ownDefinition(node: Node): Record<string, unknown> {
   )
 }
 
-/** Driver, content-changing options and children, nested: what `json:` names hold. */
+/** Driver, content-changing options, flat, and children, nested: what `json:` names hold. */
 function definitionOf({ driver, options, spelled }: Named, children: readonly NamedNode[]): Record<string, unknown> {
   const definition: Record<string, unknown> = { driver: driver.name }
   for (const [name, value] of Object.entries(options)) {
     const schema = driver.options[name]
     if (schema === undefined || schema.confidential || schema.type === 'value') continue
     if (!schema.strong && driver.kind !== 'protocol') continue
-    definition[name] = typeof value === 'string' ? withoutCredentials(value) : (spelled[name] ?? value)
+    flatten(definition, name, typeof value === 'string' ? withoutCredentials(value) : (spelled[name] ?? value))
   }
+  const below: Record<string, unknown> = {}
   for (const { name, role, node } of children) {
     if (role === 'cow') continue
-    definition[name] = ownDefinition(node)
+    below[name] = ownDefinition(node)
   }
-  return nestLists(definition)
+  return { ...definition, ...nestLists(below) }
+}
+
+/** Puts `value` into `target` under dotted keys: `injectError.0.event`. */
+function flatten(target: Record<string, unknown>, name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) target[name] = value
+  else for (const [key, inner] of Object.entries(value)) flatten(target, `${name}.${key}`, inner)
 }
 
 /** `{ 'children.0': a }` as `{ children: [a] }`. */

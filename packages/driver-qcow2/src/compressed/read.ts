@@ -5,31 +5,12 @@
  *     ├ sector ┼ sector ┼ sector ┼ sector ┤
  *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
  */
+import type { Codec } from '@diskgraph/codecs'
 import { BlockError } from '@diskgraph/core/driver'
 import { type CompressedData, Kind, TaskPool } from '@diskgraph/sparse'
 import { compressedDescriptor, entrySize } from '../header/layout.ts'
 import type { MappedImage } from '../mapping/active-tables.ts'
 import { kindOf } from '../mapping/map.ts'
-
-/** How clusters are compressed. Raw deflate is read with any window, and written with the one that old readers expect. */
-export interface Codec {
-  /** Inflates the start of `data` into exactly `size` bytes; rejects when the stream is damaged or shorter. */
-  inflate(data: Uint8Array, size: number): Promise<Uint8Array>
-  /**
-   * The same on the caller's thread, for small clusters, where the platform has that once it is loaded: the caller
-   * then does some of the work that other threads are busy with.
-   */
-  inflateHere?(data: Uint8Array, size: number): Uint8Array | undefined
-  /** Compresses; undefined when the result would not be shorter than `limit` bytes. */
-  deflate(data: Uint8Array, limit: number): Promise<Uint8Array | undefined>
-}
-
-/** The codecs of a platform. */
-export interface Codecs {
-  readonly zlib: Codec
-  /** ENOTSUP where nothing on this platform has it. */
-  zstd(): Promise<Codec>
-}
 
 /** Most bytes of compressed data that are read at once, and most clusters. */
 const maxRead = 2 * 1024 * 1024

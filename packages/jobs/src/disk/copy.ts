@@ -94,16 +94,17 @@ async function copyAll(disks: readonly Disk[], target: CopyTarget, options: Copy
     const message = `cannot copy ${source.length} bytes to a target of ${target.size} bytes`
     throw new BlockError('ENOSPC', message, { hint: 'resize the target, or copy less of the source' })
   }
-  const { clusterSize = 1 } = (await target.info?.()) ?? {}
+  const { clusterSize = 1, needsCompressedWrites = false } = (await target.info?.()) ?? {}
+  const compress = compressed || needsCompressedWrites
   await runCopy({
     ...job,
     source,
     target,
     clock: first.graph.clock,
     clusterSize,
-    zeroUnit: zeroUnitOf(sparseSize, clusterSize, compressed),
+    zeroUnit: zeroUnitOf(sparseSize, clusterSize, compress),
     targetIsZero: targetIsZero ?? (sync === 'full' && sparseSize > 0 && (await zero(disk, source.length, signal))),
-    writeFlags: compressed ? compressedFlag(clusterSize) : 0,
+    writeFlags: compress ? compressedFlag(clusterSize) : 0,
     workers: parallel,
     ordered,
     offload: offload ? disk : undefined,

@@ -1,6 +1,6 @@
 /** `backup`: copies a disk as it is when the job starts, while it is in use. What is about to change is copied first. */
 import { BlockError, type Change, type DirtyBitmap, type Disk, type Node } from '@diskgraph/core'
-import { DirtyBitmap as Bitmap, type ChildHandle } from '@diskgraph/core/driver'
+import { DirtyBitmap as Bitmap, type ChildHandle, Flag } from '@diskgraph/core/driver'
 import { findBitmap, refuseUnusable } from '../bitmaps/bitmaps.ts'
 import { unfiltered } from '../disk/chain.ts'
 import type { Job, JobWork } from '../job/job.ts'
@@ -71,7 +71,7 @@ export async function startBackup(jobs: JobTable, options: BackupOptions): Promi
     refuseBusy(source)
     refuseBusy(target)
     if (source.size !== target.size) throw new BlockError('EINVAL', 'Source and target image have different sizes')
-    if (options.compress && target.driver.compressedWrites !== true) {
+    if (options.compress && ((target.image.writeFlags ?? 0) & Flag.Compressed) === 0) {
       throw new BlockError('ENOTSUP', 'Compression is not supported for this drive ')
     }
     const work = new Backup(jobs, source, target, options, plan)

@@ -95,7 +95,7 @@ async function changeMedium(
   args: Omit<ArgumentsOf<'blockdev-change-medium'>, 'id'>,
 ): Promise<void> {
   const { filename, format, force, 'read-only-mode': mode = 'retain' } = args
-  const readOnly = mode === 'retain' ? (device.node?.readOnly ?? device.readOnly) : mode === 'read-only'
+  const readOnly = mode === 'retain' ? device.mediaReadOnly : mode === 'read-only'
   if (format !== undefined && !graph.registry.names.includes(format)) {
     throw new BlockError('EINVAL', `Unknown driver '${format}'`)
   }

@@ -70,7 +70,8 @@ export function jobCommands(system: System): Handlers {
     },
     'x-blockdev-amend': async (args) => {
       const options = await graphOptions(graph, args.options)
-      await startAmend(jobs, { jobId: args['job-id'], node: args['node-name'], options })
+      const { 'job-id': jobId, 'node-name': node, force } = args
+      await startAmend(jobs, { jobId, node, options, force })
     },
   }
 }
@@ -143,10 +144,11 @@ interface JobArguments {
   readonly 'auto-dismiss'?: boolean | undefined
 }
 
-/** A job has the name of its device, where it has a device and is given no other. */
+/** A job has the name of its device, also when that is named by its node, if it has one and is given no other. */
 function jobSettings({ devices }: System, device: string, args: JobArguments): JobSettings {
+  const shown = devices === undefined ? undefined : [...devices].find(({ node }) => node?.name === device)
   return {
-    jobId: args['job-id'] ?? devices?.find(device)?.id ?? '',
+    jobId: args['job-id'] ?? (devices?.find(device) ?? shown)?.id ?? '',
     speed: args.speed,
     autoFinalize: args['auto-finalize'],
     autoDismiss: args['auto-dismiss'],

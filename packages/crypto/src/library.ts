@@ -1,0 +1,17 @@
+/** What is the same on every platform. */
+export { type CipherSpec, keySizeOf } from './cipher-spec.ts'
+export type { HeaderStorage, KeyTools } from './key-slots.ts'
+export { hasLuksMagic, keySlotCount, type Luks1Header } from './luks1-header.ts'
+export {
+  formatLuks,
+  type KeySlotChange,
+  type LuksSettings,
+  type LuksVolume,
+  luksChoices,
+  luksHeaderSize,
+  luksInfo,
+  openLuks,
+  readLuks1Header,
+} from './luks1-volume.ts'
+export type { BlockCipher, CipherAlgorithm, HashAlgorithm, Platform } from './platform.ts'
+export { SectorCipher } from './sector-cipher.ts'
