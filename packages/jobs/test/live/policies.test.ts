@@ -202,3 +202,17 @@ describe('an error that ends a job', () => {
     expect(made.events).toContain(`BLOCK_JOB_COMPLETED ${2 * 65536}/${size} Input/output error`)
   })
 })
+
+it('a mirror that waits for room goes on when its target has been reopened, which cannot become read-only', async () => {
+  const made = await setUp()
+  await using _ = made.graph
+  made.faults.arm({ nth: 2, code: 'ENOSPC', kinds: ['write'] })
+  const job = await starts.mirror(made.jobs, 'enospc')
+  await reached(job, 'paused')
+  await expect(made.graph.reopen('b', { readOnly: true })).rejects.toMatchObject({ code: 'EPERM' })
+  await made.graph.reopen('b', { detectZeroes: 'on' })
+  job.resume()
+  await reached(job, 'ready')
+  job.complete()
+  await job.finished
+})

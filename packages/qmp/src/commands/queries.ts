@@ -1,6 +1,6 @@
 /** What there is: nodes, and the edges between them. */
 import { type Graph, type GraphEdge, type GraphRoot, type Node, Permission } from '@diskgraph/core'
-import { backingReference } from '@diskgraph/core/internal'
+import { shownFilename } from '@diskgraph/core/internal'
 import { imageInfo, infoMembers, type ReturnOf, type TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import type { Handlers } from './handlers.ts'
@@ -58,7 +58,7 @@ function openerOf({ inheritsFrom, parents }: Node, places: ReadonlyMap<Node, num
 
 /** What is to be said of a node: QAPI's BlockDeviceInfo. With `flat` its backing images are left out. */
 export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
-  const [image, file] = await Promise.all([imageMembers(node, flat), backingReference(node)])
+  const [image, file] = await Promise.all([imageMembers(node, flat), shownFilename(node)])
   const below = node.backing?.node.shown
   const backing = below === undefined ? image['backing-filename'] : below.filename
   return {
@@ -104,7 +104,7 @@ async function imageMembers(node: Node, flat: boolean): Promise<TypeOf<'ImageInf
   const info = await imageInfo(node)
   // Sizes are told in whole sectors.
   const virtualSize = Math.ceil(info.virtualSize / 512) * 512
-  const filename = await backingReference(node)
+  const filename = await shownFilename(node)
   const members = infoMembers({ ...info, filename, virtualSize }) as unknown as TypeOf<'ImageInfo'>
   const below = (node.backing ?? node.filtered)?.node.shown
   if (flat || below === undefined) return members
