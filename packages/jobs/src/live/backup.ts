@@ -162,7 +162,7 @@ class Backup implements JobWork {
       this.#image = new BackupImage(file, target, { granularity, compressed: compress, fleecing, longest: maxChunk })
       return this.#image
     }
-    const driver = copyFilterDriver({ name: 'copy-before-write', disk: 'file' }, make)
+    const driver = copyFilterDriver({ name: 'copy-before-write', disk: 'file', target: 'shared' }, make)
     const nodes = { source: this.#source, target: this.#target }
     this.#insertion = await insertFilter(change, graph, nodes, { driver, nodeName: filterNodeName }, job)
     change.afterCommit(() => this.#begin(job))

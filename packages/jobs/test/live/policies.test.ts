@@ -1,4 +1,5 @@
 /** What becomes of a job whose storage fails: the events are those that QEMU 7.2 raises. */
+import { Permission } from '@diskgraph/core'
 import { delay } from '@diskgraph/core/driver'
 import { VirtualClock } from '@diskgraph/driver-testkit'
 import { type ErrorPolicy, type Job, JobTable, startBackup, startMirror } from '@diskgraph/jobs'
@@ -215,4 +216,19 @@ it('a mirror that waits for room goes on when its target has been reopened, whic
   await reached(job, 'ready')
   job.complete()
   await job.finished
+})
+
+it('others may write to the target of a backup, and not to that of a mirror', async () => {
+  for (const kind of ['backup', 'mirror'] as const) {
+    const made = await setUp()
+    await using _ = made.graph
+    const writer = made.graph.attach('b', { permissions: Permission.Write })
+    await (await writer).close()
+    const job = await starts[kind](made.jobs, 'report')
+    const attached = made.graph.attach('b', { permissions: Permission.Write | Permission.ConsistentRead })
+    if (kind === 'backup') await (await attached).close()
+    else await expect(attached).rejects.toMatchObject({ code: 'EPERM' })
+    job.cancel()
+    await job.finished.catch(() => undefined)
+  }
 })
