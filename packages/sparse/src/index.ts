@@ -6,6 +6,7 @@ export {
   type Allocations,
   type ClusterChanges,
   type CompressedData,
+  type DataCipher,
   type DataImage,
   type DataMap,
   Kind,
