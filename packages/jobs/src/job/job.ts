@@ -180,8 +180,8 @@ export class Job {
     if (!force && this.pace.paused) {
       throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
     }
-    if (!force && this.ready && this.#work?.cancelSoftly?.(this) === true) return this.pace.wake()
-    this.#stopWork()
+    if (!force && this.ready && this.#work?.cancelSoftly?.(this) === true) this.pace.wake()
+    else this.#stopWork()
     if (this.done) void this.#transaction.abort(this, new Cancelled())
   }
 
