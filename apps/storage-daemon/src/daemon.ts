@@ -1,6 +1,6 @@
 /** The program `dg-storage-daemon`. */
 import { type GivenOption, parseCommandLine } from './command-line.ts'
-import { hintOf, messageOf } from './failure.ts'
+import { hintLine, messageOf } from './failure.ts'
 import { helpText } from './help.ts'
 import { compatibleVersion, version } from './version.ts'
 
@@ -32,8 +32,7 @@ try {
     }
   }
 } catch (error) {
-  const hint = hintOf(error)
-  process.stderr.write(`${program}: ${messageOf(error)}\n${hint === undefined ? '' : `${hint}\n`}`)
+  process.stderr.write(`${program}: ${messageOf(error)}\n${hintLine(error)}`)
   process.exit(1)
 }
 
