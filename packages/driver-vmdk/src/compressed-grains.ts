@@ -4,7 +4,7 @@
  */
 import { zlib } from '@diskgraph/codecs'
 import { alignUp, BlockError, type ChildHandle, divUp, isAligned, throwIfAborted } from '@diskgraph/core/driver'
-import { type CompressedData, Kind, newRun, type TaskPool, type TwoLevelMap } from '@diskgraph/sparse'
+import { type CompressedData, InflatedClusters, Kind, newRun, type TaskPool, type TwoLevelMap } from '@diskgraph/sparse'
 import type { Grains } from './grains.ts'
 import type { Header } from './header.ts'
 import { markerSize, sectorSize } from './layout.ts'
@@ -18,8 +18,6 @@ interface CompressedParts {
   readonly size: number
 }
 
-/** Grains that are kept, so that small reads of one inflate it once. */
-const keptBytes = 1024 * 1024
 /** So much is read at once; most grains are not longer. */
 const firstRead = 64 * 1024 + sectorSize
 
@@ -27,14 +25,12 @@ const firstRead = 64 * 1024 + sectorSize
 export class CompressedGrains implements CompressedData {
   readonly #parts: CompressedParts
   readonly #file: ChildHandle
-  readonly #most: number
-  /** Those that were inflated last, by their place in the file. */
-  readonly #inflated = new Map<number, Promise<Uint8Array>>()
+  readonly #inflated: InflatedClusters
 
   constructor(parts: CompressedParts) {
     this.#parts = parts
     this.#file = parts.grains.file
-    this.#most = Math.max(1, Math.floor(keptBytes / parts.header.grainSize))
+    this.#inflated = new InflatedClusters(parts.header.grainSize)
   }
 
   read(offset: number, buf: Uint8Array, pool: TaskPool, signal: AbortSignal | undefined): number {
@@ -44,21 +40,9 @@ export class CompressedGrains implements CompressedData {
     const length = Math.min(grainSize - skip, buf.length)
     const host = this.#parts.map.entryAt(offset).low * sectorSize
     const target = buf.subarray(0, length)
-    pool.add(this.#grain(start, host, signal).then((grain) => target.set(grain.subarray(skip, skip + length))))
+    const grain = this.#inflated.get(host, () => this.#inflate(start, host, signal))
+    pool.add(grain.then((bytes) => target.set(bytes.subarray(skip, skip + length))))
     return length
-  }
-
-  #grain(start: number, host: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const known = this.#inflated.get(host)
-    if (known !== undefined) return known
-    const grain = this.#inflate(start, host, signal)
-    this.#inflated.set(host, grain)
-    grain.catch(() => this.#inflated.delete(host))
-    if (this.#inflated.size > this.#most) {
-      const [oldest] = this.#inflated.keys()
-      this.#inflated.delete(oldest as number)
-    }
-    return grain
   }
 
   async #inflate(start: number, host: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
@@ -125,6 +109,7 @@ export class CompressedGrains implements CompressedData {
       view.setBigUint64(0, BigInt(start / sectorSize), true)
       view.setUint32(8, deflated.length, true)
       bytes.set(deflated, markerSize)
+      await map.untilRoomMayBeTaken()
       const { host, clusters } = grains.take(divUp(bytes.length, sectorSize))
       await this.#file.write(host, bytes, 0, signal)
       const linked = { allocation, offset: start, length: grainSize, host, clusters: 1, reused: false }
