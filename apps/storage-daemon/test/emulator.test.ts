@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type BlockEvent, Graph } from '@diskgraph/core'
 import { DeviceTable } from '@diskgraph/devices'
 import { nullCo } from '@diskgraph/driver-null'
+import { type JobTable, startMirror } from '@diskgraph/jobs'
 import { createMonitor, System } from '@diskgraph/qmp'
 import { describe, expect, it } from 'vitest'
 import { parseDrive } from '../src/drives/drive-options.ts'
@@ -33,14 +34,15 @@ async function machineWith(
   await using graph = new Graph({ drivers: [nullCo] })
   await using devices = new DeviceTable(graph)
   const drives = new Drives(graph, devices)
-  const models = new Models(graph, devices, drives, globals)
+  const system = new System({ graph, devices })
+  const models = new Models(graph, devices, drives, globals, (node) => system.jobs.cancelOn(node))
   const qemuIo = new QemuIo(graph, devices, 'dg-emulator', new AbortController().signal)
-  const monitor = createMonitor(new System({ graph, devices }))
+  const monitor = createMonitor(system)
   const events: BlockEvent[] = []
   graph.onEvent((event) => events.push(event))
   for (const value of values) await models.addForDrive(await drives.add(parseDrive(value, { interface: 'ide' })))
   const say = (line: string): Promise<string> => runHuman({ graph, devices, drives, models, qemuIo, monitor }, line)
-  await work({ graph, devices, models, events, say })
+  await work({ graph, devices, models, jobs: system.jobs, events, say })
   monitor.close()
 }
 
@@ -48,6 +50,7 @@ interface Machine {
   readonly graph: Graph
   readonly devices: DeviceTable
   readonly models: Models
+  readonly jobs: JobTable
   readonly events: readonly BlockEvent[]
   say(line: string): Promise<string>
 }
@@ -150,6 +153,16 @@ describe('drives and devices', () => {
       await (await graph.attach('n')).close()
       await expect(models.remove('hd')).rejects.toThrow("Device 'hd' not found")
     }))
+
+  it('jobs of a drive are cancelled when the drive goes with its device', () =>
+    machine(async ({ graph, models, jobs }) => {
+      await graph.addNode({ driver: 'null-co', size: '1M', nodeName: 'copy' })
+      await models.add({ driver: 'virtio-scsi', id: 's' })
+      await models.add({ driver: 'scsi-hd', id: 'hd', drive: 'd0' })
+      const job = await startMirror(jobs, { device: 'n', target: 'copy', sync: 'none' })
+      await models.remove('hd')
+      await expect(job.finished).rejects.toMatchObject({ code: 'ECANCELED' })
+    }, 'if=none,id=d0,driver=null-co,size=1M,node-name=n'))
 
   it('one that the guest has to let go of stays until the machine is reset', () =>
     machine(async ({ graph, models, events }) => {

@@ -72,7 +72,9 @@ export class Emulator {
     this.#devices = new DeviceTable(this.#graph, new RunState(this.#graph, 'prelaunch'))
     this.#drives = new Drives(this.#graph, this.#devices, this.#machine)
     const globals = parseGlobals(options.filter(({ name }) => name === 'global').map(({ value }) => value))
-    this.#models = new Models(this.#graph, this.#devices, this.#drives, globals)
+    this.#models = new Models(this.#graph, this.#devices, this.#drives, globals, (node) =>
+      this.#system.jobs.cancelOn(node),
+    )
     this.#system = new System({
       graph: this.#graph,
       devices: this.#devices,

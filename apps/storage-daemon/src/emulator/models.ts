@@ -57,12 +57,20 @@ export class Models {
   readonly #globals: Globals
   /** The thread that serves a node, of those that a device has moved to one. */
   readonly #threads = new WeakMap<Node, string>()
+  readonly #onGoing: (node: Node) => void
   #anonymous = 0
   #builtIn = 0
   #flashes = 0
 
-  /** `globals` are options for all devices of a kind. */
-  constructor(graph: Graph, devices: DeviceTable, drives: Drives, globals: Globals = new Map()) {
+  /** `globals` are options for all devices of a kind; `onGoing` hears of a node whose drive goes with its device. */
+  constructor(
+    graph: Graph,
+    devices: DeviceTable,
+    drives: Drives,
+    globals: Globals = new Map(),
+    onGoing: (node: Node) => void = () => undefined,
+  ) {
+    this.#onGoing = onGoing
     this.#graph = graph
     this.#devices = devices
     this.#drives = drives
@@ -186,9 +194,10 @@ export class Models {
     const { device, id, path, kind, unit } = model
     if (unit !== undefined) this.#floppies.release(unit)
     if (device !== undefined) {
-      const ends = device.id === '' || this.#drives.has(device)
+      const isDrive = this.#drives.has(device)
       this.#drives.forget(device)
-      await (ends ? device.close() : device.detach())
+      if (isDrive && device.node !== undefined) this.#onGoing(device.node)
+      await (isDrive || device.id === '' ? device.close() : device.detach())
     }
     if (kind.part !== undefined) this.#graph.emit({ event: 'DEVICE_DELETED', data: { path: `${path}/${kind.part}` } })
     this.#graph.emit({ event: 'DEVICE_DELETED', data: { ...(id === undefined ? {} : { device: id }), path } })

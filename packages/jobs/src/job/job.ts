@@ -10,7 +10,7 @@
  * The kind of a job is its {@link JobWork}. It calls {@link Job.rest} between two pieces: there it is held while the
  * job is paused or too fast, and left when the job is cancelled. Events have QAPI's names and fields.
  */
-import { BlockError, type Clock, type ErrorCode, type Graph, isBlockError } from '@diskgraph/core'
+import { BlockError, type Clock, type ErrorCode, type Graph, isBlockError, type Node } from '@diskgraph/core'
 import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
 import { describeFailure } from '../engine/work.ts'
 import { Pace } from './pace.ts'
@@ -49,6 +49,8 @@ export class Job {
   readonly type: JobType
   readonly autoFinalize: boolean
   readonly autoDismiss: boolean
+  /** The nodes that it works on, and its filter. */
+  readonly nodes = new Set<Node>()
   /** Resolves when it has concluded well; rejects with what it failed of, ECANCELED when it was cancelled. */
   readonly finished: Promise<void>
   /** @internal Aborted when the job is cancelled or fails: whatever it waits for ends. */
@@ -175,14 +177,11 @@ export class Job {
    */
   cancel(force = true): void {
     this.#refuse('cancel')
-    if (!force) {
-      if (this.pace.paused) throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
-      if (this.ready && this.#work?.cancelSoftly?.(this) === true) {
-        this.pace.wake()
-        return
-      }
+    if (!force && this.pace.paused) {
+      throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
     }
-    this.#stopWork()
+    if (!force && this.ready && this.#work?.cancelSoftly?.(this) === true) this.pace.wake()
+    else this.#stopWork()
     if (this.done) void this.#transaction.abort(this, new Cancelled())
   }
 
