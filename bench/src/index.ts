@@ -38,9 +38,18 @@ try {
   rmSync(folder, { recursive: true, force: true })
 }
 
+/** What `--only` may name beside the rows. */
+const others = ['nbd', 'qmp', 'jobs']
+
 async function main(): Promise<void> {
   process.stderr.write(`making images of ${values.size} MiB …\n`)
   const images = makeImages(folder, Number(values.size) * 2 ** 20)
+  const all = rows(img, images, join(folder, 'out'))
+  const chosen = all.filter(({ name }) => name.includes(values.only))
+  if (chosen.length === 0 && !others.includes(values.only)) {
+    const names = [...all.map(({ name }) => `'${name}'`), ...others].join(', ')
+    throw new Error(`--only ${values.only}: nothing is called so; there are ${names}`)
+  }
   const bare = await startTime([process.execPath, '-e', '0'])
   const version = await startTime([...img, '--version'])
   const info = await startTime([...img, 'info', images.qcow2])
@@ -53,9 +62,7 @@ async function main(): Promise<void> {
   }
   line('', 'ours', 'qemu-img', 'ratio', 'goal', 'peak')
   const results = []
-  for (const row of rows(img, images, join(folder, 'out'))) {
-    if (row.name.includes(values.only)) results.push(await measureRow(row, bare))
-  }
+  for (const row of chosen) results.push(await measureRow(row, bare))
   const misses = results.filter(({ ratio, goal }) => ratio > goal)
   process.stdout.write(`${results.length - misses.length} of ${results.length} rows reach their goal\n`)
   const nbd = ['', 'nbd'].includes(values.only) ? await nbdRows(images) : []

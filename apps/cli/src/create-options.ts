@@ -228,11 +228,14 @@ function readValue({ name, schema }: CreateOption, text: string): CreateValue {
 const suffixHint =
   'Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.'
 
-/** The text of `-o help`: one line for each option, sorted by name. */
-export function optionHelp(options: readonly CreateOption[]): string {
-  const lines = options.map(
-    ({ name, schema }) => `  ${`${name}=<${typeName(schema)}>`.padEnd(22)} - ${schema.description}\n`,
-  )
+/** The text of `-o help`: one line for each option, sorted by name; for people with all values of a word. */
+export function optionHelp(options: readonly CreateOption[], forPeople: boolean): string {
+  const lines = options.map(({ name, schema }) => {
+    const { description } = schema
+    const untold = forPeople && schema.type === 'enum' && !schema.values.every((value) => description.includes(value))
+    const values = untold ? ` (${schema.values.join(', ')})` : ''
+    return `  ${`${name}=<${typeName(schema)}>`.padEnd(22)} - ${description}${values}\n`
+  })
   return lines.sort().join('')
 }
 
@@ -243,8 +246,8 @@ function typeName(schema: OptionSchema): string {
 }
 
 /** What `-o help` prints: the options, and where to find more when no file name was given. */
-export function newImageHelp(drivers: NewImageDrivers, filename: string | undefined): string {
-  const options = optionHelp(createOptionsOf(drivers))
+export function newImageHelp(drivers: NewImageDrivers, filename: string | undefined, forPeople: boolean): string {
+  const options = optionHelp(createOptionsOf(drivers), forPeople)
   if (filename !== undefined) return `Supported options:\n${options}`
   const more =
     '\nThe protocol level may support further options.\nSpecify the target filename to include those options.\n'

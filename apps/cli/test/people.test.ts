@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -36,6 +36,17 @@ async function image(...words: string[]): Promise<void> {
   expect(await runProgram(runImg, ['create', '-q', ...words], terminal), terminal.stderr).toBe(0)
 }
 
+/** The bytes of an image whose bitmap was not stored when its writer ended: the flag in its directory says so. */
+function inUse(bytes: Buffer): Buffer {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  // Header extensions begin behind the header; that of bitmaps has the number 0x23852875.
+  let at = view.getUint32(100)
+  while (view.getUint32(at) !== 0x23852875) at += 8 + Math.ceil(view.getUint32(at + 4) / 8) * 8
+  const directory = Number(view.getBigUint64(at + 24))
+  view.setUint32(directory + 12, view.getUint32(directory + 12) | 1)
+  return bytes
+}
+
 describe('advice', () => {
   test.each([
     [['ifno', 'x'], "there is no command 'ifno'", "did you mean 'info'?"],
@@ -57,6 +68,17 @@ describe('advice', () => {
       'a size stands behind the name: diskgraph create x.qcow2 10G',
     ],
     [['create', '-f', 'qcow3', 'x', '1M'], "x: Unknown file format 'qcow3'", "did you mean 'qcow2'?"],
+    [
+      ['info', 'nbd+unix:///x'],
+      "Could not open 'nbd+unix:///x': No valid URL specified",
+      'exports are named nbd://HOST[:PORT]/EXPORT and nbd+unix:///EXPORT?socket=PATH',
+    ],
+    [['info', 'ndb://h/x'], "Could not open 'ndb://h/x': Unknown protocol 'ndb'", "did you mean 'nbd'?"],
+    [
+      ['info', 'nbds://h/x'],
+      "Could not open 'nbds://h/x': Unknown protocol 'nbds'",
+      'TLS is an option: --object tls-creds-x509,id=ID,dir=FOLDER,endpoint=client --image-opts driver=nbd,host=HOST,export=EXPORT,tls-creds=ID',
+    ],
   ])('%j', async (words, message, hint) => {
     const { code, stderr } = await run(words)
     expect(code).toBe(1)
@@ -83,6 +105,42 @@ describe('advice', () => {
     } finally {
       rmSync(installed, { recursive: true })
     }
+  })
+
+  test('hints of the library and of QEMU speak of this program', async () => {
+    await image('-f', 'qcow2', 'a.qcow2', '1M')
+    await image('-f', 'qcow2', '-b', 'a.qcow2', '-F', 'qcow2', 'b.qcow2')
+    const { stderr } = await run(['bitmap', '--add', 'a.qcow2', 'old'])
+    expect(stderr).toBe('')
+    writeFileSync('a.qcow2', inUse(readFileSync('a.qcow2')))
+    expect((await run(['bitmap', '--enable', 'a.qcow2', 'old'])).stderr).toContain(
+      "hint: 'diskgraph bitmap --remove FILE BITMAP' deletes it\n",
+    )
+    expect((await run(['convert', '--bitmaps', 'a.qcow2', 'c.qcow2'])).stderr).toContain(
+      "or use 'diskgraph bitmap --remove'",
+    )
+  })
+
+  test('bitmaps that a conversion leaves out are told, as long as nobody asked for silence', async () => {
+    await image('-f', 'qcow2', 'a.qcow2', '1M')
+    for (const name of ['one', 'two']) await run(['bitmap', '--add', 'a.qcow2', name])
+    const told = "diskgraph: not copied: bitmap 'one', 'two' (--bitmaps copies them, to qcow2)\n"
+    expect((await run(['convert', 'a.qcow2', 'b.raw'])).stderr).toContain(told)
+    expect((await run(['convert', '-q', 'a.qcow2', 'c.raw'])).stderr).not.toContain('not copied')
+    expect((await run(['convert', '--bitmaps', 'a.qcow2', 'd.qcow2'])).stderr).not.toContain('not copied')
+    const plain = capturedTerminal()
+    expect(await runProgram(runImg, ['convert', 'a.qcow2', 'e.raw'], plain)).toBe(0)
+    expect(plain.stderr).toBe('')
+  })
+
+  test('-o help tells the values of a word, and dg-img what qemu-img tells', async () => {
+    const words = ['create', '-f', 'qcow2', '-o', 'help']
+    const line = '  compression_type=<str> - Compression method used for image cluster compression'
+    expect((await run(words)).stdout).toContain(`${line} (zlib, zstd)\n`)
+    expect((await run(words)).stdout).toContain('(allowed values: off, metadata, falloc, full)\n')
+    const plain = capturedTerminal()
+    expect(await runProgram(runImg, words, plain)).toBe(0)
+    expect(plain.stdout).toContain(`${line}\n`)
   })
 
   test('a backing file without its format repeats the line with it', async () => {

@@ -20,6 +20,9 @@ const node = (name: string, drv: string, ro: boolean, size: number) => ({
 })
 
 let edges: object[] = []
+/** Users beside the drive, and exports. */
+let others: object[] = []
+let exports: object[] = []
 
 /** A monitor over a qcow2 overlay with a job. */
 function monitorOf(job: { status: string; done: number }): FakeMonitor {
@@ -30,6 +33,7 @@ function monitorOf(job: { status: string; done: number }): FakeMonitor {
         { id: 1, type: 'block-backend', name: 'drive0' },
         { id: 2, type: 'block-driver', name: 'top' },
         { id: 3, type: 'block-driver', name: 'base' },
+        ...others,
       ],
       edges,
     }),
@@ -38,7 +42,7 @@ function monitorOf(job: { status: string; done: number }): FakeMonitor {
       { id: 'backup0', type: 'backup', status: job.status, 'current-progress': job.done, 'total-progress': 4096 },
     ],
     'query-block-jobs': () => [{ device: 'backup0', speed: 1024 }],
-    'query-block-exports': () => [],
+    'query-block-exports': () => exports,
     'query-blockstats': () => [{ device: 'drive0', stats: { rd_bytes: 0, wr_bytes: 0 } }],
     'job-pause': () => {
       job.status = 'paused'
@@ -73,6 +77,8 @@ browserPeer.describe('the console in Chromium', () => {
       { parent: 1, child: 2, name: 'root', perm: ['write'], 'shared-perm': [] },
       { parent: 2, child: 3, name: 'backing', perm: [], 'shared-perm': [] },
     ]
+    others = []
+    exports = []
     monitor = monitorOf({ status: 'running', done: 1024 })
     server = await ConsoleServer.start({ connect: () => monitor.connect(), port: 0, page: folder })
     page = await browser.newPage()
@@ -96,6 +102,32 @@ browserPeer.describe('the console in Chromium', () => {
     expect(await page.locator('.edge text').allTextContents()).toEqual(['root', 'backing'])
     expect(await page.locator('.edge.writes').count()).toBe(1)
     expect(failures).toEqual([])
+  })
+
+  it('names a user by its export where it can be no other, and says whose figures they are', async () => {
+    others = [4, 5, 6].map((id) => ({ id, type: 'block-backend', name: '' }))
+    const used = (parent: number, child: number) => ({ parent, child, name: 'root', perm: [], 'shared-perm': [] })
+    // One export of the base, and of the top one besides an unnamed user.
+    edges.push(used(4, 3), used(5, 2), used(6, 2))
+    exports = ['top', 'base'].map((name) => ({
+      id: `e-${name}`,
+      type: 'nbd',
+      'node-name': name,
+      'shutting-down': false,
+    }))
+    await page.goto(server.url)
+    await page.waitForSelector('.box')
+    expect(await page.locator('.box .name').allTextContents()).toEqual([
+      'drive0',
+      'top',
+      'base',
+      'e-base',
+      'unnamed',
+      'unnamed',
+    ])
+    expect(await page.locator('.box .kind').allTextContents()).toContain('export')
+    await page.locator('[aria-label="block-driver top"]').click()
+    expect(await page.locator('dt').allTextContents()).not.toContain('read')
   })
 
   it('takes the token out of the address, and keeps it over a reload', async () => {

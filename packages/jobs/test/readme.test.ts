@@ -2,7 +2,7 @@ import { Graph } from '@diskgraph/core'
 import { memory } from '@diskgraph/driver-memory'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { mustShowExample } from '@diskgraph/driver-testkit'
-import { compare, copy, JobTable, startMirror } from '@diskgraph/jobs'
+import { addBitmap, compare, copy, JobTable, startBackup, startMirror } from '@diskgraph/jobs'
 import { expect, it, vi } from 'vitest'
 
 it('does what the README shows', async () => {
@@ -30,6 +30,15 @@ it('does what the README shows', async () => {
   })
   await job.finished
   console.log(source.nodeName) // mirrored: the users of the disk have gone over
+
+  // What is written from now on is all that the next backup copies.
+  await addBitmap(graph, mirrored, { name: 'since-monday' })
+  await source.write(0, new Uint8Array(65536).fill(1))
+  const weekly = await graph.addNode({ driver: 'memory', nodeName: 'weekly', size: source.size })
+  const changed = { sync: 'incremental', bitmap: 'since-monday' } as const
+  const backup = await startBackup(jobs, { device: mirrored, target: weekly, ...changed })
+  await backup.finished
+  console.log(backup.length) // 65536
   const lines = log.mock.calls.map(([line]) => String(line).replace(/:.*/, ''))
   expect(lines).toEqual([
     'mirror0 is ready',
@@ -38,6 +47,12 @@ it('does what the README shows', async () => {
     'mirror0 is concluded',
     'mirror0 is null',
     'mirrored',
+    ...['created', 'running', 'paused', 'running'].map((status) => `backup1 is ${status}`),
+    'backup1 is waiting',
+    'backup1 is pending',
+    'backup1 is concluded',
+    'backup1 is null',
+    '65536',
   ])
   log.mockRestore()
 })

@@ -1,9 +1,9 @@
 /** What a program without types may hand over, beyond what all packages check. All errors are EINVAL. */
 import { BlockError } from '@diskgraph/core/driver'
-import { due, hasMethod, kindOf, rule } from '@diskgraph/core/internal'
+import { due, hasMethod, kindOf, type Rule, rule } from '@diskgraph/core/internal'
 
 /** One side of TLS. */
-export const tls = rule('one side of TLS, as TlsCredentials makes it', (value) => hasMethod(value, 'secure'))
+export const tls: Rule = rule('one side of TLS, as TlsCredentials makes it', (value) => hasMethod(value, 'secure'))
 
 /** Throws for what is no graph. */
 export function mustBeGraph(call: string, graph: unknown): void {

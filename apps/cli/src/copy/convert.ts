@@ -2,7 +2,7 @@
 
 import { type DirtyBitmap, type Disk, type Graph, Permission } from '@diskgraph/core'
 import { addBitmap, copy, mergeBitmaps, unfiltered } from '@diskgraph/jobs'
-import { CommandError, errnoText, reportWarning, type Terminal } from '@diskgraph/tools'
+import { CommandError, errnoText, reportWarning, type Terminal, visible } from '@diskgraph/tools'
 import { newImageDrivers, newImageHelp } from '../create-options.ts'
 import { asksForHelp } from '../key-values.ts'
 import { openFailure, openImage } from '../opening.ts'
@@ -21,7 +21,9 @@ export async function convertImages(graph: Graph, request: ConvertRequest, termi
   checkConvert(request)
   if (request.options !== undefined && asksForHelp(request.options)) {
     const filename = request.target === '' ? undefined : request.target
-    terminal.out(newImageHelp(await newImageDrivers(graph, request.targetFormat ?? 'raw', filename), filename))
+    terminal.out(
+      newImageHelp(await newImageDrivers(graph, request.targetFormat ?? 'raw', filename), filename, terminal.forPeople),
+    )
     return
   }
   if (request.sources.length === 0) throw new CommandError('Must specify image file name')
@@ -69,6 +71,7 @@ async function convertWith(
   const planned = request.skipCreation ? undefined : await planTarget(graph, targetOf(request, size))
   const bitmaps = copiedBitmaps(request, sources, terminal)
   const { targetMode } = request
+  if (terminal.forPeople && !request.quiet && !request.bitmaps) tellLeftBitmaps(sources, terminal)
   await planned?.make(graph, terminal)
   let target: Disk | undefined
   try {
@@ -148,6 +151,17 @@ function copiedBitmaps(request: ConvertRequest, sources: readonly Disk[], termin
     }
   }
   return found.filter(({ inconsistent }) => !inconsistent)
+}
+
+/** QEMU's tools say nothing of what they leave out. */
+function tellLeftBitmaps(sources: readonly Disk[], terminal: Terminal): void {
+  const names = sources.flatMap(({ node }) =>
+    node.dirtyBitmaps.flatMap(({ persistent, name }) =>
+      persistent && name !== undefined ? [`'${visible(name)}'`] : [],
+    ),
+  )
+  if (names.length === 0) return
+  terminal.err(`${terminal.program}: not copied: bitmap ${names.join(', ')} (--bitmaps copies them, to qcow2)\n`)
 }
 
 /** Makes the same bitmaps in the target. They record nothing before the copy is complete. */

@@ -52,7 +52,7 @@ export const amend: Command = {
     const { operands } = line
     return withGraph(terminal, image.objects, async (graph) => {
       if (help && image.format !== undefined) {
-        terminal.out(amendHelp(await findFormat(graph, image.format)))
+        terminal.out(amendHelp(await findFormat(graph, image.format), terminal))
         return 0
       }
       if (operands.length !== 1) throw new CommandError('Expecting one image file name')
@@ -60,7 +60,7 @@ export const amend: Command = {
       if (cache === undefined) throw new CommandError(`Invalid cache option: ${cacheName}`)
       const request = { ...image.opening, filename: operands[0] as string, cache, writable: true }
       const disk = await openImage(graph, { ...request, signal: terminal.signal })
-      if (help) terminal.out(amendHelp(disk.node.driver))
+      if (help) terminal.out(amendHelp(disk.node.driver, terminal))
       else await amendDisk(disk, given, { force, progress: progress && !quiet }, terminal)
       await disk.close()
       if (terminal.forPeople && !quiet && !help) terminal.out(`Amended ${operands[0]}\n`)
@@ -70,10 +70,10 @@ export const amend: Command = {
 }
 
 /** What `-o help` prints. @throws CommandError when the format can change nothing. */
-function amendHelp(driver: DriverDescriptor): string {
+function amendHelp(driver: DriverDescriptor, { forPeople }: Terminal): string {
   const options = amendable(driver)
   if (options.length === 0) throw cannotAmend(driver)
-  return `Amend options for '${driver.name}':\n${optionHelp(options)}`
+  return `Amend options for '${driver.name}':\n${optionHelp(options, forPeople)}`
 }
 
 async function amendDisk(

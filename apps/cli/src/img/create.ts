@@ -88,7 +88,7 @@ export const create: Command = {
     return withGraph(terminal, request.objects, async (graph) => {
       if (help) {
         const drivers = await newImageDrivers(graph, request.format, line.operands[0])
-        terminal.out(newImageHelp(drivers, line.operands[0]))
+        terminal.out(newImageHelp(drivers, line.operands[0], terminal.forPeople))
         return 0
       }
       takeOperands(request, line.operands, terminal)

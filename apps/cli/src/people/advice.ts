@@ -24,6 +24,9 @@ function saidOnce(message: string): string {
 function adviceFor(error: Error, words: readonly string[], terminal: Terminal): string | undefined {
   const message = messageOf(error)
   const [, unknown] = /Unknown (?:driver|file format|protocol) '([^']*)'/.exec(message) ?? []
+  if (unknown === 'nbds') {
+    return 'TLS is an option: --object tls-creds-x509,id=ID,dir=FOLDER,endpoint=client --image-opts driver=nbd,host=HOST,export=EXPORT,tls-creds=ID'
+  }
   if (unknown !== undefined) return forUnknown(unknown, words, terminal)
   const [, foreign] = /has the signature of format '([^']*)', whose driver is missing/.exec(message) ?? []
   if (foreign !== undefined) return forForeign(foreign, words, terminal)
@@ -36,7 +39,19 @@ function adviceFor(error: Error, words: readonly string[], terminal: Terminal): 
     return `say it with -F: ${line([command, '-F', format, ...others], terminal)}`
   }
   if (message.endsWith('Cannot amend the backing file')) return `'${terminal.program} rebase' changes it`
-  return undefined
+  if (message.endsWith('No valid URL specified')) {
+    return 'exports are named nbd://HOST[:PORT]/EXPORT and nbd+unix:///EXPORT?socket=PATH'
+  }
+  if (message.endsWith('Requested export not available')) {
+    return `${hintOf(error) ?? 'the server has none of that name'}; 'dg-nbd --list' tells of those that there are`
+  }
+  return inOwnWords(hintOf(error), terminal)
+}
+
+/** A hint that names commands of QEMU, with those of this program; undefined for one that names none. */
+function inOwnWords(hint: string | undefined, { program }: Terminal): string | undefined {
+  if (hint?.includes('block-dirty-bitmap-remove')) return `'${program} bitmap --remove FILE BITMAP' deletes it`
+  return hint?.includes('qemu-img ') ? hint.replaceAll('qemu-img ', `${program} `) : undefined
 }
 
 function forUnknown(name: string, words: readonly string[], terminal: Terminal): string {

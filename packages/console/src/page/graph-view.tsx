@@ -1,7 +1,7 @@
 /** The graph as a drawing. */
 import { useMemo } from 'preact/hooks'
 import { type Line, planOf, shortName } from './plan.ts'
-import type { GraphNode, NodeInfo, System } from './system.ts'
+import { exportsByUser, type GraphNode, type NodeInfo, type System } from './system.ts'
 import { size } from './units.ts'
 
 interface GraphViewProps {
@@ -10,9 +10,15 @@ interface GraphViewProps {
   readonly onChoose: (nodeName: string) => void
 }
 
-export function GraphView({ system: { graph, nodes }, chosen, onChoose }: GraphViewProps) {
+export function GraphView({ system, chosen, onChoose }: GraphViewProps) {
+  const { graph, nodes } = system
+  const exported = exportsByUser(system)
   const infos = new Map(nodes.map((node) => [node['node-name'], node]))
-  const boxes = graph.nodes.map((node) => ({ node, caption: captionOf(node, infos.get(node.name)) }))
+  const boxes = graph.nodes.map((node) => {
+    const name = exported.get(node.id)
+    if (name !== undefined) return { node: { ...node, name }, caption: 'export' }
+    return { node: { ...node, name: node.name || 'unnamed' }, caption: captionOf(node, infos.get(node.name)) }
+  })
   // A new look is a new object, most often of the same shape.
   const shape = JSON.stringify([boxes, graph.edges])
   const plan = useMemo(() => planOf(boxes, graph.edges), [shape])

@@ -38,8 +38,12 @@ function Facts({ info, stats }: { readonly info: NodeInfo; readonly stats: Stats
     ['file', file],
     ['size', image && size(image['virtual-size'])],
     ['on disk', image?.['actual-size'] === undefined ? undefined : size(image['actual-size'])],
-    ['read', stats && `${size(stats.stats.rd_bytes ?? 0)} in ${stats.stats.rd_operations ?? 0} requests`],
-    ['written', stats && `${size(stats.stats.wr_bytes ?? 0)} in ${stats.stats.wr_operations ?? 0} requests`],
+    // Figures are those of users, and go with them to another node.
+    ['read by its users', stats && `${size(stats.stats.rd_bytes ?? 0)} in ${stats.stats.rd_operations ?? 0} requests`],
+    [
+      'written by its users',
+      stats && `${size(stats.stats.wr_bytes ?? 0)} in ${stats.stats.wr_operations ?? 0} requests`,
+    ],
   ]
   return (
     <dl>

@@ -101,6 +101,26 @@ function speedOf(speed: number | undefined): { readonly speed?: number } {
   return speed === undefined ? {} : { speed }
 }
 
+/**
+ * Names of users that the graph has none for: exports, where each of the unnamed users of a node is one of its exports.
+ * By the number of the user.
+ */
+export function exportsByUser({ graph, exports }: System): ReadonlyMap<number, string> {
+  const names = new Map<number, string>()
+  for (const { id: node, name } of graph.nodes) {
+    const users = graph.nodes.filter(
+      (user) =>
+        user.type === 'block-backend' &&
+        user.name === '' &&
+        graph.edges.some(({ parent, child }) => parent === user.id && child === node),
+    )
+    const own = exports.filter((one) => one['node-name'] === name)
+    if (own.length !== users.length) continue
+    for (const [i, { id }] of users.entries()) names.set(id, own[i]?.id ?? '')
+  }
+  return names
+}
+
 /** Bytes read and written so far: by all users of all nodes, or, as QEMU counts no others, by devices. */
 export function totalsOf({ stats, deviceStats }: System): { readonly read: number; readonly written: number } {
   const sum = (rows: readonly StatsInfo[], figure: string): number =>

@@ -6,7 +6,7 @@ import { kindOf } from '../inspection.ts'
 import { nearestName } from './names.ts'
 
 /** What an option has to be: in the words of messages, and as a check. */
-interface Rule {
+export interface Rule {
   readonly is: string
   readonly required?: boolean
   check(value: unknown): boolean

@@ -1,8 +1,8 @@
 /** What a program without types may hand over, beyond what all packages check. All errors are EINVAL. */
 import { BlockError, type Disk } from '@diskgraph/core'
-import { due, kindOf, type Rules, rule } from '@diskgraph/core/internal'
+import { due, kindOf, type Rule, type Rules, rule } from '@diskgraph/core/internal'
 
-export const aNode = rule(
+export const aNode: Rule = rule(
   'a node of the graph',
   (value) => isObject(value) && isObject(value.image) && 'driver' in value,
 )

@@ -125,7 +125,7 @@ function describeGraph({ graph, devices }: System): ReturnOf<'x-debug-query-bloc
     ids.set(one, id)
     return id
   }
-  const names = new Map([...(devices ?? [])].map((device) => [device.medium as GraphRoot | undefined, device.id]))
+  const names = new Map([...(devices ?? [])].map((device) => [device.medium as GraphRoot | undefined, device.name]))
   const nodes: TypeOf<'XDbgBlockGraphNode'>[] = []
   const edges: TypeOf<'XDbgBlockGraphEdge'>[] = []
   const addEdge = (edge: GraphEdge): void => {
