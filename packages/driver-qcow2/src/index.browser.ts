@@ -3,7 +3,13 @@ import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { browserCodecs } from './compressed/zlib-browser.ts'
 import { qcow2Driver } from './driver.ts'
 
-export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'
+export type {
+  NewQcow2Encryption,
+  OverlapCheckFlags,
+  Qcow2CreateOptions,
+  Qcow2Encryption,
+  Qcow2Options,
+} from './options.ts'
 
 /** The driver `qcow2`. */
 export const qcow2: DriverDescriptor = qcow2Driver(browserCodecs)
