@@ -94,7 +94,7 @@ describe('advice', () => {
   })
 
   test('raw data with the signature of a format repeats the line with -f raw', async () => {
-    writeFileSync('a b', 'KDMV'.padEnd(65536, '\0'))
+    writeFileSync('a b', '#!/bin/sh\n#V2.0 Format\n'.padEnd(65536, '\0'))
     expect((await run(['map', 'a b'])).stderr).toContain(": diskgraph map -f raw 'a b'\n")
   })
 
@@ -193,7 +193,7 @@ describe('a name says the format', () => {
     expect(code).toBe(1)
     expect(stderr).toBe(
       `diskgraph: cannot tell the format of '${name}' from its name\n` +
-        `hint: say it with -O (parallels, qcow2, qed, raw, vdi, vpc): diskgraph convert -O raw a.raw ${name}\n`,
+        `hint: say it with -O (parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph convert -O raw a.raw ${name}\n`,
     )
     expect(readdirSync('.')).toEqual(['a.raw'])
   })
@@ -210,10 +210,10 @@ describe('a name says the format', () => {
   test('of a new image, which is raw where the name says nothing', async () => {
     expect((await run(['create', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: qcow2, 1 MiB\n')
     expect((await run(['create', 'n', '1M'])).stdout).toBe('Created n: raw, 1 MiB\n')
-    const { code, stderr } = await run(['create', 'n.vmdk', '1M'])
-    expect([code, readdirSync('.').includes('n.vmdk')]).toEqual([1, false])
+    const { code, stderr } = await run(['create', 'n.cow', '1M'])
+    expect([code, readdirSync('.').includes('n.cow')]).toEqual([1, false])
     expect(stderr).toContain(
-      'say it with -f (parallels, qcow2, qed, raw, vdi, vpc): diskgraph create -f raw n.vmdk 1M\n',
+      'say it with -f (parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph create -f raw n.cow 1M\n',
     )
     expect((await run(['create', '-f', 'raw', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: raw, 1 MiB\n')
   })
@@ -285,12 +285,12 @@ describe('inspect --untrusted', () => {
   })
 
   test('a guessed raw image with the signature of a format is unsafe', async () => {
-    writeFileSync('a', 'KDMV'.padEnd(65536, '\0'))
+    writeFileSync('a', '#!/bin/sh\n#V2.0 Format\n'.padEnd(65536, '\0'))
     expect((await inspect('a')).report.reasons).toEqual([
-      expect.stringContaining("it cannot be opened: it has the signature of format 'vmdk', whose driver is missing"),
+      expect.stringContaining("it cannot be opened: it has the signature of format 'cloop', whose driver is missing"),
     ])
     expect((await inspect('-f', 'raw', 'a')).report.reasons).toEqual([
-      'it is taken for raw, but has the signature of vmdk',
+      'it is taken for raw, but has the signature of cloop',
     ])
   })
 

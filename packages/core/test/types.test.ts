@@ -36,7 +36,7 @@ export async function goodStacks(graph: Graph): Promise<void> {
 
 export async function badStacks(graph: Graph): Promise<void> {
   // @ts-expect-error a driver whose package is not imported
-  await graph.add({ driver: 'vmdk', file: 'leaf' })
+  await graph.add({ driver: 'no-such-format', file: 'leaf' })
   // @ts-expect-error a required option is missing
   await graph.add({ driver: 'typedLeaf' })
   // @ts-expect-error an option of the wrong type

@@ -5,9 +5,9 @@
  *
  * with blocks that describe all of these clusters. The header is written last: until then there is no image.
  */
+import { rawDeflate, zstd } from '@diskgraph/codecs'
 import type { ChildHandle, CreateContext } from '@diskgraph/core/driver'
 import { viewOf, writeU64 } from './bytes.ts'
-import type { Codecs } from './compressed/read.ts'
 import { initialExtensions, withExtension } from './header/extensions.ts'
 import { type Header, serializeHeader, withBacking } from './header/header.ts'
 import {
@@ -40,10 +40,10 @@ interface Plan {
 }
 
 /** Writes a new image into `children.file`. */
-export async function create(context: CreateContext, codecs: Codecs): Promise<void> {
+export async function create(context: CreateContext): Promise<void> {
   const image = checkCreateOptions(context.options)
   // Refused before anything is written: nothing here could open the image.
-  if (image.compressionType === CompressionType.zstd) await codecs.zstd()
+  if (image.compressionType === CompressionType.zstd) await zstd()
   const { encrypt } = image
   const headerBytes = encrypt === undefined ? 0 : await (await seldom()).encryptionHeaderSize(encrypt)
   const file = context.children.require('file')
@@ -68,7 +68,7 @@ export async function create(context: CreateContext, codecs: Codecs): Promise<vo
   const region = new Uint8Array(clusterSize)
   region.set(bytes)
   await file.write(0, region)
-  if (image.preallocation !== 'off') await preallocateAll(context, codecs, image, header)
+  if (image.preallocation !== 'off') await preallocateAll(context, image, header)
 }
 
 /** How many clusters each table takes, so that the refcount blocks describe all of them. */
@@ -155,7 +155,7 @@ async function writeL1(file: ChildHandle, offset: number, length: number): Promi
   }
 }
 
-async function preallocateAll(context: CreateContext, codecs: Codecs, image: NewImage, header: Header): Promise<void> {
+async function preallocateAll(context: CreateContext, image: NewImage, header: Header): Promise<void> {
   const file = context.children.require('file')
   const { clusterSize } = image.geometry
   const table = new Uint8Array(header.refcountTableClusters * clusterSize)
@@ -167,7 +167,7 @@ async function preallocateAll(context: CreateContext, codecs: Codecs, image: New
     refcountTable: new RootTable(header.refcountTableOffset, table),
     options: runtimeOptions({}, image.geometry, image.size, false),
     host: { clock: context.clock, nodeName: '', emit: () => {}, warn: (message) => context.warn(message) },
-    codec: codecs.zlib,
+    codec: rawDeflate,
     readOnly: false,
     backing: () => undefined,
   })

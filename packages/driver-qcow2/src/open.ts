@@ -1,7 +1,7 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
+import { rawDeflate, zstd } from '@diskgraph/codecs'
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext, toBlockError } from '@diskgraph/core/driver'
 import { refuse } from './bytes.ts'
-import type { Codecs } from './compressed/read.ts'
 import { findExtension, withExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
 import {
@@ -40,7 +40,7 @@ async function readStart(file: ChildHandle, length: number): Promise<Uint8Array>
 }
 
 /** Opens an image that is in a state to be used; repairs and marks on disk are the business of `activate`. */
-export async function openState(context: OpenContext, codecs: Codecs): Promise<Qcow2State> {
+export async function openState(context: OpenContext): Promise<Qcow2State> {
   const file = context.children.require('file')
   const header = await readHeader(file, context.check)
   if (!context.inspect) refuseUnsupported(header, context)
@@ -59,7 +59,7 @@ export async function openState(context: OpenContext, codecs: Codecs): Promise<Q
     l1,
     options,
     host: context,
-    codec: header.compressionType === CompressionType.zstd && !context.inspect ? await codecs.zstd() : codecs.zlib,
+    codec: header.compressionType === CompressionType.zstd && !context.inspect ? await zstd() : rawDeflate,
     readOnly: context.readOnly,
     backing: () => context.children.get('backing'),
   })

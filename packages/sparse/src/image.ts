@@ -110,6 +110,9 @@ export interface CompressedData {
   read(offset: number, buf: Uint8Array, pool: TaskPool, signal: AbortSignal | undefined): number
 }
 
+/** What the functions of this folder need of a backing file. */
+export type BackingFile = Pick<ChildHandle, 'size' | 'read' | 'chainStatus'>
+
 /** Encrypts what stands at a guest offset and a host offset; both are multiples of 512, and so are lengths. */
 export interface DataCipher {
   /** New bytes. */
@@ -142,7 +145,7 @@ export interface DataImage {
   /** Of questions for the status, many of which follow each other when a disk is mapped. */
   readonly statusYielder: Yielder
   /** The backing file, asked for at every use: edges of the graph come and go. */
-  backing(): ChildHandle | undefined
+  backing(): BackingFile | undefined
   /** Whether the image names a backing file, which may grow, even if none is open. */
   readonly namesBacking: boolean
   /** Whether only the metadata was preallocated, so that clusters which are mapped may be holes. */

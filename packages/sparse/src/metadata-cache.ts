@@ -4,6 +4,9 @@
  */
 import type { ChildHandle } from '@diskgraph/core/driver'
 
+/** What tables need of the file that they stand in. */
+export type TableFile = Pick<ChildHandle, 'read' | 'write' | 'writeZeroes' | 'discard' | 'flush'>
+
 /** A piece of a table. */
 export interface MetadataPage {
   /** Where in the file it stands. */
@@ -11,6 +14,12 @@ export interface MetadataPage {
   readonly view: DataView
   /** Changed since it was last {@link MetadataCache.write written}. */
   dirty: boolean
+}
+
+/** A page as it was when it was taken to be written. */
+export interface TablePage {
+  readonly offset: number
+  readonly bytes: Uint8Array
 }
 
 interface CachedPage extends MetadataPage {
@@ -23,7 +32,7 @@ interface CachedPage extends MetadataPage {
 /** See the top of this file. Offsets are bytes of the file. */
 export class MetadataCache {
   readonly pageSize: number
-  readonly #file: ChildHandle
+  readonly #file: TableFile
   readonly #most: number
   readonly #end: number
   readonly #pages = new Map<number, CachedPage>()
@@ -31,7 +40,7 @@ export class MetadataCache {
   #uses = 0
 
   /** `most`: pages that are kept, beside changed ones. `end`: where the table ends, if the last page is shorter. */
-  constructor(file: ChildHandle, pageSize: number, most: number, end = Number.POSITIVE_INFINITY) {
+  constructor(file: TableFile, pageSize: number, most: number, end = Number.POSITIVE_INFINITY) {
     this.#file = file
     this.pageSize = pageSize
     this.#most = most
@@ -84,17 +93,22 @@ export class MetadataCache {
   }
 
   /** Takes what has changed up to now, for `write` to write; later changes are not in it. `fail` when that came to nothing. */
-  take(): { readonly pages: number; write(): Promise<void>; fail(): void } {
+  take(): {
+    readonly pages: readonly TablePage[]
+    write(by?: (pages: readonly TablePage[]) => Promise<void>): Promise<void>
+    fail(): void
+  } {
     const taken = [...this.#pages.values()].filter((page) => page.dirty)
-    const copies = taken.map(({ view }) => new Uint8Array(view.buffer.slice(0)))
+    const pages = taken.map(({ offset, view }) => ({ offset, bytes: new Uint8Array(view.buffer.slice(0)) }))
     for (const page of taken) {
       page.dirty = false
       page.leaving = true
     }
     return {
-      pages: taken.length,
-      write: async () => {
-        for (const [i, page] of taken.entries()) await this.#file.write(page.offset, copies[i]!)
+      pages,
+      write: async (by) => {
+        if (by !== undefined) await by(pages)
+        else for (const { offset, bytes } of pages) await this.#file.write(offset, bytes)
         for (const page of taken) page.leaving = false
       },
       fail: () => {

@@ -13,7 +13,15 @@ import {
   type ReopenChange,
 } from '@diskgraph/core/driver'
 import { Yielder } from './concurrency.ts'
-import { type Allocations, type ClusterChanges, type DataImage, type DataMap, newRun } from './image.ts'
+import {
+  type Allocations,
+  type BackingFile,
+  type ClusterChanges,
+  type CompressedData,
+  type DataImage,
+  type DataMap,
+  newRun,
+} from './image.ts'
 import type { InFlight } from './in-flight.ts'
 import { readRange } from './read.ts'
 import { blockStatus } from './status.ts'
@@ -29,15 +37,17 @@ export interface SparseParts {
   readonly readOnly: boolean
   readonly map: DataMap & Allocations & ClusterChanges & { readonly inFlight: InFlight }
   /** The backing file, asked for at every use. Default: none. */
-  readonly backing?: () => ChildHandle | undefined
+  readonly backing?: () => BackingFile | undefined
   /** Whether the image names a backing file, even if none is open. Default: it does not. */
   readonly namesBacking?: () => boolean
+  /** Reads compressed clusters. Default: there are none. */
+  readonly compressed?: CompressedData
 }
 
 /** See the top of this file. */
 export abstract class SparseImage implements OpenImage {
   readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
-  readonly writeFlags = Flag.Unchanged
+  readonly writeFlags: number = Flag.Unchanged
   readonly limits: Partial<Limits>
   protected readonly data: SparseData
 
@@ -100,13 +110,13 @@ class SparseData implements DataImage {
   readonly map: DataMap
   readonly allocations: Allocations
   readonly changes: ClusterChanges
-  readonly compressed = nothingCompressed
+  readonly compressed: CompressedData
   readonly inFlight: InFlight
   readonly frees = { track: (request: Promise<void>): Promise<void> => request }
   readonly corruption = sound
   readonly run = newRun()
   readonly statusYielder = new Yielder()
-  readonly backing: () => ChildHandle | undefined
+  readonly backing: () => BackingFile | undefined
   readOnly: boolean
   readonly #size: () => number
   readonly #namesBacking: () => boolean
@@ -119,6 +129,7 @@ class SparseData implements DataImage {
     this.changes = parts.map
     this.inFlight = parts.map.inFlight
     this.readOnly = parts.readOnly
+    this.compressed = parts.compressed ?? nothingCompressed
     this.backing = parts.backing ?? (() => undefined)
     this.#namesBacking = parts.namesBacking ?? (() => false)
     this.#size = parts.size

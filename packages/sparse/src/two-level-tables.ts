@@ -7,9 +7,9 @@
  *
  *     data, zeroes of new tables   │ flush │ entries of tables   │ flush │ entries of the root   (│ flush: the core's)
  */
-import { alignDown, BlockError, type ChildHandle } from '@diskgraph/core/driver'
+import { alignDown, BlockError } from '@diskgraph/core/driver'
 import { Gate, Mutex } from './concurrency.ts'
-import { MetadataCache, type MetadataPage } from './metadata-cache.ts'
+import { MetadataCache, type MetadataPage, type TableFile, type TablePage } from './metadata-cache.ts'
 import { Place, type TakenClusters } from './table-format.ts'
 
 /** What an entry says, by its two halves. `high` is 0 where entries have 32 bits. */
@@ -17,7 +17,7 @@ export type Meaning = (high: number, low: number) => number
 
 /** A format with two levels of tables. Its clusters are never freed while it is open. */
 export interface TwoLevelFormat {
-  readonly file: ChildHandle
+  readonly file: TableFile
   readonly clusterSize: number
   /** Bytes of an entry. */
   readonly entrySize: 4 | 8
@@ -25,6 +25,10 @@ export interface TwoLevelFormat {
   /** Where the root stands. */
   readonly rootOffset: number
   readonly rootEntries: number
+  /** Where tables stand, and the last one ends, if no root tells it: `rootEntries` is how many there are, then. */
+  readonly fixedTables?: { at(number: number): number; readonly end: number }
+  /** Where a second root stands, if there is one: its tables are written as those of the first, and never read. */
+  readonly secondRootOffset?: number
   /** Entries of a table below the root, a power of two. */
   readonly tableEntries: number
   /** The entry of a cluster that reads as zeroes and has no data, where there is one. */
@@ -45,6 +49,8 @@ export interface TwoLevelFormat {
   giveBack(taken: TakenClusters): void
   /** Writes what must be in the file before tables change. Flushed with data. */
   beforeTables(): Promise<void>
+  /** Writes tables in another way than straight into the file: through a log. */
+  writeTables?(pages: readonly TablePage[]): Promise<void>
 }
 
 const largestPage = 65536
@@ -58,6 +64,8 @@ interface EntrySlot {
   readonly table: number
   /** Its number in the table. */
   readonly index: number
+  /** Of the table, in the root. */
+  readonly number: number
 }
 
 /** See the top of this file. */
@@ -67,6 +75,9 @@ export class TwoLevelTables {
   readonly #format: TwoLevelFormat
   readonly #tables: MetadataCache
   readonly #root: MetadataCache
+  readonly #secondRoot: MetadataCache | undefined
+  /** Tables whose seconds are to be written, by the pages of theirs that have changed. */
+  readonly #unpaired = new Map<number, { readonly number: number; readonly table: number }>()
   readonly #growing = new Mutex()
   readonly #flushing = new Mutex()
 
@@ -74,14 +85,19 @@ export class TwoLevelTables {
     this.#format = format
     const { file, entrySize, tableEntries, rootEntries, rootOffset } = format
     const tablePage = Math.min(largestPage, tableEntries * entrySize)
-    this.#tables = new MetadataCache(file, tablePage, Math.max(16, cacheSize / tablePage))
+    this.#tables = new MetadataCache(file, tablePage, Math.max(16, cacheSize / tablePage), format.fixedTables?.end)
     this.#root = new MetadataCache(file, largestPage, 16, rootOffset + rootEntries * entrySize)
+    const second = format.secondRootOffset
+    if (second !== undefined) {
+      this.#secondRoot = new MetadataCache(file, largestPage, 16, second + rootEntries * entrySize)
+    }
   }
 
   /** Where table `number` stands, or one of {@link Place}; undefined when the root's entry is not in memory. */
   table(number: number): number | undefined {
-    const { rootEntries, rootOffset, entrySize, tableOf } = this.#format
+    const { rootEntries, rootOffset, entrySize, tableOf, fixedTables } = this.#format
     if (number >= rootEntries) return Place.damaged
+    if (fixedTables !== undefined) return fixedTables.at(number)
     const page = this.#root.peek(this.#rootPage(number))
     return page === undefined ? undefined : this.#get(page, rootOffset + number * entrySize, tableOf)
   }
@@ -102,18 +118,20 @@ export class TwoLevelTables {
     return this.#get(page, table + index * this.#format.entrySize, meaning)
   }
 
-  set({ page, table, index }: EntrySlot, value: number): void {
+  set({ page, table, index, number }: EntrySlot, value: number | bigint): void {
+    if (this.#secondRoot !== undefined) this.#unpaired.set(page.offset, { number, table })
     this.#put(page, table + index * this.#format.entrySize, value)
   }
 
   /** The entry of a cluster, if it is in memory. */
   slot(cluster: number): EntrySlot | undefined {
     const { tableEntries } = this.#format
-    const table = this.table(Math.floor(cluster / tableEntries))
+    const number = Math.floor(cluster / tableEntries)
+    const table = this.table(number)
     if (table === undefined || table < 0) return undefined
     const index = cluster % tableEntries
     const page = this.page(table, index)
-    return page === undefined ? undefined : { page, table, index }
+    return page === undefined ? undefined : { page, table, index, number }
   }
 
   /** Reads what is missing for the entry of a cluster; with `make`, makes the table that is missing. */
@@ -137,19 +155,29 @@ export class TwoLevelTables {
     const wait = this.#growing.lock()
     if (wait !== undefined) await wait
     try {
-      const { file, tableEntries, entrySize, rootOffset } = this.#format
       while (this.gate.shut !== undefined) await this.gate.shut
       if (this.table(number) !== Place.unallocated) return
-      const host = this.#format.takeTable()
-      await file.writeZeroes(host, tableEntries * entrySize, 0)
-      for (;;) {
-        const page = this.#root.peek(this.#rootPage(number))
-        if (page !== undefined) return this.#put(page, rootOffset + number * entrySize, this.#format.entryOf(host))
-        await this.#root.load(this.#rootPage(number))
+      if (this.#secondRoot !== undefined) {
+        await this.#enterTable(this.#secondRoot, this.#format.secondRootOffset!, number, await this.#newTable())
       }
+      await this.#enterTable(this.#root, this.#format.rootOffset, number, await this.#newTable())
     } finally {
       this.#growing.unlock()
     }
+  }
+
+  async #newTable(): Promise<number> {
+    const { file, tableEntries, entrySize } = this.#format
+    const host = this.#format.takeTable()
+    await file.writeZeroes(host, tableEntries * entrySize, 0)
+    return host
+  }
+
+  /** Sets entry `number` of a root. */
+  async #enterTable(root: MetadataCache, rootOffset: number, number: number, host: number): Promise<void> {
+    const at = number * this.#format.entrySize
+    const page = await loaded(root, rootOffset + alignDown(at, root.pageSize))
+    this.#put(page, rootOffset + at, this.#format.entryOf(host))
   }
 
   /** Writes when so much has changed that memory would run out. */
@@ -164,27 +192,45 @@ export class TwoLevelTables {
     if (wait !== undefined) await wait
     if (!this.#tables.dirty && !this.#root.dirty) return this.#flushing.unlock()
     const tables = this.#tables.take()
-    const root = this.#root.take()
+    const roots = [this.#root.take(), ...(this.#secondRoot === undefined ? [] : [this.#secondRoot.take()])]
     try {
       const { file } = this.#format
       await this.#format.beforeTables()
       await file.flush()
-      await tables.write()
-      if (tables.pages > 0 && root.pages > 0) await file.flush()
-      await root.write()
+      await tables.write(this.#format.writeTables?.bind(this.#format))
+      if (this.#secondRoot !== undefined) {
+        for (const { offset, bytes } of tables.pages) await this.#writeSecond(this.#secondRoot, offset, bytes)
+      }
+      if (tables.pages.length > 0 && roots.some(({ pages }) => pages.length > 0)) await file.flush()
+      for (const root of roots) await root.write()
     } catch (error) {
       tables.fail()
-      root.fail()
+      for (const root of roots) root.fail()
       throw error
     } finally {
       this.#flushing.unlock()
     }
   }
 
+  /** Writes a page of a table also to the table's second, where there is one. */
+  async #writeSecond(root: MetadataCache, offset: number, bytes: Uint8Array): Promise<void> {
+    const { number, table } = this.#unpaired.get(offset)!
+    const { file, entrySize, tableOf, secondRootOffset = 0 } = this.#format
+    const at = number * entrySize
+    const second = this.#get(
+      await loaded(root, secondRootOffset + alignDown(at, root.pageSize)),
+      secondRootOffset + at,
+      tableOf,
+    )
+    if (second >= 0 && second !== table) await file.write(second + offset - table, bytes)
+  }
+
   /** Forgets all pages, as the file was changed besides. Nothing may have changed here. */
   forget(): void {
     this.#tables.clear()
     this.#root.clear()
+    this.#secondRoot?.clear()
+    this.#unpaired.clear()
   }
 
   damage(cluster: number): BlockError {
@@ -211,10 +257,19 @@ export class TwoLevelTables {
     return littleEndian ? meaning(second, first) : meaning(first, second)
   }
 
-  #put(page: MetadataPage, at: number, value: number): void {
+  #put(page: MetadataPage, at: number, value: number | bigint): void {
     const { entrySize, littleEndian } = this.#format
     page.dirty = true
-    if (entrySize === 4) page.view.setUint32(at - page.offset, value, littleEndian)
+    if (entrySize === 4) page.view.setUint32(at - page.offset, Number(value), littleEndian)
     else page.view.setBigUint64(at - page.offset, BigInt(value), littleEndian)
+  }
+}
+
+/** The page at `offset`; good until the next `await`. */
+async function loaded(cache: MetadataCache, offset: number): Promise<MetadataPage> {
+  for (;;) {
+    const page = cache.peek(offset)
+    if (page !== undefined) return page
+    await cache.load(offset)
   }
 }

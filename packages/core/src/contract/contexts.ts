@@ -2,12 +2,15 @@
 import type { Clock, RandomSource } from '../clock.ts'
 import type { DirtyBitmap } from '../dirty-bitmap.ts'
 import type { CacheOptions, ChildHandle, Children } from './contract.ts'
+import type { DriverInfo } from './image-operations.ts'
 
 /** A reference to another file that stands inside an image. */
 export interface ImageReference {
   readonly filename: string
   /** Recorded format; without one the file would have to be probed. */
   readonly format?: string
+  /** It is a part of the image, without which there is nothing to tell of it: also opened to be looked at only. */
+  readonly part?: boolean
 }
 
 /** What a driver gets to open an image. Children that the options name are open already. */
@@ -77,5 +80,7 @@ export interface CreateContext<Options = Readonly<Record<string, unknown>>> {
    * resizable. `name` is a plain file name. It is removed again if the creation fails.
    */
   createFile(name: string): Promise<ChildHandle>
+  /** What an image that the new one refers to tells of itself; opened to be looked at, whatever it is used by. */
+  describe(reference: ImageReference): Promise<DriverInfo>
   warn(message: string): void
 }

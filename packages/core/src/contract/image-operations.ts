@@ -16,11 +16,15 @@ export interface DriverInfo {
   readonly allocatedSize?: number
   readonly encrypted?: boolean
   readonly compressed?: boolean
+  /** What is not compressed cannot be written in parts, nor twice: copies write whole clusters, compressed. */
+  readonly needsCompressedWrites?: boolean
   readonly dirty?: boolean
   readonly corrupt?: boolean
   /** The reference in the image as it is written there. */
   readonly backingFilename?: string
   readonly backingFormat?: string
+  /** A name of the content, which changes with it: images that stand on it record it. */
+  readonly contentId?: string
   /** The virtual size of VM state, where a snapshot has it. */
   readonly vmStateOffset?: number
   readonly specific?: { readonly type: string; readonly data: { readonly [key: string]: InfoValue | undefined } }

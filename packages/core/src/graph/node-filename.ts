@@ -33,31 +33,48 @@ export function nodeFilename(named: Named, children: readonly NamedNode[]): stri
  * between. The node's own name where there are several such files.
  */
 export function imageFilename(node: Node): string {
+  return imageStorage(node).filename
+}
+
+/** The node of the file that holds the image of `node`; the last before there are several. */
+export function imageStorage(node: Node): Node {
   const below = [...node.children.values()].filter(({ role }) => role !== 'cow')
   const file = node.storage ?? (below.length === 1 ? below[0] : undefined)
-  return file === undefined ? node.filename : imageFilename(file.node)
+  return file === undefined ? node : imageStorage(file.node)
 }
 
 /**
  * The name that an image above `node` is to record of it: its own, or a `json:` name that tells the backing files, too,
- * where others stand in the graph than those that opening by its name would give.
+ * where others stand in the graph than those that opening by its name would give. Filters of jobs are not in it.
  */
 export async function backingReference(node: Node): Promise<string> {
-  const definition = await replacedChain(node)
+  return nameOf(node.lasting, ({ lasting }) => lasting)
+}
+
+/** As {@link backingReference}, as it is told: with the filters of jobs that were given a name. */
+export async function shownFilename(node: Node): Promise<string> {
+  return nameOf(node, ({ shown }) => shown)
+}
+
+async function nameOf(node: Node, seen: (node: Node) => Node): Promise<string> {
+  const definition = await replacedChain(node, seen)
   return definition === undefined ? node.filename : jsonFilename(definition)
 }
 
-/** `node` with the backing files below it; undefined where they are those that the images record. */
-async function replacedChain(node: Node): Promise<Record<string, unknown> | undefined> {
+/**
+ * `node` with the backing files below it; undefined where they are those that the images record. `seen` passes filters
+ * that do not count.
+ */
+async function replacedChain(node: Node, seen: (node: Node) => Node): Promise<Record<string, unknown> | undefined> {
   const { filtered } = node
   if (filtered !== undefined) {
-    const replaced = await replacedChain(filtered.node.shown)
+    const replaced = await replacedChain(seen(filtered.node), seen)
     return replaced === undefined ? undefined : { ...ownDefinition(node), [filtered.name]: replaced }
   }
-  const below = node.backing?.node.shown
+  const below = node.backing === undefined ? undefined : seen(node.backing.node)
   const { backingFilename } = await node.info()
   const recorded = backingFilename === undefined ? undefined : referredFilename(node, backingFilename)
-  const replaced = below === undefined ? undefined : await replacedChain(below)
+  const replaced = below === undefined ? undefined : await replacedChain(below, seen)
   if (replaced === undefined && recorded === below?.filename) return undefined
   return { ...ownDefinition(node), backing: below === undefined ? null : (replaced ?? ownDefinition(below)) }
 }

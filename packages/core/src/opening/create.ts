@@ -3,6 +3,7 @@
 import type { Clock, RandomSource } from '../clock.ts'
 import type { CreateContext } from '../contract/contexts.ts'
 import type { DriverDescriptor } from '../contract/descriptor.ts'
+import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError, throwIfAborted } from '../errors.ts'
 import type { Definition } from '../graph/change.ts'
 import { ChildTable } from '../graph/child-table.ts'
@@ -10,7 +11,7 @@ import type { GraphEdge } from '../graph/node.ts'
 import { Node } from '../graph/node.ts'
 import { topBase } from '../options/base-options.ts'
 import { withoutChildSchemas } from '../options/child-options.ts'
-import { protocolOf, resolveLiteral } from '../options/filenames.ts'
+import { protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
 import { isRecord, validateOptions } from '../options/validate.ts'
 import { optionsFromFilename } from './named-definition.ts'
 import type { Scope } from './opener.ts'
@@ -25,6 +26,8 @@ interface CreationGraph extends OpeningGraph {
   secret(id: string): Uint8Array
   /** Opens a definition that nobody uses yet; the node is pinned. */
   openDefinition(definition: Definition, scope: Partial<Scope>): Promise<Node>
+  /** What an image tells of itself. */
+  describe(filename: string, format: string | undefined, signal: AbortSignal | undefined): Promise<DriverInfo>
 }
 
 /**
@@ -103,6 +106,11 @@ class Creation {
       secret: (id) => graph.secret(id),
       warn: (message) => graph.warn(message),
       createFile: async (name) => this.addStorage(name, await this.#beside(name)),
+      describe: ({ filename, format }) => {
+        const file = this.#node.children.get('file')?.node
+        const name = file === undefined ? filename : resolveReference(file.filename, filename)
+        return this.#opening.suspended(() => graph.describe(name, format, this.#signal))
+      },
     }
   }
 

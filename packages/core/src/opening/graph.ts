@@ -4,6 +4,7 @@ import { isBytes } from '../bytes.ts'
 import { type RandomSource, systemRandom } from '../clock.ts'
 import { Permission } from '../contract/contract.ts'
 import type { CreateOptions, NodeOptions } from '../contract/drivers.ts'
+import type { DriverInfo } from '../contract/image-operations.ts'
 import { BlockError } from '../errors.ts'
 import { BlockGraph, closedError } from '../graph/block-graph.ts'
 import type { Change, Definition } from '../graph/change.ts'
@@ -17,6 +18,7 @@ import { isRecord } from '../options/validate.ts'
 import { createImage } from './create.ts'
 import type { ReferencePolicy } from './gate.ts'
 import { Opener, type Scope } from './opener.ts'
+import { release } from './opening.ts'
 import { describingFailure, nameOfDefinition, newScope, Openings } from './openings.ts'
 import { Registry } from './registry.ts'
 import { checkOpenSettings, checkSettings, type GraphSettings, type OpenSettings } from './settings.ts'
@@ -144,6 +146,19 @@ export class Graph extends BlockGraph {
   /** @internal Opens a definition that nobody uses yet; the node is pinned. */
   openDefinition(definition: Definition, scope: Partial<Scope>): Promise<Node> {
     return this.#opening(scope, (own) => this.#opener.open(definition, { ...own, ...scope, signal: own.signal }))
+  }
+
+  /** @internal Opens an image to look at, beside whoever uses it. */
+  async describe(filename: string, format: string | undefined, signal?: AbortSignal): Promise<DriverInfo> {
+    const node = await this.#opening({ inspect: true, signal }, (scope) => {
+      const base = { ...scope.base, readOnly: true, forceShare: true }
+      return this.#opener.openFilename(filename, format, { ...scope, base })
+    })
+    try {
+      return await node.info()
+    } finally {
+      await release(this, node, undefined)
+    }
   }
 
   async #opening<T>(settings: OpenSettings, open: (scope: Scope) => Promise<T>): Promise<T> {

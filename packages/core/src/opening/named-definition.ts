@@ -5,9 +5,10 @@
  */
 import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError } from '../errors.ts'
-import { isNode } from '../graph/node.ts'
+import { isNode, type Node } from '../graph/node.ts'
+import { imageStorage } from '../graph/node-filename.ts'
 import { filteredOption } from '../options/child-options.ts'
-import { parseJsonFilename, protocolOf } from '../options/filenames.ts'
+import { parseJsonFilename, protocolOf, resolveLiteral } from '../options/filenames.ts'
 import { isRecord } from '../options/validate.ts'
 import type { Registry } from './registry.ts'
 
@@ -66,4 +67,23 @@ export function childDefinition(registry: Registry, name: string, filename: stri
     return namedDefinition(registry, filename, given ?? {})
   }
   throw new BlockError('EINVAL', `Parameter '${name}' says what '${filename}' says: give one of the two`)
+}
+
+/**
+ * The definition of a file whose name, which stands in the image of `node`, is literal. It is opened by the image's own
+ * protocol: the extents of an image on a server lie on that server. EINVAL where the image has no place.
+ */
+export async function literalDefinition(registry: Registry, node: Node, filename: string): Promise<Options> {
+  const storage = imageStorage(node)
+  const image = storage.filename
+  if (image.startsWith('json:') && !filename.startsWith('/')) {
+    throw new BlockError(
+      'EINVAL',
+      `Cannot use relative paths with ${node.driver.name.toUpperCase()} descriptor file '${image}': ` +
+        `Cannot generate a base directory for ${storage.driver.name} nodes`,
+    )
+  }
+  const name = resolveLiteral(image, filename)
+  if (protocolOf(image) !== undefined) return optionsFromFilename(registry, name)
+  return { driver: storage.driver.name, filename: name }
 }

@@ -23,11 +23,17 @@ import type { ObjectTable } from '../graph/object-table.ts'
 import { kindOf } from '../inspection.ts'
 import { baseOptions, checkBase, checkedName, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
-import { directoryOf, protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
+import { directoryOf, resolveReference } from '../options/filenames.ts'
 import { isRecord, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
 import { judgeReference, type ReferencePolicy } from './gate.ts'
-import { childDefinition, namedDefinition, optionsFromFilename, takesNames } from './named-definition.ts'
+import {
+  childDefinition,
+  literalDefinition,
+  namedDefinition,
+  optionsFromFilename,
+  takesNames,
+} from './named-definition.ts'
 import { type OpenedChild, Opening, type OpeningGraph, release } from './opening.ts'
 import { isOverride, refuseUnusedOverrides } from './overrides.ts'
 import type { Registry } from './registry.ts'
@@ -254,7 +260,8 @@ export class Opener {
       own !== undefined && (await isOverride(this.#graph.registry, own))
         ? (own as Readonly<Record<string, unknown>>)
         : {}
-    if ((name in given && overrides !== own) || scope.withoutBacking || scope.inspect) return undefined
+    const { part = false } = reference
+    if ((name in given && overrides !== own) || ((scope.withoutBacking || scope.inspect) && !part)) return undefined
     const role = roleOf(node.driver, name)
     const what = role === 'cow' ? 'backing file' : `'${name}' file`
     const verdict = judgeReference(this.#graph.references, imageFilename(node), name, reference)
@@ -275,7 +282,7 @@ export class Opener {
       if (child !== undefined && role === 'cow') node.referred = { name: reference.filename, filename: child.filename }
       return child
     } catch (error) {
-      throw childFailure(what, error)
+      throw part ? error : childFailure(what, error)
     }
   }
 
@@ -292,14 +299,7 @@ export class Opener {
       const given = driver === undefined ? format : String(driver)
       return this.openFilename(resolveReference(image, filename), given, scope, rest)
     }
-    // Through the parent's own protocol: the extents of an image on a server lie on that server.
-    const name = resolveLiteral(image, filename)
-    const protocol = node.children.get('file')?.node.driver.name ?? 'file'
-    const isPath = protocolOf(image) === undefined
-    return this.open(
-      isPath ? { driver: protocol, filename: name } : await optionsFromFilename(this.#graph.registry, name),
-      scope,
-    )
+    return this.open(await literalDefinition(this.#graph.registry, node, filename), scope)
   }
 
   /** Opens a file name with a known format, or probes it. Options of the file itself may stand in `options.file`. */
