@@ -1,6 +1,5 @@
 /** What a new image is to be: create options, checked against each other. */
 import { alignUp, isPowerOfTwo, type Preallocation } from '@diskgraph/core/driver'
-import type { EncryptionOptions } from '@diskgraph/crypto'
 import { refuse } from './bytes.ts'
 import {
   CompressionType,
@@ -12,6 +11,7 @@ import {
   maxL1TableSize,
   minClusterBits,
 } from './header/layout.ts'
+import type { NewQcow2Encryption } from './options.ts'
 
 /** See the top of this file. */
 export interface NewImage {
@@ -24,7 +24,7 @@ export interface NewImage {
   readonly preallocation: Preallocation
   readonly backingFile: string | undefined
   readonly backingFormat: string | undefined
-  readonly encrypt: EncryptionOptions | undefined
+  readonly encrypt: NewQcow2Encryption | undefined
 }
 
 /** Checks create options; throws with QEMU's texts for values that do not go together or are not supported yet. */
@@ -72,8 +72,8 @@ export function checkCreateOptions(options: Readonly<Record<string, unknown>>): 
   return { version, size, geometry, lazyRefcounts, compressionType, preallocation, backingFile, backingFormat, encrypt }
 }
 
-function encryptionOf({ encryption, encrypt }: Readonly<Record<string, unknown>>): EncryptionOptions | undefined {
-  const { format, ...settings } = (encrypt ?? {}) as EncryptionOptions
+function encryptionOf({ encryption, encrypt }: Readonly<Record<string, unknown>>): NewQcow2Encryption | undefined {
+  const { format, ...settings } = (encrypt ?? {}) as NewQcow2Encryption
   if (encryption === undefined && encrypt === undefined) return undefined
   if (encryption !== undefined && format !== undefined) {
     refuse('EINVAL', "'encrypt.format' and its alias 'encryption' can't be used at the same time")

@@ -1,7 +1,6 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
 import { rawDeflate, zstd } from '@diskgraph/codecs'
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext, toBlockError } from '@diskgraph/core/driver'
-import type { EncryptionOptions } from '@diskgraph/crypto'
 import { refuse } from './bytes.ts'
 import { findExtension, withExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
@@ -16,7 +15,7 @@ import {
   withFeature,
 } from './header/layout.ts'
 import { seldom } from './lazy.ts'
-import { type RuntimeOptions, runtimeOptions } from './options.ts'
+import { type Qcow2Encryption, type RuntimeOptions, runtimeOptions } from './options.ts'
 import { loadSnapshotTable } from './snapshots/snapshots.ts'
 import { Qcow2State } from './state.ts'
 import { readTable } from './tables/root-table.ts'
@@ -116,7 +115,7 @@ export function unsupportedFeature(header: Header): string | undefined {
 function refuseUnsupported(header: Header, context: OpenContext): void {
   const feature = unsupportedFeature(header)
   if (feature !== undefined) refuse('ENOTSUP', `the image uses ${feature}, which is not supported yet`)
-  const format = (context.options.encrypt as EncryptionOptions | undefined)?.format
+  const format = (context.options.encrypt as Qcow2Encryption | undefined)?.format
   if (format !== undefined && header.cryptMethod === CryptMethod.none) {
     refuse('EINVAL', `No encryption in image header, but options specified format '${format}'`)
   }

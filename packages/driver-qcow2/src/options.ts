@@ -1,6 +1,5 @@
 /** Options of the driver: schemas, types, and what the cache options come to. */
 import type { Child, OptionalChild, OptionSchemas } from '@diskgraph/core/driver'
-import type { EncryptionOptions } from '@diskgraph/crypto'
 import { refuse } from './bytes.ts'
 import type { Geometry } from './header/layout.ts'
 import type { FreeReason } from './refcounts/frees.ts'
@@ -18,6 +17,26 @@ export interface OverlapCheckFlags {
   inactiveL1?: boolean
   inactiveL2?: boolean
   bitmapDirectory?: boolean
+}
+
+/** How an image is encrypted. */
+export interface Qcow2Encryption {
+  format?: 'aes' | 'luks'
+  /** Id of the secret that holds a password. */
+  keySecret?: string
+}
+
+type Hash = 'md5' | 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512' | 'ripemd160'
+
+/** How a new image is to be encrypted; all but the first two are of LUKS. */
+export interface NewQcow2Encryption extends Qcow2Encryption {
+  cipherAlg?: 'aes-128' | 'aes-192' | 'aes-256'
+  cipherMode?: 'ecb' | 'cbc' | 'xts' | 'ctr'
+  ivgenAlg?: 'plain' | 'plain64' | 'essiv'
+  ivgenHashAlg?: Hash
+  hashAlg?: Hash
+  /** Milliseconds that trying a password takes. */
+  iterTime?: number
 }
 
 /** Options to open a qcow2 image. */
@@ -38,7 +57,7 @@ export interface Qcow2Options {
   refcountCacheSize?: number
   cacheCleanInterval?: number
   allowFarOffsets?: boolean
-  encrypt?: Pick<EncryptionOptions, 'format' | 'keySecret'>
+  encrypt?: Qcow2Encryption
 }
 
 /** Options to create a qcow2 image. */
@@ -56,7 +75,7 @@ export interface Qcow2CreateOptions {
   preallocation?: 'off' | 'metadata' | 'falloc' | 'full'
   /** As `encrypt: { format: 'aes' }`. */
   encryption?: boolean
-  encrypt?: EncryptionOptions
+  encrypt?: NewQcow2Encryption
 }
 
 declare module '@diskgraph/core/driver' {
