@@ -99,6 +99,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-preallocate')).preallocate,
   },
   {
+    name: 'qcow',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-qcow')).qcow,
+  },
+  {
     name: 'qcow2',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-qcow2')).qcow2,
