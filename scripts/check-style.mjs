@@ -66,7 +66,7 @@ function fileProblems({ path, name, text, lines }) {
 
 function asksSystem(path) {
   return (
-    /^packages\/(core|devices|jobs|sparse|throttle|driver-(?!testkit))[^/]*\/src\//.test(path) &&
+    /^packages\/(codecs|core|devices|jobs|sparse|throttle|driver-(?!testkit))[^/]*\/src\//.test(path) &&
     path !== 'packages/core/src/clock.ts'
   )
 }

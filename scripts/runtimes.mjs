@@ -17,6 +17,7 @@ const suites = ['packages/core', 'packages/driver-file', 'packages/driver-qcow2'
 const used = [
   '@diskgraph/core',
   '@diskgraph/posix',
+  '@diskgraph/codecs',
   '@diskgraph/sparse',
   '@diskgraph/driver-file',
   '@diskgraph/driver-qcow2',

@@ -73,16 +73,23 @@ export function createOptionsOf(drivers: NewImageDrivers): CreateOption[] {
   return [...options, ...below.filter(({ name }) => !known.has(name))]
 }
 
+/** What images of a format can be told to change. */
+export function amendable({ createOptions = {}, amendOptions }: DriverDescriptor): CreateOption[] {
+  if (amendOptions !== undefined) return schemaOptions(amendOptions, false)
+  return schemaOptions(createOptions, false).filter(({ schema }) => schema.amend)
+}
+
 function schemaOptions(schemas: OptionSchemas, ofStorage: boolean): CreateOption[] {
   return Object.entries(schemas).flatMap(([key, schema]): CreateOption[] => {
     if (schema.type === 'child' || schema.type === 'children' || key === 'filename') return []
-    if (schema.type !== 'object') return [{ name: toSnakeCase(key), path: [key], schema, ofStorage }]
-    return Object.entries(schema.properties).map(([inner, property]) => ({
-      name: `${toSnakeCase(key)}.${toKebabCase(inner)}`,
-      path: [key, inner],
-      schema: property,
-      ofStorage,
-    }))
+    if (schema.commandLine === false) return []
+    if (schema.type !== 'object') {
+      return [{ name: schema.commandLine ?? toSnakeCase(key), path: [key], schema, ofStorage }]
+    }
+    return Object.entries(schema.properties).flatMap(([inner, property]) => {
+      if (property.commandLine === false) return []
+      return { name: `${toSnakeCase(key)}.${toKebabCase(inner)}`, path: [key, inner], schema: property, ofStorage }
+    })
   })
 }
 
@@ -178,7 +185,9 @@ export class CreateValues {
   checkChoices(): void {
     for (const [{ name, schema }, value] of this.#values) {
       if (schema.type !== 'enum' || schema.values.includes(String(value))) continue
-      throw new CommandError(`Parameter '${schema.aliases?.[0] ?? name}' does not accept value '${value}'`)
+      throw new CommandError(
+        `Parameter '${schema.aliases?.[0] ?? name.replace(/^.*\./, '')}' does not accept value '${value}'`,
+      )
     }
   }
 

@@ -1,6 +1,5 @@
 /** `--object`: what QEMU's tools let people define on the command line. Secrets and TLS matter to images. */
-import { readFileSync } from 'node:fs'
-import { describeErrorCode, errorCodeOf, type Graph } from '@diskgraph/core'
+import type { Graph } from '@diskgraph/core'
 import { fromQapi } from '@diskgraph/core/internal'
 import { CommandError } from '@diskgraph/tools'
 import { parseKeyValues, toObject } from './key-values.ts'
@@ -36,12 +35,23 @@ export function addObject(objects: Objects, definition: string): Objects {
   return [...objects, type === 'secret' ? secretObject(id, properties) : tlsObject(type, id, properties)]
 }
 
+/** Properties that a secret has; QAPI's SecretProperties. */
+const secretProperties = ['data', 'file', 'format', 'keyid', 'iv']
+
 function secretObject(id: string, properties: Readonly<Record<string, string>>): GivenObject {
-  const { data, file, format = 'raw', ...rest } = properties
-  const [unknown] = Object.keys(rest)
+  const unknown = Object.keys(properties).find((name) => !secretProperties.includes(name))
   if (unknown !== undefined) throw new CommandError(`Parameter '${unknown}' is unexpected`)
-  const secret = decode(readSecret(data, file), format)
-  return { id, addTo: (graph) => graph.addSecret(id, secret) }
+  const { format = 'raw', ...rest } = properties
+  if (format !== 'raw' && format !== 'base64') {
+    throw new CommandError(`Parameter 'format' does not accept value '${format}'`)
+  }
+  return {
+    id,
+    async addTo(graph) {
+      const { secretBytes } = await import('@diskgraph/crypto')
+      graph.addSecret(id, await secretBytes({ ...rest, format }, (other) => graph.secret(other)))
+    },
+  }
 }
 
 function tlsObject(type: string, id: string, properties: Readonly<Record<string, string>>): GivenObject {
@@ -52,28 +62,4 @@ function tlsObject(type: string, id: string, properties: Readonly<Record<string,
       addTlsObject(graph.objects, type, id, fromQapi(properties))
     },
   }
-}
-
-function readSecret(data: string | undefined, file: string | undefined): Uint8Array {
-  if (data !== undefined && file !== undefined) {
-    throw new CommandError("'file' and 'data' are mutually exclusive")
-  }
-  if (data !== undefined) return Buffer.from(data)
-  if (file === undefined) throw new CommandError("Either 'file' or 'data' must be provided")
-  try {
-    return readFileSync(file)
-  } catch (cause) {
-    const reason = describeErrorCode(errorCodeOf(cause))
-    throw new CommandError(`Unable to read ${file}: Failed to open file “${file}”: ${reason}`, { cause })
-  }
-}
-
-function decode(bytes: Uint8Array, format: string): Uint8Array {
-  if (format === 'raw') return bytes
-  if (format !== 'base64') throw new CommandError(`Parameter 'format' does not accept value '${format}'`)
-  const text = Buffer.from(bytes).toString('latin1').replace(/\s/g, '')
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
-    throw new CommandError('Base64 data contains invalid characters')
-  }
-  return Buffer.from(text, 'base64')
 }

@@ -14,6 +14,9 @@ const hasQemu = process.env.DISKGRAPH_REQUIRE_PEERS === '1' || existsSync('/usr/
 const before = process.cwd()
 let folder = ''
 
+/** What the real tool can make: file name, format, options. */
+const made: readonly (readonly [filename: string, format: string, ...options: string[]])[] = [['a.qcow', 'qcow']]
+
 /** The starts of formats that the real tool only reads. */
 const written: readonly (readonly [filename: string, format: string, head: string])[] = [
   ['a.cloop', 'cloop', '#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n'],
@@ -33,6 +36,10 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'foreign-'))
     process.chdir(folder)
+    for (const [filename, format, ...options] of made) {
+      const { status, stderr } = spawnSync('qemu-img', ['create', '-q', '-f', format, ...options, filename, '1M'])
+      expect(`${status} ${stderr}`).toBe('0 ')
+    }
     for (const [filename, , head] of written) writeFileSync(filename, head.padEnd(8192, '\0'), 'latin1')
     const trailer = Buffer.alloc(512)
     trailer.write('koly\0\0\0\x04\0\0\x02\0', 'latin1')
@@ -43,7 +50,7 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const all = [...written, ['renamed-dmg', 'dmg'] as const].map(([name, format]) => [name, format] as const)
+  const all = [...made, ...written, ['renamed-dmg', 'dmg'] as const].map(([name, format]) => [name, format] as const)
 
   test.each(all)('is not taken for raw by any command: %s', async (filename, format) => {
     const reason =
@@ -104,7 +111,7 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
   test('is not safe with any header that the real tool takes for more than raw', { timeout: 120_000 }, async () => {
     const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
     const random = randomOf(seed)
-    const starts = written.map(([name]) => readFileSync(name).subarray(0, 4096))
+    const starts = [...made, ...written].map(([name]) => readFileSync(name).subarray(0, 4096))
     const wrong: string[] = []
     for (let i = 0; i < 150; i++) {
       const head = mutated(starts[Math.floor(random() * starts.length)] as Buffer, random)

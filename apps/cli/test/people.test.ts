@@ -210,10 +210,10 @@ describe('a name says the format', () => {
   test('of a new image, which is raw where the name says nothing', async () => {
     expect((await run(['create', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: qcow2, 1 MiB\n')
     expect((await run(['create', 'n', '1M'])).stdout).toBe('Created n: raw, 1 MiB\n')
-    const { code, stderr } = await run(['create', 'n.dmg', '1M'])
-    expect([code, readdirSync('.').includes('n.dmg')]).toEqual([1, false])
+    const { code, stderr } = await run(['create', 'n.cow', '1M'])
+    expect([code, readdirSync('.').includes('n.cow')]).toEqual([1, false])
     expect(stderr).toContain(
-      'say it with -f (parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph create -f raw n.dmg 1M\n',
+      'say it with -f (parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph create -f raw n.cow 1M\n',
     )
     expect((await run(['create', '-f', 'raw', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: raw, 1 MiB\n')
   })

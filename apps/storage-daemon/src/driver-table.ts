@@ -65,6 +65,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-http')).https,
   },
   {
+    name: 'luks',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-luks')).luks,
+  },
+  {
     name: 'memory',
     kind: 'protocol',
     prefixes: ['memory'],

@@ -3,7 +3,11 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
+import { Graph } from '@diskgraph/core'
+import { file } from '@diskgraph/driver-file'
+import { qcow2 } from '@diskgraph/driver-qcow2'
 import { TempFolder } from '@diskgraph/driver-testkit'
+import { addBitmap } from '@diskgraph/jobs'
 import { QmpClient } from '@diskgraph/qmp/client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { startSource } from './source-process.ts'
@@ -53,8 +57,12 @@ describe('dg-storage-daemon', () => {
     [['--blockdev'], "option '--blockdev' requires an argument"],
     [['--blockdev', 'driver=raw'], "--blockdev driver=raw: Parameter 'file' is missing"],
     [['--chardev', 'foo'], '--chardev foo: chardev: no id specified'],
-    [['--export', 'help'], '--export help: Help is not available for this option'],
     [['--monitor', 'x'], '--monitor x: chardev "x" not found'],
+    [
+      ['--chardev', 'socket,id=c,host=0.0.0.0,port=1,server=on', '--monitor', 'c'],
+      "--monitor c: refusing to listen at '0.0.0.0', which others on the network reach\n--allow-tcp lets them",
+    ],
+    [['--drive', 'id=d', '--export', 'nbd,id=e,node-name=d'], "--export nbd,id=e,node-name=d: drive 'd' has no medium"],
     [['extra'], 'extra: Unexpected argument'],
   ])('refuses %j in the words of the real one', async (words, message) => {
     expect(await run(...words)).toEqual({ code: 1, stdout: '', stderr: `dg-storage-daemon: ${message}\n` })
@@ -100,6 +108,30 @@ describe('dg-storage-daemon', () => {
     expect(await once(child, 'close')).toEqual([0, null])
     for (const gone of [path, pid, nbd]) expect(existsSync(gone)).toBe(false)
     expect(statSync(image).size).toBe(65536)
+  })
+
+  it('that was killed leaves bitmaps that it does not export: it says which, and how to go on', async () => {
+    const image = folder.file('disk.qcow2')
+    {
+      await using graph = new Graph({ drivers: [file, qcow2] })
+      await graph.create({ driver: 'qcow2', size: 65536, file: { driver: 'file', filename: image } })
+      const disk = await graph.open(image)
+      await addBitmap(graph, disk.node, { name: 'b0', persistent: true })
+    }
+    const disk = ['--blockdev', `driver=qcow2,node-name=d,file.driver=file,file.filename=${image}`]
+    const nbd = ['--nbd-server', `addr.type=unix,addr.path=${folder.file('nbd.sock')}`]
+    const exported = [...nbd, '--export', 'type=nbd,id=e,node-name=d,name=d,bitmaps.0=b0']
+    const killed = start(...disk, '--pidfile', folder.file('pid'))
+    await whenWritten(folder.file('pid'))
+    killed.kill('SIGKILL')
+    await once(killed, 'close')
+    const refused = await run(...disk, ...exported)
+    expect(refused).toMatchObject({ code: 1 })
+    expect(refused.stderr.split('\n')).toEqual([
+      expect.stringContaining("Bitmap 'b0' is inconsistent and cannot be used"),
+      expect.stringMatching(/^Bitmap 'b0' was not stored .* Export the disk without it, or remove it/),
+      '',
+    ])
   })
 
   it('refuses to listen beyond this machine', async () => {

@@ -2,7 +2,7 @@
 
 export { unlessAborted } from './graph/change-lock.ts'
 export { chainStatus } from './graph/extents.ts'
-export { backingReference, imageFilename, referredFilename } from './graph/node-filename.ts'
+export { backingReference, imageFilename, referredFilename, shownFilename } from './graph/node-filename.ts'
 export { type Inspect, inspected, inspection, kindOf } from './inspection.ts'
 export {
   foreignFooter,
@@ -14,5 +14,6 @@ export {
 export { fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
 export { inQemuOrder } from './options/member-order.ts'
 export * from './options/names.ts'
+export * from './options/settings.ts'
 export { validateAmend } from './options/validate.ts'
 export { TimeSlice } from './time-slice.ts'

@@ -7,6 +7,7 @@
  */
 
 import { BlockError, type Change, type Node, Permission } from '@diskgraph/core'
+import { checkSettings, type Inspect, inspected, inspection } from '@diskgraph/core/internal'
 import {
   changedLimits,
   joinThrottleGroup,
@@ -14,40 +15,12 @@ import {
   type ThrottleLimits,
   type ThrottleMember,
 } from '@diskgraph/throttle'
-import { Accounting, type AccountingSettings, type HistogramBoundaries } from './accounting.ts'
-import type { ErrorPolicies } from './error-policy.ts'
+import { Accounting, type HistogramBoundaries } from './accounting.ts'
+import { type DeviceModel, type DeviceSettings, modelRules } from './device-settings.ts'
 import { Guest } from './guest.ts'
 import { type Backend, Medium } from './medium.ts'
 import type { DeviceSystem } from './system.ts'
 import { fromShortLimits, isLimited, type ShortLimits } from './throttling.ts'
-
-/** What a device shows to its guest: a disk, a CD drive. */
-export interface DeviceModel {
-  /** `scsi-cd`. */
-  readonly name: string
-  /** The medium may be taken out. Default false. */
-  readonly removable?: boolean
-  /** It has a tray that opens and closes. Default false. */
-  readonly tray?: boolean
-  /** Errors that stop the guest are remembered. Default true. */
-  readonly ioStatus?: boolean
-  /** Others may write meanwhile. Default false. */
-  readonly shareRw?: boolean
-  /** Others may resize it meanwhile. Default true. */
-  readonly resizable?: boolean
-}
-
-/** Settings of a new device. */
-export interface DeviceSettings extends Partial<ErrorPolicies>, AccountingSettings {
-  /** Its name, beside those of nodes. Default: none; then it is known by `qdev`. */
-  readonly id?: string
-  /** Nothing is written, whatever the node allows. Default false. */
-  readonly readOnly?: boolean
-  /** False: every write is on stable storage before it completes. Default true. */
-  readonly writeCache?: boolean
-  /** Nothing is written before a model is put over it, or {@link Device.mayWrite} is called. Default false. */
-  readonly idle?: boolean
-}
 
 const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
 
@@ -67,6 +40,7 @@ export class Device extends Guest implements Backend {
   #trayOpen = false
   #locked = false
   #idle: boolean
+  #mediaReadOnly: boolean
 
   /** @internal */
   constructor(system: DeviceSystem, settings: DeviceSettings) {
@@ -77,6 +51,7 @@ export class Device extends Guest implements Backend {
     this.readOnly = settings.readOnly === true
     this.writeCache = settings.writeCache !== false
     this.#idle = settings.idle === true
+    this.#mediaReadOnly = settings.mediaReadOnly ?? this.readOnly
   }
 
   /** How messages name it. */
@@ -105,6 +80,11 @@ export class Device extends Guest implements Backend {
   /** Bytes; 0 without a medium. */
   get size(): number {
     return this.#medium?.size ?? 0
+  }
+
+  /** How a monitor opens the next medium where it is not told: as the last one was. */
+  get mediaReadOnly(): boolean {
+    return this.node?.readOnly ?? this.#mediaReadOnly
   }
 
   get throttle(): ThrottleMember | undefined {
@@ -141,6 +121,7 @@ export class Device extends Guest implements Backend {
 
   /** Puts a model over it, whose name or path is `qdev`. EPERM if other users of the node stand against what it needs. */
   async attach(model: DeviceModel, qdev: string): Promise<void> {
+    checkSettings('the model of a device', modelRules, model)
     if (this.#model !== undefined) {
       throw new BlockError('EBUSY', `Drive '${this.name}' is already in use by another device`)
     }
@@ -239,6 +220,20 @@ export class Device extends Guest implements Backend {
     this.closeTray(name)
   }
 
+  /** Shows `node` instead of its own; requests in flight end first. ENOMEDIUM without a medium, EPERM as {@link attach}. */
+  async show(node: Node | string): Promise<void> {
+    const { graph } = this.#system
+    await this.holding(() =>
+      graph.change(async (change) => {
+        const medium = this.#medium
+        if (medium === undefined) throw new BlockError('ENOMEDIUM', `Device '${this.name}' has no medium`)
+        await change.move(medium.edge, node)
+        change.setPermissions(medium.edge, this.#permissions(medium.node))
+      }),
+    )
+    this.#resized()
+  }
+
   /** `block_set_io_throttle`: as {@link setLimits}. ENOMEDIUM without a medium. */
   setThrottle(limits: ShortLimits, group?: string): void {
     if (this.#medium === undefined) throw new BlockError('ENOMEDIUM', 'Device has no medium')
@@ -280,6 +275,16 @@ export class Device extends Guest implements Backend {
     await this.close()
   }
 
+  /** What is worth knowing of it. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { id, qdev, node, readOnly, trayOpen, ioStatus } = this
+    return { id, qdev, model: this.#model?.name, node: node?.name, readOnly, trayOpen, ioStatus }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Device', this, options, inspect)
+  }
+
   protected get hasIoStatus(): boolean {
     return this.#model !== undefined && this.#model.ioStatus !== false
   }
@@ -310,6 +315,7 @@ export class Device extends Guest implements Backend {
       throttle?.drainBegin()
       await medium.settled()
       throttle?.drainEnd()
+      this.#mediaReadOnly = medium.node.readOnly
       if (this.#medium === medium) this.#medium = undefined
       await graph.detachRoot(medium)
       for (const listener of this.#removalListeners) await listener()

@@ -64,6 +64,16 @@ describe('a removable medium', () => {
       expect(bench.events).toEqual([])
     }))
 
+  it('is opened as the one before by who is not told how, and at first as the device says', () =>
+    Bench.run(async (bench) => {
+      const device = await bench.devices.add({ id: 'fd', mediaReadOnly: true })
+      expect(device.mediaReadOnly).toBe(true)
+      await device.insertMedium(await bench.node('a'))
+      expect(deviceInfo(device).inserted?.readOnly).toBe(false)
+      await device.eject()
+      expect(device.mediaReadOnly).toBe(false)
+    }))
+
   it('is closed with its node when nobody else uses it', () =>
     Bench.run(async (bench) => {
       const opened = await bench.graph.add({ driver: 'memory', nodeName: 'own', size: 512 })
@@ -98,6 +108,30 @@ describe('a removable medium', () => {
       await device.eject()
       await device.insertMedium(await bench.node('b'))
       expect(sizes).toEqual([2 ** 21, 0, 2 ** 20])
+    }))
+})
+
+describe('another node', () => {
+  it('is shown instead, which others write to no more, and the first one is free', () =>
+    Bench.run(async (bench) => {
+      const device = await bench.devices.addModel(disk, 'vd0', await bench.node('a', 1))
+      const sizes: number[] = []
+      device.onResize((size) => sizes.push(size))
+      await device.show(await bench.node('b', 2))
+      expect(await valueAt(device, 0)).toBe(2)
+      expect(sizes).toEqual([2 ** 20])
+      await (await bench.graph.attach('a')).close()
+      await expect(bench.graph.attach('b')).rejects.toMatchObject({ code: 'EPERM' })
+    }))
+
+  it('is refused while somebody else uses it, or without a medium', () =>
+    Bench.run(async (bench) => {
+      const device = await bench.devices.addModel(disk, 'vd0', await bench.node('a', 1))
+      await bench.devices.addModel(disk, 'vd1', await bench.node('b'))
+      await expect(device.show('b')).rejects.toMatchObject({ code: 'EPERM' })
+      expect(await valueAt(device, 0)).toBe(1)
+      const empty = await bench.devices.addModel(cd, 'cd0')
+      await expect(empty.show('a')).rejects.toThrow("Device 'cd0' has no medium")
     }))
 })
 

@@ -1,7 +1,22 @@
-/** Where tables and data of an image stand, for the functions that move data. Clusters are taken at the end of the file. */
+/** Where tables and data of an image stand, for the functions that move data. All are taken at the end of the file. */
 import { alignUp, type ChildHandle } from '@diskgraph/core/driver'
 import { Place, TailSpace, type TakenClusters, type TwoLevelFormat } from '@diskgraph/sparse'
-import { entrySize, type Header, headerSize, l1Entries } from './header.ts'
+import { entrySize, type Header, sectorSize } from './header.ts'
+
+/** Set in the upper half of an entry whose cluster is compressed. */
+const compressedFlag = 2 ** 31
+
+/** What the owner of an image adds. */
+interface ClusterSettings {
+  readonly unallocatedIsZero: () => boolean
+  readonly beforeTables: () => Promise<void>
+}
+
+/** A compressed cluster in the file. */
+export interface CompressedPlace {
+  readonly offset: number
+  readonly length: number
+}
 
 /** See the top of this file. */
 export class Clusters implements TwoLevelFormat {
@@ -13,38 +28,55 @@ export class Clusters implements TwoLevelFormat {
   readonly rootEntries: number
   readonly tableEntries: number
   readonly unallocatedIsZero: () => boolean
+  readonly beforeTables: () => Promise<void>
+  readonly #clusterBits: number
   readonly #space: TailSpace
   /** What stands from here on is damage: it is behind the end of the file, as it was opened. */
   #limit: number
-  #fill: (work: () => Promise<void>) => Promise<void> = (work) => work()
+  /** Behind what was compressed last, in clusters that are taken. */
+  #packed = { at: 0, end: 0 }
 
-  constructor(file: ChildHandle, header: Header, unallocatedIsZero: () => boolean) {
+  constructor(file: ChildHandle, header: Header, { unallocatedIsZero, beforeTables }: ClusterSettings) {
+    const { clusterBits, l2Bits, size } = header
     this.file = file
-    this.clusterSize = 2 ** header.clusterBits
-    this.rootOffset = header.l1Offset
-    this.rootEntries = l1Entries(header)
-    this.tableEntries = 2 ** header.l2Bits
+    this.clusterSize = 2 ** clusterBits
+    this.rootOffset = header.rootOffset
+    this.rootEntries = Math.ceil(size / 2 ** (clusterBits + l2Bits))
+    this.tableEntries = 2 ** l2Bits
     this.unallocatedIsZero = unallocatedIsZero
+    this.beforeTables = beforeTables
+    this.#clusterBits = clusterBits
     this.#limit = file.size
-    this.#space = new TailSpace(alignUp(file.size, this.clusterSize), this.clusterSize)
+    const end = Math.max(file.size, header.rootOffset + this.rootEntries * entrySize)
+    this.#space = new TailSpace(alignUp(end, this.clusterSize), this.clusterSize)
   }
 
-  /** `whileNoneIsTaken` of the map that stands on this. */
-  fillWith(fill: (work: () => Promise<void>) => Promise<void>): void {
-    this.#fill = fill
+  /** Behind the last cluster. */
+  get end(): number {
+    return this.#space.end
   }
 
-  tableOf = (high: number, low: number): number => {
-    const host = high * 2 ** 32 + low
-    if (host === 0) return Place.unallocated
-    return host >= headerSize && host + this.tableEntries * entrySize <= this.#limit ? host : Place.damaged
-  }
+  tableOf = (high: number, low: number): number => this.#within(high * 2 ** 32 + low)
 
   placeOf = (high: number, low: number): number => {
-    if (high >= 2 ** 31) return Place.compressed
-    const host = high * 2 ** 32 + low
+    return high >= compressedFlag ? Place.compressed : this.#within(high * 2 ** 32 + low)
+  }
+
+  #within(host: number): number {
     if (host === 0) return Place.unallocated
-    return host >= headerSize && host < this.#limit ? host : Place.damaged
+    return host < this.#limit ? host : Place.damaged
+  }
+
+  /** What the entry of a compressed cluster says: its place in the low bits, above it as many bits of length as a cluster has. */
+  compressedPlace(high: number, low: number): CompressedPlace {
+    const unit = 2 ** (31 - this.#clusterBits)
+    const rest = high - compressedFlag
+    return { offset: (rest % unit) * 2 ** 32 + low, length: Math.floor(rest / unit) }
+  }
+
+  /** The inverse of {@link compressedPlace}. */
+  compressedEntry({ offset, length }: CompressedPlace): bigint {
+    return (1n << 63n) | (BigInt(length) << BigInt(63 - this.#clusterBits)) | BigInt(offset)
   }
 
   entryOf(host: number): number {
@@ -53,25 +85,32 @@ export class Clusters implements TwoLevelFormat {
 
   take(clusters: number): TakenClusters {
     const taken = this.#space.take(clusters)
-    this.#limit = Math.max(this.#limit, this.#space.end)
+    this.#limit = Math.max(this.#limit, this.end)
     return taken
   }
 
+  /** Takes room for less than a cluster of compressed data, in whole sectors. */
+  takePacked(length: number): number {
+    const bytes = alignUp(length, sectorSize)
+    if (this.#packed.end - this.#packed.at < bytes) {
+      const { host } = this.take(1)
+      // What was begun goes on where its next cluster follows.
+      const at = host === this.#packed.end ? this.#packed.at : host
+      this.#packed = { at, end: host + this.clusterSize }
+    }
+    const host = this.#packed.at
+    this.#packed.at += bytes
+    return host
+  }
+
   takeTable(): number {
-    const host = this.#space.end
+    const host = this.end
     this.#space.end += alignUp(this.tableEntries * entrySize, this.clusterSize)
-    this.#limit = Math.max(this.#limit, this.#space.end)
+    this.#limit = Math.max(this.#limit, this.end)
     return host
   }
 
   giveBack(taken: TakenClusters): void {
     this.#space.giveBack(taken)
   }
-
-  /** The file has whole clusters before something points to them. */
-  beforeTables = (): Promise<void> =>
-    this.#fill(async () => {
-      const { end } = this.#space
-      if (this.file.size < end) await this.file.truncate(end, { exact: false })
-    })
 }

@@ -1,108 +1,137 @@
 /**
- * The header and the numbers of QCOW, version 1, big-endian. Source: M. McLoughlin, "The QCOW Image Format"; sizes and
- * limits from what qemu-img writes and refuses.
+ * The header of a QCOW image, big-endian: checked when it is read, with QEMU's words. Sources: "QEMU Copy-On-Write file
+ * format" of libqcow's documentation, and images that qemu-img made.
  *
- *     0   magic "QFI\xfb"   4   version: 1        8   offset of the backing file's name
- *     16  its length        20  time              24  bytes of the disk
- *     32  cluster_bits      33  l2_bits           36  encryption: 0 none, 1 AES     40  offset of the L1 table
- *
- * An entry of the L1 table is the offset of an L2 table; one of that the offset of a cluster, or, with bit 63, of compressed
- * data whose length stands in `cluster_bits` bits above the offset.
+ *     0          header, and the name of the backing file
+ *     l1_table   where tables stand
+ *     …          tables and clusters, in the order in which they were taken
  */
-import { BlockError, divUp } from '@diskgraph/core/driver'
+import { alignUp, BlockError } from '@diskgraph/core/driver'
 
-export const headerSize = 48
+/** Bytes of the fields. */
+export const headerFields = 48
 export const entrySize = 8
 export const sectorSize = 512
 const magic = 0x514649fb
-export const longestName = 1023
+const version = 1
+/** The longest name of a backing file. */
+const longestName = 1023
+/** Of the root, so that its size is a number of 31 bits. */
+const mostTables = 2 ** 28 - 1
 
-/** Offsets of header fields. */
+/** How the data is encrypted. */
+export const CryptMethod = { none: 0, aes: 1 } as const
+
+/** Offsets of fields. */
 const Field = {
   magic: 0,
   version: 4,
-  backingOffset: 8,
-  backingLength: 16,
-  time: 20,
+  backingFileOffset: 8,
+  backingFileSize: 16,
+  mtime: 20,
   size: 24,
   clusterBits: 32,
   l2Bits: 33,
-  encryption: 36,
-  l1Offset: 40,
+  cryptMethod: 36,
+  l1TableOffset: 40,
 } as const
 
-/** What a header says. */
+/** What the fields say. Sizes and offsets are bytes. */
 export interface Header {
   readonly size: number
   readonly clusterBits: number
   readonly l2Bits: number
-  readonly l1Offset: number
+  readonly cryptMethod: number
+  readonly rootOffset: number
   /** Where the name of the backing file stands. */
   readonly name: { readonly offset: number; readonly length: number } | undefined
 }
 
-/** Whether a file begins as an image. */
+/** Whether a file begins like a QCOW image. */
 export function hasMagic(head: Uint8Array): boolean {
   if (head.length < 8) return false
-  const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
-  return view.getUint32(Field.magic) === magic && view.getUint32(Field.version) === 1
+  const view = viewOf(head)
+  return view.getUint32(Field.magic) === magic && view.getUint32(Field.version) === version
 }
 
-/** Reads a header. EINVAL, with QEMU's words, for fields that are wrong; ENOTSUP for encryption. */
-export function parseHeader(bytes: Uint8Array): Header {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+/** Checks the fields, `bytes`, of a file of `fileSize` bytes. EINVAL, with QEMU's words, where they are wrong. */
+export function parseHeader(bytes: Uint8Array, fileSize: number): Header {
+  const view = viewOf(bytes)
   if (view.getUint32(Field.magic) !== magic) throw new BlockError('EINVAL', 'Image not in qcow format')
-  const version = view.getUint32(Field.version)
-  if (version !== 1) throw new BlockError('ENOTSUP', `qcow (v${version}) does not support qcow version ${version}`)
-  const size = view.getBigUint64(Field.size)
-  if (size <= 1n) throw new BlockError('EINVAL', 'Image size is too small (must be at least 2 bytes)')
-  const clusterBits = view.getUint8(Field.clusterBits)
-  if (clusterBits < 9 || clusterBits > 16) throw new BlockError('EINVAL', 'Cluster size must be between 512 and 64k')
-  const l2Bits = view.getUint8(Field.l2Bits)
-  if (l2Bits < 6 || l2Bits > 13) throw new BlockError('EINVAL', 'L2 table size must be between 512 and 64k')
-  const encryption = view.getUint32(Field.encryption)
-  if (encryption !== 0) {
-    throw new BlockError('ENOTSUP', 'the image is encrypted, which is not supported', {
-      hint: 'convert it with qemu-img, to a format that is',
+  const found = view.getUint32(Field.version)
+  if (found !== version) {
+    throw new BlockError('ENOTSUP', `qcow (v1) does not support qcow version ${found}`, {
+      ...(found === 2 || found === 3 ? { hint: "Try the 'qcow2' driver instead." } : {}),
     })
   }
-  if (size > BigInt(maxSize(clusterBits, l2Bits))) throw new BlockError('EINVAL', 'Image too large')
-  const l1Offset = view.getBigUint64(Field.l1Offset)
-  if (l1Offset < BigInt(headerSize) || l1Offset > BigInt(Number.MAX_SAFE_INTEGER)) {
-    throw new BlockError('EINVAL', 'the L1 table of the image is said to stand where it cannot')
+  const size = view.getBigUint64(Field.size)
+  const [clusterBits, l2Bits] = [view.getUint8(Field.clusterBits), view.getUint8(Field.l2Bits)]
+  const cryptMethod = view.getUint32(Field.cryptMethod)
+  if (size <= 1n) throw new BlockError('EINVAL', 'Image size is too small (must be at least 2 bytes)')
+  if (clusterBits < 9 || clusterBits > 16) {
+    throw new BlockError('EINVAL', 'Cluster size must be between 512 and 64k')
   }
-  const length = view.getUint32(Field.backingLength)
-  const nameOffset = view.getBigUint64(Field.backingOffset)
-  if (nameOffset !== 0n && (length > longestName || nameOffset > BigInt(2 ** 40))) {
-    throw new BlockError('EINVAL', 'Backing file name too long')
+  if (l2Bits < 6 || l2Bits > 13) throw new BlockError('EINVAL', 'L2 table size must be between 512 and 64k')
+  if (cryptMethod !== CryptMethod.none && cryptMethod !== CryptMethod.aes) {
+    throw new BlockError('EINVAL', 'invalid encryption method in qcow header')
   }
-  const name = nameOffset === 0n || length === 0 ? undefined : { offset: Number(nameOffset), length }
-  // The end of the last sector belongs to the disk.
-  return { size: divUp(Number(size), sectorSize) * sectorSize, clusterBits, l2Bits, l1Offset: Number(l1Offset), name }
+  if (size > BigInt(largestSize(clusterBits, l2Bits))) throw new BlockError('EINVAL', 'Image too large')
+  const rootOffset = view.getBigUint64(Field.l1TableOffset)
+  if (rootOffset < headerFields || rootOffset > BigInt(fileSize)) {
+    throw new BlockError('EINVAL', `the root of the tables stands at ${rootOffset}, out of the file`)
+  }
+  return {
+    size: Number(size / BigInt(sectorSize)) * sectorSize,
+    clusterBits,
+    l2Bits,
+    cryptMethod,
+    rootOffset: Number(rootOffset),
+    name: nameOf(view, fileSize),
+  }
 }
 
-/** The largest disk whose L1 table QEMU reads, as far as it is a safe number. */
-function maxSize(clusterBits: number, l2Bits: number): number {
-  const mostEntries = (2 ** 31 - 1) / entrySize
-  return Math.min(Math.floor(mostEntries) * 2 ** (clusterBits + l2Bits), Number.MAX_SAFE_INTEGER - sectorSize)
+function nameOf(view: DataView, fileSize: number): Header['name'] {
+  const offset = view.getBigUint64(Field.backingFileOffset)
+  if (offset === 0n) return undefined
+  const length = view.getUint32(Field.backingFileSize)
+  if (length > longestName) throw new BlockError('EINVAL', 'Backing file name too long')
+  if (offset + BigInt(length) > BigInt(fileSize)) {
+    throw new BlockError('EINVAL', 'the name of the backing file stands behind the end of the file')
+  }
+  return { offset: Number(offset), length }
 }
 
-/** Entries of the L1 table. */
-export function l1Entries({ size, clusterBits, l2Bits }: Pick<Header, 'size' | 'clusterBits' | 'l2Bits'>): number {
-  return divUp(size, 2 ** (clusterBits + l2Bits))
-}
-
-/** A header for the file. */
-export function headerBytes({ size, clusterBits, l2Bits, l1Offset, name }: Header): Uint8Array {
-  const bytes = new Uint8Array(headerSize)
-  const view = new DataView(bytes.buffer)
+/** A header and the name behind it, for the file; undefined: no backing file. */
+export function headerBytes(header: Omit<Header, 'name'>, name: Uint8Array | undefined): Uint8Array {
+  const bytes = new Uint8Array(rootOffsetFor(name))
+  const view = viewOf(bytes)
   view.setUint32(Field.magic, magic)
-  view.setUint32(Field.version, 1)
-  view.setBigUint64(Field.backingOffset, BigInt(name?.offset ?? 0))
-  view.setUint32(Field.backingLength, name?.length ?? 0)
-  view.setBigUint64(Field.size, BigInt(size))
-  view.setUint8(Field.clusterBits, clusterBits)
-  view.setUint8(Field.l2Bits, l2Bits)
-  view.setBigUint64(Field.l1Offset, BigInt(l1Offset))
+  view.setUint32(Field.version, version)
+  view.setBigUint64(Field.size, BigInt(header.size))
+  view.setUint8(Field.clusterBits, header.clusterBits)
+  view.setUint8(Field.l2Bits, header.l2Bits)
+  view.setUint32(Field.cryptMethod, header.cryptMethod)
+  view.setBigUint64(Field.l1TableOffset, BigInt(header.rootOffset))
+  if (name !== undefined) {
+    view.setBigUint64(Field.backingFileOffset, BigInt(headerFields))
+    view.setUint32(Field.backingFileSize, name.length)
+    bytes.set(name, headerFields)
+  }
   return bytes
+}
+
+/** Where the root of a new image stands. EINVAL for a name that is too long. */
+export function rootOffsetFor(name: Uint8Array | undefined): number {
+  if (name !== undefined && name.length > longestName) throw new BlockError('EINVAL', 'Backing file name too long')
+  return alignUp(headerFields + (name?.length ?? 0), entrySize)
+}
+
+/** The largest disk, in bytes, as far as it is a safe number. */
+export function largestSize(clusterBits: number, l2Bits: number): number {
+  const most = mostTables * 2 ** (clusterBits + l2Bits)
+  return Math.min(most, Number.MAX_SAFE_INTEGER - (sectorSize - 1))
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

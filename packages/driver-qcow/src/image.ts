@@ -1,32 +1,40 @@
-/** An open QCOW image. Data reaches the file before the tables that point to it, so a crash leaves leaked clusters at worst. */
-import type { ChildHandle, DriverInfo } from '@diskgraph/core/driver'
+/**
+ * An open QCOW image. Data reaches the file before the tables that point to it, and tables before the root (TwoLevelTables
+ * of @diskgraph/sparse), so that a crash leaves clusters without use at worst.
+ */
+import { type ChildHandle, type DriverInfo, Flag } from '@diskgraph/core/driver'
 import { SparseImage, TwoLevelMap } from '@diskgraph/sparse'
 import { Clusters } from './clusters.ts'
-import { CompressedClusters, type Inflate } from './compressed-clusters.ts'
+import { CompressedClusters } from './compressed.ts'
 import type { Header } from './header.ts'
 
 /** What an image is made from. */
 interface QcowParts {
   readonly file: ChildHandle
   readonly header: Header
-  /** The name in the header. */
+  /** The name in the image. */
   readonly backingName: string | undefined
   readonly readOnly: boolean
-  readonly inflate: Inflate
   /** Asked for at every use: edges of the graph come and go. */
   backing(): ChildHandle | undefined
 }
 
 /** See the top of this file. */
 export class QcowImage extends SparseImage {
+  override readonly writeFlags = Flag.Unchanged | Flag.Compressed
+  readonly #file: ChildHandle
+  readonly #clusters: Clusters
   readonly #map: TwoLevelMap
-  readonly #clusterSize: number
+  readonly #compressed: CompressedClusters
   readonly #backingName: string | undefined
 
-  constructor({ file, header, backingName, readOnly, inflate, backing }: QcowParts) {
-    const clusters = new Clusters(file, header, () => backing() === undefined && backingName === undefined)
+  constructor({ file, header, backingName, readOnly, backing }: QcowParts) {
+    const clusters = new Clusters(file, header, {
+      unallocatedIsZero: () => backing() === undefined && backingName === undefined,
+      beforeTables: () => this.#fillUp(),
+    })
     const map = new TwoLevelMap(clusters)
-    clusters.fillWith((work) => map.whileNoneIsTaken(work))
+    const compressed = new CompressedClusters(clusters, map)
     super({
       file,
       clusterSize: clusters.clusterSize,
@@ -35,11 +43,27 @@ export class QcowImage extends SparseImage {
       map,
       backing,
       namesBacking: () => backingName !== undefined,
-      compressed: new CompressedClusters(file, map, header, inflate),
+      compressed,
     })
+    this.#file = file
+    this.#clusters = clusters
     this.#map = map
-    this.#clusterSize = clusters.clusterSize
+    this.#compressed = compressed
     this.#backingName = backingName
+  }
+
+  override write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    if ((flags & Flag.Compressed) === 0) return super.write(offset, buf, flags, signal)
+    const plain = (at: number, data: Uint8Array): Promise<void> => super.write(at, data, 0, signal)
+    return this.#compressed.write(offset, buf, this.size, plain, signal)
+  }
+
+  /** The file has whole clusters before something points to them. */
+  #fillUp(): Promise<void> {
+    return this.#map.whileNoneIsTaken(async () => {
+      const { end } = this.#clusters
+      if (this.#file.size < end) await this.#file.truncate(end, { exact: false })
+    })
   }
 
   flush(): Promise<void> {
@@ -51,11 +75,8 @@ export class QcowImage extends SparseImage {
   }
 
   info(): Promise<DriverInfo> {
+    const { clusterSize } = this.#clusters
     const name = this.#backingName
-    return Promise.resolve({
-      clusterSize: this.#clusterSize,
-      dirty: false,
-      ...(name === undefined ? {} : { backingFilename: name }),
-    })
+    return Promise.resolve({ clusterSize, ...(name === undefined ? {} : { backingFilename: name }) })
   }
 }

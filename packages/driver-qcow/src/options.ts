@@ -14,8 +14,9 @@ export interface QcowCreateOptions {
   file: Child
   /** Virtual size; rounded up to a multiple of 512. */
   size: number
+  /** With a backing file clusters have 512 bytes, else 4 KiB. */
   backingFile?: string
-  /** Is not written down: the format has no room for it. */
+  /** To open the backing file with; the format has no room for it. */
   backingFmt?: string
 }
 

@@ -1,11 +1,10 @@
 import { qcow } from '@diskgraph/driver-qcow'
-import { crashTest, errorSweep, negativeControls, qemuImgJudge, TempFolder } from '@diskgraph/driver-testkit'
+import { crashTest, errorSweep, negativeControls } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 const settings = {
   driver: qcow,
-  createOptions: {},
   // Copied edges show what is missing: what was not there before reads as zeroes all the same.
   backing: 'backing',
   size: 2 ** 22,
@@ -15,11 +14,10 @@ const settings = {
   states: 200,
 }
 
+// Nothing of QEMU's judges: its driver has no check.
 describe(`qcow after a crash (seed ${seed})`, () => {
-  it('has every sector that was flushed, and leaks at worst, also for qemu-img', async () => {
-    await using folder = await TempFolder.make()
-    const judges = [qemuImgJudge({ format: 'qcow', folder, checkOnly: true })]
-    const report = await crashTest({ ...settings, seed, judges })
+  it('has every sector that was flushed', async () => {
+    const report = await crashTest({ ...settings, seed })
     expect(report.findings.map(({ text }) => text)).toEqual([])
   })
 
@@ -36,7 +34,7 @@ describe(`qcow after a crash (seed ${seed})`, () => {
   )
 
   it('tells every error of its storage', async () => {
-    const report = await errorSweep({ driver: qcow, createOptions: settings.createOptions })
+    const report = await errorSweep({ driver: qcow })
     expect(report.findings.map(({ kind, verb, nth, call, text }) => `${kind} ${verb} ${nth} ${call}: ${text}`)).toEqual(
       [],
     )

@@ -12,6 +12,6 @@ it('does what the README shows', async () => {
   const disk = await graph.add({ driver: 'qcow', file: 'storage' })
   await disk.write(5 * 2 ** 20, new Uint8Array(4096).fill(1))
   await disk.flush()
-  // storage.size: 12288, the header with the L1 table, an L2 table, and one cluster
+  // storage.size: 12288, the header with the root, a table, and one cluster
   expect(storage.size).toBe(12288)
 })

@@ -1,9 +1,3 @@
-/** QEMU's copy-on-write image format for Node. */
-import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { nodeCodecs } from './compressed/codecs-node.ts'
-import { qcow2Driver } from './driver.ts'
-
+/** QEMU's copy-on-write image format. */
+export { qcow2 } from './driver.ts'
 export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'
-
-/** The driver `qcow2`. */
-export const qcow2: DriverDescriptor = qcow2Driver(nodeCodecs)

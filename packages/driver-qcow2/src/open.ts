@@ -1,7 +1,8 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
+import { rawDeflate, zstd } from '@diskgraph/codecs'
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext, toBlockError } from '@diskgraph/core/driver'
+import type { EncryptionOptions } from '@diskgraph/crypto'
 import { refuse } from './bytes.ts'
-import type { Codecs } from './compressed/read.ts'
 import { findExtension, withExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
 import {
@@ -40,7 +41,7 @@ async function readStart(file: ChildHandle, length: number): Promise<Uint8Array>
 }
 
 /** Opens an image that is in a state to be used; repairs and marks on disk are the business of `activate`. */
-export async function openState(context: OpenContext, codecs: Codecs): Promise<Qcow2State> {
+export async function openState(context: OpenContext): Promise<Qcow2State> {
   const file = context.children.require('file')
   const header = await readHeader(file, context.check)
   if (!context.inspect) refuseUnsupported(header, context)
@@ -50,13 +51,16 @@ export async function openState(context: OpenContext, codecs: Codecs): Promise<Q
   if (header.version < 3) refuseVersion2(options)
   const l1 = await reading('L1 table', () => readTable(file, header.l1TableOffset, header.l1Size))
   await openBacking(context, header)
+  const encrypted = header.cryptMethod !== CryptMethod.none && !context.keyless
+  const encryption = encrypted ? await (await seldom()).openEncryption(context, header) : undefined
   const state = new Qcow2State({
     file,
+    encryption,
     header,
     l1,
     options,
     host: context,
-    codec: header.compressionType === CompressionType.zstd && !context.inspect ? await codecs.zstd() : codecs.zlib,
+    codec: header.compressionType === CompressionType.zstd && !context.inspect ? await zstd() : rawDeflate,
     readOnly: context.readOnly,
     backing: () => context.children.get('backing'),
   })
@@ -104,7 +108,6 @@ async function reading<Result>(what: string, read: () => Promise<Result>): Promi
 
 /** What an image uses that cannot be read yet; undefined: nothing. */
 export function unsupportedFeature(header: Header): string | undefined {
-  if (header.cryptMethod !== CryptMethod.none) return 'an encrypted image'
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) return 'an external data file'
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.extendedL2)) return 'extended L2 entries'
   return undefined
@@ -113,7 +116,10 @@ export function unsupportedFeature(header: Header): string | undefined {
 function refuseUnsupported(header: Header, context: OpenContext): void {
   const feature = unsupportedFeature(header)
   if (feature !== undefined) refuse('ENOTSUP', `the image uses ${feature}, which is not supported yet`)
-  if (context.options.encrypt !== undefined) refuse('EINVAL', 'encryption is not supported yet, and the image has none')
+  const format = (context.options.encrypt as EncryptionOptions | undefined)?.format
+  if (format !== undefined && header.cryptMethod === CryptMethod.none) {
+    refuse('EINVAL', `No encryption in image header, but options specified format '${format}'`)
+  }
   if (context.children.get('dataFile') !== undefined) {
     refuse('EINVAL', "'data-file' can only be set for images with an external data file")
   }

@@ -10,10 +10,12 @@
  * - Clusters that are no longer referenced are handed to `frees`; their counts go down after the next
  *   {@link Qcow2State.commitMetadata} or flush.
  */
+import type { Codec } from '@diskgraph/codecs'
 import { alignDown, type ChildHandle, type Clock } from '@diskgraph/core/driver'
+import type { ImageEncryption } from '@diskgraph/crypto'
 import { InFlight, Mutex, newRun, type Run, Yielder } from '@diskgraph/sparse'
 import { hex } from './bytes.ts'
-import { type Codec, CompressedClusters, type CompressedImage } from './compressed/read.ts'
+import { CompressedClusters, type CompressedImage } from './compressed/read.ts'
 import { Corruption, type CorruptionHost, farWindow } from './header/corruption.ts'
 import { checkRefcountTable, type Header } from './header/header.ts'
 import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
@@ -49,6 +51,8 @@ interface StateParts {
   readonly options: RuntimeOptions
   readonly host: ImageHost
   readonly codec: Codec
+  /** Left out: the image is not encrypted, or nobody is to read it. */
+  readonly encryption?: ImageEncryption | undefined
   readonly readOnly: boolean
   /** The backing file, asked for at every use: edges of the graph come and go. */
   backing(): ChildHandle | undefined
@@ -73,6 +77,7 @@ export class Qcow2State implements CompressedImage {
   readonly inFlight = new InFlight()
   readonly mutex = new Mutex()
   readonly codec: Codec
+  readonly cipher: ImageEncryption | undefined
   readonly host: ImageHost
   readonly backing: () => ChildHandle | undefined
   options: RuntimeOptions
@@ -97,6 +102,7 @@ export class Qcow2State implements CompressedImage {
     this.file = file
     this.host = host
     this.codec = parts.codec
+    this.cipher = parts.encryption
     this.options = options
     this.readOnly = parts.readOnly
     this.backing = parts.backing

@@ -1,6 +1,5 @@
 import { BlockError, type BlockStatus, type DriverInfo, type Limits, systemClock, systemRandom } from '@diskgraph/core'
 import { type ChildHandle, type Children, done, type OpenContext } from '@diskgraph/core/driver'
-import { nodeCodecs } from '../src/compressed/codecs-node.ts'
 import { create } from '../src/create.ts'
 import { Qcow2Image } from '../src/image.ts'
 import { activate, openState } from '../src/open.ts'
@@ -158,7 +157,7 @@ export async function fakeImage(
       describe: () => Promise.reject(new BlockError('ENOTSUP', 'nothing to refer to')),
       warn: (text: string) => void warnings.push(text),
     }
-    await create(making, nodeCodecs)
+    await create(making)
   }
   const context = {
     options,
@@ -185,7 +184,7 @@ export async function fakeImage(
       throw new Error('there are no bitmaps here')
     },
   } as OpenContext
-  const state = await openState(context, nodeCodecs)
+  const state = await openState(context)
   if (!file.readOnly) await activate(state)
   file.log = []
   return { file, state, image: new Qcow2Image(state), warnings }

@@ -26,6 +26,11 @@ class User implements MemoryUser {
     return taken
   }
 
+  give(bytes: number): void {
+    this.held -= bytes
+    this.#budget.give(bytes)
+  }
+
   proceed(): void {
     this.asked++
   }
@@ -53,12 +58,49 @@ it('whoever holds memory while others wait, and moves nothing, is ended; the oth
   expect(good.take(5 * mib)).toBe(true)
 })
 
+it('what becomes free goes to those who wait in the order of their coming: a long request is not passed by', () => {
+  const budget = new MemoryBudget(64 * mib, new ManualClock(), 1000)
+  const [greedy, fair, late] = Array.from({ length: 3 }, () => new User(budget)) as [User, User, User]
+  for (const user of [greedy, greedy]) expect(user.take(32 * mib)).toBe(true)
+  expect(fair.take(32 * mib)).toBe(false)
+  expect([greedy.take(8 * mib), late.take(8 * mib)]).toEqual([false, false])
+  greedy.give(8 * mib)
+  expect([late.take(8 * mib), greedy.take(8 * mib), fair.take(32 * mib)]).toEqual([false, false, false])
+  expect([fair.asked, greedy.asked, late.asked]).toEqual([1, 0, 0])
+  greedy.give(24 * mib)
+  expect([greedy.take(8 * mib), fair.take(32 * mib)]).toEqual([false, true])
+  greedy.give(32 * mib)
+  expect([late.take(8 * mib), greedy.take(8 * mib), late.take(8 * mib)]).toEqual([false, true, true])
+})
+
+it('a request for more than there is gets it when nobody holds anything, and keeps nobody from theirs for ever', () => {
+  const budget = new MemoryBudget(8 * mib, new ManualClock(), 1000)
+  const [one, large] = [new User(budget), new User(budget)]
+  expect(one.take(4 * mib)).toBe(true)
+  expect(large.take(32 * mib)).toBe(false)
+  expect(one.take(2 * mib)).toBe(false)
+  one.give(4 * mib)
+  expect(large.take(32 * mib)).toBe(true)
+  large.give(32 * mib)
+  expect(one.take(2 * mib)).toBe(true)
+})
+
+it('one that gives up its wait lets those behind it proceed', () => {
+  const budget = new MemoryBudget(8 * mib, new ManualClock(), 1000)
+  const [one, large, small] = Array.from({ length: 3 }, () => new User(budget)) as [User, User, User]
+  expect(one.take(4 * mib)).toBe(true)
+  expect([large.take(8 * mib), small.take(2 * mib)]).toEqual([false, false])
+  budget.giveUp(large)
+  expect(small.asked).toBe(1)
+  expect(small.take(2 * mib)).toBe(true)
+})
+
 it('a connection without requests gets memory for a small one, whatever others hold', () => {
   const budget = new MemoryBudget(8 * mib, new ManualClock(), 1000)
   const [greedy, good] = [new User(budget), new User(budget)]
   expect(greedy.take(8 * mib)).toBe(true)
   expect(good.take(mib)).toBe(true)
-  expect(good.take(1)).toBe(false)
+  expect(good.take(mib / 2)).toBe(false)
   expect(new User(budget).take(2 * mib)).toBe(false)
 })
 

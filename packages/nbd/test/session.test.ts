@@ -1,4 +1,4 @@
-import { isBlockError } from '@diskgraph/core'
+import { isBlockError, type Node } from '@diskgraph/core'
 import { AllocationState, CommandFlag, connectSocket, listExports, TransmissionFlag } from '@diskgraph/nbd'
 import { describe, expect, it } from 'vitest'
 import { Served } from './served.ts'
@@ -184,5 +184,18 @@ describe('the export table', () => {
     await expect(exports.add('disk', { name: 'n'.repeat(4097) })).rejects.toMatchObject({ code: 'EINVAL' })
     await expect(exports.add('nodisk')).rejects.toMatchObject({ code: 'ENOENT' })
     await expect(exports.add('disk', { name: 'b', bitmaps: ['b'] })).rejects.toThrow("Bitmap 'b' is not found")
+  })
+
+  it('refuses a bitmap that nobody knows the bits of, by name or as it is', async () => {
+    await using served = await Served.start()
+    const { exports } = served.server
+    const bitmap = (served.graph.find('disk') as Node).addDirtyBitmap(65536, 'lost')
+    bitmap.inconsistent = true
+    for (const bitmaps of [['lost'], [bitmap]]) {
+      await expect(exports.add('disk', { name: 'b', writable: true, bitmaps })).rejects.toMatchObject({
+        message: "Bitmap 'lost' is inconsistent and cannot be used",
+        hint: expect.stringContaining('Export the disk without it, or remove it'),
+      })
+    }
   })
 })

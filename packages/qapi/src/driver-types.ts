@@ -32,7 +32,7 @@ export class DriverTypes {
     const naming = driver.kind === 'protocol' ? driver.options : {}
     const create = { ...pick(naming, (schema) => schema.required === true), ...storage, ...rest }
     this.#create.set(driver.name, this.#struct(`BlockdevCreateOptions${own}`, create))
-    const amendable = pick(createOptions, (schema) => schema.amend === true)
+    const amendable = driver.amendOptions ?? pick(createOptions, (schema) => schema.amend === true)
     if (Object.keys(amendable).length === 0) return
     this.#amend.set(driver.name, this.#struct(`BlockdevAmendOptions${own}`, optional(amendable)))
   }

@@ -147,6 +147,17 @@ describe.skipIf(native() === null)('descriptors that a client sends', () => {
     expect(await ask('query-fdsets')).toEqual([])
   })
 
+  it('are refused where writes would go to the end of the file', async () => {
+    await ask('add-fd', { 'fdset-id': 1 }, [open(constants.O_RDWR | constants.O_APPEND)])
+    const options = { driver: 'file', 'node-name': 'n', filename: '/dev/fdset/1' }
+    expect(await ask('blockdev-add', options)).toBe(
+      'Could not dup FD for /dev/fdset/1 flags 2: the descriptor was opened with O_APPEND, so that writes would go to the end',
+    )
+    expect(await ask('blockdev-add', { ...options, 'read-only': true })).toContain('Permission denied')
+    await ask('remove-fd', { 'fdset-id': 1 })
+    expect([...graph.nodes]).toEqual([])
+  })
+
   it('are closed when the client goes without having used them', async () => {
     sendDescriptors(socket, ' ', [open(constants.O_RDWR)])
     expect(await ask('query-fdsets')).toEqual([])

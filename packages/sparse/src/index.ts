@@ -7,6 +7,7 @@ export {
   type BackingFile,
   type ClusterChanges,
   type CompressedData,
+  type DataCipher,
   type DataImage,
   type DataMap,
   Kind,
@@ -16,6 +17,7 @@ export {
   type ZeroSettings,
 } from './image.ts'
 export { type Allocation, InFlight } from './in-flight.ts'
+export { InflatedClusters } from './inflated.ts'
 export type { TableFile, TablePage } from './metadata-cache.ts'
 export { neededClusters } from './needed-clusters.ts'
 export { readBacking, readRange } from './read.ts'

@@ -118,7 +118,7 @@ export class TwoLevelTables {
     return this.#get(page, table + index * this.#format.entrySize, meaning)
   }
 
-  set({ page, table, index, number }: EntrySlot, value: number): void {
+  set({ page, table, index, number }: EntrySlot, value: number | bigint): void {
     if (this.#secondRoot !== undefined) this.#unpaired.set(page.offset, { number, table })
     this.#put(page, table + index * this.#format.entrySize, value)
   }
@@ -257,10 +257,10 @@ export class TwoLevelTables {
     return littleEndian ? meaning(second, first) : meaning(first, second)
   }
 
-  #put(page: MetadataPage, at: number, value: number): void {
+  #put(page: MetadataPage, at: number, value: number | bigint): void {
     const { entrySize, littleEndian } = this.#format
     page.dirty = true
-    if (entrySize === 4) page.view.setUint32(at - page.offset, value, littleEndian)
+    if (entrySize === 4) page.view.setUint32(at - page.offset, Number(value), littleEndian)
     else page.view.setBigUint64(at - page.offset, BigInt(value), littleEndian)
   }
 }

@@ -5,7 +5,7 @@ import { validateAmend } from '@diskgraph/core/internal'
 import { CommandError, cacheMode, messageOf, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
-import { CreateValues, createOptionsOf, findFormat, optionHelp } from '../create-options.ts'
+import { amendable, CreateValues, createOptionsOf, findFormat, optionHelp } from '../create-options.ts'
 import { ImageOptions, imageGrammar } from '../image-options.ts'
 import { asksForHelp, joinOptions, parseKeyValues } from '../key-values.ts'
 import { openImage, withGraph } from '../opening.ts'
@@ -71,7 +71,7 @@ export const amend: Command = {
 
 /** What `-o help` prints. @throws CommandError when the format can change nothing. */
 function amendHelp(driver: DriverDescriptor): string {
-  const options = createOptionsOf({ format: driver, storage: undefined }).filter(({ schema }) => schema.amend)
+  const options = amendable(driver)
   if (options.length === 0) throw cannotAmend(driver)
   return `Amend options for '${driver.name}':\n${optionHelp(options)}`
 }
@@ -84,18 +84,22 @@ async function amendDisk(
 ): Promise<void> {
   const { driver, image } = disk.node
   if (image.amend === undefined) throw cannotAmend(driver)
-  const values = new CreateValues(createOptionsOf({ format: driver, storage: undefined }))
-  values.take(parseKeyValues(text))
-  for (const { name, schema } of values.given()) {
-    if (schema.amend) continue
-    throw new CommandError(`Invalid parameter '${name}'`, { hint: 'This option is only supported for image creation' })
+  const pairs = parseKeyValues(text)
+  const known = amendable(driver)
+  const fixed = createOptionsOf({ format: driver, storage: undefined })
+  for (const { key } of pairs) {
+    if (known.some(({ name }) => name === key) || !fixed.some(({ name }) => name === key)) continue
+    throw new CommandError(`Invalid parameter '${key}'`, { hint: 'This option is only supported for image creation' })
   }
+  const values = new CreateValues(known)
+  values.take(pairs)
   const compat = values.get('compat')
-  const known = values.find('compat')?.schema
-  if (known?.type === 'enum' && compat !== undefined && !known.values.includes(String(compat))) {
+  const versions = values.find('compat')?.schema
+  if (versions?.type === 'enum' && compat !== undefined && !versions.values.includes(String(compat))) {
     throw new CommandError(`Unknown compatibility level ${compat}`)
   }
-  const options = validateAmend(driver.createOptions ?? {}, values.toOptions(false))
+  values.checkChoices()
+  const options = validateAmend(driver.amendOptions ?? driver.createOptions ?? {}, values.toOptions(false))
   const progress = progressFor(terminal, 'amend', wanted)
   const onProgress = (done: number, total: number): void => progress.update(done, total)
   try {

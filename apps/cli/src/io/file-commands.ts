@@ -47,10 +47,12 @@ export const open: IoCommand = {
     }
     for (const text of words.values('o')) mode.addOptions(text, session)
     const [filename, extra] = words.operands
+    if (session.imageOpts && words.has('o')) throw new CommandError("--image-opts and 'open -o' are mutually exclusive")
     if (extra !== undefined || (filename === undefined && words.values('o').length === 0 && !hasAny(words))) {
       throw new WrongUsage()
     }
-    await openFile(session, filename, mode)
+    if (filename !== undefined && session.imageOpts) mode.addOptions(filename, session)
+    await openFile(session, session.imageOpts ? undefined : filename, mode)
   },
 }
 

@@ -113,6 +113,7 @@ export async function runIo(
   }
   return withGraph({ ...terminal, enabled }, request.objects, async (graph) => {
     const session = new Session(terminal, graph, ioCommands, request.misalign)
+    session.imageOpts = request.imageOpts
     if (filename !== undefined) await openOperand(session, filename, request)
     await runLines(session, request.lines, input)
     await end(session)

@@ -106,7 +106,7 @@ export function parseDrive(text: string, defaults: { readonly interface: Interfa
     node: isEmpty ? undefined : { ...base, ...fromQapi(nested(further)) },
     device: {
       ...policies,
-      readOnly,
+      mediaReadOnly: readOnly,
       writeCache: cache.writeback,
       accountFailed: bool(given, 'stats-account-failed', true),
       accountInvalid: bool(given, 'stats-account-invalid', true),
@@ -160,6 +160,11 @@ function deviceParts(given: Readonly<Record<string, string>>): {
     name.startsWith('throttling.') ? [[name.slice('throttling.'.length), representable(value)] as const] : [],
   )
   const { group, ...limits } = Object.fromEntries(throttling)
+  for (const [name, value] of Object.entries(limits)) {
+    if (/^[+-]?(?:0x[\da-f]+|\d+)$/i.test(value)) continue
+    const hint = `it is a number of bytes or operations per second without a suffix, such as ${2 ** 20}`
+    throw new StartError(`Parameter 'throttling.${name}' expects a number`, undefined, hint)
+  }
   return {
     policies: {
       ...(rerror === undefined ? {} : { rerror: rerror as ErrorPolicies['rerror'] }),
@@ -223,7 +228,7 @@ function cacheOf(given: Readonly<Record<string, string>>): { direct: boolean; no
 
 function indexOf({ index, bus = '0', unit }: Readonly<Record<string, string>>): number | undefined {
   if (index === undefined && unit === undefined) return undefined
-  const number = index === undefined ? Number(bus) * 2 + Number(unit) : Number(index)
+  const number = index === undefined ? Number(bus) * 2 + Number(unit ?? 0) : Number(index)
   if (!Number.isSafeInteger(number) || number < 0) throw new StartError("Parameter 'index' expects a number")
   return number
 }

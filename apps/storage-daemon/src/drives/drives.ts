@@ -18,6 +18,13 @@ import type { DriveRequest, Interface } from './drive-options.ts'
 export interface Drive {
   readonly device: Device
   readonly request: DriveRequest
+  /** Which of its interface it is, from 0 on. */
+  readonly unit: number
+}
+
+/** The places for drives that a machine has. */
+interface Places {
+  readonly ide: { readonly buses: number; readonly units: number }
 }
 
 /** See the top of the file. */
@@ -25,16 +32,29 @@ export class Drives {
   readonly #graph: Graph
   readonly #devices: DeviceTable
   readonly #drives = new Map<string, Drive>()
-  readonly #places = new Set<string>()
+  readonly #taken = new Set<string>()
+  readonly #places: Places
 
-  constructor(graph: Graph, devices: DeviceTable) {
+  /** `places` default: those of QEMU's machine `pc`. */
+  constructor(graph: Graph, devices: DeviceTable, places: Places = { ide: { buses: 2, units: 2 } }) {
     this.#graph = graph
     this.#devices = devices
+    this.#places = places
   }
 
   /** Whether `device` is a drive, which goes when its model does. */
   has(device: Device): boolean {
     return this.#drives.get(device.id)?.device === device
+  }
+
+  /** Whether there is a drive at the place that `request` names. */
+  isFull({ interface: place, index = 0 }: DriveRequest): boolean {
+    return this.#taken.has(`${place}${index}`)
+  }
+
+  /** Whether `device` is a drive that the machine puts a model over by itself. */
+  isPlaced(device: Device): boolean {
+    return this.has(device) && this.#drives.get(device.id)?.request.interface !== 'none'
   }
 
   forget(device: Device): void {
@@ -43,7 +63,8 @@ export class Drives {
 
   /** Opens what `request` says and makes a device of it. Nothing is left if that fails. */
   async add(request: DriveRequest): Promise<Drive> {
-    const id = request.id ?? this.#freeName(request)
+    const unit = this.#unitFor(request)
+    const id = request.id ?? this.#nameOf(request, unit)
     if (this.#drives.has(id) || this.#devices.find(id) !== undefined) {
       throw new BlockError('EINVAL', `Duplicate ID '${id}' for drive`)
     }
@@ -54,8 +75,9 @@ export class Drives {
     try {
       const device = await this.#devices.add({ ...request.device, id, idle: true }, disk?.node)
       device.setLimits(request.limits, request.group)
-      const drive = { device, request }
+      const drive = { device, request, unit }
       this.#drives.set(id, drive)
+      this.#taken.add(`${request.interface}${unit}`)
       return drive
     } finally {
       await disk?.close()
@@ -84,7 +106,7 @@ export class Drives {
         )
         .catch(unwrapped)
     }
-    if (snapshot) disk = await overlayOn(this.#graph, disk)
+    if (snapshot) disk = await overlayOn(this.#graph, disk, options.readOnly === true)
     return copyOnRead && !disk.readOnly ? copying(this.#graph, disk) : disk
   }
 
@@ -94,29 +116,33 @@ export class Drives {
          Specify the 'raw' format explicitly to remove the restrictions.`)
   }
 
-  /** The name of a drive without one: by its place. */
-  #freeName({ interface: place, media, index }: DriveRequest): string {
-    for (let unit = index ?? 0; ; unit++) {
-      const name = nameOf(place, media, unit)
-      const taken = this.#places.has(`${place}${unit}`) || this.#drives.has(name)
-      if (taken && index !== undefined) {
-        throw new BlockError(
-          'EEXIST',
-          `drive with bus=${Math.floor(unit / 2)}, unit=${unit % 2} (index=${unit}) exists`,
-        )
-      }
-      if (taken) continue
-      if (place !== 'none') this.#places.add(`${place}${unit}`)
-      return name
+  /** The unit that was asked for, or the first that is free. EEXIST for one that is not, EINVAL for one that is none. */
+  #unitFor({ interface: place, index, node }: DriveRequest): number {
+    let unit = index ?? 0
+    const isTaken = (): boolean => this.#taken.has(`${place}${unit}`)
+    if (index === undefined) while (isTaken()) unit++
+    const [bus, own] = this.#busOf(place, unit)
+    const where = `bus=${bus}, unit=${own}`
+    if (isTaken()) throw new BlockError('EEXIST', `drive with ${where} (index=${unit}) exists`)
+    const none = place === 'mtd' || (place === 'sd' && node !== undefined)
+    if (none || (place === 'floppy' && unit > 1) || (place === 'ide' && bus >= this.#places.ide.buses)) {
+      throw new BlockError('EINVAL', `machine type does not support if=${place},bus=${bus},unit=${own}`)
     }
+    return unit
   }
-}
 
-function nameOf(place: Interface, media: 'disk' | 'cdrom', unit: number): string {
-  const kind = media === 'cdrom' ? '-cd' : '-hd'
-  if (place === 'ide') return `ide${Math.floor(unit / 2)}${kind}${unit % 2}`
-  if (place === 'scsi') return `scsi${Math.floor(unit / 7)}${kind}${unit % 7}`
-  return media === 'cdrom' && place !== 'none' ? `${place}${kind}${unit}` : `${place}${unit}`
+  #busOf(place: Interface, unit: number): readonly [bus: number, unit: number] {
+    const units = place === 'ide' ? this.#places.ide.units : place === 'scsi' ? 7 : Number.POSITIVE_INFINITY
+    return units === Number.POSITIVE_INFINITY ? [0, unit] : [Math.floor(unit / units), unit % units]
+  }
+
+  /** The name of a drive without one: by its place. */
+  #nameOf({ interface: place, media }: DriveRequest, unit: number): string {
+    const kind = media === 'cdrom' ? '-cd' : '-hd'
+    const [bus, own] = this.#busOf(place, unit)
+    if (place === 'ide' || place === 'scsi') return `${place}${bus}${kind}${own}`
+    return media === 'cdrom' && place !== 'none' ? `${place}${kind}${unit}` : `${place}${unit}`
+  }
 }
 
 /** The reason alone: the option that asked for it is named by whoever reports it. */
@@ -139,7 +165,7 @@ function fileOf({ file }: Readonly<Record<string, unknown>>): { readonly file?: 
 }
 
 /** An empty qcow2 overlay on `base` whose file has no name any more. */
-async function overlayOn(graph: Graph, base: Disk): Promise<Disk> {
+async function overlayOn(graph: Graph, base: Disk, readOnly: boolean): Promise<Disk> {
   const folder = temporaryFolder()
   const filename = join(folder, folder.slice(-'vl.XXXXXX'.length))
   try {
@@ -149,7 +175,7 @@ async function overlayOn(graph: Graph, base: Disk): Promise<Disk> {
       driver: 'qcow2',
       file,
       backing: base.nodeName,
-      readOnly: false,
+      readOnly,
       discard: 'unmap',
       // It is lost with the program.
       cache: { direct: false, noFlush: true },

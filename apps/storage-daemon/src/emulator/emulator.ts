@@ -19,8 +19,11 @@ import { StartError } from '../failure.ts'
 import { isText, readOptions } from '../option-text.ts'
 import { compatibleVersion } from '../version.ts'
 import type { EmulatorOption } from './command-line.ts'
+import { parseGlobals } from './device-options.ts'
 import { runHuman } from './human/commands.ts'
 import { HumanMonitor } from './human/monitor.ts'
+import { defaultDrives, type Machine, machineOf } from './machine.ts'
+import { MachineClock } from './machine-clock.ts'
 import { Models } from './models.ts'
 import { optionGroups } from './option-groups.ts'
 import { QemuIo } from './qemu-io.ts'
@@ -30,6 +33,7 @@ import { answerQtest } from './qtest.ts'
 export class Emulator {
   readonly #options: readonly EmulatorOption[]
   readonly #program: string
+  readonly #clock = new MachineClock()
   readonly #graph: Graph
   readonly #devices: DeviceTable
   readonly #drives: Drives
@@ -44,6 +48,7 @@ export class Emulator {
   readonly #humans: HumanMonitor[] = []
   readonly #served = new Set<Promise<void>>()
   readonly #clients = new AbortController()
+  readonly #machine: Machine
   #start: () => void = () => undefined
   /** Resolves when monitors may run commands. */
   readonly #started = new Promise<void>((resolve) => {
@@ -56,21 +61,27 @@ export class Emulator {
   constructor(options: readonly EmulatorOption[], program: string) {
     this.#options = options
     this.#program = program
+    this.#machine = machineOf(options)
     this.#graph = new Graph({
       drivers,
+      clock: this.#clock,
       references: 'allow',
       maxDepth: 2048,
       onWarning: (message) => this.#warn(message),
     })
     this.#devices = new DeviceTable(this.#graph, new RunState(this.#graph, 'prelaunch'))
-    this.#drives = new Drives(this.#graph, this.#devices)
-    this.#models = new Models(this.#graph, this.#devices, this.#drives)
+    this.#drives = new Drives(this.#graph, this.#devices, this.#machine)
+    const globals = parseGlobals(options.filter(({ name }) => name === 'global').map(({ value }) => value))
+    this.#models = new Models(this.#graph, this.#devices, this.#drives, globals, (node) =>
+      this.#system.jobs.cancelOn(node),
+    )
     this.#system = new System({
       graph: this.#graph,
       devices: this.#devices,
       quit: () => this.stop(),
       chardevs: () => chardevInfo(this.#chardevs, this.#connected),
     })
+    const { objects } = this.#system
     this.#monitor = createMonitor(this.#system, {
       handlers: {
         device_add: (options) => this.#models.add(options),
@@ -79,6 +90,11 @@ export class Emulator {
           this.#graph.emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } })
           await this.#models.reset()
         },
+        'qom-list': ({ path }) => (this.#models.has(path) ? this.#models.properties(path) : objects.list(path)),
+        'qom-get': ({ path, property }) =>
+          this.#models.has(path) ? this.#models.get(path, property) : objects.get(path, property),
+        'qom-set': ({ path, property, value }) =>
+          this.#models.has(path) ? this.#models.set(path, property, value) : objects.set(path, property, value),
         'query-command-line-options': ({ option }) => optionGroups(option),
         'human-monitor-command': ({ 'command-line': line }) => this.#human(line),
       },
@@ -95,15 +111,9 @@ export class Emulator {
     const drives = await this.#addDrives()
     await this.#each(['mon', 'monitor', 'qmp', 'qmp-pretty'], (option) => this.#addMonitor(option))
     await this.#each(['qtest'], async ({ value }) => {
-      this.#closers.push(await answerQtest(value))
+      this.#closers.push(await answerQtest(value, this.#clock))
     })
-    for (const [option, drive] of drives) {
-      const isBuiltIn = drive.request.interface !== 'virtio'
-      // A machine makes these by itself: no option is to blame.
-      await this.#models.addForDrive(drive).catch((error) => {
-        throw isBuiltIn ? error : new StartError(`${option.spelled}: ${messageOf(error)}`, error)
-      })
-    }
+    await this.#addModels([...drives, ...(await this.#addDefaultDrives())])
     await this.#each(['device'], ({ value }) => this.#models.add(readOptions(value, 'driver')))
     const pidfile = this.#options.findLast(({ name }) => name === 'pidfile')?.value
     if (pidfile !== undefined) {
@@ -168,6 +178,28 @@ export class Emulator {
       made.push([option, await this.#drives.add({ ...request, snapshot: snapshot && request.node !== undefined })])
     })
     return made
+  }
+
+  /** The empty drives that a machine has. None has an option to blame. */
+  async #addDefaultDrives(): Promise<[undefined, Drive][]> {
+    const made: [undefined, Drive][] = []
+    for (const value of defaultDrives(this.#machine, this.#options)) {
+      const request = parseDrive(value, { interface: 'ide' })
+      if (!this.#drives.isFull(request)) made.push([undefined, await this.#drives.add(request)])
+    }
+    return made
+  }
+
+  /** A machine makes those on its boards by itself, in the order of their units: no option is to blame. */
+  async #addModels(drives: readonly (readonly [EmulatorOption | undefined, Drive])[]): Promise<void> {
+    const isBuiltIn = ({ request }: Drive): boolean => request.interface !== 'virtio'
+    const onBoard = drives.filter(([, drive]) => isBuiltIn(drive)).sort(([, a], [, b]) => a.unit - b.unit)
+    for (const [, drive] of onBoard) await this.#models.addForDrive(drive)
+    for (const [option, drive] of drives.filter(([, one]) => !isBuiltIn(one))) {
+      await this.#models.addForDrive(drive).catch((error) => {
+        throw new StartError(`${option?.spelled}: ${messageOf(error)}`, error)
+      })
+    }
   }
 
   async #execute(command: string, text: string, implied: string): Promise<void> {

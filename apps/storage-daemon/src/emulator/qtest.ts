@@ -1,9 +1,10 @@
-/** `-qtest`: a test's line to the machine. It is answered, and moves nothing: there is no machine. */
+/** `-qtest`: a test's line to the machine. There is none, but its clock can be stepped forward; other lines move nothing. */
 import { connectTo } from '@diskgraph/qmp'
 import { StartError } from '../failure.ts'
+import type { MachineClock } from './machine-clock.ts'
 
 /** Connects to `address` (`unix:PATH`) and answers each line; the result ends that. */
-export async function answerQtest(address: string): Promise<() => void> {
+export async function answerQtest(address: string, clock: MachineClock): Promise<() => void> {
   const path = /^unix:(?:path=)?([^,]+)/.exec(address)?.[1]
   if (path === undefined) throw new StartError(`'${address}' is no unix socket`)
   const socket = await connectTo({ path })
@@ -12,8 +13,18 @@ export async function answerQtest(address: string): Promise<() => void> {
   socket.on('data', (text: string) => {
     const lines = (rest + text).split('\n')
     rest = (lines.pop() ?? '').slice(-4096)
-    for (const line of lines) socket.write(line.startsWith('clock_') ? 'OK 0\n' : 'OK\n')
+    for (const line of lines) socket.write(`${answer(line, clock)}\n`)
   })
   socket.on('error', () => undefined)
+  socket.resume()
   return () => socket.destroy()
+}
+
+/** `clock_step` and `clock_set` tell the time then. Nanoseconds are on the line, milliseconds in the clock. */
+function answer(line: string, clock: MachineClock): string {
+  const [, word, digits] = /^(clock_step|clock_set)(?: (\d+))?\s*$/.exec(line) ?? []
+  if (word === undefined) return 'OK'
+  const ms = digits === undefined ? undefined : Number(digits) / 1e6
+  clock.step(word === 'clock_step' || ms === undefined ? ms : Math.max(0, ms - clock.now()))
+  return `OK ${BigInt(Math.floor(clock.now() * 1e6))}`
 }

@@ -35,6 +35,8 @@ export interface DriverDescriptor {
   readonly description: string
   readonly options: OptionSchemas
   readonly createOptions?: OptionSchemas
+  /** What its images take to be amended, where that is more than those of `createOptions` that are marked so. */
+  readonly amendOptions?: OptionSchemas
   /** Its images take writes with `Flag.Compressed`. */
   readonly compressedWrites?: boolean
   /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB at most. */

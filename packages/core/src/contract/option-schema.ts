@@ -22,6 +22,8 @@ interface Common {
   readonly aliases?: readonly string[]
   /** Its spelling in QAPI where that is not kebab-case: `inject_error`. */
   readonly qapi?: string
+  /** Its spelling on command lines where that is not that of its siblings: `key-secret`. False: they do without it. */
+  readonly commandLine?: string | false
   /** Works, but is to go: what to use instead, for `-o help` and the README. */
   readonly deprecated?: string
 }

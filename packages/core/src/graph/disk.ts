@@ -122,7 +122,7 @@ export class Disk extends Root {
     if (!isRecord(request?.options)) throw new BlockError('EINVAL', 'amend({ options }) takes options by name')
     const amend = async ({ image, driver }: Node): Promise<void> => {
       if (image.amend !== undefined) {
-        const options = validateAmend(driver.createOptions ?? {}, request.options)
+        const options = validateAmend(driver.amendOptions ?? driver.createOptions ?? {}, request.options)
         return image.amend({ ...request, options })
       }
       throw new BlockError('ENOTSUP', `Format driver '${driver.name}' does not support option amendment`)

@@ -45,24 +45,36 @@ export function imageStorage(node: Node): Node {
 
 /**
  * The name that an image above `node` is to record of it: its own, or a `json:` name that tells the backing files, too,
- * where others stand in the graph than those that opening by its name would give.
+ * where others stand in the graph than those that opening by its name would give. Filters of jobs are not in it.
  */
 export async function backingReference(node: Node): Promise<string> {
-  const definition = await replacedChain(node)
+  return nameOf(node.lasting, ({ lasting }) => lasting)
+}
+
+/** As {@link backingReference}, as it is told: with the filters of jobs that were given a name. */
+export async function shownFilename(node: Node): Promise<string> {
+  return nameOf(node, ({ shown }) => shown)
+}
+
+async function nameOf(node: Node, seen: (node: Node) => Node): Promise<string> {
+  const definition = await replacedChain(node, seen)
   return definition === undefined ? node.filename : jsonFilename(definition)
 }
 
-/** `node` with the backing files below it; undefined where they are those that the images record. */
-async function replacedChain(node: Node): Promise<Record<string, unknown> | undefined> {
+/**
+ * `node` with the backing files below it; undefined where they are those that the images record. `seen` passes filters
+ * that do not count.
+ */
+async function replacedChain(node: Node, seen: (node: Node) => Node): Promise<Record<string, unknown> | undefined> {
   const { filtered } = node
   if (filtered !== undefined) {
-    const replaced = await replacedChain(filtered.node.shown)
+    const replaced = await replacedChain(seen(filtered.node), seen)
     return replaced === undefined ? undefined : { ...ownDefinition(node), [filtered.name]: replaced }
   }
-  const below = node.backing?.node.shown
+  const below = node.backing === undefined ? undefined : seen(node.backing.node)
   const { backingFilename } = await node.info()
   const recorded = backingFilename === undefined ? undefined : referredFilename(node, backingFilename)
-  const replaced = below === undefined ? undefined : await replacedChain(below)
+  const replaced = below === undefined ? undefined : await replacedChain(below, seen)
   if (replaced === undefined && recorded === below?.filename) return undefined
   return { ...ownDefinition(node), backing: below === undefined ? null : (replaced ?? ownDefinition(below)) }
 }

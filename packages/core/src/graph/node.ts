@@ -118,7 +118,9 @@ export class Node extends Layer {
   inheritsFrom: Node | undefined
   /** @internal The name of the backing file by which the image was opened, and the file that it stood for. */
   referred: { readonly name: string; readonly filename: string } | undefined
-  /** A filter that a job has put in and nobody gave a name: where layers are told it is left out. */
+  /** A filter that a job has put in: it goes with the job, and no image records it. */
+  temporary = false
+  /** Such a filter that nobody gave a name: where layers are told it is left out. */
   hidden = false
   /** @internal What was said of its own cache mode, and is not the parent's to change. */
   readonly ownCache = new Set<string>()
@@ -257,6 +259,11 @@ export class Node extends Layer {
   /** What is told of instead of it: the node itself, or what a hidden filter stands over. */
   get shown(): Node {
     return this.hidden ? (this.filtered?.node.shown ?? this) : this
+  }
+
+  /** What stays of it: the node itself, or what a temporary filter stands over. */
+  get lasting(): Node {
+    return this.temporary ? (this.filtered?.node.lasting ?? this) : this
   }
 
   /** The one child whose content a filter shows; undefined for other nodes. */

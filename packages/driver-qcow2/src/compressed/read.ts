@@ -5,31 +5,12 @@
  *     ├ sector ┼ sector ┼ sector ┼ sector ┤
  *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
  */
+import type { Codec } from '@diskgraph/codecs'
 import { BlockError } from '@diskgraph/core/driver'
-import { type CompressedData, Kind, TaskPool } from '@diskgraph/sparse'
+import { type CompressedData, InflatedClusters, Kind, TaskPool } from '@diskgraph/sparse'
 import { compressedDescriptor, entrySize } from '../header/layout.ts'
 import type { MappedImage } from '../mapping/active-tables.ts'
 import { kindOf } from '../mapping/map.ts'
-
-/** How clusters are compressed. Raw deflate is read with any window, and written with the one that old readers expect. */
-export interface Codec {
-  /** Inflates the start of `data` into exactly `size` bytes; rejects when the stream is damaged or shorter. */
-  inflate(data: Uint8Array, size: number): Promise<Uint8Array>
-  /**
-   * The same on the caller's thread, for small clusters, where the platform has that once it is loaded: the caller
-   * then does some of the work that other threads are busy with.
-   */
-  inflateHere?(data: Uint8Array, size: number): Uint8Array | undefined
-  /** Compresses; undefined when the result would not be shorter than `limit` bytes. */
-  deflate(data: Uint8Array, limit: number): Promise<Uint8Array | undefined>
-}
-
-/** The codecs of a platform. */
-export interface Codecs {
-  readonly zlib: Codec
-  /** ENOTSUP where nothing on this platform has it. */
-  zstd(): Promise<Codec>
-}
 
 /** Most bytes of compressed data that are read at once, and most clusters. */
 const maxRead = 2 * 1024 * 1024
@@ -38,9 +19,6 @@ const maxClusters = 64
 const shareOfPool = 3
 /** Larger clusters would hold up everything else for too long. */
 const largestHere = 65536
-
-/** Inflated clusters that are kept, so that small reads of a cluster inflate it once. */
-const cachedBytes = 1024 * 1024
 
 interface Piece {
   /** Place of the data in the file. */
@@ -59,13 +37,11 @@ export interface CompressedImage extends MappedImage {
 /** See the top of this file. */
 export class CompressedClusters implements CompressedData {
   private readonly image: CompressedImage
-  /** The clusters that were inflated last, by the offset of their data. */
-  private readonly inflated = new Map<number, Promise<Uint8Array>>()
-  private readonly limit: number
+  private readonly inflated: InflatedClusters
 
   constructor(image: CompressedImage) {
     this.image = image
-    this.limit = Math.max(1, Math.floor(cachedBytes / image.geometry.clusterSize))
+    this.inflated = new InflatedClusters(image.geometry.clusterSize)
   }
 
   read(offset: number, buf: Uint8Array, pool: TaskPool, signal: AbortSignal | undefined): number {
@@ -122,23 +98,10 @@ export class CompressedClusters implements CompressedData {
 
   /** A whole cluster, inflated unless it is at hand. */
   private cached({ offset, length }: Piece, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const { inflated } = this
-    const known = inflated.get(offset)
-    if (known !== undefined) {
-      inflated.delete(offset)
-      inflated.set(offset, known)
-      return known
-    }
-    const cluster = this.readData(offset, length, signal).then((data) => this.inflateHere(data) ?? this.inflate(data))
-    inflated.set(offset, cluster)
-    cluster.catch(() => {
-      if (inflated.get(offset) === cluster) inflated.delete(offset)
+    return this.inflated.get(offset, async () => {
+      const data = await this.readData(offset, length, signal)
+      return this.inflateHere(data) ?? this.inflate(data)
     })
-    if (inflated.size > this.limit) {
-      const [oldest] = inflated.keys()
-      inflated.delete(oldest!)
-    }
-    return cluster
   }
 
   private async readData(offset: number, length: number, signal: AbortSignal | undefined): Promise<Uint8Array> {

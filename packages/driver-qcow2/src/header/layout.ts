@@ -158,8 +158,6 @@ export const loL2Reserved = 0x000001fe
 export const loRefcountTableReserved = 0x000001ff
 /** Unit of the length of compressed data. */
 const compressedSectorSize = 512
-/** The window that compressed data is written with; readers must accept 15. */
-export const compressedWindowBits = 12
 
 /** Caps that all implementations share, in bytes. */
 export const maxL1TableSize = 32 * 1024 * 1024

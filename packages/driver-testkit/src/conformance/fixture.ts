@@ -54,6 +54,8 @@ export interface ConformanceSettings {
   readonly options?: Definition
   /** Create options besides `file` and `size`. */
   readonly createOptions?: Definition
+  /** Secret objects by id, which options name. */
+  readonly secrets?: Readonly<Record<string, string>>
   /** Size of the disk in most tests. Default 1 MiB and 3 sectors. */
   readonly size?: number
   /** Printed in the title; default: a new one for each run. */
@@ -62,6 +64,8 @@ export interface ConformanceSettings {
   readonly operations?: number
   /** False: what is written does not stay (a disk that keeps nothing). Default true. */
   readonly keepsData?: boolean
+  /** What `truncate` adds is noise until it is written (decrypted, say). Default false: zeroes. */
+  readonly growsNoise?: boolean
   /**
    * What the images have a method for, and yet refuse because of their options: with ENOTSUP, `readOnly` with EPERM. All
    * else that is declared has to work.
@@ -131,6 +135,7 @@ export class Fixture {
     this.graph = new Graph({
       drivers: [driver, ...(settings.drivers ?? []), this.files.driver, this.faults.driver],
       onWarning: () => undefined,
+      secrets: settings.secrets ?? {},
     })
   }
 

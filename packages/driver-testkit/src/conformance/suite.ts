@@ -68,7 +68,8 @@ async function discover(settings: ConformanceSettings, seed: number): Promise<Se
     if (disk.readOnly) capabilities.add('read-only')
     if (fixture.files.byName.size > 0) capabilities.add('file')
   })
-  if (capabilities.has('truncate')) capabilities.add('grow').add('shrink')
+  if (capabilities.has('truncate')) capabilities.add('shrink')
+  if (capabilities.has('truncate') && settings.growsNoise !== true) capabilities.add('grow')
   if (settings.keepsData !== false) capabilities.add('persistence')
   for (const name of ['create', 'probe', 'measure'] as const) {
     if (settings.driver[name] !== undefined && settings.setUp === undefined) capabilities.add(name)

@@ -1,5 +1,5 @@
 /** What all jobs have in common: how they are steered, and how they fail. */
-import { abortedError, BlockError, toBlockError } from '@diskgraph/core/driver'
+import { abortedError, BlockError, describeErrorCode, toBlockError } from '@diskgraph/core/driver'
 
 /** How far a job has come, in bytes. */
 export interface JobProgress {
@@ -58,4 +58,9 @@ export async function runJob<T>(options: JobOptions, work: () => Promise<T>): Pr
 /** Waits for all, then throws the first error. */
 export async function allSettled(work: readonly Promise<unknown>[]): Promise<void> {
   for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason
+}
+
+/** Why a job failed, in QEMU's words: a request that failed is told by its code alone. */
+export function describeFailure(error: Error): string {
+  return error instanceof JobError ? describeErrorCode(error.code) : error.message
 }

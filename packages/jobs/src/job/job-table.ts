@@ -1,5 +1,6 @@
 /** The jobs of a graph. */
-import { BlockError, type Graph } from '@diskgraph/core'
+import { BlockError, type Graph, type Node } from '@diskgraph/core'
+import { due, type Inspect, inspected, inspection, kindOf } from '@diskgraph/core/internal'
 import { Job } from './job.ts'
 import { checkSpeed, type JobSettings, type JobType } from './settings.ts'
 
@@ -12,7 +13,9 @@ export class JobTable implements Iterable<Job> {
   readonly #listeners = new Set<(job: Job) => void>()
   #generated = 0
 
+  /** EINVAL for what is no graph. */
   constructor(graph: Graph) {
+    if (!due.graph.check(graph)) throw new BlockError('EINVAL', `new JobTable needs a graph, not ${kindOf(graph)}`)
     this.graph = graph
     graph.beforeClose(() => this.close())
   }
@@ -39,12 +42,26 @@ export class JobTable implements Iterable<Job> {
 
   /** Cancels all jobs, and resolves when they have ended. */
   async close(): Promise<void> {
-    for (const job of this.list()) if (job.status !== 'concluded' && job.status !== 'aborting') job.cancel()
+    for (const job of this.list()) cancel(job)
     await Promise.allSettled(this.list().map(({ finished }) => finished))
+  }
+
+  /** Cancels the jobs that work on `node`, which its user is about to give up. */
+  cancelOn(node: Node): void {
+    for (const job of this.list()) if (job.nodes.has(node)) cancel(job)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** What is worth knowing of them. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    return { jobs: this.list() }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('JobTable', this, options, inspect)
   }
 
   /**
@@ -89,4 +106,8 @@ export class JobTable implements Iterable<Job> {
       if (!this.#jobs.has(id)) return id
     }
   }
+}
+
+function cancel(job: Job): void {
+  if (job.status !== 'concluded' && job.status !== 'aborting') job.cancel()
 }

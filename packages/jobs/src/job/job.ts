@@ -10,8 +10,9 @@
  * The kind of a job is its {@link JobWork}. It calls {@link Job.rest} between two pieces: there it is held while the
  * job is paused or too fast, and left when the job is cancelled. Events have QAPI's names and fields.
  */
-import { BlockError, type Clock, describeErrorCode, type ErrorCode, type Graph, isBlockError } from '@diskgraph/core'
-import { JobError } from '../engine/work.ts'
+import { BlockError, type Clock, type ErrorCode, type Graph, isBlockError, type Node } from '@diskgraph/core'
+import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
+import { describeFailure } from '../engine/work.ts'
 import { Pace } from './pace.ts'
 import { checkSpeed, type ErrorPolicy, type JobSettings, type JobType } from './settings.ts'
 import { type JobStatus, type JobVerb, refuseVerb } from './states.ts'
@@ -48,6 +49,8 @@ export class Job {
   readonly type: JobType
   readonly autoFinalize: boolean
   readonly autoDismiss: boolean
+  /** The nodes that it works on, and its filter. */
+  readonly nodes = new Set<Node>()
   /** Resolves when it has concluded well; rejects with what it failed of, ECANCELED when it was cancelled. */
   readonly finished: Promise<void>
   /** @internal Aborted when the job is cancelled or fails: whatever it waits for ends. */
@@ -126,7 +129,7 @@ export class Job {
 
   /** Why it failed, in QEMU's words; undefined for one that has not. */
   get error(): string | undefined {
-    return this.#error === undefined ? undefined : describe(this.#error)
+    return this.#error === undefined ? undefined : describeFailure(this.#error)
   }
 
   /** @internal See {@link Member}. */
@@ -143,6 +146,10 @@ export class Job {
   toJSON(): Readonly<Record<string, unknown>> {
     const { id, type, status, offset, length, speed, error } = this
     return { id, type, status, offset, length, speed, error }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Job', this, options, inspect)
   }
 
   // What users ask of it. Each throws EBUSY in a state that has no such thing.
@@ -170,14 +177,11 @@ export class Job {
    */
   cancel(force = true): void {
     this.#refuse('cancel')
-    if (!force) {
-      if (this.pace.paused) throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
-      if (this.ready && this.#work?.cancelSoftly?.(this) === true) {
-        this.pace.wake()
-        return
-      }
+    if (!force && this.pace.paused) {
+      throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
     }
-    this.#stopWork()
+    if (!force && this.ready && this.#work?.cancelSoftly?.(this) === true) this.pace.wake()
+    else this.#stopWork()
     if (this.done) void this.#transaction.abort(this, new Cancelled())
   }
 
@@ -332,7 +336,7 @@ export class Job {
     try {
       await this.#work?.end(this, failure === undefined)
     } catch (error) {
-      this.#table.graph.warn(`the end of job '${this.id}' failed: ${describe(error as Error)}`)
+      this.#table.graph.warn(`the end of job '${this.id}' failed: ${describeFailure(error as Error)}`)
     }
     if (this.isBlockJob) {
       const cancelled = failure instanceof Cancelled
@@ -392,9 +396,4 @@ export class Job {
   #emit(event: string, data: Readonly<Record<string, unknown>>): void {
     this.#table.graph.emit({ event, data })
   }
-}
-
-/** A request that failed is told by its code alone, as QEMU does. */
-function describe(error: Error): string {
-  return error instanceof JobError ? describeErrorCode(error.code) : error.message
 }

@@ -22,7 +22,7 @@ export interface BackupOptions extends JobSettings {
   /** A node of the same size that nobody writes to. */
   readonly target: Node | string
   /**
-   * `full`: all of it. `top`: what the disk does not have of its backing file. `none`: only what is about to change, until
+   * `full`: all of it. `top`: what the disk has itself, and not of its backing file. `none`: only what is about to change, until
    * it is cancelled. `bitmap`: what `bitmap` has marked; `incremental` is `bitmap` with the mode `on-success`.
    */
   readonly sync: 'full' | 'top' | 'none' | 'incremental' | 'bitmap'
@@ -126,7 +126,6 @@ class Backup implements JobWork {
   readonly #target: Node
   readonly #options: BackupOptions
   readonly #plan: Plan
-  readonly #base: Node | undefined
   /** What others see while it runs: the bitmaps of the disk and of the filter, beside the one it was given. */
   readonly #shown: (() => void)[] = []
   #insertion: Insertion | undefined
@@ -138,7 +137,6 @@ class Backup implements JobWork {
     this.#target = target
     this.#options = options
     this.#plan = plan
-    this.#base = options.sync === 'top' ? unfiltered(source).backing?.node : undefined
   }
 
   /** Stages the filter over the disk. The moment that is kept is that of the commit. */
@@ -164,7 +162,7 @@ class Backup implements JobWork {
       this.#image = new BackupImage(file, target, { granularity, compressed: compress, fleecing, longest: maxChunk })
       return this.#image
     }
-    const driver = copyFilterDriver({ name: 'copy-before-write', disk: 'file' }, make)
+    const driver = copyFilterDriver({ name: 'copy-before-write', disk: 'file', target: 'shared' }, make)
     const nodes = { source: this.#source, target: this.#target }
     this.#insertion = await insertFilter(change, graph, nodes, { driver, nodeName: filterNodeName }, job)
     change.afterCommit(() => this.#begin(job))
@@ -200,7 +198,7 @@ class Backup implements JobWork {
     await job.rest()
     if (sync === 'none') for (;;) await job.pace.sleep()
     const { root } = this.#insertion as Insertion
-    if (this.#base !== undefined) await this.#leaveOut(job, root, this.#base, image)
+    if (sync === 'top') await this.#leaveOut(job, root, image)
     await copyDirty({
       job,
       units: image.units,
@@ -210,10 +208,10 @@ class Backup implements JobWork {
     })
   }
 
-  /** What the disk has of its backing file need not be copied. */
-  async #leaveOut(job: Job, root: Disk, base: Node, image: BackupImage): Promise<void> {
+  /** What the disk does not have itself need not be copied. */
+  async #leaveOut(job: Job, root: Disk, image: BackupImage): Promise<void> {
     const present = new Bitmap(image.size, image.units.dirty.granularity)
-    await markPresent(job, root, base, present)
+    await markPresent(job, root, unfiltered(this.#source).backing?.node, present)
     for (let run = present.nextClean(0); run !== undefined; run = present.nextClean(run.offset + run.length)) {
       image.units.dirty.clear(run.offset, run.length)
     }

@@ -182,7 +182,7 @@ class Commit implements JobWork {
     job.announce()
     const use = { name: 'base node', permissions: ConsistentRead | WriteUnchanged }
     this.#target = await jobRoot(change, graph, base, job, use)
-    this.#unblock.push(blockNodes(change, graph, [unfiltered(device), ...layers.slice(1), base], 'commit'))
+    this.#unblock.push(blockNodes(change, graph, [unfiltered(device), ...layers.slice(1), base], job))
     const thaw = graph.freezeChain(this.#insertion.filter, base, 'a commit reads through it')
     change.onUndo(thaw)
     this.#unblock.push(thaw)
@@ -214,7 +214,8 @@ class Commit implements JobWork {
     units.onCopied = (length) => job.advance(length)
     units.dirty.set(0, size)
     job.setRemaining(size)
-    await copyDirty({ job, units, workers: 8, policy: () => onError })
+    // One after the other, as QEMU: what is told of an error depends on it.
+    await copyDirty({ job, units, workers: 1, policy: () => onError })
   }
 
   /** The layer above gets the base as its backing file. */

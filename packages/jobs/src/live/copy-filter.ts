@@ -73,19 +73,27 @@ export abstract class CopyFilter extends Passthrough {
   }
 }
 
-/**
- * A driver for the one image that `make` makes. `disk` is what the driver calls the child that is copied, `unchanged`:
- * see {@link CopyFilterSettings}.
- */
+/** What a {@link copyFilterDriver} is called, and what is done with its children. */
+interface CopyFilterDriver {
+  readonly name: string
+  /** The child that is copied. */
+  readonly disk: 'file' | 'backing'
+  /** The target is a layer of the disk, one that is to be what the disk is, or one that others may write to, too. */
+  readonly target: 'layer' | 'own' | 'shared'
+}
+
+/** A driver for the one image that `make` makes. */
 export function copyFilterDriver(
-  { name, disk, unchanged = false }: { name: string; disk: 'file' | 'backing'; unchanged?: boolean },
+  { name, disk, target }: CopyFilterDriver,
   make: (file: ChildHandle, target: ChildHandle) => CopyFilter,
 ): DriverDescriptor {
   const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
-  const forTarget = unchanged
-    ? { permissions: WriteUnchanged, shared: All & ~Resize }
-    : // A last block that is not whole is filled up.
-      { permissions: Write | Resize, shared: ConsistentRead | WriteUnchanged | BackingChange }
+  const forTarget = {
+    layer: { permissions: WriteUnchanged, shared: All & ~Resize },
+    // A last block that is not whole is filled up.
+    own: { permissions: Write | Resize, shared: ConsistentRead | WriteUnchanged | BackingChange },
+    shared: { permissions: Write | Resize, shared: (All & ~Resize) | BackingChange },
+  }[target]
   return {
     name,
     kind: 'filter',

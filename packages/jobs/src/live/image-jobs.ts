@@ -16,6 +16,8 @@ export interface AmendJobOptions extends JobSettings {
   readonly node: Node | string
   /** Options to change, by name, camelCase, and `driver`, which is that of the node. */
   readonly options: Readonly<Record<string, unknown>>
+  /** Also what is not safe. Default false. */
+  readonly force?: boolean | undefined
 }
 
 /** Starts to make an image. */
@@ -41,7 +43,7 @@ export async function startAmend(jobs: JobTable, settings: AmendJobOptions): Pro
   return startOnce(jobs, 'amend', settings, async (job) => {
     const disk = await graph.attach(node)
     try {
-      await disk.amend({ options, signal: job.signal })
+      await disk.amend({ options, force: settings.force === true, signal: job.signal })
     } finally {
       await disk.close()
     }

@@ -166,7 +166,8 @@ export class Mirror implements JobWork {
       this.#image = new MirrorImage(file, target, settings, copyMode, (error) => this.#failedAlong(job, error))
       return this.#image
     }
-    const driver = copyFilterDriver({ name: 'mirror_top', disk: 'backing', unchanged }, make)
+    const kind = { name: 'mirror_top', disk: 'backing', target: unchanged ? 'layer' : 'own' } as const
+    const driver = copyFilterDriver(kind, make)
     const { base } = this.#options
     const chain = wholeChainOf(this.#source)
     const layers = base === undefined ? [] : chain.slice(1, chain.indexOf(base))

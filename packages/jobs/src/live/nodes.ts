@@ -9,8 +9,9 @@ import {
   Permission,
 } from '@diskgraph/core'
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { backingReference, referredFilename } from '@diskgraph/core/internal'
+import { referredFilename, shownFilename } from '@diskgraph/core/internal'
 import { unfiltered } from '../disk/chain.ts'
+import type { Job } from '../job/job.ts'
 
 /** The node called `name`, or `name` itself. QEMU's text where there is none. */
 export function findNode(graph: Graph, name: Node | string): Node {
@@ -48,7 +49,7 @@ export async function findLayerBelow(layers: readonly Node[], filename: string):
 
 /** Whether `filename` is the name by which `node` is shown. */
 export async function isShownAs(node: Node, filename: string): Promise<boolean> {
-  return node.filename === filename || (await backingReference(node)) === filename
+  return node.filename === filename || (await shownFilename(node)) === filename
 }
 
 /** As {@link chainOf}, filters included. */
@@ -74,15 +75,16 @@ export function refuseBusyChain(top: Node, bottom: Node): void {
 /** What changes the content of a node, or takes it away. */
 export const contentOperations = ['amend', 'check', 'remove', 'replace', 'resize', 'snapshot'] as const
 
-/** Blocks on `nodes` what a job of `type` cannot stand, unless `change` is undone; the result ends that. */
+/** Blocks on `nodes` what `job` cannot stand, unless `change` is undone; the result ends that. */
 export function blockNodes(
   change: Change,
   graph: Graph,
   nodes: readonly Node[],
-  type: string,
-  operations: readonly BlockedOperation[] = [...contentOperations, 'change-child', 'reopen'],
+  job: Job,
+  operations: readonly BlockedOperation[] = [...contentOperations, 'change-child'],
 ): () => void {
-  const reason = `block device is in use by block job: ${type}`
+  const reason = `block device is in use by block job: ${job.type}`
+  for (const node of nodes) job.nodes.add(node)
   const releases = nodes.map((node) => graph.block(node, { reason, operations }))
   const release = (): void => {
     for (const one of releases) one()
@@ -160,7 +162,7 @@ export async function insertFilter(
   graph: Graph,
   nodes: { readonly source: Node; readonly target?: Node | undefined; readonly layers?: readonly Node[] },
   filter: { readonly driver: DriverDescriptor; readonly nodeName: string | undefined; readonly hidden?: boolean },
-  job: { readonly id: string; readonly type: string },
+  job: Job,
 ): Promise<Insertion> {
   const { source, target, layers = [] } = nodes
   const { driver, nodeName, hidden = false } = filter
@@ -169,9 +171,10 @@ export async function insertFilter(
     ...(target === undefined ? {} : { target }),
     ...(nodeName === undefined ? {} : { nodeName }),
   })
+  node.temporary = true
   node.hidden = hidden
   const root = await jobRoot(change, graph, node, job, { name: 'main node' })
   const used = target === undefined ? [source, node] : [source, target, node]
-  const release = blockNodes(change, graph, [...used, ...layers], job.type)
+  const release = blockNodes(change, graph, [...used, ...layers], job)
   return new Insertion(graph, node, root, release)
 }

@@ -90,8 +90,8 @@ async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFligh
   }
 }
 
-/** Marks what the layers of `root` down to `base` hold. */
-export async function markPresent(job: Job, root: Disk, base: Node, dirty: DirtyBitmap): Promise<void> {
+/** Marks what the layers of `root` down to `base`, or all of them, hold. */
+export async function markPresent(job: Job, root: Disk, base: Node | undefined, dirty: DirtyBitmap): Promise<void> {
   for (let at = 0; at < dirty.size; ) {
     await job.rest()
     const extent = await root.status(at, Math.min(dirty.size - at, 2 ** 30), base, job.signal)

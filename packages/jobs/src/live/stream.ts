@@ -53,19 +53,25 @@ export async function startStream(jobs: JobTable, options: StreamJobOptions): Pr
   const { graph } = jobs
   return startJob(jobs, 'stream', options, async (change, make) => {
     const top = findNode(graph, options.device)
-    const last = await findLast(graph, top, options)
+    const { last, base } = await findLast(graph, top, options)
     if (last.backing === undefined && options.backingFile !== undefined) {
       throw new BlockError('EINVAL', 'backing file specified, but streaming the entire chain')
     }
     refuseBusyChain(top, last)
+    if (base !== undefined) refuseCommitted(last, base)
     const work = new Stream(jobs, top, last, options)
     await work.enter(make(), change)
     return work
   })
 }
 
-/** The lowest layer that goes: the one above the base. The image itself, where none does. */
-async function findLast(graph: Graph, top: Node, options: StreamJobOptions): Promise<Node> {
+/** The lowest layer that goes, the one above the base, or the image itself, where none does; the base, if it was given. */
+interface LastLayer {
+  readonly last: Node
+  readonly base?: Node
+}
+
+async function findLast(graph: Graph, top: Node, options: StreamJobOptions): Promise<LastLayer> {
   const { base, baseNode, bottom } = options
   const invalid = (message: string): BlockError => new BlockError('EINVAL', message)
   const given = Object.entries({ base, 'base-node': baseNode, bottom }).filter(([, value]) => value !== undefined)
@@ -86,18 +92,22 @@ async function findLast(graph: Graph, top: Node, options: StreamJobOptions): Pro
     if (below.includes(unfiltered(node))) return layerAbove(layers, node)
     throw invalid(`Node '${node.name}' is not a backing image of '${top.name}'`)
   }
-  if (bottom === undefined) return layers[layers.length - 1] as Node
+  if (bottom === undefined) return { last: layers[layers.length - 1] as Node }
   const node = findNodeByName(graph, bottom)
-  if (below.includes(unfiltered(node))) return unfiltered(node)
+  if (below.includes(unfiltered(node))) return { last: unfiltered(node) }
   throw invalid(`Node '${node.name}' is not in a chain starting from '${top.name}'`)
 }
 
-/** The layer that has `base`, a layer or a filter over one, as its backing file. */
-function layerAbove(layers: readonly Node[], base: Node): Node {
-  const above = layers[layers.indexOf(unfiltered(base)) - 1] as Node
-  const filters = wholeChainOf(above).slice(1)
+/** `base`, a layer or a filter over one, and the layer that has it as its backing file. */
+function layerAbove(layers: readonly Node[], base: Node): LastLayer {
+  return { last: layers[layers.indexOf(unfiltered(base)) - 1] as Node, base }
+}
+
+/** EPERM where a commit holds the link between `last` and `base`, which is to go. */
+function refuseCommitted(last: Node, base: Node): void {
+  const filters = wholeChainOf(last).slice(1)
   const commit = filters.slice(0, filters.indexOf(base)).find(({ driver }) => driver.name === 'commit_top')
-  if (commit === undefined) return above
+  if (commit === undefined) return
   throw new BlockError('EPERM', `Cannot freeze 'backing' link to '${commit.name}'`, { node: commit.name })
 }
 
@@ -158,7 +168,7 @@ class Stream implements JobWork {
     const use = { name: 'intermediate node', shared: Permission.ConsistentRead | Permission.WriteUnchanged }
     for (const layer of layers) this.#layers.push(await jobRoot(change, graph, layer, job, use))
     // A commit that ends below them gives the last one another backing file.
-    this.#release.push(blockNodes(change, graph, layers, 'stream', contentOperations))
+    this.#release.push(blockNodes(change, graph, layers, job, contentOperations))
     change.afterCommit(() => this.#begin(job))
   }
 
@@ -294,6 +304,7 @@ function streamDriver(make: (file: ChildHandle) => StreamImage): DriverDescripto
     kind: 'filter',
     description: 'Stands over an image while a job fills it.',
     options: { file: { type: 'child', role: 'filtered', required: true, description: 'The image' } },
+    formatFilename: (_options, { file }) => file,
     childPermissions: (_child, permissions, shared) =>
       permissions === 0
         ? { permissions: 0, shared: All }

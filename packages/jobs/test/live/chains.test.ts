@@ -1,4 +1,4 @@
-import type { Disk, Node } from '@diskgraph/core'
+import { type Disk, type Node, Permission } from '@diskgraph/core'
 import { backingReference } from '@diskgraph/core/internal'
 import { JobTable, startAmend, startCommit, startCreate, startStream } from '@diskgraph/jobs'
 import { describe, expect, it } from 'vitest'
@@ -161,6 +161,26 @@ describe('a stream', () => {
     job.setSpeed(0)
     await job.finished
     expect(at(await contentOf(disk), 0, 1, 2, 3)).toEqual([1, 2, 3, 1])
+  })
+
+  it('leaves an image writable that was read-only where somebody writes to it by now, and says so', async () => {
+    const warnings: string[] = []
+    const made = await chain()
+    await using _ = made.graph
+    const { graph, jobs, disk } = made
+    await disk.close()
+    const backing = { driver: 'qcow2', file: { driver: 'memory', name: 'mid' } }
+    const file = { driver: 'memory', name: 'top' }
+    const node = await graph.addNode({ driver: 'qcow2', nodeName: 'ro', readOnly: true, file, backing } as never)
+    Object.assign(node, { warn: (message: string) => warnings.push(message) })
+    const job = await startStream(jobs, { device: 'ro', speed: 1 })
+    const { Write, ConsistentRead } = Permission
+    await using writer = await graph.attach('ro', { permissions: Write | ConsistentRead })
+    job.setSpeed(0)
+    await job.finished
+    expect(warnings).toEqual([expect.stringMatching(/^node 'ro' stays writable: /)])
+    await writer.write(0, new Uint8Array(512))
+    expect(node.backing).toBeUndefined()
   })
 
   it('is refused while somebody writes to a layer that goes', async () => {

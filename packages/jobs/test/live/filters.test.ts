@@ -1,7 +1,7 @@
 /** Jobs on chains that have filters: those of users, and those that jobs put in. */
 import { type Disk, type DriverDescriptor, Graph, type Node } from '@diskgraph/core'
 import { Passthrough } from '@diskgraph/core/driver'
-import { backingReference } from '@diskgraph/core/internal'
+import { backingReference, shownFilename } from '@diskgraph/core/internal'
 import { file } from '@diskgraph/driver-file'
 import { type MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
 import { qcow2 } from '@diskgraph/driver-qcow2'
@@ -85,7 +85,7 @@ it.each([
 
 describe('the filter of a job', () => {
   const below = async (node: Node): Promise<unknown> => {
-    const name = await backingReference(node)
+    const name = await shownFilename(node)
     return JSON.parse(name.slice('json:'.length)).backing
   }
 
@@ -105,6 +105,18 @@ describe('the filter of a job', () => {
       job.cancel()
       await job.finished.catch(() => undefined)
     }
+  })
+
+  it('is in no name that an image records', async () => {
+    const { graph, jobs } = await setUp()
+    await using _ = graph
+    const top = graph.find('top') as Node
+    const before = await backingReference(top)
+    const inner = await startStream(jobs, { device: 'mid', baseNode: 'base', speed: 1, filterNodeName: 'mine' })
+    expect(await backingReference(top)).toBe(before)
+    expect(await shownFilename(top)).toContain('copy-on-read')
+    inner.cancel()
+    await inner.finished.catch(() => undefined)
   })
 
   it('stands for what it is over where layers are told', async () => {

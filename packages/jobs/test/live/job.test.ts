@@ -1,4 +1,5 @@
 /** What may be asked of a job, in which state, and what QEMU answers. */
+import type { Node } from '@diskgraph/core'
 import { JobTable, JobTransaction, startBackup, startMirror } from '@diskgraph/jobs'
 import { describe, expect, it } from 'vitest'
 import { type Stack, stack } from '../stack.ts'
@@ -313,4 +314,28 @@ it('a mirror of the top layer copies what that layer holds', async () => {
   const buf = new Uint8Array(size)
   made.storages.get('b')?.read(0, buf)
   expect([buf[0], buf[2 ** 18], buf[2 ** 18 + 2 ** 17]]).toEqual([0, 2, 0])
+})
+
+it('jobs are cancelled with the node that they work on, others go on', async () => {
+  const { graph, jobs } = await setUp()
+  await using _ = graph
+  const first = await startMirror(jobs, { device: 'a', target: 'b', sync: 'none' })
+  const second = await startMirror(jobs, { device: 'c', target: 'd', sync: 'none' })
+  const [node] = first.nodes
+  jobs.cancelOn(node as Node)
+  await expect(first.finished).rejects.toMatchObject({ code: 'ECANCELED' })
+  expect(jobs.list()).toEqual([second])
+})
+
+it('a backup of what a disk has itself copies that alone, also where there is no backing file', async () => {
+  const made = stack()
+  const { graph } = made
+  await using _ = graph
+  const jobs = new JobTable(graph)
+  const disk = await made.qcow2('a', { size })
+  await disk.write(65536, new Uint8Array(65536).fill(7))
+  await made.target('b', size)
+  const job = await startBackup(jobs, { device: disk.node, target: 'b', sync: 'top', autoDismiss: false })
+  await job.finished
+  expect([job.length, job.offset]).toEqual([65536, 65536])
 })

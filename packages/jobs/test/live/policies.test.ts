@@ -1,4 +1,5 @@
 /** What becomes of a job whose storage fails: the events are those that QEMU 7.2 raises. */
+import { Permission } from '@diskgraph/core'
 import { delay } from '@diskgraph/core/driver'
 import { VirtualClock } from '@diskgraph/driver-testkit'
 import { type ErrorPolicy, type Job, JobTable, startBackup, startMirror } from '@diskgraph/jobs'
@@ -201,4 +202,33 @@ describe('an error that ends a job', () => {
     await expect(job.finished).rejects.toMatchObject({ code: 'EIO' })
     expect(made.events).toContain(`BLOCK_JOB_COMPLETED ${2 * 65536}/${size} Input/output error`)
   })
+})
+
+it('a mirror that waits for room goes on when its target has been reopened, which cannot become read-only', async () => {
+  const made = await setUp()
+  await using _ = made.graph
+  made.faults.arm({ nth: 2, code: 'ENOSPC', kinds: ['write'] })
+  const job = await starts.mirror(made.jobs, 'enospc')
+  await reached(job, 'paused')
+  await expect(made.graph.reopen('b', { readOnly: true })).rejects.toMatchObject({ code: 'EPERM' })
+  await made.graph.reopen('b', { detectZeroes: 'on' })
+  job.resume()
+  await reached(job, 'ready')
+  job.complete()
+  await job.finished
+})
+
+it('others may write to the target of a backup, and not to that of a mirror', async () => {
+  for (const kind of ['backup', 'mirror'] as const) {
+    const made = await setUp()
+    await using _ = made.graph
+    const writer = made.graph.attach('b', { permissions: Permission.Write })
+    await (await writer).close()
+    const job = await starts[kind](made.jobs, 'report')
+    const attached = made.graph.attach('b', { permissions: Permission.Write | Permission.ConsistentRead })
+    if (kind === 'backup') await (await attached).close()
+    else await expect(attached).rejects.toMatchObject({ code: 'EPERM' })
+    job.cancel()
+    await job.finished.catch(() => undefined)
+  }
 })

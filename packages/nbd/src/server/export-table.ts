@@ -120,7 +120,11 @@ export class ExportTable implements Iterable<NbdExport> {
 
   async #bitmaps(node: Node, { bitmaps = [], writable }: ExportSettings): Promise<DirtyBitmap[]> {
     const found: DirtyBitmap[] = []
-    for (const wanted of bitmaps) found.push(typeof wanted === 'string' ? await findBitmap(node, wanted) : wanted)
+    for (const wanted of bitmaps) {
+      const bitmap = typeof wanted === 'string' ? await findBitmap(node, wanted) : wanted
+      refuseInconsistent(bitmap)
+      found.push(bitmap)
+    }
     // It would go on recording, while clients that only read take it for fixed.
     const live = writable || node.readOnly ? undefined : found.find(({ enabled }) => enabled)
     if (live === undefined) return found
@@ -136,13 +140,18 @@ function closedError(): BlockError {
 async function findBitmap(node: Node, name: string): Promise<DirtyBitmap> {
   for (let at: Node | undefined = node; at !== undefined; at = below(at)) {
     const found = at.dirtyBitmaps.find((bitmap) => bitmap.name === name)
-    if (found === undefined) continue
-    if (!found.inconsistent) return found
-    throw new BlockError('EINVAL', `Bitmap '${name}' is inconsistent and cannot be used`, {
-      hint: 'remove it, and begin to record anew',
-    })
+    if (found !== undefined) return found
   }
   throw new BlockError('ENOENT', `Bitmap '${name}' is not found`)
+}
+
+function refuseInconsistent({ name, inconsistent }: DirtyBitmap): void {
+  if (!inconsistent) return
+  throw new BlockError('EINVAL', `Bitmap '${name}' is inconsistent and cannot be used`, {
+    hint:
+      `Bitmap '${name}' was not stored after its last use, so nobody knows what it has marked. Export the disk without ` +
+      'it, or remove it (block-dirty-bitmap-remove, or "bitmap --remove" of the image tool) and begin to record anew',
+  })
 }
 
 function below(node: Node): Node | undefined {

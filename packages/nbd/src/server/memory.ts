@@ -1,11 +1,12 @@
 /**
  * Memory of requests under way. A connection takes bytes before it begins a request and gives them back when the answer
  * has left the process. What one connection may take is bounded (`perConnection`), and what all of them take together
- * (`total`); a request that finds nothing free waits.
+ * (`total`); a request that finds nothing free waits. Whoever waits gets what becomes free in the order of their coming,
+ * one request of each connection at a time: a long one is not passed by others that are shorter or come more often.
  *
  * So that nobody waits for those who never read, or who send a header and not what it announces:
  *
- * - A connection that holds nothing always gets `guaranteed` bytes, beyond the total: a small request never waits.
+ * - A connection always gets up to `guaranteed` bytes, beyond the total: small requests never wait.
  * - While somebody waits, all who hold memory are looked at once in each `patience`. Whoever holds it because of its
  *   client, and has moved less than a 64th of it in that time, is ended. Work of the disk is no reason: it is not the
  *   client's fault.
@@ -14,7 +15,7 @@ import type { Clock } from '@diskgraph/core/driver'
 
 /** Bytes that the requests of one connection may take. */
 export const perConnection = 64 * 1024 * 1024
-/** Bytes that a connection without requests gets whatever others hold: a read of 1 MiB. */
+/** Bytes that a connection may hold whatever others hold: a read of 1 MiB. */
 const guaranteed = 1024 * 1024 + 4096
 /** Part of the memory that it holds which a connection has to move in one `patience`. */
 const leastShare = 1 / 64
@@ -37,6 +38,7 @@ export interface MemoryUser {
 export class MemoryBudget {
   readonly #clock: Clock
   readonly #patience: number
+  readonly #total: number
   #free: number
   readonly #users = new Set<MemoryUser>()
   readonly #waiting = new Set<MemoryUser>()
@@ -44,6 +46,7 @@ export class MemoryBudget {
 
   /** Of `total` bytes; `patience` in milliseconds. */
   constructor(total: number, clock: Clock, patience: number) {
+    this.#total = total
     this.#free = total
     this.#clock = clock
     this.#patience = patience
@@ -56,7 +59,7 @@ export class MemoryBudget {
   /** Ends a user, which has given everything back. */
   leave(user: MemoryUser): void {
     this.#users.delete(user)
-    this.#waiting.delete(user)
+    this.giveUp(user)
     if (this.#users.size > 0) return
     this.#stopWatch?.()
     this.#stopWatch = undefined
@@ -64,8 +67,12 @@ export class MemoryBudget {
 
   /** Takes `bytes`; false: there are not so many, and `user` proceeds when it is worth to ask again. */
   take(bytes: number, user: MemoryUser): boolean {
-    if (bytes <= this.#free || (user.held === 0 && bytes <= guaranteed)) {
+    const isNext = this.#waiting.size === 0 || this.#next === user
+    // What is more than there is gets all of it.
+    const isFree = bytes <= this.#free || this.#free >= this.#total
+    if ((isNext && isFree) || user.held + bytes <= guaranteed) {
       this.#free -= bytes
+      this.#waiting.delete(user)
       return true
     }
     this.#waiting.add(user)
@@ -75,15 +82,24 @@ export class MemoryBudget {
 
   give(bytes: number): void {
     this.#free += bytes
-    if (this.#waiting.size === 0) return
-    const waiting = [...this.#waiting]
-    this.#waiting.clear()
-    for (const user of waiting) user.proceed()
+    this.#serve()
   }
 
   /** Ends a wait. */
   giveUp(user: MemoryUser): void {
-    this.#waiting.delete(user)
+    if (this.#waiting.delete(user)) this.#serve()
+  }
+
+  get #next(): MemoryUser | undefined {
+    return this.#waiting.values().next().value
+  }
+
+  /** Lets those who wait ask again, until one of them has to wait further. */
+  #serve(): void {
+    for (let user = this.#next; user !== undefined; user = this.#next) {
+      user.proceed()
+      if (this.#next === user) return
+    }
   }
 
   #watch(): void {

@@ -6,12 +6,12 @@ import type { ArgumentsOf, ReturnOf, TypeOf } from '@diskgraph/qapi'
 import { QmpError } from '../errors.ts'
 import type { System } from '../system.ts'
 import type { Handlers } from './handlers.ts'
-import { nodeInfo } from './queries.ts'
+import { nodeInfo, settled } from './queries.ts'
 
 /** `query-block`, `query-blockstats`, and all that is done to a device. */
 export function deviceCommands(system: System, devices: DeviceTable): Handlers {
   return {
-    'query-block': () => Promise.all([...devices].map((device) => blockInfo(device))),
+    'query-block': () => settled(system.graph, () => Promise.all([...devices].map((device) => blockInfo(device)))),
     'query-blockstats': (args) =>
       args['query-nodes'] === true
         ? [...system.graph.nodes].map((node) => onWire(usedNodeStatistics(node)) as TypeOf<'BlockStats'>)
@@ -95,7 +95,7 @@ async function changeMedium(
   args: Omit<ArgumentsOf<'blockdev-change-medium'>, 'id'>,
 ): Promise<void> {
   const { filename, format, force, 'read-only-mode': mode = 'retain' } = args
-  const readOnly = mode === 'retain' ? (device.node?.readOnly ?? device.readOnly) : mode === 'read-only'
+  const readOnly = mode === 'retain' ? device.mediaReadOnly : mode === 'read-only'
   if (format !== undefined && !graph.registry.names.includes(format)) {
     throw new BlockError('EINVAL', `Unknown driver '${format}'`)
   }

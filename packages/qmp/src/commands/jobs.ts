@@ -53,7 +53,7 @@ export function jobCommands(system: System): Handlers {
     },
     'drive-backup': async (args) => {
       const source = system.findRoot(args.device)
-      await withTarget(await backupTarget(system, source, args), (target) => backup(system, args, source, target))
+      await withTarget(await backupTarget(system, source, args), (target) => driveBackup(system, args, source, target))
     },
     'blockdev-mirror': async (args) => {
       await mirror(system, args, system.findRoot(args.device), system.findEither(args.target))
@@ -70,7 +70,8 @@ export function jobCommands(system: System): Handlers {
     },
     'x-blockdev-amend': async (args) => {
       const options = await graphOptions(graph, args.options)
-      await startAmend(jobs, { jobId: args['job-id'], node: args['node-name'], options })
+      const { 'job-id': jobId, 'node-name': node, force } = args
+      await startAmend(jobs, { jobId, node, options, force })
     },
   }
 }
@@ -98,6 +99,18 @@ export function backup(
     maxWorkers: args['x-perf']?.['max-workers'],
     maxChunk: args['x-perf']?.['max-chunk'],
   })
+}
+
+/** As {@link backup}, of a disk whose content may be in its backing files: where it has none, `top` is all there is. */
+export function driveBackup(
+  system: System,
+  args: Omit<TypeOf<'BlockdevBackup'>, 'target'>,
+  source: Node,
+  target: Node,
+  more: Parameters<typeof backup>[4] = {},
+): Promise<Job> {
+  const sync = args.sync === 'top' && source.backing === undefined ? 'full' : args.sync
+  return backup(system, { ...args, sync }, source, target, more)
 }
 
 type MirrorArguments = Parameters<NonNullable<Handlers['blockdev-mirror']>>[0] & {

@@ -1,6 +1,6 @@
 /** What there is: nodes, and the edges between them. */
 import { type Graph, type GraphEdge, type GraphRoot, type Node, Permission } from '@diskgraph/core'
-import { backingReference } from '@diskgraph/core/internal'
+import { shownFilename } from '@diskgraph/core/internal'
 import { imageInfo, infoMembers, type ReturnOf, type TypeOf } from '@diskgraph/qapi'
 import type { System } from '../system.ts'
 import type { Handlers } from './handlers.ts'
@@ -12,34 +12,53 @@ export function queryCommands(system: System): Handlers {
   return {
     // The youngest first, as QEMU has them.
     'query-named-block-nodes': ({ flat }) =>
-      Promise.all(
-        nodesOf(graph)
-          .reverse()
-          .map((node) => nodeInfo(node, flat === true)),
+      settled(graph, () =>
+        Promise.all(
+          nodesOf(graph)
+            .reverse()
+            .map((node) => nodeInfo(node, flat === true)),
+        ),
       ),
     'x-debug-query-block-graph': () => describeGraph(system),
   }
 }
 
+/**
+ * What `look` finds. Others change the graph meanwhile, and what is being closed cannot be asked: then it looks again,
+ * while nobody can.
+ */
+export function settled<T>(graph: Graph, look: () => Promise<T>): Promise<T> {
+  return look().catch(() => graph.change(look))
+}
+
 /** The nodes in the order in which QEMU would have opened them: an image comes before its backing file. */
 function nodesOf({ nodes }: Graph): Node[] {
+  const places = new Map([...nodes].map((node, place) => [node, place]))
+  const openers = new Map([...places.keys()].map((node) => [node, openerOf(node, places)]))
   const result = new Set<Node>()
   const add = (node: Node): void => {
-    const own = [...node.children.values()].filter((edge) => edge.node.inheritsFrom === node)
+    const own = [...node.children.values()].filter((edge) => openers.get(edge.node) === node)
     for (const edge of own) if (edge.role !== 'cow') add(edge.node)
     result.add(node)
     for (const edge of own) if (edge.role === 'cow') add(edge.node)
   }
-  for (const node of nodes) {
-    const isOwn = [...node.parents].some(({ parent }) => parent === node.inheritsFrom)
-    if (!isOwn) add(node)
-  }
+  for (const [node, opener] of openers) if (opener === undefined) add(node)
   return [...result]
+}
+
+/** The parent that `node` was opened with, or the first of those that have it since that one has gone. */
+function openerOf({ inheritsFrom, parents }: Node, places: ReadonlyMap<Node, number>): Node | undefined {
+  if (inheritsFrom === undefined) return undefined
+  const above = [...parents].flatMap(({ parent }) => (parent.isRoot ? [] : [parent]))
+  if (above.includes(inheritsFrom)) return inheritsFrom
+  if (places.has(inheritsFrom)) return undefined
+  const placeOf = (node: Node): number => places.get(node) ?? Number.POSITIVE_INFINITY
+  return above.sort((one, other) => placeOf(one) - placeOf(other))[0]
 }
 
 /** What is to be said of a node: QAPI's BlockDeviceInfo. With `flat` its backing images are left out. */
 export async function nodeInfo(node: Node, flat: boolean): Promise<TypeOf<'BlockDeviceInfo'>> {
-  const [image, file] = await Promise.all([imageMembers(node, flat), backingReference(node)])
+  const [image, file] = await Promise.all([imageMembers(node, flat), shownFilename(node)])
   const below = node.backing?.node.shown
   const backing = below === undefined ? image['backing-filename'] : below.filename
   return {
@@ -85,7 +104,7 @@ async function imageMembers(node: Node, flat: boolean): Promise<TypeOf<'ImageInf
   const info = await imageInfo(node)
   // Sizes are told in whole sectors.
   const virtualSize = Math.ceil(info.virtualSize / 512) * 512
-  const filename = await backingReference(node)
+  const filename = await shownFilename(node)
   const members = infoMembers({ ...info, filename, virtualSize }) as unknown as TypeOf<'ImageInfo'>
   const below = (node.backing ?? node.filtered)?.node.shown
   if (flat || below === undefined) return members

@@ -7,7 +7,7 @@ import { type Action, runActions } from './action.ts'
 import { addBitmap, clearBitmap, enableBitmap, mergeBitmaps, removeBitmap } from './bitmaps.ts'
 import type { Handlers } from './handlers.ts'
 import { backupTarget, type OpenedTarget } from './job-targets.ts'
-import { backup } from './jobs.ts'
+import { backup, driveBackup } from './jobs.ts'
 import { internalAction, newOverlayAction, overlayAction } from './snapshots.ts'
 
 /** `transaction`. */
@@ -74,7 +74,7 @@ function newBackupAction(system: System, args: TypeOf<'DriveBackup'>, transactio
     },
     stage: async (change) => {
       const device = system.findRoot(args.device)
-      await backup(system, args, device, (target as OpenedTarget).node, { change, transaction })
+      await driveBackup(system, args, device, (target as OpenedTarget).node, { change, transaction })
     },
     finish: async () => target?.letGo(),
   }

@@ -1,13 +1,13 @@
 /** Objects that options of nodes and exports name: secrets, limits, credentials, threads. */
 import { BlockError, type Graph } from '@diskgraph/core'
 import { fromQapi, toQapi } from '@diskgraph/core/internal'
+import { secretBytes } from '@diskgraph/crypto'
 import { TlsCredentials } from '@diskgraph/nbd'
 import { type Schema, type TypeOf, validate } from '@diskgraph/qapi'
 import { addThrottleGroup, findThrottleGroup } from '@diskgraph/throttle'
 import { QmpError } from '../errors.ts'
 import { isAuthorized } from './authorizers.ts'
 import { defaultOf, type Property, propertiesOf } from './object-types.ts'
-import { secretBytes } from './secrets.ts'
 
 type ObjectOptions = TypeOf<'ObjectOptions'>
 
@@ -145,7 +145,7 @@ export class QomObjects {
     const { objects } = this.#graph
     switch (options['qom-type']) {
       case 'secret':
-        this.#graph.addSecret(id, await secretBytes(this.#graph, options))
+        this.#graph.addSecret(id, await secretBytes(options, (other) => this.#graph.secret(other)))
         return
       // Everything runs in one thread here; whoever names one gets it.
       case 'iothread':

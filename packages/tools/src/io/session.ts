@@ -83,6 +83,8 @@ export class Session {
   readonly background: Background
   /** Buffers start at an address that is no multiple of the block size. */
   readonly misalign: boolean
+  /** The operand of `open` is a list of options. */
+  imageOpts = false
   file: OpenFile | undefined
   /** Some command has failed. */
   failed = false

@@ -3,6 +3,7 @@ import { BlockError, type SnapshotInfo } from '@diskgraph/core'
 import type { ReturnOf, TypeOf } from '@diskgraph/qapi'
 import { snapshotTable } from '@diskgraph/tools'
 import { blockText, imagesText } from './block-text.ts'
+import { deviceTree } from './device-tree.ts'
 import type { HumanCommand, HumanSystem } from './system.ts'
 
 /** The commands behind `info`. */
@@ -61,13 +62,7 @@ export const infoCommands: Readonly<Record<string, HumanCommand>> = {
     usage: '',
     summary: 'show the devices of the machine',
     takes: '',
-    run: ({ models }, { tell }) => {
-      tell('bus: main-system-bus\n  type System\n')
-      for (const { driver, id, drive } of models.list()) {
-        tell(`  dev: ${driver}, id "${id ?? ''}"\n`)
-        if (drive !== undefined) tell(`    drive = "${drive}"\n`)
-      }
-    },
+    run: ({ models }, { tell }) => tell(deviceTree(models.list())),
   },
   snapshots: { usage: '', summary: 'show snapshots inside of images', takes: '', run: tellSnapshots },
   status: {

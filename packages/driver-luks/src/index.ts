@@ -1,0 +1,100 @@
+/** Images that LUKS encrypts. */
+import {
+  alignUp,
+  BlockError,
+  type ChildHandle,
+  type CreateContext,
+  type DriverDescriptor,
+  defineDriver,
+  type MeasureRequest,
+  maxOffset,
+  type OpenContext,
+  type OpenImage,
+} from '@diskgraph/core/driver'
+import {
+  formatLuks,
+  type HeaderStorage,
+  hasLuksMagic,
+  type LuksSettings,
+  luksHeaderSize,
+  openLuks,
+  platform,
+  readLuks1Header,
+} from '@diskgraph/crypto'
+import { InspectedVolume, LuksImage } from './image.ts'
+import { amendOptions, createOptions, type LuksCreateOptions, type LuksOptions, openOptions } from './options.ts'
+
+export type { LuksCreateOptions, LuksOptions } from './options.ts'
+
+/** The driver `luks`. */
+export const luks: DriverDescriptor = defineDriver<LuksOptions, LuksCreateOptions>()({
+  name: 'luks',
+  kind: 'format',
+  description: 'Volumes that LUKS encrypts',
+  options: openOptions,
+  createOptions,
+  amendOptions,
+  probe: (head) => (hasLuksMagic(head, 1) ? 100 : 0),
+  open: openVolume,
+  validateCreate: (options) => {
+    sizeOf(options as unknown as LuksCreateOptions)
+  },
+  create: createVolume,
+  measure: measureVolume,
+})
+
+async function openVolume(context: OpenContext<Omit<LuksOptions, 'file'>>): Promise<OpenImage> {
+  const file = context.children.require('file')
+  const storage = storageOf(file)
+  const header = await readLuks1Header(storage)
+  if (header.payloadOffset > alignUp(file.size, 512)) {
+    throw new BlockError('EIO', 'Could not refresh total sector count: the file ends before the payload', {
+      hint: 'the image was cut off, or its header is damaged',
+    })
+  }
+  const { keySecret } = context.options
+  if (context.keyless) return new InspectedVolume(file, header)
+  const tools = { platform, clock: context.clock, storage, signal: context.signal }
+  const volume = await openLuks(tools, header, passwordOf(context, keySecret))
+  return new LuksImage({ file, tools, keySecret, secret: context.secret }, volume)
+}
+
+async function createVolume(context: CreateContext<Omit<LuksCreateOptions, 'file'>>): Promise<void> {
+  const { options, signal } = context
+  const file = context.children.require('file')
+  const password = passwordOf(context, options.keySecret)
+  const { size, payload } = sizeOf(options)
+  const { preallocation = 'off' } = options
+  await file.truncate(payload + size, { preallocation: preallocation === 'metadata' ? 'off' : preallocation }, signal)
+  await formatLuks({ platform, clock: context.clock, storage: storageOf(file), signal }, options, password)
+}
+
+async function measureVolume({ options, size }: MeasureRequest) {
+  if (options.keySecret === undefined) throw keyMissing()
+  const bytes = alignUp(size, 512) + luksHeaderSize(options as LuksSettings)
+  return { required: bytes, fullyAllocated: bytes }
+}
+
+/** Bytes of the disk, and of what stands in front of it. */
+function sizeOf(options: Omit<LuksCreateOptions, 'file'>): { readonly size: number; readonly payload: number } {
+  const payload = luksHeaderSize(options)
+  if (options.size > maxOffset - payload - 512) throw new BlockError('EFBIG', 'The requested file size is too large')
+  return { size: alignUp(options.size, 512), payload }
+}
+
+function passwordOf(context: { secret(id: string): Uint8Array }, keySecret: string | undefined): Uint8Array {
+  if (keySecret === undefined) throw keyMissing()
+  return context.secret(keySecret)
+}
+
+function keyMissing(): BlockError {
+  return new BlockError('EINVAL', "Parameter 'key-secret' is required for cipher")
+}
+
+function storageOf(file: ChildHandle): HeaderStorage {
+  return {
+    read: (offset, buf) => file.read(offset, buf),
+    write: (offset, data) => file.write(offset, data),
+    flush: () => file.flush(),
+  }
+}

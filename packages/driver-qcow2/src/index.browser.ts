@@ -1,9 +1,0 @@
-/** QEMU's copy-on-write image format for browsers. */
-import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { browserCodecs } from './compressed/zlib-browser.ts'
-import { qcow2Driver } from './driver.ts'
-
-export type { OverlapCheckFlags, Qcow2CreateOptions, Qcow2Options } from './options.ts'
-
-/** The driver `qcow2`. */
-export const qcow2: DriverDescriptor = qcow2Driver(browserCodecs)
