@@ -193,7 +193,7 @@ describe('a name says the format', () => {
     expect(code).toBe(1)
     expect(stderr).toBe(
       `diskgraph: cannot tell the format of '${name}' from its name\n` +
-        `hint: say it with -O (parallels, qcow2, qed, raw, vdi, vmdk, vpc): diskgraph convert -O raw a.raw ${name}\n`,
+        `hint: say it with -O (parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph convert -O raw a.raw ${name}\n`,
     )
     expect(readdirSync('.')).toEqual(['a.raw'])
   })
@@ -210,10 +210,10 @@ describe('a name says the format', () => {
   test('of a new image, which is raw where the name says nothing', async () => {
     expect((await run(['create', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: qcow2, 1 MiB\n')
     expect((await run(['create', 'n', '1M'])).stdout).toBe('Created n: raw, 1 MiB\n')
-    const { code, stderr } = await run(['create', 'n.vhdx', '1M'])
-    expect([code, readdirSync('.').includes('n.vhdx')]).toEqual([1, false])
+    const { code, stderr } = await run(['create', 'n.cow', '1M'])
+    expect([code, readdirSync('.').includes('n.cow')]).toEqual([1, false])
     expect(stderr).toContain(
-      'say it with -f (parallels, qcow2, qed, raw, vdi, vmdk, vpc): diskgraph create -f raw n.vhdx 1M\n',
+      'say it with -f (parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph create -f raw n.cow 1M\n',
     )
     expect((await run(['create', '-f', 'raw', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: raw, 1 MiB\n')
   })

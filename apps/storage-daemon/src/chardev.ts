@@ -2,9 +2,10 @@
 
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
+import { errorCodeOf } from '@diskgraph/core'
 import { parseKeyValues, type TypeOf, toObject } from '@diskgraph/qapi'
 import { connectTo, listen, type SessionSettings, type SocketAddress } from '@diskgraph/qmp'
-import { StartError } from './failure.ts'
+import { messageOf, StartError } from './failure.ts'
 
 /** Serves one client. */
 export type Serve = (input: Readable, output: Writable, client: ClientKind) => Promise<void>
@@ -157,7 +158,11 @@ async function serveClients(
       void serve(client, client, { network })
     },
     { remote },
-  )
+  ).catch((error) => {
+    throw errorCodeOf(error) === 'EACCES' && network
+      ? new StartError(messageOf(error), error, '--allow-tcp lets them')
+      : error
+  })
   if (wait) await first
   return () => listener.close()
 }

@@ -9,6 +9,8 @@ import { StartError } from './failure.ts'
 
 /** Those that are lists of keys in text alone. */
 const textual = new Set(['add-fd', 'chardev', 'drive', 'log', 'monitor'])
+/** Those that are one text, given once. */
+const single = new Set(['pidfile', 'metrics'])
 /** Those that belong to the command line. */
 const unfit = new Set(['help', 'version', 'trace', 'config', 'daemonize', 'demo'])
 
@@ -29,6 +31,7 @@ export function readConfig(path: string): GivenOption[] {
       if (typeof value !== 'boolean') throw new StartError(`${place}: true or false is expected`)
       return value ? [{ name, value: '', spelled: place }] : []
     }
+    if (single.has(name) && typeof value !== 'string') throw new StartError(`${place}: a text is expected`)
     if (!Array.isArray(value)) return [{ name, value: optionText(name, value, place), spelled: place }]
     return value.map((one, i) => {
       const spelled = `${place}[${i}]`
@@ -45,11 +48,35 @@ function parse(path: string): unknown {
     throw new StartError(`Could not open '${path}': ${describeErrorCode(errorCodeOf(cause))}`, cause)
   }
   if (text.length > mostBytes) throw new StartError(`'${path}' is longer than ${mostBytes} bytes`)
+  if (text.startsWith('\uFEFF')) {
+    throw new StartError(`'${path}' begins with a byte order mark: save it as UTF-8 without one`)
+  }
+  let config: unknown
   try {
-    return JSON.parse(text)
+    config = JSON.parse(text)
   } catch (cause) {
     throw new StartError(`'${path}' is no JSON: ${(cause as Error).message}`, cause)
   }
+  const twice = repeatedMember(text)
+  if (twice !== undefined) {
+    throw new StartError(`${path}: ${twice} stands there twice; an option that may be given several times takes a list`)
+  }
+  return config
+}
+
+/** The first member that an object of `text`, which is JSON, has twice: `JSON.parse` takes the last in silence. */
+function repeatedMember(text: string): string | undefined {
+  const objects: Set<string>[] = []
+  for (const [token, colon] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g)) {
+    if (token === '{') objects.push(new Set())
+    else if (token === '}') objects.pop()
+    else if (colon !== undefined) {
+      const name: string = JSON.parse(token.slice(0, -colon.length))
+      if (objects.at(-1)?.has(name)) return name
+      objects.at(-1)?.add(name)
+    }
+  }
+  return undefined
 }
 
 /** A value as the command line would have it. */

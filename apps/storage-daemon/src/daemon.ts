@@ -1,6 +1,6 @@
 /** The program `dg-storage-daemon`. */
 import { type GivenOption, parseCommandLine } from './command-line.ts'
-import { hintLine, messageOf } from './failure.ts'
+import { hintOf, messageOf } from './failure.ts'
 import { helpText } from './help.ts'
 import { compatibleVersion, version } from './version.ts'
 
@@ -9,7 +9,7 @@ const program = 'dg-storage-daemon'
 try {
   const options = parseCommandLine(process.argv.slice(2))
   const asksHelp = options.some(({ value }) => /(?:^|,)(?:help|\?)(?:,|$)/.test(value))
-  const help = asksHelp ? (await import('./option-help.ts')).optionHelp(options) : undefined
+  const help = asksHelp ? await (await import('./option-help.ts')).optionHelp(options) : undefined
   const first = options.find(({ name }) => name === 'help' || name === 'version')
   if (first?.name === 'help') process.stdout.write(helpText(program))
   else if (first?.name === 'version') {
@@ -32,7 +32,8 @@ try {
     }
   }
 } catch (error) {
-  process.stderr.write(`${program}: ${messageOf(error)}\n${hintLine(error)}`)
+  const hint = hintOf(error)
+  process.stderr.write(`${program}: ${messageOf(error)}\n${hint === undefined ? '' : `${hint}\n`}`)
   process.exit(1)
 }
 

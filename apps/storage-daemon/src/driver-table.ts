@@ -104,6 +104,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-preallocate')).preallocate,
   },
   {
+    name: 'qcow',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-qcow')).qcow,
+  },
+  {
     name: 'qcow2',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-qcow2')).qcow2,
@@ -138,6 +143,11 @@ export const drivers: readonly LazyDriver[] = [
     name: 'vdi',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-vdi')).vdi,
+  },
+  {
+    name: 'vhdx',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-vhdx')).vhdx,
   },
   {
     name: 'vmdk',

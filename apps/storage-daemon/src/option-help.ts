@@ -1,40 +1,99 @@
-/** `help` as the value of an option. */
+/** `help` as the value of an option: what the option takes. */
+import type { OptionSchema } from '@diskgraph/core/driver'
+import { toKebabCase } from '@diskgraph/core/internal'
 import { asksForHelp, Schema } from '@diskgraph/qapi'
 import { chardevBackends } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
+import { drivers } from './driver-table.ts'
 import { StartError } from './failure.ts'
+import { helpText } from './help.ts'
 
-const withoutHelp = new Set(['blockdev', 'drive', 'export', 'nbd-server', 'monitor', 'add-fd'])
+/** Types of the schema whose members an option takes. */
+const structs: Readonly<Record<string, readonly string[]>> = {
+  export: ['BlockExportOptions', 'BlockExportOptionsNbd'],
+  'nbd-server': ['NbdServerOptions'],
+  monitor: ['MonitorOptions'],
+}
 
-/** What the first option that asks for help wants to know; undefined if none does. Throws where there is no help. */
-export function optionHelp(options: readonly GivenOption[]): string | undefined {
+/** What the first option that asks for help wants to know; undefined if none does. EINVAL for a driver or type that is none. */
+export async function optionHelp(options: readonly GivenOption[]): Promise<string | undefined> {
   for (const { name, value } of options) {
     if (value.startsWith('{') || !asksForHelp(value)) continue
     if (name === 'object') return objectHelp(value)
-    if (name === 'chardev') return `Available chardev backend types: \n${chardevBackends.map(line).join('')}`
-    if (withoutHelp.has(name)) throw new StartError(`--${name} ${value}: Help is not available for this option`)
+    if (name === 'chardev') return chardevHelp()
+    if (name === 'blockdev') return blockdevHelp(value)
+    return `${paragraph(name)}${(structs[name] ?? []).map(members).join('')}`
   }
   return undefined
 }
 
-function line(text: string): string {
-  return `  ${text}\n`
+/** The kinds of character devices, as QEMU lists them. */
+export function chardevHelp(): string {
+  return `Available chardev backend types: \n${chardevBackends.map(line).join('')}`
 }
 
-function objectHelp(value: string): string {
+/** The types of objects, or the properties of the one that `value` names. */
+export function objectHelp(value: string): string {
   const schema = new Schema()
   const options = schema.type('ObjectOptions')
   const variants = options !== undefined && 'struct' in options ? (options.variants ?? {}) : {}
   const [type = ''] = value.split(',').map((word) => word.replace(/^qom-type=/, ''))
-  if (type === 'help' || type === '?')
+  // As in QEMU, who misspells a type sees those that there are.
+  if (!Object.hasOwn(variants, type))
     return `List of user creatable objects:\n${Object.keys(variants).map(line).join('')}`
-  const definition = Object.hasOwn(variants, type) ? schema.type(variants[type] as string) : undefined
-  if (definition === undefined || !('struct' in definition)) {
-    throw new StartError(`--object ${value}: Parameter 'qom-type' does not accept value '${type}'`)
+  return `${type} options:\n${properties(schema, variants[type] as string)
+    .sort()
+    .join('')}`
+}
+
+async function blockdevHelp(value: string): Promise<string> {
+  const [name = ''] = value.split(',').map((word) => word.replace(/^driver=/, ''))
+  if (name === 'help' || name === '?') {
+    const names = drivers.map((driver) => driver.name).join(' ')
+    return `${paragraph('blockdev')}Drivers: ${names}\nOptions of one: --blockdev DRIVER,help\n`
   }
-  const properties = Object.entries(definition.struct).map(([name, ref]) => {
-    const [one] = typeof ref === 'string' ? [ref] : ref
-    return line(`${name.replace(/^\*/, '')}=<${one === 'str' ? 'string' : one}>`)
+  const driver = await drivers.find((one) => one.name === name)?.load()
+  if (driver === undefined) throw new StartError(`--blockdev ${value}: Unknown driver '${name}'`)
+  const told = Object.entries(driver.options).map(([option, schema]) => {
+    const required = schema.required ? ', required' : ''
+    return line(`${schema.qapi ?? toKebabCase(option)}=<${typeText(schema)}>${required}  ${schema.description}`)
   })
-  return `${type} options:\n${properties.sort().join('')}`
+  return `${name} options:\n${told.join('')}`
+}
+
+function typeText(schema: OptionSchema): string {
+  if (schema.type === 'enum') return schema.values.join('|')
+  if (schema.type === 'boolean') return 'on|off'
+  return schema.type === 'integer' && schema.size ? 'size' : schema.type
+}
+
+/** What `--help` says of an option. */
+function paragraph(name: string): string {
+  const lines = helpText('').split('\n')
+  const begins = (at: string): boolean => new RegExp(`^  (?:-\\w, )?--${name}\\b`).test(at)
+  const first = lines.findIndex(begins)
+  const length = lines.slice(first).findIndex((at) => !begins(at) && !at.startsWith('   '))
+  return lines
+    .slice(first, first + length)
+    .map((at) => `${at}\n`)
+    .join('')
+}
+
+function members(type: string): string {
+  return `${type}:\n${properties(new Schema(), type, ', required').join('')}`
+}
+
+/** A line for each property; `required` stands behind those that may not be left out. */
+function properties(schema: Schema, type: string, required = ''): string[] {
+  const definition = schema.type(type)
+  if (definition === undefined || !('struct' in definition)) return []
+  return Object.entries(definition.struct).map(([name, ref]) => {
+    const [one] = typeof ref === 'string' ? [ref] : ref
+    const text = `${name.replace(/^\*/, '')}=<${one === 'str' ? 'string' : one}>`
+    return line(name.startsWith('*') ? text : `${text}${required}`)
+  })
+}
+
+function line(text: string): string {
+  return `  ${text}\n`
 }

@@ -52,6 +52,16 @@ async function naming<T>({ name, value, spelled }: GivenOption, work: () => Prom
   }
 }
 
+/** Events that tell of what users do. */
+const toldAlways = new Set([
+  'JOB_STATUS_CHANGE',
+  'BLOCK_JOB_COMPLETED',
+  'BLOCK_JOB_ERROR',
+  'BLOCK_IO_ERROR',
+  'BLOCK_EXPORT_DELETED',
+  'QUORUM_REPORT_BAD',
+])
+
 class Daemon {
   readonly #graph: Graph
   readonly #system: System
@@ -64,6 +74,7 @@ class Daemon {
   readonly #clients = new AbortController()
   readonly #served = new Set<Promise<void>>()
   readonly #log: Log
+  readonly #devices: DeviceTable
   readonly #drives: Drives
   /** Without it a daemon that serves nothing yet would have nothing to wait for. */
   readonly #alive = setInterval(() => undefined, 2 ** 30)
@@ -84,14 +95,23 @@ class Daemon {
       references: has('allow-references') ? 'allow' : 'neighbours',
       onWarning: (message) => log.warn(message),
     })
-    this.#graph.onEvent(({ event, nodeName, data }) => log.debug(event, { nodeName, ...data }))
-    const devices = new DeviceTable(this.#graph)
-    this.#drives = new Drives(this.#graph, devices)
+    this.#graph.onEvent(({ event, nodeName, data }) => {
+      const say = toldAlways.has(event) ? log.info : log.debug
+      say(event, { ...(nodeName === undefined ? {} : { nodeName }), ...data })
+    })
+    this.#devices = new DeviceTable(this.#graph)
+    this.#drives = new Drives(this.#graph, this.#devices)
     this.#system = new System({
       graph: this.#graph,
-      devices,
+      devices: this.#devices,
       quit: () => this.stop(),
       chardevs: () => chardevInfo(this.#chardevs, this.#connected),
+      onActivity: (message, members) => {
+        // Consoles and the like ask every second.
+        const isQuestion = /^(?:query-|qmp_)/.test(String(members.command))
+        if (isQuestion) log.debug(message, members)
+        else log.info(message, members)
+      },
     })
     this.#monitor = createMonitor(this.#system)
   }
@@ -165,7 +185,7 @@ class Daemon {
         await this.#addMetrics(value)
         return
       case 'export':
-        await this.#execute('block-export-add', value, 'type')
+        await this.#addExport(value)
         return
       case 'nbd-server': {
         const options = validate(this.#monitor.schema, 'NbdServerOptions', readOptions(value), { text: isText(value) })
@@ -185,6 +205,17 @@ class Daemon {
         await this.#addConsole(value)
         return
     }
+  }
+
+  /** An export of a node, or of the medium of a drive. */
+  async #addExport(text: string): Promise<void> {
+    const options = readOptions(text, 'type')
+    const name = options['node-name']
+    const drive =
+      typeof name === 'string' && this.#graph.find(name) === undefined ? this.#devices.find(name) : undefined
+    if (drive !== undefined && drive.node === undefined) throw new StartError(`drive '${drive.name}' has no medium`)
+    const given = drive?.node === undefined ? options : { name: drive.id, ...options, 'node-name': drive.node.name }
+    await this.#monitor.execute('block-export-add', given, { text: isText(text) })
   }
 
   async #execute(command: string, text: string, implied: string): Promise<void> {
@@ -214,7 +245,7 @@ class Daemon {
     }
     const server = await ConsoleServer.start({ port, connect })
     this.#closers.push(() => server.close())
-    process.stderr.write(`console: ${server.url}\n`)
+    this.#log.console(server.url)
   }
 
   async #addMetrics(text: string): Promise<void> {

@@ -57,8 +57,12 @@ describe('dg-storage-daemon', () => {
     [['--blockdev'], "option '--blockdev' requires an argument"],
     [['--blockdev', 'driver=raw'], "--blockdev driver=raw: Parameter 'file' is missing"],
     [['--chardev', 'foo'], '--chardev foo: chardev: no id specified'],
-    [['--export', 'help'], '--export help: Help is not available for this option'],
     [['--monitor', 'x'], '--monitor x: chardev "x" not found'],
+    [
+      ['--chardev', 'socket,id=c,host=0.0.0.0,port=1,server=on', '--monitor', 'c'],
+      "--monitor c: refusing to listen at '0.0.0.0', which others on the network reach\n--allow-tcp lets them",
+    ],
+    [['--drive', 'id=d', '--export', 'nbd,id=e,node-name=d'], "--export nbd,id=e,node-name=d: drive 'd' has no medium"],
     [['extra'], 'extra: Unexpected argument'],
   ])('refuses %j in the words of the real one', async (words, message) => {
     expect(await run(...words)).toEqual({ code: 1, stdout: '', stderr: `dg-storage-daemon: ${message}\n` })

@@ -6,16 +6,19 @@ import { createServer } from 'node:net'
 import { Graph } from '@diskgraph/core'
 import { DeviceTable } from '@diskgraph/devices'
 import { nullCo } from '@diskgraph/driver-null'
+import { raw } from '@diskgraph/driver-raw'
 import { TempFolder } from '@diskgraph/driver-testkit'
+import { connectSocket, NbdClient } from '@diskgraph/nbd'
 import { createMonitor, System } from '@diskgraph/qmp'
 import { QmpClient } from '@diskgraph/qmp/client'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parseCommandLine } from '../src/command-line.ts'
 import { readConfig } from '../src/config.ts'
 import { mustBeFree } from '../src/demo/demo.ts'
 import { parseDrive } from '../src/drives/drive-options.ts'
+import { helpText as emulatorHelp } from '../src/emulator/help.ts'
 import { optionHelp } from '../src/option-help.ts'
-import { jsonLog } from '../src/telemetry/log.ts'
+import { jsonLog, plainLog } from '../src/telemetry/log.ts'
 import { serveMetrics } from '../src/telemetry/metrics.ts'
 import { startSource } from './source-process.ts'
 
@@ -44,12 +47,16 @@ async function start(pidfile: string, ...words: string[]): Promise<ChildProcess>
 
 it('takes options from a file, serves what they say, and tells of it in a log', async () => {
   const [pid, path, log] = ['pid', 'qmp.sock', 'log'].map((name) => folder.file(name)) as [string, string, string]
+  const nbd = folder.file('nbd.sock')
   const config = {
-    log: { level: 'debug', file: log },
+    log: { level: 'info', file: log },
     blockdev: [{ driver: 'null-co', 'node-name': 'n', size: 4096 }],
     drive: 'driver=null-co,id=d0,node-name=m',
     chardev: { backend: 'socket', id: 'c', path, server: true, wait: false },
     monitor: [{ chardev: 'c' }],
+    'nbd-server': { addr: { type: 'unix', path: nbd } },
+    // By the name of the drive.
+    export: { type: 'nbd', id: 'e', 'node-name': 'd0' },
     pidfile: pid,
   }
   writeFileSync(folder.file('config.json'), JSON.stringify(config))
@@ -60,16 +67,38 @@ it('takes options from a file, serves what they say, and tells of it in a log', 
     expect(await client.execute('query-block')).toMatchObject([{ device: 'd0', inserted: { 'node-name': 'm' } }])
     const filename = `unix:${path},server=on`
     expect(await client.execute('query-chardev')).toEqual([{ label: 'c', 'frontend-open': true, filename }])
+    await client.execute('object-add', { 'qom-type': 'secret', id: 's', data: 'passw0rd' })
     await client.execute('stop')
+    const other = await NbdClient.connect({ connect: () => connectSocket({ path: nbd }), exportName: 'd0' })
+    await other.close()
+    const left = (): boolean => readFileSync(log, 'utf8').includes('NBD client left')
+    await vi.waitFor(() => expect(left()).toBe(true), { interval: 10 })
   }
   child.kill('SIGTERM')
   expect(await once(child, 'close')).toEqual([0, null])
-  const lines = readFileSync(log, 'utf8')
+  const text = readFileSync(log, 'utf8')
+  expect(text).not.toContain('passw0rd')
+  const lines = text
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line))
-  expect(lines.map(({ msg }) => msg)).toEqual(['ready', 'STOP', 'ended'])
-  expect(lines[0]).toMatchObject({ level: 30, pid: child.pid, program: 'dg-storage-daemon', time: expect.any(Number) })
+  const ready = lines.findIndex(({ msg }) => msg === 'ready')
+  expect(lines.map(({ msg, command, node, export: id }) => [msg, command ?? node ?? id])).toEqual([
+    ['export added', 'm'],
+    ['ready', undefined],
+    ['QMP command', 'object-add'],
+    ['QMP command', 'stop'],
+    ['NBD client came', 'e'],
+    ['NBD client left', 'e'],
+    ['BLOCK_EXPORT_DELETED', undefined],
+    ['ended', undefined],
+  ])
+  expect(lines[ready]).toMatchObject({
+    level: 30,
+    pid: child.pid,
+    program: 'dg-storage-daemon',
+    time: expect.any(Number),
+  })
   expect(statSync(log).mode & 0o777).toBe(0o600)
 })
 
@@ -92,6 +121,14 @@ describe('--config', () => {
     ['{"blockdev": [{}, 5.5, true]}', 'blockdev[2]: an object or a text is expected'],
     ['{"chardev": [{"backend": null}]}', 'chardev[0].backend: a text, a number, true or false is expected'],
     ['{"__proto__": 1}', '__proto__: there is no such member'],
+    [
+      '{"blockdev": {"driver": "a"}, "blockdev": []}',
+      'blockdev stands there twice; an option that may be given several',
+    ],
+    ['{"log": {"level": "info", "l\\u0065vel": "warn"}}', 'level stands there twice'],
+    ['\uFEFF{}', 'begins with a byte order mark: save it as UTF-8 without one'],
+    ['{"pidfile": 5}', 'pidfile: a text is expected'],
+    ['{"pidfile": ["a", "b"]}', 'pidfile: a text is expected'],
   ])('refuses %s and names the place', (text, message) => {
     writeFileSync(folder.file('c.json'), text)
     expect(() => readConfig(folder.file('c.json'))).toThrow(message)
@@ -103,6 +140,12 @@ describe('--config', () => {
     )
     writeFileSync(folder.file('c'), ' '.repeat(2 ** 20 + 1))
     expect(() => readConfig(folder.file('c'))).toThrow('is longer than 1048576 bytes')
+  })
+
+  it('takes a member of the same name in two objects, and texts that look like members', () => {
+    const config = { blockdev: [{ driver: 'a' }, { driver: 'b', x: '{"driver": 1, "driver": 2' }] }
+    writeFileSync(folder.file('c'), JSON.stringify(config))
+    expect(readConfig(folder.file('c'))).toHaveLength(2)
   })
 
   it('keeps the order, and doubles commas where values are texts', () => {
@@ -131,6 +174,19 @@ describe('--log', () => {
     await expect(jsonLog('p', text)).rejects.toThrow(message)
   })
 
+  it('holds the address of the console without its secret, which a person reads beside it', async () => {
+    const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+    const log = await jsonLog('p', folder.file('log'))
+    log.console('http://127.0.0.1:8040/#secret')
+    log.close()
+    plainLog('p').console('http://127.0.0.1:8040/#secret')
+    expect(told.mock.calls.map(([text]) => text)).toEqual(Array(2).fill('console: http://127.0.0.1:8040/#secret\n'))
+    told.mockRestore()
+    const [line = ''] = readFileSync(folder.file('log'), 'utf8').split('\n')
+    expect(JSON.parse(line)).toMatchObject({ msg: 'console', url: 'http://127.0.0.1:8040/' })
+    expect(line).not.toContain('secret')
+  })
+
   it.skipIf(!existsSync('/dev/full'))('goes on when there is no room for it', async () => {
     const log = await jsonLog('p', '/dev/full')
     for (let i = 0; i < 3; i++) log.info('something')
@@ -141,17 +197,26 @@ describe('--log', () => {
 
 describe('--metrics', () => {
   it('tells of nodes, devices and jobs, to whom asks for that and nothing else', async () => {
-    await using graph = new Graph({ drivers: [nullCo] })
+    await using graph = new Graph({ drivers: [nullCo, raw] })
     const system = new System({ graph, devices: new DeviceTable(graph) })
     const monitor = createMonitor(system)
     await monitor.execute('blockdev-add', { driver: 'null-co', id: 'd0', size: 4096 })
     await system.devices?.find('d0')?.medium?.write(0, new Uint8Array(512))
+    const file = { driver: 'raw', file: { driver: 'null-co', 'node-name': 'below' }, 'node-name': 'n' }
+    await monitor.execute('blockdev-add', file)
+    const own = await graph.attach('n')
+    await own.read(0, new Uint8Array(512))
     const server = await serveMetrics(system, '127.0.0.1:0', false)
     const response = await fetch(server.url)
     expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0.0.4/)
     const text = await response.text()
     expect(text).toContain('diskgraph_device_operations_total{device="d0",operation="write"} 1\n')
     expect(text).toContain('diskgraph_device_bytes_total{device="d0",operation="write"} 512\n')
+    expect(text).toContain('diskgraph_node_operations_total{node="n",operation="read"} 1\n')
+    // Nobody counts what another node asks of it: no figure is better than a wrong one.
+    expect(text).toContain('diskgraph_node_size_bytes{node="below",')
+    expect(text).not.toContain('operations_total{node="below"')
+    await own.close()
     expect(text).toContain('# TYPE diskgraph_node_size_bytes gauge\n')
     expect(await (await fetch(server.url)).text()).toContain(
       'diskgraph_device_bytes_total{device="d0",operation="write"} 512\n',
@@ -168,20 +233,50 @@ describe('--metrics', () => {
 })
 
 describe('help', () => {
-  const helpOf = (...words: string[]): string | undefined => optionHelp(parseCommandLine(words))
+  const helpOf = (...words: string[]): Promise<string | undefined> => optionHelp(parseCommandLine(words))
 
-  it('lists objects, their properties, and kinds of character devices', () => {
-    expect(helpOf('--object', 'help')).toContain('List of user creatable objects:\n  authz-list\n')
-    expect(helpOf('--object', 'secret,help')).toContain('secret options:\n  data=<string>\n  file=<string>\n')
-    expect(helpOf('--chardev', 'help,id=x')).toContain('  socket\n')
-    expect(helpOf('--blockdev', 'driver=null-co')).toBe(undefined)
-    expect(helpOf('--blockdev', '{"driver": "help"}')).toBe(undefined)
+  it('lists objects, their properties, and kinds of character devices', async () => {
+    expect(await helpOf('--object', 'help')).toContain('List of user creatable objects:\n  authz-list\n')
+    expect(await helpOf('--object', 'nosuch,help')).toContain('List of user creatable objects:\n')
+    expect(await helpOf('--object', 'secret,help')).toContain('secret options:\n  data=<string>\n  file=<string>\n')
+    expect(await helpOf('--chardev', 'help,id=x')).toContain('  socket\n')
+    expect(await helpOf('--blockdev', 'driver=null-co')).toBe(undefined)
+    expect(await helpOf('--blockdev', '{"driver": "help"}')).toBe(undefined)
   })
 
-  it('says where there is none', () => {
-    expect(() => helpOf('--blockdev', 'driver=file,help')).toThrow('Help is not available for this option')
-    expect(() => helpOf('--object', 'nosuch,help')).toThrow("Parameter 'qom-type' does not accept value 'nosuch'")
+  it('lists drivers, and the options of one', async () => {
+    expect(await helpOf('--blockdev', 'help')).toMatch(/^ {2}--blockdev OPTIONS.*\nDrivers: blkdebug .*qcow2/s)
+    expect(await helpOf('--blockdev', 'qcow2,help')).toMatch(/^qcow2 options:\n(?: {2}\S+=<.*\n)+$/)
+    expect(await helpOf('--blockdev', 'driver=null-co,help')).toContain('  size=<size>  ')
+    await expect(helpOf('--blockdev', 'nosuch,help')).rejects.toThrow("--blockdev nosuch,help: Unknown driver 'nosuch'")
   })
+
+  it.each([
+    ['export', ['type=<BlockExportType>, required', 'node-name=<string>, required', 'writable=<bool>']],
+    ['nbd-server', ['addr=<SocketAddress>, required', 'tls-creds=<string>']],
+    ['monitor', ['chardev=<string>, required', 'pretty=<bool>']],
+    ['drive', ['--drive OPTIONS']],
+    ['metrics', ['--metrics HOST:PORT']],
+    ['log', ['level=LEVEL,file=FILE']],
+    ['config', ['--config FILE']],
+    ['console', ['--console PORT']],
+  ])('says what --%s takes, and of no other option', async (name, told) => {
+    const text = (await helpOf(`--${name}`, 'help')) as string
+    for (const one of told) expect(text).toContain(`${one}`)
+    expect(new Set([...text.matchAll(/^ {2}--([\w-]+)/gm)].map(([, option]) => option))).toEqual(new Set([name]))
+  })
+})
+
+// Texts of QEMU 7.2, of which the lists are longer.
+it('the emulator tells of objects, character devices and descriptors', () => {
+  expect(emulatorHelp('p', 'object', 'secret,help')).toMatch(/^secret options:\n {2}data=<string>\n {2}file=<string>\n/)
+  expect(emulatorHelp('p', 'chardev', 'help')).toMatch(/^Available chardev backend types: \n {2}/)
+  expect(emulatorHelp('p', 'chardev', 'socket,help')).toMatch(
+    /^chardev options:\n {2}backend=<str>\n(?: {2}.*\n)* {2}server=<bool \(on\/off\)>\n/,
+  )
+  expect(emulatorHelp('p', 'add-fd', 'help')).toMatch(
+    /^add-fd options:\n {2}fd=<num>\n {2}opaque=<str>\n {2}set=<num>\n$/,
+  )
 })
 
 describe('stats-intervals of --drive', () => {
@@ -206,4 +301,14 @@ it('a demonstration finds a busy port before it writes anything', async () => {
   server.close()
   await once(server, 'close')
   await mustBeFree(port)
+})
+
+it('a limit of --drive with a suffix is refused as QEMU does, and what is due is told', () => {
+  expect(() => parseDrive('driver=null-co,bps=1M', { interface: 'none' })).toThrow(
+    expect.objectContaining({
+      message: "Parameter 'throttling.bps-total' expects a number",
+      hint: 'it is a number of bytes or operations per second without a suffix, such as 1048576',
+    }),
+  )
+  expect(parseDrive('driver=null-co,bps=0x10', { interface: 'none' }).limits.bpsTotal).toBe(16)
 })

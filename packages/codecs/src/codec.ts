@@ -1,4 +1,4 @@
-/** What a codec does. */
+/** What codecs do. */
 
 /** Compresses and decompresses data whose length is known, as clusters of images are. */
 export interface Codec {
@@ -14,4 +14,11 @@ export interface Codec {
   inflateHere?(data: Uint8Array, size: number): Uint8Array | undefined
   /** Compresses; undefined when the result would not be shorter than `limit` bytes. */
   deflate(data: Uint8Array, limit: number): Promise<Uint8Array | undefined>
+}
+
+/** Deflate with zlib's header and sum (RFC 1950). */
+export interface ZlibCodec {
+  /** At most `size` bytes of a stream that is the whole of `data`; rejects when it is damaged, or comes to more. */
+  inflate(data: Uint8Array, size: number): Promise<Uint8Array>
+  deflate(data: Uint8Array): Promise<Uint8Array>
 }

@@ -1,8 +1,9 @@
 /** Codecs for browsers: raw deflate in plain code, Zstandard by WebAssembly. */
 import type { Codec } from './codec.ts'
 
-export type { Codec } from './codec.ts'
+export type { Codec, ZlibCodec } from './codec.ts'
 export { rawDeflate } from './deflate/browser.ts'
+export { zlib } from './zlib/browser.ts'
 
 /** Zstandard: one frame. ENOTSUP where nothing on this platform has it. */
 export async function zstd(): Promise<Codec> {

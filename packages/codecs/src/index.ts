@@ -1,8 +1,9 @@
 /** Codecs for Node. Its own Zstandard comes first: it is there from 22.15 and 23.8 on. */
 import type { Codec } from './codec.ts'
 
-export type { Codec } from './codec.ts'
+export type { Codec, ZlibCodec } from './codec.ts'
 export { rawDeflate } from './deflate/node.ts'
+export { zlib } from './zlib/node.ts'
 
 /** Zstandard: one frame. ENOTSUP where nothing on this platform has it. */
 export async function zstd(): Promise<Codec> {

@@ -66,6 +66,7 @@ export class ConsoleServer {
 
   /** Reads the page and listens. Rejects when the port is taken, or the page is not built. */
   static async start(settings: ConsoleSettings): Promise<ConsoleServer> {
+    checkSettings(settings)
     const folder = settings.page ?? fileURLToPath(new URL('./page', import.meta.url))
     const names = Object.values(files).map(([name]) => name)
     const contents = await Promise.all(names.map((name) => readFile(`${folder}/${name}`)))
@@ -94,6 +95,12 @@ export class ConsoleServer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** By Node's `console.log`: without the secret of its address. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const { port } = this.#server.listening ? this : { port: 'closed' }
+    return `ConsoleServer { port: ${port}, pages: ${this.#sockets.clients.size} }`
   }
 
   #listen(port: number): Promise<void> {
@@ -133,6 +140,23 @@ export class ConsoleServer {
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => void bridge(webSocket, this.#connect))
   }
+}
+
+const names = ['connect', 'port', 'page']
+
+/** What a program without types may hand over. */
+function checkSettings(given: unknown): void {
+  const { connect, port = 8040, page = '' } = Object(given) as Readonly<Record<string, unknown>>
+  const unknown = Object.keys(Object(given)).find((name) => !names.includes(name))
+  if (unknown !== undefined) {
+    throw new TypeError(`ConsoleServer.start has no option '${unknown}'; its options are ${names.join(', ')}`)
+  }
+  if (typeof connect !== 'function') {
+    throw new TypeError("ConsoleServer.start needs the option 'connect', a function that connects to a QMP monitor")
+  }
+  const isPort = Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65535
+  if (!isPort) throw new TypeError(`the option 'port' of ConsoleServer.start is a port, not ${String(port)}`)
+  if (typeof page !== 'string') throw new TypeError("the option 'page' of ConsoleServer.start is the path of a folder")
 }
 
 const notFound: Refusal = { status: 404, reason: 'Not Found' }

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { request } from 'node:http'
 import { connect } from 'node:net'
+import { inspect } from 'node:util'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { ConsoleServer } from '../src/index.ts'
@@ -148,4 +149,25 @@ describe('the WebSocket', () => {
     await upgrade()
     await expect.poll(() => monitor.streams.size).toBe(0)
   })
+})
+
+it('console.log of a server shows no secret', () => {
+  const secret = server.url.split('#')[1] as string
+  expect(inspect(server)).toBe(`ConsoleServer { port: ${server.port}, pages: 0 }`)
+  expect(JSON.stringify(server)).not.toContain(secret)
+})
+
+const connectNowhere = (): undefined => undefined
+
+it.each([
+  [{}, "needs the option 'connect', a function"],
+  [{ connect: 5 }, "needs the option 'connect', a function"],
+  [
+    { connect: connectNowhere, prot: 1 },
+    "ConsoleServer.start has no option 'prot'; its options are connect, port, page",
+  ],
+  [{ connect: connectNowhere, port: '80' }, "the option 'port' of ConsoleServer.start is a port, not 80"],
+  [undefined, "needs the option 'connect'"],
+])('settings that are none are refused: %o', async (settings, message) => {
+  await expect(ConsoleServer.start(settings as never)).rejects.toThrow(message)
 })

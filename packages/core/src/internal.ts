@@ -14,5 +14,6 @@ export {
 export { fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
 export { inQemuOrder } from './options/member-order.ts'
 export * from './options/names.ts'
+export * from './options/settings.ts'
 export { validateAmend } from './options/validate.ts'
 export { TimeSlice } from './time-slice.ts'

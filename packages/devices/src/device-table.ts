@@ -1,8 +1,12 @@
 /** The devices of a graph by name. */
 
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
-import { Device, type DeviceModel, type DeviceSettings } from './device.ts'
+import { checkSettings, due, type Inspect, inspected, inspection, rule } from '@diskgraph/core/internal'
+import { Device } from './device.ts'
+import { type DeviceModel, type DeviceSettings, deviceRules } from './device-settings.ts'
 import { RunState } from './run-state.ts'
+
+const aRunState = rule('a RunState', (value) => value instanceof RunState)
 
 /** See the top of the file. */
 export class DeviceTable implements Iterable<Device> {
@@ -13,6 +17,11 @@ export class DeviceTable implements Iterable<Device> {
 
   /** `runState` default: guests run. */
   constructor(graph: Graph, runState = new RunState(graph)) {
+    checkSettings(
+      'new DeviceTable',
+      { graph: { ...due.graph, required: true }, runState: aRunState },
+      { graph, runState },
+    )
     this.graph = graph
     this.runState = runState
     this.#stopListening = runState.onChange((status) => {
@@ -25,6 +34,7 @@ export class DeviceTable implements Iterable<Device> {
    * when other users of the node stand against it.
    */
   async add(settings: DeviceSettings = {}, node?: Node | string): Promise<Device> {
+    checkSettings('DeviceTable.add', deviceRules, settings)
     const { graph } = this
     const device = new Device(this, settings)
     const release = device.id === '' ? () => undefined : graph.claimName(device.id)
@@ -84,6 +94,15 @@ export class DeviceTable implements Iterable<Device> {
     const all = [...this.#devices.keys()]
     yield* all.filter(({ id }) => id !== '')
     yield* all.filter(({ id }) => id === '')
+  }
+
+  /** What is worth knowing of them. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    return { devices: [...this], runState: this.runState.status }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('DeviceTable', this, options, inspect)
   }
 
   /** @internal */

@@ -7,6 +7,7 @@
  */
 
 import { BlockError, type Change, type Node, Permission } from '@diskgraph/core'
+import { checkSettings, type Inspect, inspected, inspection } from '@diskgraph/core/internal'
 import {
   changedLimits,
   joinThrottleGroup,
@@ -14,42 +15,12 @@ import {
   type ThrottleLimits,
   type ThrottleMember,
 } from '@diskgraph/throttle'
-import { Accounting, type AccountingSettings, type HistogramBoundaries } from './accounting.ts'
-import type { ErrorPolicies } from './error-policy.ts'
+import { Accounting, type HistogramBoundaries } from './accounting.ts'
+import { type DeviceModel, type DeviceSettings, modelRules } from './device-settings.ts'
 import { Guest } from './guest.ts'
 import { type Backend, Medium } from './medium.ts'
 import type { DeviceSystem } from './system.ts'
 import { fromShortLimits, isLimited, type ShortLimits } from './throttling.ts'
-
-/** What a device shows to its guest: a disk, a CD drive. */
-export interface DeviceModel {
-  /** `scsi-cd`. */
-  readonly name: string
-  /** The medium may be taken out. Default false. */
-  readonly removable?: boolean
-  /** It has a tray that opens and closes. Default false. */
-  readonly tray?: boolean
-  /** Errors that stop the guest are remembered. Default true. */
-  readonly ioStatus?: boolean
-  /** Others may write meanwhile. Default false. */
-  readonly shareRw?: boolean
-  /** Others may resize it meanwhile. Default true. */
-  readonly resizable?: boolean
-}
-
-/** Settings of a new device. */
-export interface DeviceSettings extends Partial<ErrorPolicies>, AccountingSettings {
-  /** Its name, beside those of nodes. Default: none; then it is known by `qdev`. */
-  readonly id?: string
-  /** Nothing is written, whatever the node allows. Default false. */
-  readonly readOnly?: boolean
-  /** See {@link Device.mediaReadOnly}, as long as there was no medium. Default: as `readOnly`. */
-  readonly mediaReadOnly?: boolean
-  /** False: every write is on stable storage before it completes. Default true. */
-  readonly writeCache?: boolean
-  /** Nothing is written before a model is put over it, or {@link Device.mayWrite} is called. Default false. */
-  readonly idle?: boolean
-}
 
 const { ConsistentRead, Write, WriteUnchanged, Resize, All, BackingChange } = Permission
 
@@ -150,6 +121,7 @@ export class Device extends Guest implements Backend {
 
   /** Puts a model over it, whose name or path is `qdev`. EPERM if other users of the node stand against what it needs. */
   async attach(model: DeviceModel, qdev: string): Promise<void> {
+    checkSettings('the model of a device', modelRules, model)
     if (this.#model !== undefined) {
       throw new BlockError('EBUSY', `Drive '${this.name}' is already in use by another device`)
     }
@@ -301,6 +273,16 @@ export class Device extends Guest implements Backend {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** What is worth knowing of it. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { id, qdev, node, readOnly, trayOpen, ioStatus } = this
+    return { id, qdev, model: this.#model?.name, node: node?.name, readOnly, trayOpen, ioStatus }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Device', this, options, inspect)
   }
 
   protected get hasIoStatus(): boolean {

@@ -6,7 +6,8 @@ export {
   deviceStatistics,
   usedNodeStatistics,
 } from './block-info.ts'
-export { Device, type DeviceModel, type DeviceSettings } from './device.ts'
+export { Device } from './device.ts'
+export type { DeviceModel, DeviceSettings } from './device-settings.ts'
 export { DeviceTable } from './device-table.ts'
 export type { ErrorAction, ErrorPolicies, ErrorPolicy } from './error-policy.ts'
 export type { IoStatus } from './guest.ts'

@@ -2,31 +2,22 @@
  * Grains of stream-optimized extents. Each is compressed by itself, and begins with a marker: its sector on the disk, and
  * the length of the data. A grain is written whole, and once.
  */
+import { zlib } from '@diskgraph/codecs'
 import { alignUp, BlockError, type ChildHandle, divUp, isAligned, throwIfAborted } from '@diskgraph/core/driver'
-import { type CompressedData, Kind, newRun, type TaskPool, type TwoLevelMap } from '@diskgraph/sparse'
+import { type CompressedData, InflatedClusters, Kind, newRun, type TaskPool, type TwoLevelMap } from '@diskgraph/sparse'
 import type { Grains } from './grains.ts'
 import type { Header } from './header.ts'
 import { markerSize, sectorSize } from './layout.ts'
-
-/** Deflate with zlib's header, as this platform has it. */
-export interface ZlibCodec {
-  /** At most `size` bytes; rejects for data that is damaged, or comes to more. */
-  inflate(data: Uint8Array, size: number): Promise<Uint8Array>
-  deflate(data: Uint8Array): Promise<Uint8Array>
-}
 
 /** What is needed of an extent. */
 interface CompressedParts {
   readonly grains: Grains
   readonly map: TwoLevelMap
   readonly header: Header
-  readonly codec: ZlibCodec
   /** Bytes of the disk. */
   readonly size: number
 }
 
-/** Grains that are kept, so that small reads of one inflate it once. */
-const keptBytes = 1024 * 1024
 /** So much is read at once; most grains are not longer. */
 const firstRead = 64 * 1024 + sectorSize
 
@@ -34,14 +25,12 @@ const firstRead = 64 * 1024 + sectorSize
 export class CompressedGrains implements CompressedData {
   readonly #parts: CompressedParts
   readonly #file: ChildHandle
-  readonly #most: number
-  /** Those that were inflated last, by their place in the file. */
-  readonly #inflated = new Map<number, Promise<Uint8Array>>()
+  readonly #inflated: InflatedClusters
 
   constructor(parts: CompressedParts) {
     this.#parts = parts
     this.#file = parts.grains.file
-    this.#most = Math.max(1, Math.floor(keptBytes / parts.header.grainSize))
+    this.#inflated = new InflatedClusters(parts.header.grainSize)
   }
 
   read(offset: number, buf: Uint8Array, pool: TaskPool, signal: AbortSignal | undefined): number {
@@ -51,21 +40,9 @@ export class CompressedGrains implements CompressedData {
     const length = Math.min(grainSize - skip, buf.length)
     const host = this.#parts.map.entryAt(offset).low * sectorSize
     const target = buf.subarray(0, length)
-    pool.add(this.#grain(start, host, signal).then((grain) => target.set(grain.subarray(skip, skip + length))))
+    const grain = this.#inflated.get(host, () => this.#inflate(start, host, signal))
+    pool.add(grain.then((bytes) => target.set(bytes.subarray(skip, skip + length))))
     return length
-  }
-
-  #grain(start: number, host: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const known = this.#inflated.get(host)
-    if (known !== undefined) return known
-    const grain = this.#inflate(start, host, signal)
-    this.#inflated.set(host, grain)
-    grain.catch(() => this.#inflated.delete(host))
-    if (this.#inflated.size > this.#most) {
-      const [oldest] = this.#inflated.keys()
-      this.#inflated.delete(oldest as number)
-    }
-    return grain
   }
 
   async #inflate(start: number, host: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
@@ -86,7 +63,7 @@ export class CompressedGrains implements CompressedData {
       }
       data = bytes.subarray(markerSize, markerSize + length)
     }
-    const inflated = await this.#parts.codec.inflate(data, grainSize).catch((cause) => {
+    const inflated = await zlib.inflate(data, grainSize).catch((cause) => {
       throw damaged(start, cause)
     })
     if (inflated.length === grainSize) return inflated
@@ -111,7 +88,7 @@ export class CompressedGrains implements CompressedData {
   }
 
   async #writeOne(start: number, data: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-    const { map, header, codec, grains } = this.#parts
+    const { map, header, grains } = this.#parts
     const { grainSize } = header
     while (!map.inFlight.isClear(start, start + grainSize)) await map.inFlight.wait(start, start + grainSize)
     const allocation = map.inFlight.begin(start, start + grainSize)
@@ -126,12 +103,13 @@ export class CompressedGrains implements CompressedData {
         whole = new Uint8Array(grainSize)
         whole.set(data)
       }
-      const deflated = await codec.deflate(whole)
+      const deflated = await zlib.deflate(whole)
       const bytes = new Uint8Array(alignUp(markerSize + deflated.length, sectorSize))
       const view = new DataView(bytes.buffer)
       view.setBigUint64(0, BigInt(start / sectorSize), true)
       view.setUint32(8, deflated.length, true)
       bytes.set(deflated, markerSize)
+      await map.untilRoomMayBeTaken()
       const { host, clusters } = grains.take(divUp(bytes.length, sectorSize))
       await this.#file.write(host, bytes, 0, signal)
       const linked = { allocation, offset: start, length: grainSize, host, clusters: 1, reused: false }

@@ -1,8 +1,3 @@
 /** VMDK images, the disks of VMware. */
-import { vmdkDriver } from './driver.ts'
-import { nodeZlib } from './zlib-node.ts'
-
+export { vmdk } from './driver.ts'
 export type { Subformat, VmdkCreateOptions, VmdkOptions } from './options.ts'
-
-/** The driver `vmdk`. */
-export const vmdk = vmdkDriver(nodeZlib)

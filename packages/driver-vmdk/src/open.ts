@@ -1,6 +1,5 @@
 /** Opening: the descriptor, wherever it stands, and the extents that it names. */
 import { BlockError, type ChildHandle, type OpenContext, type OpenImage } from '@diskgraph/core/driver'
-import type { ZlibCodec } from './compressed-grains.ts'
 import { type Descriptor, type ExtentLine, isDescriptor, parseDescriptor } from './descriptor.ts'
 import { type Extent, FlatExtent } from './extent.ts'
 import { type Header, isSparse, parseHeader } from './header.ts'
@@ -26,11 +25,11 @@ const createTypes: readonly string[] = [
 ]
 
 /** Opens an image. */
-export async function openImage(context: OpenContext<VmdkOptions>, codec: ZlibCodec): Promise<OpenImage> {
+export async function openImage(context: OpenContext<VmdkOptions>): Promise<OpenImage> {
   const file = context.children.require('file')
   const head = await readBytes(file, 0, esxHeaderSize)
-  if (isSparse(head)) return new Opening(context, codec).openSparse(file)
-  if (isDescriptor(head)) return new Opening(context, codec).openDescriptor(file)
+  if (isSparse(head)) return new Opening(context).openSparse(file)
+  if (isDescriptor(head)) return new Opening(context).openDescriptor(file)
   throw new BlockError('EINVAL', 'Image not in VMDK format')
 }
 
@@ -42,11 +41,9 @@ async function readBytes(file: ChildHandle, offset: number, length: number): Pro
 
 class Opening {
   readonly #context: OpenContext<VmdkOptions>
-  readonly #codec: ZlibCodec
 
-  constructor(context: OpenContext<VmdkOptions>, codec: ZlibCodec) {
+  constructor(context: OpenContext<VmdkOptions>) {
     this.#context = context
-    this.#codec = codec
   }
 
   /** A file that is an extent, and has the descriptor in it. */
@@ -135,7 +132,6 @@ class Opening {
       header,
       size,
       readOnly: this.#context.readOnly,
-      codec: this.#codec,
       namesBacking: descriptor.parentName !== undefined,
       backing: () => parent.from(start),
     })

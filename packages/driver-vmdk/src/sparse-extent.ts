@@ -4,7 +4,7 @@
  */
 import { BlockError, type CheckOptions, type ChildHandle, Flag, type ImageCheck } from '@diskgraph/core/driver'
 import { type BackingFile, Kind, newRun, SparseImage, TwoLevelMap } from '@diskgraph/sparse'
-import { CompressedGrains, type ZlibCodec } from './compressed-grains.ts'
+import { CompressedGrains } from './compressed-grains.ts'
 import type { Extent } from './extent.ts'
 import { Grains } from './grains.ts'
 import type { Header } from './header.ts'
@@ -17,7 +17,6 @@ interface SparseParts {
   /** Bytes of the disk. */
   readonly size: number
   readonly readOnly: boolean
-  readonly codec: ZlibCodec
   readonly namesBacking: boolean
   /** What it stands on, by its own offsets. */
   backing(): BackingFile | undefined
@@ -30,11 +29,11 @@ export class SparseExtent extends SparseImage implements Extent {
   readonly #map: TwoLevelMap
   readonly #compressed: CompressedGrains | undefined
 
-  constructor({ file, header, size, readOnly, codec, namesBacking, backing }: SparseParts) {
+  constructor({ file, header, size, readOnly, namesBacking, backing }: SparseParts) {
     const grains = new Grains(file, header, () => !namesBacking && backing() === undefined)
     const map = new TwoLevelMap(grains)
     grains.fillWith((work) => map.whileNoneIsTaken(work))
-    const compressed = header.compressed ? new CompressedGrains({ grains, map, header, codec, size }) : undefined
+    const compressed = header.compressed ? new CompressedGrains({ grains, map, header, size }) : undefined
     super({
       file,
       clusterSize: header.grainSize,

@@ -14,23 +14,32 @@ const calls: Readonly<Record<string, readonly [call: () => unknown, message: str
   'a server without a graph': [() => new NbdServer(any(undefined)), 'new NbdServer needs a graph, not undefined'],
   'a misspelt setting': [
     () => new NbdServer(graph, any({ maxConection: 5 })),
-    "new NbdServer has no setting 'max-conection'",
+    "new NbdServer has no option 'maxConection' did you mean 'maxConnections'?",
   ],
   'a number of clients that is none': [
     () => new NbdServer(graph, { maxConnections: Number.NaN }),
-    "Parameter 'maxConnections' expects a number",
+    "the option 'maxConnections' of new NbdServer is a whole number from 0 on, not NaN",
   ],
-  'less than no memory': [() => new NbdServer(graph, { maxMemory: -1 }), "'maxMemory' must be at least 0"],
-  'TLS that is none': [() => new NbdServer(graph, { tls: any('yes') }), "'tls' expects one side of TLS"],
-  'a client without a way to connect': [() => NbdClient.connect(any({})), "A value is required for option 'connect'"],
+  'less than no memory': [
+    () => new NbdServer(graph, { maxMemory: -1 }),
+    "'maxMemory' of new NbdServer is a whole number from 0 on, not -1",
+  ],
+  'TLS that is none': [() => new NbdServer(graph, { tls: any('yes') }), "'tls' of new NbdServer is one side of TLS"],
+  'a client without a way to connect': [
+    () => NbdClient.connect(any({})),
+    "NbdClient.connect needs the option 'connect', a function",
+  ],
   'a client of a path': [
     () => NbdClient.connect(any('/run/nbd')),
-    'takes an object of settings, not a value of type string',
+    'takes an object of options, not a value of type string',
   ],
-  'an endless handshake': [() => NbdClient.connect({ connect: never, handshakeTimeout: 0 }), 'must be at least 1'],
+  'an endless handshake': [
+    () => NbdClient.connect({ connect: never, handshakeTimeout: 0 }),
+    'a number of milliseconds from 1 on, not 0',
+  ],
   'a wait of no length': [
     () => NbdClient.connect({ connect: never, openTimeout: Number.NaN }),
-    "'openTimeout' expects a number",
+    "'openTimeout' of NbdClient.connect is a number of seconds from 0 on, not NaN",
   ],
   'a stream that is none': [
     () => NbdClient.connect({ connect: any(async () => 7) }),
@@ -43,12 +52,12 @@ const calls: Readonly<Record<string, readonly [call: () => unknown, message: str
   'no path': [() => listen(new NbdServer(graph), { path: '' }), 'at least one character'],
   'credentials of no kind': [
     () => new TlsCredentials(any({ type: 'pgp', endpoint: 'server', dir: '/' })),
-    "Parameter 'type' expects one of: x509, psk",
+    "the option 'type' of new TlsCredentials is one of 'x509', 'psk', not 'pgp'",
   ],
   'an export of nothing': [() => new NbdServer(graph).exports.add(any(null)), 'needs a node, a disk or the name'],
   'a misspelt setting of an export': [
     () => new NbdServer(graph).exports.add('disk', any({ readonly: true })),
-    "exports.add has no setting 'readonly'",
+    "exports.add has no option 'readonly'",
   ],
 }
 

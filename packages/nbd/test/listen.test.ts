@@ -1,10 +1,12 @@
+import { once } from 'node:events'
 import { renameSync, statSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { Graph } from '@diskgraph/core'
 import { memory } from '@diskgraph/driver-memory'
 import { TempFolder } from '@diskgraph/driver-testkit'
 import { listen, NbdServer } from '@diskgraph/nbd'
 import { describe, expect, it } from 'vitest'
+import { ManualClock } from './manual-clock.ts'
 import { Served } from './served.ts'
 
 describe('a unix socket', () => {
@@ -66,3 +68,13 @@ async function leaveSocket(path: string): Promise<void> {
   renameSync(`${path}.old`, path)
   await new Promise((resolve) => server.close(resolve))
 }
+
+it('a client that ends the negotiation is let go by the clock of the graph', async () => {
+  await using served = await Served.start({}, {}, 65536, new ManualClock())
+  const socket = connect(served.path)
+  await once(socket, 'data')
+  // Its flags, and the option NBD_OPT_ABORT; it keeps its side open.
+  socket.write(Uint8Array.of(0, 0, 0, 3, ...Buffer.from('IHAVEOPT'), 0, 0, 0, 2, 0, 0, 0, 0))
+  await once(socket, 'end')
+  expect(served.messages).toEqual([])
+})

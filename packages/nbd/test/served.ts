@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Graph } from '@diskgraph/core'
+import { type Clock, Graph, systemClock } from '@diskgraph/core'
 import { memory } from '@diskgraph/driver-memory'
 import {
   connectSocket,
@@ -29,8 +29,13 @@ export class Served {
     this.messages = messages
   }
 
-  static async start(settings: NbdServerSettings = {}, exported: ExportSettings = {}, size = 1048576): Promise<Served> {
-    const graph = new Graph({ drivers: [memory] })
+  static async start(
+    settings: NbdServerSettings = {},
+    exported: ExportSettings = {},
+    size = 1048576,
+    clock: Clock = systemClock,
+  ): Promise<Served> {
+    const graph = new Graph({ drivers: [memory], clock })
     const messages: string[] = []
     const server = new NbdServer(graph, { onMessage: (message) => messages.push(message), ...settings })
     const served = new Served(graph, server, await mkdtemp(join(tmpdir(), 'nbd-')), messages)

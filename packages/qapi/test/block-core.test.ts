@@ -28,7 +28,6 @@ const renamed: Readonly<Record<string, string>> = {
 /** Drivers of the seed that have no package here yet. */
 const awaited = new Set([
   ...['host_cdrom', 'host_floppy', 'ftp', 'ftps', 'tftp', 'vvfat', 'cloop', 'cow', 'dmg'],
-  ...['qcow', 'vhdx'],
 ])
 
 const schema = new Schema(() => drivers.map(({ name }) => name))

@@ -1,11 +1,12 @@
 /** A client for QMP monitors: those of this project and QEMU's, with commands and events typed by the schema. */
 import type { Duplex } from 'node:stream'
 import { abortedError, BlockError, type Clock, delay, systemClock } from '@diskgraph/core/driver'
+import { amount, checkSettings, due, type Inspect, inspected, inspection, rule } from '@diskgraph/core/internal'
 import type { ArgumentsOf, CommandName, EventData, EventName, ReturnOf } from '@diskgraph/qapi'
 import { type ErrorClass, QmpError } from './errors.ts'
 import { JsonStream } from './json/parser.ts'
 import { jsonText } from './json/text.ts'
-import { connectTo, type SocketAddress } from './transport/sockets.ts'
+import { checkAddress, connectTo, type SocketAddress } from './transport/sockets.ts'
 
 export { type ErrorClass, QmpError } from './errors.ts'
 export type { SocketAddress } from './transport/sockets.ts'
@@ -59,6 +60,18 @@ interface Link {
   readonly greeting: Greeting
 }
 
+const rules = {
+  connect: { ...rule('an address, or a function that connects', isThere), required: true },
+  reconnect: amount('milliseconds'),
+  signal: due.signal,
+  clock: due.clock,
+}
+const executeRules = { signal: due.signal, outOfBand: due.flag }
+
+function isThere(value: unknown): boolean {
+  return typeof value === 'function' || (typeof value === 'object' && value !== null)
+}
+
 /** A client of a monitor. Close it. */
 export class QmpClient {
   readonly #settings: QmpClientSettings
@@ -78,6 +91,8 @@ export class QmpClient {
 
   /** Connects and negotiates. What connecting says when it fails; ECANCELED when the signal is aborted before. */
   static async connect(settings: QmpClientSettings): Promise<QmpClient> {
+    checkSettings('QmpClient.connect', rules, settings)
+    if (typeof settings.connect !== 'function') checkAddress('QmpClient.connect', settings.connect)
     const client = new QmpClient(settings)
     try {
       await abortable(client.#link, settings.signal)
@@ -103,6 +118,7 @@ export class QmpClient {
 
   /** As {@link execute}, for a command that the schema does not know. */
   async executeUnchecked(name: string, args: object = {}, settings: ExecuteSettings = {}): Promise<unknown> {
+    checkSettings(`executing ${name}`, executeRules, settings)
     const { signal, outOfBand } = settings
     const { stream } = await abortable(this.#link, signal)
     const id = ++this.#lastId
@@ -168,6 +184,17 @@ export class QmpClient {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /** What is worth knowing of it. An address may be a secret. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { qemu, package: name } = this.greeting.version
+    const version = `${qemu.major}.${qemu.minor}.${qemu.micro} ${name}`
+    return { version, waiting: this.#pending.size, closed: this.#closing.signal.aborted }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('QmpClient', this, options, inspect)
   }
 
   async #connect(): Promise<Link> {

@@ -23,14 +23,18 @@ export interface NbdServerOptions {
   readonly 'max-connections'?: number | undefined
 }
 
+type OnActivity = (message: string, members: Readonly<Record<string, unknown>>) => void
+
 /** See the top of the file. */
 export class NbdExports {
   readonly #graph: Graph
   readonly #descriptors: NamedDescriptors
   readonly #onMessage: (message: string) => void
+  readonly #onActivity: OnActivity
   #server: NbdServer | undefined
 
-  constructor(graph: Graph, descriptors: NamedDescriptors) {
+  constructor(graph: Graph, descriptors: NamedDescriptors, onActivity: OnActivity = () => undefined) {
+    this.#onActivity = onActivity
     this.#graph = graph
     this.#descriptors = descriptors
     this.#onMessage = (message) => graph.warn(`NBD: ${message}`)
@@ -45,6 +49,8 @@ export class NbdExports {
       ...(tls === undefined ? {} : { tls }),
       ...(maxConnections === undefined ? {} : { maxConnections }),
       onMessage: this.#onMessage,
+      onClient: (what, id, address) =>
+        this.#onActivity(`NBD client ${what}`, { export: id, ...(address === undefined ? {} : { address }) }),
     })
     this.#server = server
     try {
@@ -72,7 +78,10 @@ export class NbdExports {
   /** Exports `node`. EINVAL if there is no server, the id is none, or it or the name is taken. */
   async add(node: Node, settings: ExportSettings & { readonly id: string }): Promise<NbdExport> {
     if (!/^[A-Za-z][\w.-]*$/.test(settings.id)) throw new BlockError('EINVAL', 'Invalid block export id')
-    return this.#running().exports.add(node, settings)
+    const added = await this.#running().exports.add(node, settings)
+    const { id, name, writable } = settings
+    this.#onActivity('export added', { id, name, node: node.name, writable: writable === true })
+    return added
   }
 
   /** Removes `added` if it is there still. */

@@ -1,4 +1,5 @@
 /** A monitor for a system, with all commands that the system has the parts for. */
+import { checkSettings, rule } from '@diskgraph/core/internal'
 import { bitmapCommands } from './commands/bitmaps.ts'
 import { prepareDefinitions } from './commands/definitions.ts'
 import { descriptorCommands } from './commands/descriptors.ts'
@@ -16,7 +17,7 @@ import { thresholdCommands } from './commands/thresholds.ts'
 import { transactionCommands } from './commands/transaction.ts'
 import { Monitor } from './monitor/monitor.ts'
 import type { Version } from './monitor/session.ts'
-import type { System } from './system.ts'
+import { System } from './system.ts'
 
 /** The version of QEMU whose commands these are. */
 const version: Version = { qemu: { major: 7, minor: 2, micro: 22 }, package: 'diskgraph' }
@@ -28,8 +29,16 @@ interface MonitorOptions {
   readonly handlers?: Handlers
 }
 
+const anObject = rule('an object', (value) => typeof value === 'object' && value !== null)
+const rules = {
+  system: { ...rule('a System', (value) => value instanceof System), required: true },
+  version: anObject,
+  handlers: anObject,
+}
+
 /** Makes the monitor of `system`. Close it when nobody is to use it any more; the system stays. */
 export function createMonitor(system: System, settings: MonitorOptions = {}): Monitor {
+  checkSettings('createMonitor', rules, { system, ...settings })
   const { devices } = system
   const monitor: Monitor = new Monitor({
     graph: system.graph,
@@ -52,6 +61,7 @@ export function createMonitor(system: System, settings: MonitorOptions = {}): Mo
         : { ...deviceCommands(system, devices), ...runStateCommands(system, devices.runState) }),
       ...settings.handlers,
     },
+    onCommand: (command) => system.onActivity?.('QMP command', { command }),
     prepare: (_command, args) => prepareDefinitions(system, args),
   })
   return monitor

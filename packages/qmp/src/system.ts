@@ -1,5 +1,6 @@
 /** What the commands work on: a graph, and what else a program has. */
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
+import { checkSettings, due, hasMethod, type Inspect, inspected, inspection, rule } from '@diskgraph/core/internal'
 import type { DeviceTable } from '@diskgraph/devices'
 import { JobTable } from '@diskgraph/jobs'
 import { Schema, type TypeOf } from '@diskgraph/qapi'
@@ -17,6 +18,17 @@ export interface SystemSettings {
   chardevs?(): readonly TypeOf<'ChardevInfo'>[]
   /** Ends the program. */
   quit?(): void
+  /** Hears what is done here, for a log: `QMP command`, `export added`, `NBD client came`, with what of. No values of options. */
+  onActivity?(message: string, members: Readonly<Record<string, unknown>>): void
+}
+
+const rules = {
+  graph: { ...due.graph, required: true },
+  name: due.text,
+  devices: rule('a DeviceTable', (value) => hasMethod(value, 'addModel')),
+  chardevs: due.callback,
+  quit: due.callback,
+  onActivity: due.callback,
 }
 
 /** See the top of the file. */
@@ -33,9 +45,12 @@ export class System {
   readonly descriptors = new DescriptorTable()
   /** The NBD server that clients may start. */
   readonly nbd: NbdExports
+  readonly onActivity: SystemSettings['onActivity']
   readonly #quit: (() => void) | undefined
 
+  /** EINVAL for settings that are none. */
   constructor(settings: SystemSettings) {
+    checkSettings('new System', rules, settings)
     this.graph = settings.graph
     this.schema = new Schema(() => settings.graph.registry.names)
     this.name = settings.name
@@ -43,7 +58,8 @@ export class System {
     this.objects = new QomObjects(settings.graph, this.schema)
     this.chardevs = settings.chardevs
     this.jobs = new JobTable(settings.graph)
-    this.nbd = new NbdExports(settings.graph, this.descriptors)
+    this.onActivity = settings.onActivity
+    this.nbd = new NbdExports(settings.graph, this.descriptors, settings.onActivity)
     this.graph.objects.add('descriptor-sets', '/dev/fdset', this.descriptors)
     this.#quit = settings.quit
   }
@@ -63,6 +79,16 @@ export class System {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** What is worth knowing of it. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { name, graph, devices, jobs } = this
+    return { name, nodes: [...graph.nodes].length, devices: [...(devices ?? [])].length, jobs: jobs.list().length }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('System', this, options, inspect)
   }
 
   /** The node that a device shows or that has a name, whichever of the two is given. ENODEV if there is none. */

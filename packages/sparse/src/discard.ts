@@ -5,7 +5,7 @@ import { type DataMap, Kind, newRun } from './image.ts'
 /** Passes a discard of what `map` has in `file` on to it. */
 export async function discardMapped(
   map: DataMap,
-  file: ChildHandle,
+  file: Pick<ChildHandle, 'discard'>,
   offset: number,
   length: number,
   signal: AbortSignal | undefined,

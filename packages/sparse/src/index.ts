@@ -16,6 +16,8 @@ export {
   type ZeroSettings,
 } from './image.ts'
 export { type Allocation, InFlight } from './in-flight.ts'
+export { InflatedClusters } from './inflated.ts'
+export type { TableFile, TablePage } from './metadata-cache.ts'
 export { neededClusters } from './needed-clusters.ts'
 export { readBacking, readRange } from './read.ts'
 export { SparseImage, type SparseParts } from './sparse-image.ts'

@@ -4,6 +4,9 @@
  */
 import type { ChildHandle } from '@diskgraph/core/driver'
 
+/** What tables need of the file that they stand in. */
+export type TableFile = Pick<ChildHandle, 'read' | 'write' | 'writeZeroes' | 'discard' | 'flush'>
+
 /** A piece of a table. */
 export interface MetadataPage {
   /** Where in the file it stands. */
@@ -14,7 +17,7 @@ export interface MetadataPage {
 }
 
 /** A page as it was when it was taken to be written. */
-interface TakenPage {
+export interface TablePage {
   readonly offset: number
   readonly bytes: Uint8Array
 }
@@ -29,7 +32,7 @@ interface CachedPage extends MetadataPage {
 /** See the top of this file. Offsets are bytes of the file. */
 export class MetadataCache {
   readonly pageSize: number
-  readonly #file: ChildHandle
+  readonly #file: TableFile
   readonly #most: number
   readonly #end: number
   readonly #pages = new Map<number, CachedPage>()
@@ -37,7 +40,7 @@ export class MetadataCache {
   #uses = 0
 
   /** `most`: pages that are kept, beside changed ones. `end`: where the table ends, if the last page is shorter. */
-  constructor(file: ChildHandle, pageSize: number, most: number, end = Number.POSITIVE_INFINITY) {
+  constructor(file: TableFile, pageSize: number, most: number, end = Number.POSITIVE_INFINITY) {
     this.#file = file
     this.pageSize = pageSize
     this.#most = most
@@ -90,7 +93,11 @@ export class MetadataCache {
   }
 
   /** Takes what has changed up to now, for `write` to write; later changes are not in it. `fail` when that came to nothing. */
-  take(): { readonly pages: readonly TakenPage[]; write(): Promise<void>; fail(): void } {
+  take(): {
+    readonly pages: readonly TablePage[]
+    write(by?: (pages: readonly TablePage[]) => Promise<void>): Promise<void>
+    fail(): void
+  } {
     const taken = [...this.#pages.values()].filter((page) => page.dirty)
     const pages = taken.map(({ offset, view }) => ({ offset, bytes: new Uint8Array(view.buffer.slice(0)) }))
     for (const page of taken) {
@@ -99,8 +106,9 @@ export class MetadataCache {
     }
     return {
       pages,
-      write: async () => {
-        for (const { offset, bytes } of pages) await this.#file.write(offset, bytes)
+      write: async (by) => {
+        if (by !== undefined) await by(pages)
+        else for (const { offset, bytes } of pages) await this.#file.write(offset, bytes)
         for (const page of taken) page.leaving = false
       },
       fail: () => {

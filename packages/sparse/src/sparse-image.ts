@@ -47,7 +47,7 @@ export interface SparseParts {
 /** See the top of this file. */
 export abstract class SparseImage implements OpenImage {
   readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
-  readonly writeFlags = Flag.Unchanged
+  readonly writeFlags: number = Flag.Unchanged
   readonly limits: Partial<Limits>
   protected readonly data: SparseData
 

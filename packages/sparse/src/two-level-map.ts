@@ -38,6 +38,14 @@ export class TwoLevelMap implements DataMap, Allocations, ClusterChanges {
     return this.#tables.gate.whileShut(work)
   }
 
+  /**
+   * Resolves when room may be taken by other means than {@link begin}, as for compressed data: take it before the next
+   * `await`. What is taken while the file is made as long as the clusters need would be cut off.
+   */
+  async untilRoomMayBeTaken(): Promise<void> {
+    while (this.#tables.gate.shut !== undefined) await this.#tables.gate.shut
+  }
+
   /** Writes what has changed in the tables, behind what they point to. */
   flush(): Promise<void> {
     return this.#tables.flush()
@@ -165,7 +173,12 @@ export class TwoLevelMap implements DataMap, Allocations, ClusterChanges {
     await this.#change(first, clusters, (i) => this.#format.entryOf(host + i * clusterSize))
   }
 
-  async #change(first: number, count: number, entryOf: (i: number) => number): Promise<void> {
+  /** Gives one cluster an entry that says more than where it stands. */
+  linkEntry({ allocation }: NewClusters, entry: bigint): Promise<void> {
+    return this.#change(allocation.start / this.#format.clusterSize, 1, () => entry)
+  }
+
+  async #change(first: number, count: number, entryOf: (i: number) => number | bigint): Promise<void> {
     for (;;) {
       const slot = this.#tables.slot(first)
       if (slot !== undefined) {

@@ -7,9 +7,9 @@
  *
  *     data, zeroes of new tables   │ flush │ entries of tables   │ flush │ entries of the root   (│ flush: the core's)
  */
-import { alignDown, BlockError, type ChildHandle } from '@diskgraph/core/driver'
+import { alignDown, BlockError } from '@diskgraph/core/driver'
 import { Gate, Mutex } from './concurrency.ts'
-import { MetadataCache, type MetadataPage } from './metadata-cache.ts'
+import { MetadataCache, type MetadataPage, type TableFile, type TablePage } from './metadata-cache.ts'
 import { Place, type TakenClusters } from './table-format.ts'
 
 /** What an entry says, by its two halves. `high` is 0 where entries have 32 bits. */
@@ -17,7 +17,7 @@ export type Meaning = (high: number, low: number) => number
 
 /** A format with two levels of tables. Its clusters are never freed while it is open. */
 export interface TwoLevelFormat {
-  readonly file: ChildHandle
+  readonly file: TableFile
   readonly clusterSize: number
   /** Bytes of an entry. */
   readonly entrySize: 4 | 8
@@ -25,6 +25,8 @@ export interface TwoLevelFormat {
   /** Where the root stands. */
   readonly rootOffset: number
   readonly rootEntries: number
+  /** Where tables stand, and the last one ends, if no root tells it: `rootEntries` is how many there are, then. */
+  readonly fixedTables?: { at(number: number): number; readonly end: number }
   /** Where a second root stands, if there is one: its tables are written as those of the first, and never read. */
   readonly secondRootOffset?: number
   /** Entries of a table below the root, a power of two. */
@@ -47,6 +49,8 @@ export interface TwoLevelFormat {
   giveBack(taken: TakenClusters): void
   /** Writes what must be in the file before tables change. Flushed with data. */
   beforeTables(): Promise<void>
+  /** Writes tables in another way than straight into the file: through a log. */
+  writeTables?(pages: readonly TablePage[]): Promise<void>
 }
 
 const largestPage = 65536
@@ -81,7 +85,7 @@ export class TwoLevelTables {
     this.#format = format
     const { file, entrySize, tableEntries, rootEntries, rootOffset } = format
     const tablePage = Math.min(largestPage, tableEntries * entrySize)
-    this.#tables = new MetadataCache(file, tablePage, Math.max(16, cacheSize / tablePage))
+    this.#tables = new MetadataCache(file, tablePage, Math.max(16, cacheSize / tablePage), format.fixedTables?.end)
     this.#root = new MetadataCache(file, largestPage, 16, rootOffset + rootEntries * entrySize)
     const second = format.secondRootOffset
     if (second !== undefined) {
@@ -91,8 +95,9 @@ export class TwoLevelTables {
 
   /** Where table `number` stands, or one of {@link Place}; undefined when the root's entry is not in memory. */
   table(number: number): number | undefined {
-    const { rootEntries, rootOffset, entrySize, tableOf } = this.#format
+    const { rootEntries, rootOffset, entrySize, tableOf, fixedTables } = this.#format
     if (number >= rootEntries) return Place.damaged
+    if (fixedTables !== undefined) return fixedTables.at(number)
     const page = this.#root.peek(this.#rootPage(number))
     return page === undefined ? undefined : this.#get(page, rootOffset + number * entrySize, tableOf)
   }
@@ -113,7 +118,7 @@ export class TwoLevelTables {
     return this.#get(page, table + index * this.#format.entrySize, meaning)
   }
 
-  set({ page, table, index, number }: EntrySlot, value: number): void {
+  set({ page, table, index, number }: EntrySlot, value: number | bigint): void {
     if (this.#secondRoot !== undefined) this.#unpaired.set(page.offset, { number, table })
     this.#put(page, table + index * this.#format.entrySize, value)
   }
@@ -192,7 +197,7 @@ export class TwoLevelTables {
       const { file } = this.#format
       await this.#format.beforeTables()
       await file.flush()
-      await tables.write()
+      await tables.write(this.#format.writeTables?.bind(this.#format))
       if (this.#secondRoot !== undefined) {
         for (const { offset, bytes } of tables.pages) await this.#writeSecond(this.#secondRoot, offset, bytes)
       }
@@ -252,10 +257,10 @@ export class TwoLevelTables {
     return littleEndian ? meaning(second, first) : meaning(first, second)
   }
 
-  #put(page: MetadataPage, at: number, value: number): void {
+  #put(page: MetadataPage, at: number, value: number | bigint): void {
     const { entrySize, littleEndian } = this.#format
     page.dirty = true
-    if (entrySize === 4) page.view.setUint32(at - page.offset, value, littleEndian)
+    if (entrySize === 4) page.view.setUint32(at - page.offset, Number(value), littleEndian)
     else page.view.setBigUint64(at - page.offset, BigInt(value), littleEndian)
   }
 }

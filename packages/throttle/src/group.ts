@@ -5,6 +5,7 @@
  */
 
 import { abortedError, type Clock } from '@diskgraph/core/driver'
+import { checkSettings, due, rule } from '@diskgraph/core/internal'
 import { LeakyBucket } from './bucket.ts'
 import { bucketNames, changedLimits, noLimits, type ThrottleLimits } from './limits.ts'
 
@@ -30,6 +31,13 @@ export interface ThrottleGroupSettings {
   readonly onEmpty?: () => void
 }
 
+const rules = {
+  clock: { ...due.clock, required: true },
+  name: due.text,
+  limits: rule('an object of limits', (value) => typeof value === 'object' && value !== null),
+  onEmpty: due.callback,
+}
+
 /** See the top of the file. */
 export class ThrottleGroup {
   readonly name: string
@@ -45,7 +53,10 @@ export class ThrottleGroup {
   #next: Direction = 'read'
   #cancelTimer: (() => void) | undefined
 
-  constructor({ clock, name = '', limits = {}, onEmpty }: ThrottleGroupSettings) {
+  /** EINVAL for settings or limits that are none. */
+  constructor(settings: ThrottleGroupSettings) {
+    checkSettings('new ThrottleGroup', rules, settings)
+    const { clock, name = '', limits = {}, onEmpty } = settings
     this.name = name
     this.#clock = clock
     this.#onEmpty = onEmpty

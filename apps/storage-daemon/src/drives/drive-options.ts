@@ -160,6 +160,11 @@ function deviceParts(given: Readonly<Record<string, string>>): {
     name.startsWith('throttling.') ? [[name.slice('throttling.'.length), representable(value)] as const] : [],
   )
   const { group, ...limits } = Object.fromEntries(throttling)
+  for (const [name, value] of Object.entries(limits)) {
+    if (/^[+-]?(?:0x[\da-f]+|\d+)$/i.test(value)) continue
+    const hint = `it is a number of bytes or operations per second without a suffix, such as ${2 ** 20}`
+    throw new StartError(`Parameter 'throttling.${name}' expects a number`, undefined, hint)
+  }
   return {
     policies: {
       ...(rerror === undefined ? {} : { rerror: rerror as ErrorPolicies['rerror'] }),

@@ -106,7 +106,7 @@ export class Drives {
         )
         .catch(unwrapped)
     }
-    if (snapshot) disk = await overlayOn(this.#graph, disk)
+    if (snapshot) disk = await overlayOn(this.#graph, disk, options.readOnly === true)
     return copyOnRead && !disk.readOnly ? copying(this.#graph, disk) : disk
   }
 
@@ -165,7 +165,7 @@ function fileOf({ file }: Readonly<Record<string, unknown>>): { readonly file?: 
 }
 
 /** An empty qcow2 overlay on `base` whose file has no name any more. */
-async function overlayOn(graph: Graph, base: Disk): Promise<Disk> {
+async function overlayOn(graph: Graph, base: Disk, readOnly: boolean): Promise<Disk> {
   const folder = temporaryFolder()
   const filename = join(folder, folder.slice(-'vl.XXXXXX'.length))
   try {
@@ -175,7 +175,7 @@ async function overlayOn(graph: Graph, base: Disk): Promise<Disk> {
       driver: 'qcow2',
       file,
       backing: base.nodeName,
-      readOnly: false,
+      readOnly,
       discard: 'unmap',
       // It is lost with the program.
       cache: { direct: false, noFlush: true },

@@ -1,9 +1,14 @@
 /** What `help` among the options prints. */
 import { drivers } from '../driver-table.ts'
+import { chardevHelp, objectHelp } from '../option-help.ts'
 import { modelNames } from './model-kinds.ts'
+import { optionGroups } from './option-groups.ts'
 
-/** The text for `-help`, or for an option whose value is `help`. */
-export function helpText(program: string, option: string): string {
+/** The text for `-help`, or for an option whose `value` asks for help. */
+export function helpText(program: string, option: string, value: string): string {
+  if (option === 'object') return objectHelp(value)
+  if (option === 'chardev') return value === 'help' ? chardevHelp() : groupHelp('chardev')
+  if (option === 'add-fd') return groupHelp('add-fd')
   if (option === 'M' || option === 'machine') return machines
   if (option === 'device') return modelNames.map((name) => `name "${name}"\n`).join('')
   if (option === 'drive') {
@@ -17,6 +22,18 @@ The block layer of a machine without the machine, by the command line of QEMU's 
   -object, -chardev, -mon, -qmp, -monitor, -qtest, -pidfile, -daemonize, -S, -snapshot
 Options of the machine itself are accepted and have no effect.
 `
+}
+
+const types: Readonly<Record<string, string>> = { string: 'str', number: 'num', boolean: 'bool (on/off)', size: 'size' }
+
+/** The keys of an option, as QEMU lists them. */
+function groupHelp(option: string): string {
+  const parameters = optionGroups(option).flatMap((group) => group.parameters)
+  const lines = parameters.map(({ name, type, help }) => {
+    const key = `  ${name}=<${types[type]}>`
+    return help === undefined ? `${key}\n` : `${key.padEnd(24)} - ${help}\n`
+  })
+  return `${option} options:\n${lines.sort().join('')}`
 }
 
 /** Scripts look for the default one, and for the short name of it. */

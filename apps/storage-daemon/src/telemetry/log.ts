@@ -10,6 +10,8 @@ export interface Log {
   info(message: string, members?: object): void
   warn(message: string): void
   error(message: string): void
+  /** The address of the console, which lets in who has it. */
+  console(url: string): void
   close(): void
 }
 
@@ -21,8 +23,14 @@ export function plainLog(program: string): Log {
     info: () => undefined,
     warn: (message) => write(`warning: ${message}`),
     error: write,
+    console: tellConsole,
     close: () => undefined,
   }
+}
+
+/** A line for a person. */
+function tellConsole(url: string): void {
+  process.stderr.write(`console: ${url}\n`)
 }
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal']
@@ -64,6 +72,11 @@ export async function jsonLog(program: string, text: string): Promise<Log> {
       lines.error(message)
       // Whoever has started it looks there.
       if (fd !== 2) process.stderr.write(`${program}: ${message}\n`)
+    },
+    console: (url) => {
+      // Lines of JSON that a program reads are kept free of others, and a log of a secret.
+      if (fd !== 2 || process.stderr.isTTY) tellConsole(url)
+      lines.info({ url: url.replace(/#.*/, '') }, 'console')
     },
     close: () => {
       if (fd !== 2) closeSync(fd)

@@ -126,7 +126,12 @@ function metricsOf({ graph, devices, jobs, nbd }: System): Registry {
       each((stats, kind) => stats[`${kind}TotalTimeNs`] / 1e9),
     )
   }
-  requests('node', 'node', () => [...graph.nodes].map((node) => [node.name, usedNodeStatistics(node).stats]))
+  // Requests are counted where they come in: of a node that only other nodes use there is nothing to tell.
+  requests('node', 'node', () =>
+    [...graph.nodes]
+      .filter(({ parents }) => [...parents].some(({ parent }) => parent.isRoot))
+      .map((node) => [node.name, usedNodeStatistics(node).stats]),
+  )
   requests('device', 'device', () =>
     [...(devices ?? [])].map((device) => [device.name, device.accounting.statistics(device.node?.writtenUpTo ?? 0)]),
   )

@@ -23,6 +23,8 @@ export interface DriverInfo {
   /** The reference in the image as it is written there. */
   readonly backingFilename?: string
   readonly backingFormat?: string
+  /** A name of the content, which changes with it: images that stand on it record it. */
+  readonly contentId?: string
   /** The virtual size of VM state, where a snapshot has it. */
   readonly vmStateOffset?: number
   readonly specific?: { readonly type: string; readonly data: { readonly [key: string]: InfoValue | undefined } }

@@ -7,7 +7,7 @@
  */
 import type { Codec } from '@diskgraph/codecs'
 import { BlockError } from '@diskgraph/core/driver'
-import { type CompressedData, Kind, TaskPool } from '@diskgraph/sparse'
+import { type CompressedData, InflatedClusters, Kind, TaskPool } from '@diskgraph/sparse'
 import { compressedDescriptor, entrySize } from '../header/layout.ts'
 import type { MappedImage } from '../mapping/active-tables.ts'
 import { kindOf } from '../mapping/map.ts'
@@ -19,9 +19,6 @@ const maxClusters = 64
 const shareOfPool = 3
 /** Larger clusters would hold up everything else for too long. */
 const largestHere = 65536
-
-/** Inflated clusters that are kept, so that small reads of a cluster inflate it once. */
-const cachedBytes = 1024 * 1024
 
 interface Piece {
   /** Place of the data in the file. */
@@ -40,13 +37,11 @@ export interface CompressedImage extends MappedImage {
 /** See the top of this file. */
 export class CompressedClusters implements CompressedData {
   private readonly image: CompressedImage
-  /** The clusters that were inflated last, by the offset of their data. */
-  private readonly inflated = new Map<number, Promise<Uint8Array>>()
-  private readonly limit: number
+  private readonly inflated: InflatedClusters
 
   constructor(image: CompressedImage) {
     this.image = image
-    this.limit = Math.max(1, Math.floor(cachedBytes / image.geometry.clusterSize))
+    this.inflated = new InflatedClusters(image.geometry.clusterSize)
   }
 
   read(offset: number, buf: Uint8Array, pool: TaskPool, signal: AbortSignal | undefined): number {
@@ -103,23 +98,10 @@ export class CompressedClusters implements CompressedData {
 
   /** A whole cluster, inflated unless it is at hand. */
   private cached({ offset, length }: Piece, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const { inflated } = this
-    const known = inflated.get(offset)
-    if (known !== undefined) {
-      inflated.delete(offset)
-      inflated.set(offset, known)
-      return known
-    }
-    const cluster = this.readData(offset, length, signal).then((data) => this.inflateHere(data) ?? this.inflate(data))
-    inflated.set(offset, cluster)
-    cluster.catch(() => {
-      if (inflated.get(offset) === cluster) inflated.delete(offset)
+    return this.inflated.get(offset, async () => {
+      const data = await this.readData(offset, length, signal)
+      return this.inflateHere(data) ?? this.inflate(data)
     })
-    if (inflated.size > this.limit) {
-      const [oldest] = inflated.keys()
-      inflated.delete(oldest!)
-    }
-    return cluster
   }
 
   private async readData(offset: number, length: number, signal: AbortSignal | undefined): Promise<Uint8Array> {

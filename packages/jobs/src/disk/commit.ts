@@ -7,7 +7,8 @@
  */
 import { BlockError, type Disk, describeErrorCode, Flag, type Node, Permission } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
-import { aNode, checkDisk, checkOptions, flag, workRules } from '../engine/arguments.ts'
+import { checkSettings, due } from '@diskgraph/core/internal'
+import { aNode, checkDisk, workRules } from '../engine/arguments.ts'
 import { runCopy } from '../engine/copier.ts'
 import { Source } from '../engine/source.ts'
 import { type JobOptions, runJob } from '../engine/work.ts'
@@ -24,7 +25,7 @@ export interface CommitOptions extends JobOptions {
 /** Commits `overlay` into its base, which grows to its size, and flushes that. Reads of the overlay give what they gave. */
 export function commit(overlay: Disk, options: CommitOptions = {}): Promise<void> {
   return runJob(options, async () => {
-    checkOptions('commit', options, { ...workRules, base: aNode, keep: flag })
+    checkSettings('commit', { ...workRules, base: aNode, keep: due.flag }, options)
     checkDisk('the overlay of commit', overlay)
     const top = unfiltered(overlay.node)
     const backing = top.backing?.node

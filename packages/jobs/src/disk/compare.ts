@@ -8,8 +8,8 @@
  */
 import type { Disk, Extent } from '@diskgraph/core'
 import { BlockError, type Clock } from '@diskgraph/core/driver'
-import { TimeSlice } from '@diskgraph/core/internal'
-import { callback, checkDisk, checkOptions, flag, workRules } from '../engine/arguments.ts'
+import { checkSettings, due, TimeSlice } from '@diskgraph/core/internal'
+import { checkDisk, workRules } from '../engine/arguments.ts'
 import { firstDifference } from '../engine/bytes.ts'
 import { RateLimit } from '../engine/rate-limit.ts'
 import { JobError, type JobOptions, runJob } from '../engine/work.ts'
@@ -65,7 +65,7 @@ class Found extends Error {
  */
 export function compare(first: Disk, second: Disk, options: CompareOptions = {}): Promise<Difference | undefined> {
   return runJob(options, async () => {
-    checkOptions('compare', options, { ...workRules, strict: flag, onSizeMismatch: callback })
+    checkSettings('compare', { ...workRules, strict: due.flag, onSizeMismatch: due.callback }, options)
     for (const disk of [first, second]) checkDisk('what compare compares', disk)
     if (options.strict && first.size !== second.size) return { kind: 'size' }
     try {

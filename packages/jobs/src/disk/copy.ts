@@ -1,8 +1,8 @@
 /** Copying the content of a disk. */
 import { BlockError, type Disk, Flag, isBlockError, type Node } from '@diskgraph/core'
 import type { DriverInfo } from '@diskgraph/core/driver'
-import { kindOf, TimeSlice } from '@diskgraph/core/internal'
-import { bytes, callback, checkDisk, checkOptions, flag, oneOf, wholeNumber, workRules } from '../engine/arguments.ts'
+import { checkSettings, due, kindOf, oneOf, TimeSlice, wholeNumber } from '@diskgraph/core/internal'
+import { checkDisk, workRules } from '../engine/arguments.ts'
 import { runCopy } from '../engine/copier.ts'
 import { Source, type UnreadableListener } from '../engine/source.ts'
 import type { Writer } from '../engine/transfer.ts'
@@ -60,20 +60,20 @@ export function copy(source: Disk | readonly Disk[], target: CopyTarget, options
 
 const rules = {
   ...workRules,
-  skip: bytes,
-  length: bytes,
+  skip: due.bytes,
+  length: due.bytes,
   sync: oneOf('full', 'top'),
-  sparseSize: bytes,
-  targetIsZero: flag,
-  compressed: flag,
+  sparseSize: due.bytes,
+  targetIsZero: due.flag,
+  compressed: due.flag,
   parallel: wholeNumber(1, 1024),
-  ordered: flag,
-  offload: flag,
-  onUnreadable: callback,
+  ordered: due.flag,
+  offload: due.flag,
+  onUnreadable: due.callback,
 }
 
 function check(disks: readonly Disk[], target: CopyTarget, options: CopyOptions): void {
-  checkOptions('copy', options, rules)
+  checkSettings('copy', rules, options)
   if (disks.length === 0) throw new BlockError('EINVAL', 'there is no source to copy')
   for (const disk of disks) checkDisk('the source of copy', disk)
   if (typeof target?.write !== 'function' || typeof target.writeZeroes !== 'function') {

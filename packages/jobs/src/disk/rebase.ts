@@ -5,8 +5,8 @@
  */
 import { BlockError, type Disk, Flag, type Node, Permission } from '@diskgraph/core'
 import { toBlockError } from '@diskgraph/core/driver'
-import { chainStatus, TimeSlice } from '@diskgraph/core/internal'
-import { checkDisk, checkOptions, text, workRules } from '../engine/arguments.ts'
+import { chainStatus, checkSettings, due, TimeSlice } from '@diskgraph/core/internal'
+import { checkDisk, workRules } from '../engine/arguments.ts'
 import { areEqual, isZeroRange } from '../engine/bytes.ts'
 import { chunkLength } from '../engine/copier.ts'
 import { RateLimit } from '../engine/rate-limit.ts'
@@ -32,7 +32,7 @@ export function rebase(
   options: JobOptions = {},
 ): Promise<void> {
   return runJob(options, async () => {
-    checkOptions('rebase', options, workRules)
+    checkSettings('rebase', workRules, options)
     checkDisk('the overlay of rebase', overlay)
     if (backing !== undefined) checkDisk('the backing disk of rebase', backing)
     checkReference('rebase', reference)
@@ -77,7 +77,7 @@ export async function changeBacking(overlay: Disk, reference: BackingReference, 
 }
 
 function checkReference(call: string, reference: BackingReference): void {
-  checkOptions(`the reference of ${call}`, reference, { filename: text, format: text })
+  checkSettings(`the reference of ${call}`, { filename: due.text, format: due.text }, reference)
 }
 
 class Rebase {

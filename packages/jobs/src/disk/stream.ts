@@ -1,8 +1,8 @@
 /** Bytes that come as a stream, of a length that nobody knows before its end, into a disk. */
 import { BlockError, type Disk, Flag, isBlockError } from '@diskgraph/core'
 import { alignUp, isBytes } from '@diskgraph/core/driver'
-import { kindOf, unlessAborted } from '@diskgraph/core/internal'
-import { aSignal, bytes, checkDisk, checkOptions, flag } from '../engine/arguments.ts'
+import { checkSettings, due, kindOf, unlessAborted } from '@diskgraph/core/internal'
+import { checkDisk } from '../engine/arguments.ts'
 import { chunkLength } from '../engine/copier.ts'
 import { allSettled, JobError, runJob } from '../engine/work.ts'
 import { zeroRuns, zeroUnitOf } from '../engine/zero-runs.ts'
@@ -21,7 +21,7 @@ export function copyStream(
   options: StreamOptions = {},
 ): Promise<void> {
   return runJob(options, async () => {
-    checkOptions('copyStream', options, { sparseSize: bytes, compressed: flag, signal: aSignal })
+    checkSettings('copyStream', { sparseSize: due.bytes, compressed: due.flag, signal: due.signal }, options)
     checkDisk('the target of copyStream', target)
     if (typeof stream?.[Symbol.asyncIterator] !== 'function') {
       throw new BlockError('EINVAL', `the stream of copyStream is an AsyncIterable of bytes, not ${kindOf(stream)}`)

@@ -60,7 +60,7 @@ export async function allSettled(work: readonly Promise<unknown>[]): Promise<voi
   for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason
 }
 
-/** A request that failed is told by its code alone, as QEMU does. */
+/** Why a job failed, in QEMU's words: a request that failed is told by its code alone. */
 export function describeFailure(error: Error): string {
   return error instanceof JobError ? describeErrorCode(error.code) : error.message
 }

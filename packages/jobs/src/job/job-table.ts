@@ -1,5 +1,6 @@
 /** The jobs of a graph. */
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
+import { due, type Inspect, inspected, inspection, kindOf } from '@diskgraph/core/internal'
 import { Job } from './job.ts'
 import { checkSpeed, type JobSettings, type JobType } from './settings.ts'
 
@@ -12,7 +13,9 @@ export class JobTable implements Iterable<Job> {
   readonly #listeners = new Set<(job: Job) => void>()
   #generated = 0
 
+  /** EINVAL for what is no graph. */
   constructor(graph: Graph) {
+    if (!due.graph.check(graph)) throw new BlockError('EINVAL', `new JobTable needs a graph, not ${kindOf(graph)}`)
     this.graph = graph
     graph.beforeClose(() => this.close())
   }
@@ -50,6 +53,15 @@ export class JobTable implements Iterable<Job> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** What is worth knowing of them. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    return { jobs: this.list() }
+  }
+
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('JobTable', this, options, inspect)
   }
 
   /**

@@ -11,6 +11,7 @@
  * job is paused or too fast, and left when the job is cancelled. Events have QAPI's names and fields.
  */
 import { BlockError, type Clock, type ErrorCode, type Graph, isBlockError, type Node } from '@diskgraph/core'
+import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
 import { describeFailure } from '../engine/work.ts'
 import { Pace } from './pace.ts'
 import { checkSpeed, type ErrorPolicy, type JobSettings, type JobType } from './settings.ts'
@@ -147,6 +148,10 @@ export class Job {
     return { id, type, status, offset, length, speed, error }
   }
 
+  [inspection](_depth: number, options: object, inspect: Inspect): string {
+    return inspected('Job', this, options, inspect)
+  }
+
   // What users ask of it. Each throws EBUSY in a state that has no such thing.
 
   /** Lets it rest before its next piece of work. */
@@ -174,10 +179,7 @@ export class Job {
     this.#refuse('cancel')
     if (!force) {
       if (this.pace.paused) throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
-      if (this.ready && this.#work?.cancelSoftly?.(this) === true) {
-        this.pace.wake()
-        return
-      }
+      if (this.ready && this.#work?.cancelSoftly?.(this) === true) return void this.pace.wake()
     }
     this.#stopWork()
     if (this.done) void this.#transaction.abort(this, new Cancelled())

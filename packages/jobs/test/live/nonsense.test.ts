@@ -17,7 +17,7 @@ it.each(Object.entries(starts))('%s refuses what it does not know, and starts no
   const cases: readonly (readonly [unknown, unknown, string])[] = [
     [jobs, { ...own, sped: 1 }, `${name} has no option 'sped'`],
     [jobs, { ...own, device: disk }, `the option 'device' of ${name} is a node of the graph, or its name, not`],
-    [jobs, { ...own, device: undefined }, `${name} needs the option 'device', a node of the graph or its name`],
+    [jobs, { ...own, device: undefined }, `${name} needs the option 'device', a node of the graph, or its name`],
     [jobs, undefined, `${name} takes an object of options, not undefined`],
     [graph, own, `${name} takes a JobTable and options, not`],
     [undefined, own, `${name} takes a JobTable and options, not undefined`],

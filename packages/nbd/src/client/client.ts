@@ -16,8 +16,8 @@ import {
   throwIfAborted,
   toBlockError,
 } from '@diskgraph/core/driver'
-import { type Inspect, inspected, inspection, kindOf } from '@diskgraph/core/internal'
-import { checkedSettings, due } from '../arguments.ts'
+import { amount, checkSettings, due, type Inspect, inspected, inspection, kindOf, rule } from '@diskgraph/core/internal'
+import { tls } from '../arguments.ts'
 import { Command, CommandFlag, TransmissionFlag } from '../wire/protocol.ts'
 import { establish, firstPause, persistently, timerTime } from './attempts.ts'
 import { PendingRequest, type RequestWords } from './pending.ts'
@@ -29,14 +29,14 @@ const longestPause = 16_000
 /** Longest range of requests without data, in bytes: what 32 bits count. */
 const longestRange = 2 ** 32 - 1
 
-const settingSchemas = {
+const rules = {
   connect: { ...due.callback, required: true },
   exportName: due.text,
-  tls: due.tls,
-  contexts: due.texts,
-  reconnectDelay: due.time,
-  openTimeout: due.time,
-  handshakeTimeout: { ...due.time, minimum: 1 },
+  tls,
+  contexts: rule('a list of texts', (value) => Array.isArray(value) && value.every(due.text.check)),
+  reconnectDelay: amount('seconds'),
+  openTimeout: amount('seconds'),
+  handshakeTimeout: amount('milliseconds', 1),
   clock: due.clock,
   random: due.callback,
   signal: due.signal,
@@ -67,8 +67,8 @@ export class NbdClient {
    * there, EACCES where TLS is missing or fails, EINVAL for a server that breaks the protocol and for settings that are
    * none, ETIMEDOUT for a server that does not answer.
    */
-  static async connect(given: NbdClientSettings): Promise<NbdClient> {
-    const settings = checkedSettings('NbdClient.connect', settingSchemas, given)
+  static async connect(settings: NbdClientSettings): Promise<NbdClient> {
+    checkSettings('NbdClient.connect', rules, settings)
     const clock = settings.clock ?? systemClock
     const established = await persistently(clock, settings, (signal) => establish(settings, clock, signal))
     const client = new NbdClient(settings, established.info)

@@ -1,6 +1,7 @@
 /** What a server offers, without using it. */
 import { systemClock } from '@diskgraph/core/driver'
-import { checkedSettings, due } from '../arguments.ts'
+import { amount, checkSettings, due } from '@diskgraph/core/internal'
+import { tls as oneSide } from '../arguments.ts'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
 import { bytesText, u32 } from '../wire/bytes.ts'
 import { Option, OptionReply } from '../wire/protocol.ts'
@@ -11,21 +12,17 @@ import type { ExportInfo, ListSettings, TlsClient } from './settings.ts'
 /** An export as a server lists it. */
 export type ListedExport = Omit<ExportInfo, 'contexts'> & { readonly contexts: readonly string[] }
 
-const settingSchemas = {
-  tls: due.tls,
-  handshakeTimeout: { ...due.time, minimum: 1 },
+const rules = {
+  tls: oneSide,
+  handshakeTimeout: amount('milliseconds', 1),
   clock: due.clock,
   signal: due.signal,
 }
 
 /** Lists the exports of a server on `stream`, which is closed then. ETIMEDOUT when that is not done in time. */
 export async function listExports(stream: ByteDuplex, settings: ListSettings = {}): Promise<ListedExport[]> {
-  const {
-    tls,
-    handshakeTimeout,
-    signal,
-    clock = systemClock,
-  } = checkedSettings('listExports', settingSchemas, settings)
+  checkSettings('listExports', rules, settings)
+  const { tls, handshakeTimeout, signal, clock = systemClock } = settings
   return inTime(clock, handshakeTimeout, signal, (limit) => whileAlive(limit, stream, () => list(stream, tls)))
 }
 

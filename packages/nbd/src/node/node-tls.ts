@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { checkServerIdentity, connect, createServer, type TLSSocket } from 'node:tls'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core/driver'
-import { checkedSettings, due } from '../arguments.ts'
+import { checkSettings, due, oneOf } from '@diskgraph/core/internal'
 import type { TlsClient } from '../client/settings.ts'
 import type { TlsServer } from '../server/negotiation.ts'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
@@ -34,13 +34,13 @@ const pskCiphers = 'PSK+ECDHE:PSK+DHE:PSK:@SECLEVEL=1'
 
 const defaultUsername = 'qemu'
 
-const settingSchemas = {
-  type: { type: 'enum', values: ['x509', 'psk'], required: true, description: '' },
-  endpoint: { type: 'enum', values: ['server', 'client'], required: true, description: '' },
+const rules = {
+  type: { ...oneOf('x509', 'psk'), required: true },
+  endpoint: { ...oneOf('server', 'client'), required: true },
   dir: { ...due.text, required: true },
   verifyPeer: due.flag,
   username: due.text,
-} as const
+}
 
 /** Credentials of one side. Their files are read once. */
 export class TlsCredentials {
@@ -49,8 +49,8 @@ export class TlsCredentials {
   readonly #keys: ReadonlyMap<string, Buffer> | undefined
 
   /** ENOENT and its kin when a file that is needed cannot be read. */
-  constructor(given: TlsCredentialSettings) {
-    const settings = checkedSettings('new TlsCredentials', settingSchemas, given)
+  constructor(settings: TlsCredentialSettings) {
+    checkSettings('new TlsCredentials', rules, settings)
     this.settings = settings
     const { type, dir, endpoint } = settings
     if (type === 'psk') {

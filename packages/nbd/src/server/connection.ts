@@ -21,6 +21,8 @@ interface ConnectionSettings {
   readonly multiConn: boolean
   /** Milliseconds until the client must have chosen an export; 0 for no limit. */
   readonly handshakeTimeout: number
+  /** Hears that the client has begun to use an export. */
+  readonly onUse: (exported: string) => void
   /** Hears why a client was cut off. */
   readonly log: (message: string) => void
 }
@@ -33,8 +35,8 @@ export class Connection implements ExportUser {
   #stream: ByteDuplex
   #transmission: Transmission | undefined
   #dropped = false
-  /** Whether the client has chosen an export. */
-  hasUsed = false
+  /** The id of the export that the client has chosen. */
+  used: string | undefined
 
   constructor(stream: ByteDuplex, settings: ConnectionSettings) {
     this.#settings = settings
@@ -57,7 +59,7 @@ export class Connection implements ExportUser {
   async #serve(closed: Promise<void>): Promise<void> {
     try {
       const agreement = await this.#negotiate()
-      if (agreement === undefined) endSoon(this.#stream, this.#settings.clock.timeout, partingTime)
+      if (agreement === undefined) endSoon(this.#stream, this.#settings.clock, partingTime)
       else await this.#transmit(agreement)
     } catch (error) {
       const { code, message } = toBlockError(error)
@@ -88,7 +90,8 @@ export class Connection implements ExportUser {
     const { clock, memory, buffers, log } = this.#settings
     if (target.shuttingDown || this.#dropped) return this.drop()
     target.users.add(this)
-    this.hasUsed = true
+    this.used = target.id
+    this.#settings.onUse(target.id)
     try {
       const reason = await new Promise<string | undefined>((onEnd) => {
         const turn = (): Promise<void> => clock.turn()
@@ -99,7 +102,7 @@ export class Connection implements ExportUser {
       if (reason !== undefined && !this.#dropped) log(`Disconnect client, due to: ${reason}`)
       if (stream.destroyed) transmission.drop()
       await transmission.settled()
-      endSoon(stream, clock.timeout, partingTime, transmission.drained())
+      endSoon(stream, clock, partingTime, transmission.drained())
       if (!stream.destroyed) await new Promise<void>((resolve) => stream.on('close', resolve))
       transmission.release()
     } finally {

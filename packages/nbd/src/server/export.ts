@@ -1,7 +1,6 @@
 /** A disk that a server shows under a name. */
 import { BlockError, type DirtyBitmap, type Node, Permission, Root } from '@diskgraph/core'
-import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
-import { checkedSettings, due, objectOf } from '../arguments.ts'
+import { checkSettings, due, hasMethod, type Inspect, inspected, inspection, rule } from '@diskgraph/core/internal'
 import { textBytes } from '../wire/bytes.ts'
 import { NBD_MAX_STRING_SIZE, TransmissionFlag } from '../wire/protocol.ts'
 import { type MetaContext, metaContexts } from './meta-contexts.ts'
@@ -102,21 +101,19 @@ export function exportPermissions(writable: boolean): { readonly permissions: nu
   return { permissions: ConsistentRead | (writable ? Write : 0), shared: All | BackingChange }
 }
 
-const bitmap = objectOf('the name of a bitmap, or a bitmap', (value) => typeof value === 'string' || isBitmap(value))
-
-const settingSchemas = {
+const rules = {
   id: due.text,
   name: due.text,
   description: due.text,
   writable: due.flag,
   writethrough: due.flag,
-  bitmaps: { type: 'list', items: bitmap, description: '' },
+  bitmaps: rule('a list of bitmaps, or of their names', (value) => Array.isArray(value) && value.every(isBitmap)),
   allocationDepth: due.flag,
-} as const
+}
 
 /** `settings`, checked. EINVAL for those that are none, and for texts that the protocol cannot carry. */
-export function checkedExport(given: ExportSettings): ExportSettings {
-  const settings = checkedSettings('exports.add', settingSchemas, given)
+export function checkedExport(settings: ExportSettings): ExportSettings {
+  checkSettings('exports.add', rules, settings)
   const { name, description } = settings
   if (name !== undefined && textBytes(name).length > NBD_MAX_STRING_SIZE) {
     throw new BlockError('EINVAL', `export name '${name.slice(0, 80)}...' too long`)
@@ -128,5 +125,5 @@ export function checkedExport(given: ExportSettings): ExportSettings {
 }
 
 function isBitmap(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'nextDirty' in value
+  return typeof value === 'string' || hasMethod(value, 'nextDirty')
 }

@@ -1,7 +1,7 @@
 /** An NBD server: an export table, and clients on any stream of bytes. */
 import type { Graph } from '@diskgraph/core'
-import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
-import { checkedSettings, due, mustBeGraph, mustBeStream } from '../arguments.ts'
+import { amount, checkSettings, due, type Inspect, inspected, inspection, wholeNumber } from '@diskgraph/core/internal'
+import { mustBeGraph, mustBeStream, tls } from '../arguments.ts'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
 import { Connection } from './connection.ts'
 import { ExportTable } from './export-table.ts'
@@ -28,16 +28,19 @@ export interface NbdServerSettings {
   readonly stallTimeout?: number
   /** Hears why a client was cut off. Default: nobody. */
   readonly onMessage?: (message: string) => void
+  /** Hears of clients that begin to use an export, by its id, and that have left. Default: nobody. */
+  readonly onClient?: (what: 'came' | 'left', exported: string, address: string | undefined) => void
 }
 
-const settingSchemas = {
-  tls: due.tls,
-  maxConnections: due.count,
-  maxPerAddress: due.count,
-  handshakeTimeout: due.time,
-  maxMemory: due.count,
-  stallTimeout: { ...due.time, minimum: 1 },
+const rules = {
+  tls,
+  maxConnections: wholeNumber(),
+  maxPerAddress: wholeNumber(),
+  handshakeTimeout: amount('milliseconds'),
+  maxMemory: wholeNumber(),
+  stallTimeout: amount('milliseconds', 1),
   onMessage: due.callback,
+  onClient: due.callback,
 }
 
 /** Clients that wait for their turn; more are turned away, as by a full backlog. */
@@ -58,9 +61,9 @@ export class NbdServer {
   #closing: Promise<void> | undefined
 
   /** EINVAL for settings that are none. */
-  constructor(graph: Graph, given: NbdServerSettings = {}) {
+  constructor(graph: Graph, settings: NbdServerSettings = {}) {
     mustBeGraph('new NbdServer', graph)
-    const settings = checkedSettings('new NbdServer', settingSchemas, given)
+    checkSettings('new NbdServer', rules, settings)
     const { maxMemory = 256 * 1024 * 1024, stallTimeout = 10_000 } = settings
     this.exports = new ExportTable(graph)
     this.#graph = graph
@@ -149,7 +152,7 @@ export class NbdServer {
   }
 
   #serve(stream: ByteDuplex, address: string | undefined): void {
-    const { tls, handshakeTimeout = 10_000, maxConnections = 100, onMessage } = this.#settings
+    const { tls, handshakeTimeout = 10_000, maxConnections = 100, onMessage, onClient } = this.#settings
     const connection = new Connection(stream, {
       exports: this.exports,
       clock: this.#graph.clock,
@@ -158,6 +161,7 @@ export class NbdServer {
       tls,
       multiConn: maxConnections !== 1,
       handshakeTimeout,
+      onUse: (exported) => onClient?.('came', exported, address),
       log: (message) => onMessage?.(message),
     })
     this.#connections.set(connection, address)
@@ -165,12 +169,14 @@ export class NbdServer {
   }
 
   #left(connection: Connection): void {
+    const address = this.#connections.get(connection)
     this.#connections.delete(connection)
+    if (connection.used !== undefined) this.#settings.onClient?.('left', connection.used, address)
     if (this.#closing !== undefined) return
     let next = this.#waiting.shift()
     while (next?.stream.destroyed) next = this.#waiting.shift()
     if (next !== undefined) this.#serve(next.stream, next.address)
-    if (!connection.hasUsed) return
+    if (connection.used === undefined) return
     for (const listener of this.#leaveListeners) listener(this.#connections.size)
   }
 }

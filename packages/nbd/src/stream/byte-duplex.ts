@@ -1,4 +1,4 @@
-import { done } from '@diskgraph/core/driver'
+import { type Clock, done } from '@diskgraph/core/driver'
 
 /** What a session needs of its connection; sockets of Node are of this shape, and so is anything else that is. */
 export interface ByteDuplex {
@@ -23,14 +23,9 @@ export interface ByteDuplex {
 }
 
 /** Closes `stream` in order when it is `ready` for that, and cuts it off `ms` milliseconds later if it is still there. */
-export function endSoon(
-  stream: ByteDuplex,
-  after: (ms: number, wake: () => void) => () => void,
-  ms: number,
-  ready: Promise<void> = done,
-): void {
+export function endSoon(stream: ByteDuplex, clock: Clock, ms: number, ready: Promise<void> = done): void {
   if (stream.destroyed) return
-  const cancel = after(ms, () => stream.destroy())
+  const cancel = clock.timeout(ms, () => stream.destroy())
   stream.on('close', cancel)
   void ready.then(() => stream.end())
 }

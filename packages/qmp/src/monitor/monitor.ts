@@ -13,6 +13,8 @@ interface MonitorSettings {
   readonly version: Version
   /** What runs each command, which gets validated arguments. */
   readonly handlers: Readonly<Record<string, unknown>>
+  /** Hears of each command of a client before it runs. */
+  onCommand?(command: string): void
   /** Gets the arguments of a command ready: loads what validation needs, rewrites older forms. */
   prepare(command: string, args: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>>
 }
@@ -70,6 +72,7 @@ export class Monitor implements SessionHost {
     if (handler === undefined) {
       throw new QmpError('CommandNotFound', `The command ${command} has not been found`)
     }
+    if (client !== nobody) this.#settings.onCommand?.(command)
     const prepared = await this.#settings.prepare(command, args)
     return handler(validateArguments(this.schema, command, prepared, settings) as never, client)
   }

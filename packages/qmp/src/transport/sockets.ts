@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { BlockError, describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { checkSettings, due, kindOf, wholeNumber } from '@diskgraph/core/internal'
 import { claimSocketPath, listenPrivately } from '@diskgraph/nbd'
 
 /** Where to listen, or what to connect to. */
@@ -37,6 +38,8 @@ export async function listen(
   onConnection: (socket: Socket) => void,
   settings: ListenSettings = {},
 ): Promise<Listener> {
+  checkAddress('listen', address)
+  checkSettings('listen', { onConnection: due.callback, ...rules }, { onConnection, ...settings })
   if ('host' in address && !settings.remote && !isLoopback(address.host)) {
     throw new BlockError('EACCES', `refusing to listen at '${address.host}', which others on the network reach`, {
       hint: 'listen at 127.0.0.1 or a unix socket, or allow remote clients',
@@ -56,8 +59,9 @@ export async function listen(
 }
 
 /** A connection, paused, to a socket at which somebody listens. ENOENT and the like where nobody does. */
-export function connectTo(address: SocketAddress): Promise<Socket> {
-  if ('fd' in address) return Promise.reject(new BlockError('ENOTSUP', 'a connection is not made to a descriptor'))
+export async function connectTo(address: SocketAddress): Promise<Socket> {
+  checkAddress('connectTo', address)
+  if ('fd' in address) throw new BlockError('ENOTSUP', 'a connection is not made to a descriptor')
   return new Promise((resolve, reject) => {
     const socket = 'path' in address ? connect(address.path) : connect(address.port, address.host)
     socket.pause()
@@ -68,6 +72,22 @@ export function connectTo(address: SocketAddress): Promise<Socket> {
       resolve(socket)
     })
   })
+}
+
+const rules = { remote: due.flag, connections: wholeNumber() }
+
+const addresses = {
+  path: { path: due.text },
+  host: { host: due.text, port: { ...wholeNumber(0, 65535), required: true } },
+  fd: { fd: wholeNumber() },
+}
+
+/** @internal Throws EINVAL for what is no address. */
+export function checkAddress(call: string, address: unknown): asserts address is SocketAddress {
+  const isObject = typeof address === 'object' && address !== null
+  const kind = isObject ? (['path', 'host', 'fd'] as const).find((name) => name in address) : undefined
+  if (kind !== undefined) return checkSettings(`the address of ${call}`, addresses[kind], address)
+  throw new BlockError('EINVAL', `${call} needs an address, { path }, { host, port } or { fd }, not ${kindOf(address)}`)
 }
 
 function listening(server: Server, address: SocketAddress): Promise<void> {

@@ -1,5 +1,5 @@
-/** Deflate by Node's zlib, on the thread pool. It is loaded when the first compressed grain is met. */
-import type { ZlibCodec } from './compressed-grains.ts'
+/** Deflate by Node's zlib, on the thread pool. It is loaded when it is first needed. */
+import type { ZlibCodec } from '../codec.ts'
 
 type NodeZlib = typeof import('node:zlib')
 
@@ -10,8 +10,8 @@ async function load(): Promise<NodeZlib> {
   return loaded
 }
 
-/** See {@link ZlibCodec}. */
-export const nodeZlib: ZlibCodec = {
+/** Deflate as zlib wraps it. */
+export const zlib: ZlibCodec = {
   async inflate(data, size) {
     const { inflate } = await load()
     return new Promise((resolve, reject) => {

@@ -1,8 +1,8 @@
 /** Deflate by the streams of browsers. */
-import type { ZlibCodec } from './compressed-grains.ts'
+import type { ZlibCodec } from '../codec.ts'
 
-/** See {@link ZlibCodec}. */
-export const browserZlib: ZlibCodec = {
+/** Deflate as zlib wraps it. */
+export const zlib: ZlibCodec = {
   inflate: (data, size) => through(new DecompressionStream('deflate'), data, size),
   deflate: (data) => through(new CompressionStream('deflate'), data, Number.POSITIVE_INFINITY),
 }
