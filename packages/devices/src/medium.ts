@@ -6,6 +6,8 @@ import type { Accounting } from './accounting.ts'
 
 /** What a medium needs of its device. */
 export interface Backend {
+  /** The name of the device, or empty. */
+  readonly id: string
   readonly accounting: Accounting
   readonly throttle: ThrottleMember | undefined
   readonly writeCache: boolean
@@ -24,6 +26,10 @@ export class Medium extends Disk {
     // What it may do is set when it is attached.
     super(graph, node, { description, permissions: { permissions: 0, shared: Permission.All } })
     this.#backend = backend
+  }
+
+  get deviceName(): string | undefined {
+    return this.#backend.id === '' ? undefined : this.#backend.id
   }
 
   override read(offset: number, buf: Uint8Array, flags = 0, signal?: AbortSignal): Promise<void> {

@@ -45,6 +45,8 @@ export interface GraphEdge extends ChildHandle {
 export interface GraphRoot {
   readonly isRoot: true
   readonly edge: GraphEdge
+  /** The name of the device that it belongs to: messages call the node by it. */
+  readonly deviceName?: string | undefined
   /** For messages: `block device 'disk0'`. */
   describe(): string
   /** Resolves when none of its requests is in flight. New ones wait while `edge.node.quiesced` is above 0. */

@@ -104,10 +104,10 @@ function checkSync(options: BackupOptions, source: Node): Plan {
     if (bitmapMode !== undefined) throw invalid('Cannot specify bitmap sync mode without a bitmap')
     return { bitmap: undefined, mode: 'never' }
   }
-  const bitmap = findBitmap(source, name, `Bitmap '${name}' could not be found`)
   if (sync === 'incremental' && bitmapMode !== undefined && bitmapMode !== 'on-success') {
     throw invalid("Bitmap sync mode must be 'on-success' when using sync mode 'incremental'")
   }
+  const bitmap = findBitmap(source, name, `Bitmap '${name}' could not be found`)
   const mode = sync === 'incremental' ? 'on-success' : bitmapMode
   if (mode === undefined) throw invalid('Bitmap sync mode must be given when providing a bitmap')
   if (sync === 'none') throw invalid("sync mode 'none' does not produce meaningful bitmap outputs")

@@ -61,9 +61,10 @@ export function wholeChainOf(top: Node): Node[] {
 /** Throws EBUSY when a job or somebody else has taken `node`. */
 export function refuseBusy(node: Node): void {
   const [blocker] = node.blockers
-  if (blocker !== undefined) {
-    throw new BlockError('EBUSY', `Node '${node.name}' is busy: ${blocker.reason}`, { node: node.name })
-  }
+  if (blocker === undefined) return
+  const users = [...node.parents].map(({ parent }) => (parent.isRoot ? parent.deviceName : undefined))
+  const name = users.find((one) => one !== undefined) ?? node.name
+  throw new BlockError('EBUSY', `Node '${name}' is busy: ${blocker.reason}`, { node: node.name })
 }
 
 /** {@link refuseBusy} for `top`, `bottom` and all between. A filter without a name is busy because of what it stands over. */

@@ -1,4 +1,4 @@
-import { type Disk, type Node, Permission } from '@diskgraph/core'
+import { Disk, type Node, Permission } from '@diskgraph/core'
 import { backingReference } from '@diskgraph/core/internal'
 import { JobTable, startAmend, startCommit, startCreate, startStream } from '@diskgraph/jobs'
 import { describe, expect, it } from 'vitest'
@@ -74,6 +74,10 @@ describe('where a layer in the middle has ended', () => {
   })
 })
 
+class NamedDevice extends Disk {
+  readonly deviceName = 'drive0'
+}
+
 describe('jobs of one chain', () => {
   const busy = (name: string, type: string): string =>
     `Node '${name}' is busy: block device is in use by block job: ${type}`
@@ -98,6 +102,19 @@ describe('jobs of one chain', () => {
     await startCommit(jobs, { device: 'top', speed: 1 })
     await expect(startStream(jobs, { device: 'mid' })).rejects.toThrow(busy('mid', 'commit'))
     await expect(graph.removeFilter('mid')).rejects.toThrow("node 'mid' is not a filter")
+  })
+
+  it('are refused by the name of the device that uses a busy node', async () => {
+    const { graph, jobs, disk } = await chain()
+    await using _ = graph
+    const permissions = { permissions: Permission.ConsistentRead, shared: Permission.All }
+    const user = new NamedDevice(graph, disk.node, { description: 'd0', permissions })
+    await graph.attachRoot(user, { permissions })
+    const inner = await startCommit(jobs, { device: 'top', topNode: 'mid', speed: 1 })
+    await expect(startStream(jobs, { device: 'top' })).rejects.toThrow(busy('drive0', 'commit'))
+    inner.cancel()
+    await inner.finished.catch(() => undefined)
+    await graph.detachRoot(user)
   })
 
   it('are refused where the layer above the committed ones is busy: it is to record another name', async () => {

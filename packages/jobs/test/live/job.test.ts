@@ -178,6 +178,10 @@ it.each([
     { bitmap: 'y', sync: 'incremental', bitmapMode: 'never' },
     "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'",
   ],
+  [
+    { bitmap: 'x', sync: 'incremental', bitmapMode: 'always' },
+    "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'",
+  ],
   [{ target: 'a' }, 'Source and target cannot be the same'],
   [{ compress: true }, 'Compression is not supported for this drive '],
   [{ maxWorkers: 0 }, 'max-workers must be between 1 and 2147483647'],
