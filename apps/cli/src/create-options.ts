@@ -86,12 +86,10 @@ function schemaOptions(schemas: OptionSchemas, ofStorage: boolean): CreateOption
     if (schema.type !== 'object') {
       return [{ name: schema.commandLine ?? toSnakeCase(key), path: [key], schema, ofStorage }]
     }
-    return Object.entries(schema.properties).map(([inner, property]) => ({
-      name: `${toSnakeCase(key)}.${toKebabCase(inner)}`,
-      path: [key, inner],
-      schema: property,
-      ofStorage,
-    }))
+    return Object.entries(schema.properties).flatMap(([inner, property]) => {
+      if (property.commandLine === false) return []
+      return { name: `${toSnakeCase(key)}.${toKebabCase(inner)}`, path: [key, inner], schema: property, ofStorage }
+    })
   })
 }
 
@@ -187,7 +185,9 @@ export class CreateValues {
   checkChoices(): void {
     for (const [{ name, schema }, value] of this.#values) {
       if (schema.type !== 'enum' || schema.values.includes(String(value))) continue
-      throw new CommandError(`Parameter '${schema.aliases?.[0] ?? name}' does not accept value '${value}'`)
+      throw new CommandError(
+        `Parameter '${schema.aliases?.[0] ?? name.replace(/^.*\./, '')}' does not accept value '${value}'`,
+      )
     }
   }
 

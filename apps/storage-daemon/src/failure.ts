@@ -1,23 +1,28 @@
 /** An error that ends the program with its text and exit code 1. */
 export class StartError extends Error {
-  /** What to do about it. */
+  /** What to do about it, where its cause does not say. */
   readonly hint: string | undefined
 
-  /** `hint` default: that of `cause`. */
-  constructor(message: string, cause?: unknown, hint = hintOf(cause)) {
+  constructor(message: string, cause?: unknown, hint?: string) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'StartError'
     this.hint = hint
   }
 }
 
-/** What whatever was thrown says is to be done about it. */
-export function hintOf(error: unknown): string | undefined {
-  const { hint } = Object(error) as { readonly hint?: unknown }
-  return typeof hint === 'string' ? hint : undefined
-}
-
 /** The text of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
+<<<<<<< HEAD
+=======
+
+/** What to do about an error, or about what has caused it, as a line of its own; empty where nothing is known. */
+export function hintLine(error: unknown): string {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const { hint } = at as { readonly hint?: unknown }
+    if (typeof hint === 'string') return `${hint}\n`
+  }
+  return ''
+}
+>>>>>>> 29e5b9ac97eaa2ca2e6b7cb631f6728ab4144672

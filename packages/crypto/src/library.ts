@@ -1,10 +1,11 @@
 /** What is the same on every platform. */
+
 export { type CipherSpec, keySizeOf } from './cipher-spec.ts'
+export type { EncryptionHost, EncryptionOptions, ImageEncryption } from './image-encryption.ts'
 export type { HeaderStorage, KeyTools } from './key-slots.ts'
 export { hasLuksMagic, keySlotCount, type Luks1Header } from './luks1-header.ts'
 export {
   formatLuks,
-  type KeySlotChange,
   type LuksSettings,
   type LuksVolume,
   luksChoices,
@@ -15,3 +16,4 @@ export {
 } from './luks1-volume.ts'
 export type { BlockCipher, CipherAlgorithm, HashAlgorithm, Platform } from './platform.ts'
 export { SectorCipher } from './sector-cipher.ts'
+export { type SlotOptions, slotChange } from './slot-options.ts'

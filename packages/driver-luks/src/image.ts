@@ -12,7 +12,7 @@ import {
   type OpenImage,
   type TruncateOptions,
 } from '@diskgraph/core/driver'
-import { type KeyTools, type Luks1Header, type LuksVolume, luksInfo } from '@diskgraph/crypto'
+import { type KeyTools, type Luks1Header, type LuksVolume, luksInfo, slotChange } from '@diskgraph/crypto'
 
 /** What an image has of its node. */
 interface ImageParts {
@@ -97,22 +97,7 @@ export class LuksImage implements OpenImage {
   }
 
   async amend({ options, force = false, signal }: AmendRequest): Promise<void> {
-    const { state, newSecret, oldSecret, secret, keyslot, iterTime } = options
-    if (state === undefined) throw new BlockError('EINVAL', "Parameter 'state' is missing")
-    const password = (id: unknown): Uint8Array | undefined =>
-      id === undefined ? undefined : this.#parts.secret(id as string)
-    await this.#volume.changeKeySlots(
-      { ...this.#parts.tools, signal },
-      {
-        state: state as 'active' | 'inactive',
-        newPassword: password(newSecret),
-        oldPassword: password(oldSecret),
-        knownPassword: password(secret ?? this.#parts.keySecret),
-        keyslot: keyslot as number | undefined,
-        iterTime: iterTime as number | undefined,
-        force,
-      },
-    )
+    await this.#volume.changeKeySlots({ ...this.#parts.tools, signal }, slotChange(options, force, this.#parts))
   }
 
   #sector(offset: number): number {

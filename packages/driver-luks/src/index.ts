@@ -53,7 +53,7 @@ async function openVolume(context: OpenContext<Omit<LuksOptions, 'file'>>): Prom
     })
   }
   const { keySecret } = context.options
-  if (context.inspect) return new InspectedVolume(file, header)
+  if (context.keyless) return new InspectedVolume(file, header)
   const tools = { platform, clock: context.clock, storage, signal: context.signal }
   const volume = await openLuks(tools, header, passwordOf(context, keySecret))
   return new LuksImage({ file, tools, keySecret, secret: context.secret }, volume)

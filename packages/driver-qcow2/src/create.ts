@@ -6,102 +6,36 @@
  * with blocks that describe all of these clusters. The header is written last: until then there is no image.
  */
 import { rawDeflate, zstd } from '@diskgraph/codecs'
-import { alignUp, type ChildHandle, type CreateContext, isPowerOfTwo, type Preallocation } from '@diskgraph/core/driver'
-import { refuse, viewOf } from './bytes.ts'
-import { initialExtensions } from './header/extensions.ts'
+import type { ChildHandle, CreateContext } from '@diskgraph/core/driver'
+import { viewOf, writeU64 } from './bytes.ts'
+import { initialExtensions, withExtension } from './header/extensions.ts'
 import { type Header, serializeHeader, withBacking } from './header/header.ts'
 import {
   CompatibleBit,
   CompressionType,
   CryptMethod,
+  ExtensionType,
   entrySize,
   type Geometry,
-  geometryOf,
   headerLengthV2,
   headerLengthV3,
   IncompatibleBit,
-  maxBackingFormatSize,
-  maxClusterBits,
-  maxL1TableSize,
-  minClusterBits,
   withFeature,
 } from './header/layout.ts'
+import { seldom } from './lazy.ts'
 import { preallocate } from './mapping/allocation.ts'
+import { checkCreateOptions, type NewImage } from './new-image.ts'
 import { runtimeOptions } from './options.ts'
 import { setRefcountAt } from './refcounts/entries.ts'
 import { Qcow2State } from './state.ts'
 import { RootTable } from './tables/root-table.ts'
 
-/** Create options, checked against each other. */
-export interface NewImage {
-  readonly version: 2 | 3
-  readonly size: number
-  readonly geometry: Geometry
-  readonly lazyRefcounts: boolean
-  /** A value of `CompressionType`. */
-  readonly compressionType: number
-  readonly preallocation: Preallocation
-  readonly backingFile: string | undefined
-  readonly backingFormat: string | undefined
-}
-
-/** Checks create options; throws with QEMU's texts for values that do not go together or are not supported yet. */
-export function checkCreateOptions(options: Readonly<Record<string, unknown>>): NewImage {
-  refuseUnsupported(options)
-  const version = options.compat === 'v2' || options.compat === '0.10' ? 2 : 3
-  const clusterSize = options.clusterSize as number
-  if (!isPowerOfTwo(clusterSize) || clusterSize < 2 ** minClusterBits || clusterSize > 2 ** maxClusterBits) {
-    refuse('EINVAL', 'Cluster size must be a power of two between 512 and 2048k')
-  }
-  const refcountBits = options.refcountBits as number
-  if (!isPowerOfTwo(refcountBits) || refcountBits > 64) {
-    refuse('EINVAL', 'Refcount width must be a power of two and may not exceed 64 bits')
-  }
-  const newer = '(use version=v3 or greater)'
-  if (version === 2 && refcountBits !== 16) {
-    refuse('EINVAL', `Different refcount widths than 16 bits require compatibility level 1.1 or above ${newer}`)
-  }
-  if (version === 2 && options.lazyRefcounts === true) {
-    refuse('EINVAL', `Lazy refcounts only supported with compatibility level 1.1 and above ${newer}`)
-  }
-  const compressionType = CompressionType[options.compressionType as keyof typeof CompressionType]
-  if (version === 2 && compressionType !== CompressionType.zlib) {
-    refuse('EINVAL', `Non-zlib compression type is only supported with compatibility level 1.1 and above ${newer}`)
-  }
-  const backingFile = (options.backingFile as string | undefined) || undefined
-  const backingFormat = (options.backingFmt as string | undefined) || undefined
-  const preallocation = options.preallocation as Preallocation
-  if (backingFile !== undefined && preallocation !== 'off') {
-    refuse('EINVAL', 'Backing file and preallocation can only be used at the same time if extended_l2 is on')
-  }
-  if (backingFile === undefined && backingFormat !== undefined)
-    refuse('EINVAL', 'Backing format cannot be used without backing file')
-  if (backingFormat !== undefined && new TextEncoder().encode(backingFormat).length > maxBackingFormatSize) {
-    refuse('EINVAL', `Parameter 'backing-fmt' does not accept value '${backingFormat}'`)
-  }
-  const size = alignUp(options.size as number, 512)
-  const geometry = geometryOf(Math.log2(clusterSize), Math.log2(refcountBits))
-  if (!Number.isSafeInteger(size) || Math.ceil(size / geometry.l2Span) * entrySize > maxL1TableSize) {
-    const message = "The image size is too large for file format 'qcow2' (try using a larger cluster size)"
-    refuse('EFBIG', message)
-  }
-  const lazyRefcounts = options.lazyRefcounts === true
-  return { version, size, geometry, lazyRefcounts, compressionType, preallocation, backingFile, backingFormat }
-}
-
-function refuseUnsupported(options: Readonly<Record<string, unknown>>): void {
-  const notYet = (what: string): never => {
-    refuse('ENOTSUP', `cannot create the image: ${what} is not supported yet`)
-  }
-  if (options.encryption === true || options.encrypt !== undefined) notYet('encryption')
-  if (options.dataFile !== undefined || options.dataFileRaw === true) notYet('an external data file')
-  if (options.extendedL2 === true) notYet('extended_l2')
-}
-
 interface Plan {
   readonly refcountTableClusters: number
   readonly refcountBlocks: number
   readonly l1Entries: number
+  /** Where the header of LUKS stands, if there is one. */
+  readonly encryptionOffset: number
   readonly clusters: number
 }
 
@@ -110,10 +44,12 @@ export async function create(context: CreateContext): Promise<void> {
   const image = checkCreateOptions(context.options)
   // Refused before anything is written: nothing here could open the image.
   if (image.compressionType === CompressionType.zstd) await zstd()
+  const { encrypt } = image
+  const headerBytes = encrypt === undefined ? 0 : await (await seldom()).encryptionHeaderSize(encrypt)
   const file = context.children.require('file')
   if (file.size > 0) await file.truncate(0).catch(() => {})
-  const plan = planTables(image)
-  const header = newHeader(image, plan)
+  const plan = planTables(image, headerBytes)
+  const header = newHeader(image, plan, headerBytes)
   const bytes = serializeHeader(header)
   const { clusterSize } = image.geometry
   const table = new RootTable(header.refcountTableOffset, new Uint8Array(plan.refcountTableClusters * clusterSize))
@@ -123,6 +59,12 @@ export async function create(context: CreateContext): Promise<void> {
   await file.write(table.offset, table.data)
   await writeBlocks(file, image.geometry, plan)
   await writeL1(file, header.l1TableOffset, plan.l1Entries * entrySize)
+  if (encrypt !== undefined) {
+    const place = { offset: plan.encryptionOffset, length: headerBytes }
+    // The clusters of the header are data, whatever of it is written.
+    if (headerBytes > 0) await file.write(plan.clusters * clusterSize - 1, new Uint8Array(1))
+    await (await seldom()).formatEncryption(context, encrypt, place)
+  }
   const region = new Uint8Array(clusterSize)
   region.set(bytes)
   await file.write(0, region)
@@ -130,28 +72,33 @@ export async function create(context: CreateContext): Promise<void> {
 }
 
 /** How many clusters each table takes, so that the refcount blocks describe all of them. */
-function planTables(image: NewImage): Plan {
+function planTables(image: NewImage, headerBytes: number): Plan {
   const { clusterSize, l2Span, refcountBlockEntries } = image.geometry
   const l1Entries = Math.ceil(image.size / l2Span)
   const l1Clusters = Math.ceil((l1Entries * entrySize) / clusterSize)
+  const encryptionClusters = Math.ceil(headerBytes / clusterSize)
   let refcountBlocks = 1
   for (;;) {
     const refcountTableClusters = Math.ceil((refcountBlocks * entrySize) / clusterSize)
-    const clusters = 1 + refcountTableClusters + refcountBlocks + l1Clusters
+    const tables = 1 + refcountTableClusters + refcountBlocks + l1Clusters
+    const clusters = tables + encryptionClusters
     const needed = Math.ceil(clusters / refcountBlockEntries)
-    if (needed <= refcountBlocks) return { refcountTableClusters, refcountBlocks, l1Entries, clusters }
+    if (needed <= refcountBlocks) {
+      const encryptionOffset = tables * clusterSize
+      return { refcountTableClusters, refcountBlocks, l1Entries, encryptionOffset, clusters }
+    }
     refcountBlocks = needed
   }
 }
 
-function newHeader(image: NewImage, plan: Plan): Header {
+function newHeader(image: NewImage, plan: Plan, headerBytes: number): Header {
   const { geometry, version } = image
   const lazy = version === 3 && image.lazyRefcounts
   const header: Header = {
     version,
     clusterBits: geometry.clusterBits,
     size: image.size,
-    cryptMethod: CryptMethod.none,
+    cryptMethod: CryptMethod[image.encrypt?.format ?? 'none'],
     l1Size: plan.l1Entries,
     l1TableOffset:
       plan.l1Entries === 0 ? 0 : (1 + plan.refcountTableClusters + plan.refcountBlocks) * geometry.clusterSize,
@@ -173,9 +120,20 @@ function newHeader(image: NewImage, plan: Plan): Header {
     backingFile: undefined,
     backingFileBytes: undefined,
     backingFormat: undefined,
-    extensions: initialExtensions(version, geometry.clusterBits),
+    extensions: withExtension(
+      initialExtensions(version, geometry.clusterBits),
+      ExtensionType.encryptionHeader,
+      headerBytes === 0 ? undefined : encryptionExtension(plan.encryptionOffset, headerBytes),
+    ),
   }
   return withBacking(header, image.backingFile, image.backingFormat)
+}
+
+function encryptionExtension(offset: number, length: number): Uint8Array {
+  const data = new Uint8Array(16)
+  writeU64(viewOf(data), 0, offset)
+  writeU64(viewOf(data), 8, length)
+  return data
 }
 
 async function writeBlocks(file: ChildHandle, geometry: Geometry, plan: Plan): Promise<void> {

@@ -1,11 +1,13 @@
 /** The descriptor of this driver. */
 import type { DriverDescriptor } from '@diskgraph/core/driver'
-import { checkCreateOptions, create } from './create.ts'
+import { create } from './create.ts'
 import { hasMagic } from './header/header.ts'
+import { CryptMethod } from './header/layout.ts'
 import { InspectedImage, Qcow2Image } from './image.ts'
 import { seldom } from './lazy.ts'
+import { checkCreateOptions } from './new-image.ts'
 import { activate, openState, unsupportedFeature } from './open.ts'
-import { createOptions, openOptions } from './options.ts'
+import { amendOptions, createOptions, openOptions } from './options.ts'
 
 /** The driver `qcow2`. */
 export const qcow2: DriverDescriptor = {
@@ -14,11 +16,14 @@ export const qcow2: DriverDescriptor = {
   description: "QEMU's copy-on-write image format, versions 2 and 3.",
   options: openOptions,
   createOptions,
+  amendOptions,
   compressedWrites: true,
   probe: (head) => (hasMagic(head) ? 100 : 0),
   open: async (context) => {
     const state = await openState(context)
-    if (unsupportedFeature(state.header.value) !== undefined) return new InspectedImage(state)
+    const { value } = state.header
+    const locked = value.cryptMethod !== CryptMethod.none && state.cipher === undefined
+    if (locked || unsupportedFeature(value) !== undefined) return new InspectedImage(state)
     if (!context.readOnly && !context.inspect && !context.check) await activate(state)
     return new Qcow2Image(state)
   },

@@ -61,7 +61,11 @@ export class Qcow2Image implements OpenImage {
   constructor(state: Qcow2State) {
     this.state = state
     const { clusterSize } = state.geometry
-    this.limits = { alignment: 1, discardAlignment: clusterSize, optimalTransfer: clusterSize }
+    this.limits = {
+      alignment: state.cipher === undefined ? 1 : 512,
+      discardAlignment: clusterSize,
+      optimalTransfer: clusterSize,
+    }
     const prepare = (): Promise<void> => (this.inactive ? this.activate() : done)
     this.snapshots = new Qcow2Snapshots(state, prepare)
     this.vmState = new Qcow2VmState(state, prepare)
@@ -73,13 +77,20 @@ export class Qcow2Image implements OpenImage {
     return this.state.size
   }
 
+  /** Preallocated clusters of an encrypted image are decrypted noise. */
+  get zeroInit(): boolean {
+    const { cipher, store } = this.state
+    return cipher === undefined || store.l1.entries === 0 || store.l1.offsetAt(0) === 0
+  }
+
   read(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     return readRange(this.state, offset, buf, signal)
   }
 
   write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
     if (this.inactive) return this.activate().then(() => this.write(offset, buf, flags, signal))
-    if ((flags & Flag.Compressed) !== 0) return writeCompressed(this.state, offset, buf, signal)
+    if ((flags & Flag.Compressed) !== 0 && this.state.cipher === undefined)
+      return writeCompressed(this.state, offset, buf, signal)
     return writeRange(this.state, offset, buf, signal)
   }
 
@@ -236,6 +247,9 @@ export class InspectedImage implements OpenImage {
 
   read(): Promise<void> {
     const feature = unsupportedFeature(this.state.header.value)
+    if (feature === undefined) {
+      return Promise.reject(new BlockError('EACCES', "Parameter 'encrypt.key-secret' is required for cipher"))
+    }
     return Promise.reject(new BlockError('ENOTSUP', `the image uses ${feature}, which is not supported yet`))
   }
 
@@ -287,7 +301,8 @@ async function imageInfo(state: Qcow2State): Promise<DriverInfo> {
     compressionType: header.compressionType === CompressionType.zstd ? 'zstd' : 'zlib',
   }
   if (header.cryptMethod !== CryptMethod.none) {
-    data.encrypt = { format: header.cryptMethod === CryptMethod.luks ? 'luks' : 'aes' }
+    const more = state.cipher?.info() ?? (await (await seldom()).encryptionInfo(state.file, header))
+    data.encrypt = { ...more, format: header.cryptMethod === CryptMethod.luks ? 'luks' : 'aes' }
   }
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) {
     const name = findExtension(header.extensions, ExtensionType.dataFile)

@@ -8,8 +8,9 @@
  */
 import { alignUp, BlockError, isBlockError, type Measurement, type MeasureRequest } from '@diskgraph/core/driver'
 import { encodeText } from './bytes.ts'
-import { checkCreateOptions, type NewImage } from './create.ts'
+import { encryptionHeaderSize } from './encryption.ts'
 import { bitmapDirectoryEntrySize, entrySize } from './header/layout.ts'
+import { checkCreateOptions, type NewImage } from './new-image.ts'
 import { clustersFor } from './tables/bitmap-bits.ts'
 
 /** Measures an image that is not there yet. EINVAL, with QEMU's texts, for options that do not go together. */
@@ -19,7 +20,9 @@ export async function measureImage(request: MeasureRequest): Promise<Measurement
   const settings = checkMeasuredOptions({ ...options, size })
   const { clusterSize, refcountBits } = settings.geometry
   const virtualSize = alignUp(size, clusterSize)
-  const fullyAllocated = wholeSize(virtualSize, clusterSize, refcountBits)
+  const { encrypt } = settings
+  const headerBytes = encrypt === undefined ? 0 : await encryptionHeaderSize(encrypt)
+  const fullyAllocated = wholeSize(virtualSize, clusterSize, refcountBits) + alignUp(headerBytes, clusterSize)
   const { preallocation, backingFile } = options
   // Over a backing file zeroes have to be written, too.
   const overlay = extents !== undefined && backingFile !== undefined && backingFile !== ''

@@ -1,6 +1,7 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
 import { rawDeflate, zstd } from '@diskgraph/codecs'
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext, toBlockError } from '@diskgraph/core/driver'
+import type { EncryptionOptions } from '@diskgraph/crypto'
 import { refuse } from './bytes.ts'
 import { findExtension, withExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
@@ -50,8 +51,11 @@ export async function openState(context: OpenContext): Promise<Qcow2State> {
   if (header.version < 3) refuseVersion2(options)
   const l1 = await reading('L1 table', () => readTable(file, header.l1TableOffset, header.l1Size))
   await openBacking(context, header)
+  const encrypted = header.cryptMethod !== CryptMethod.none && !context.keyless
+  const encryption = encrypted ? await (await seldom()).openEncryption(context, header) : undefined
   const state = new Qcow2State({
     file,
+    encryption,
     header,
     l1,
     options,
@@ -104,7 +108,6 @@ async function reading<Result>(what: string, read: () => Promise<Result>): Promi
 
 /** What an image uses that cannot be read yet; undefined: nothing. */
 export function unsupportedFeature(header: Header): string | undefined {
-  if (header.cryptMethod !== CryptMethod.none) return 'an encrypted image'
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) return 'an external data file'
   if (hasFeature(header.incompatibleFeatures, IncompatibleBit.extendedL2)) return 'extended L2 entries'
   return undefined
@@ -113,7 +116,10 @@ export function unsupportedFeature(header: Header): string | undefined {
 function refuseUnsupported(header: Header, context: OpenContext): void {
   const feature = unsupportedFeature(header)
   if (feature !== undefined) refuse('ENOTSUP', `the image uses ${feature}, which is not supported yet`)
-  if (context.options.encrypt !== undefined) refuse('EINVAL', 'encryption is not supported yet, and the image has none')
+  const format = (context.options.encrypt as EncryptionOptions | undefined)?.format
+  if (format !== undefined && header.cryptMethod === CryptMethod.none) {
+    refuse('EINVAL', `No encryption in image header, but options specified format '${format}'`)
+  }
   if (context.children.get('dataFile') !== undefined) {
     refuse('EINVAL', "'data-file' can only be set for images with an external data file")
   }

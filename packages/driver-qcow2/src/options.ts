@@ -1,5 +1,6 @@
 /** Options of the driver: schemas, types, and what the cache options come to. */
 import type { Child, OptionalChild, OptionSchemas } from '@diskgraph/core/driver'
+import type { EncryptionOptions } from '@diskgraph/crypto'
 import { refuse } from './bytes.ts'
 import type { Geometry } from './header/layout.ts'
 import type { FreeReason } from './refcounts/frees.ts'
@@ -37,6 +38,7 @@ export interface Qcow2Options {
   refcountCacheSize?: number
   cacheCleanInterval?: number
   allowFarOffsets?: boolean
+  encrypt?: Pick<EncryptionOptions, 'format' | 'keySecret'>
 }
 
 /** Options to create a qcow2 image. */
@@ -52,6 +54,9 @@ export interface Qcow2CreateOptions {
   lazyRefcounts?: boolean
   compressionType?: 'zlib' | 'zstd'
   preallocation?: 'off' | 'metadata' | 'falloc' | 'full'
+  /** As `encrypt: { format: 'aes' }`. */
+  encryption?: boolean
+  encrypt?: EncryptionOptions
 }
 
 declare module '@diskgraph/core/driver' {
@@ -65,6 +70,12 @@ const templates = Object.keys(overlapTemplates)
 const templateOption = { type: 'string', description: `A template: ${templates.join(', ')}.` } as const
 const flag = (name: string) =>
   ({ type: 'boolean', description: `Check writes against ${name}.`, reopen: true }) as const
+
+const encryptionFormats = ['aes', 'luks']
+const hashes = ['md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512', 'ripemd160']
+const choice = (values: readonly string[], description: string) => ({ type: 'enum', values, description }) as const
+const text = (description: string) => ({ type: 'string', description }) as const
+const iterTime = { type: 'integer', minimum: 0, description: 'Time to spend in PBKDF in milliseconds' } as const
 
 /** Schema of {@link Qcow2Options}. */
 export const openOptions: OptionSchemas = {
@@ -167,17 +178,37 @@ export const openOptions: OptionSchemas = {
     description: 'Write through mappings that point far behind the end of the file.',
   },
   dataFile: { type: 'child', role: 'data', description: 'External data file; not supported yet.' },
-  encrypt: { type: 'object', properties: {}, description: 'Encryption; not supported yet.' },
+  encrypt: {
+    type: 'object',
+    strong: true,
+    description: 'How the image is encrypted.',
+    properties: {
+      format: { type: 'enum', values: encryptionFormats, description: 'The encryption that the image is to have.' },
+      keySecret: { type: 'string', description: 'ID of the secret that provides a password.' },
+    },
+  },
 }
 
 /** Schema of {@link Qcow2CreateOptions}, in the order in which the tools list them. */
 export const createOptions: OptionSchemas = {
   file: { type: 'child', role: 'storage', required: true, description: 'The storage to write into.' },
-  encryption: { type: 'boolean', description: "Encrypt the image with format 'aes'" },
+  encryption: {
+    type: 'boolean',
+    description: "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)",
+  },
   encrypt: {
     type: 'object',
     description: 'Encryption of the image',
-    properties: { format: { type: 'string', description: 'Encrypt the image' } },
+    properties: {
+      format: choice(encryptionFormats, "Encrypt the image, format choices: 'aes', 'luks'"),
+      keySecret: text('ID of secret providing qcow AES key or LUKS passphrase'),
+      cipherAlg: choice(['aes-128', 'aes-192', 'aes-256'], 'Name of encryption cipher algorithm'),
+      cipherMode: choice(['ecb', 'cbc', 'xts', 'ctr'], 'Name of encryption cipher mode'),
+      ivgenAlg: choice(['plain', 'plain64', 'essiv'], 'Name of IV generator algorithm'),
+      ivgenHashAlg: choice(hashes, 'Name of IV generator hash algorithm'),
+      hashAlg: choice(hashes, 'Name of encryption hash algorithm'),
+      iterTime,
+    },
   },
   clusterSize: { type: 'integer', size: true, default: 65536, description: 'qcow2 cluster size' },
   extendedL2: { type: 'boolean', default: false, description: 'Extended L2 tables' },
@@ -214,6 +245,29 @@ export const createOptions: OptionSchemas = {
   },
   lazyRefcounts: { type: 'boolean', default: false, amend: true, description: 'Postpone refcount updates' },
   refcountBits: { type: 'integer', default: 16, amend: true, description: 'Width of a reference count entry in bits' },
+}
+
+const secret = {
+  ...text('ID of the secret that unlocks the key, instead of that of the node'),
+  commandLine: false,
+} as const
+
+/** Schema of what `amend` takes. */
+export const amendOptions: OptionSchemas = {
+  ...Object.fromEntries(Object.entries(createOptions).filter(([, { amend }]) => amend)),
+  encrypt: {
+    type: 'object',
+    description: 'Key slots of LUKS',
+    properties: {
+      format: { ...choice(encryptionFormats, 'The encryption that the image has'), commandLine: false },
+      state: choice(['active', 'inactive'], 'Select new state of affected keyslots (active/inactive)'),
+      newSecret: text('New secret to set in the matching keyslots. Empty string to erase'),
+      oldSecret: text('Select all keyslots that match this password'),
+      secret,
+      keyslot: { type: 'integer', minimum: 0, description: 'Select a single keyslot to modify explicitly' },
+      iterTime,
+    },
+  },
 }
 
 /** What the options come to for one image. */

@@ -5,4 +5,10 @@
 export { amendImage } from './amend/amend.ts'
 export { addBitmap, loadBitmaps, markInUse, removeBitmaps, storeBitmaps } from './bitmaps/store.ts'
 export { checkImage, repairDirty } from './check/check.ts'
+export {
+  encryptionHeaderSize,
+  encryptionInfo,
+  formatEncryption,
+  openEncryption,
+} from './encryption.ts'
 export { measureImage } from './measure.ts'

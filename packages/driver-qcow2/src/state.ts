@@ -12,6 +12,7 @@
  */
 import type { Codec } from '@diskgraph/codecs'
 import { alignDown, type ChildHandle, type Clock } from '@diskgraph/core/driver'
+import type { ImageEncryption } from '@diskgraph/crypto'
 import { InFlight, Mutex, newRun, type Run, Yielder } from '@diskgraph/sparse'
 import { hex } from './bytes.ts'
 import { CompressedClusters, type CompressedImage } from './compressed/read.ts'
@@ -50,6 +51,8 @@ interface StateParts {
   readonly options: RuntimeOptions
   readonly host: ImageHost
   readonly codec: Codec
+  /** Left out: the image is not encrypted, or nobody is to read it. */
+  readonly encryption?: ImageEncryption | undefined
   readonly readOnly: boolean
   /** The backing file, asked for at every use: edges of the graph come and go. */
   backing(): ChildHandle | undefined
@@ -74,6 +77,7 @@ export class Qcow2State implements CompressedImage {
   readonly inFlight = new InFlight()
   readonly mutex = new Mutex()
   readonly codec: Codec
+  readonly cipher: ImageEncryption | undefined
   readonly host: ImageHost
   readonly backing: () => ChildHandle | undefined
   options: RuntimeOptions
@@ -98,6 +102,7 @@ export class Qcow2State implements CompressedImage {
     this.file = file
     this.host = host
     this.codec = parts.codec
+    this.cipher = parts.encryption
     this.options = options
     this.readOnly = parts.readOnly
     this.backing = parts.backing

@@ -1,7 +1,7 @@
 import { Flag } from '@diskgraph/core'
 import { describe, expect, it } from 'vitest'
-import { checkCreateOptions } from '../src/create.ts'
 import { geometryOf } from '../src/header/layout.ts'
+import { checkCreateOptions } from '../src/new-image.ts'
 import { runtimeOptions } from '../src/options.ts'
 import { fakeImage } from './fake-file.ts'
 import { create, Folder, newGraph, open } from './images.ts'
@@ -37,7 +37,8 @@ describe('create options', () => {
       { clusterSize: 512, size: 129 * 1024 ** 3 },
       "The image size is too large for file format 'qcow2' (try using a larger cluster size)",
     ],
-    [{ encryption: true }, 'cannot create the image: encryption is not supported yet'],
+    [{ encrypt: { keySecret: 's' } }, "Parameter 'encrypt.format' is missing"],
+    [{ encryption: true, encrypt: { format: 'luks' } }, "can't be used at the same time"],
     [{ dataFile: 'a' }, 'cannot create the image: an external data file is not supported yet'],
     [{ extendedL2: true }, 'cannot create the image: extended_l2 is not supported yet'],
     [

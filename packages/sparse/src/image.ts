@@ -113,9 +113,21 @@ export interface CompressedData {
 /** What the functions of this folder need of a backing file. */
 export type BackingFile = Pick<ChildHandle, 'size' | 'read' | 'chainStatus'>
 
+/** Encrypts what stands at a guest offset and a host offset; both are multiples of 512, and so are lengths. */
+export interface DataCipher {
+  /** New bytes. */
+  encrypt(offset: number, host: number, data: Uint8Array): Uint8Array
+  /** In place. */
+  decrypt(offset: number, host: number, data: Uint8Array): void
+}
+
 /** See the top of this file. */
 export interface DataImage {
   readonly file: ChildHandle
+  /** Where guest data stands; left out: in `file`. */
+  readonly dataFile?: ChildHandle | undefined
+  /** Left out: guest data stands in clear. */
+  readonly cipher?: DataCipher | undefined
   readonly geometry: { readonly clusterSize: number }
   /** Bytes of the disk. */
   readonly size: number

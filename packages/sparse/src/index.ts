@@ -7,6 +7,7 @@ export {
   type BackingFile,
   type ClusterChanges,
   type CompressedData,
+  type DataCipher,
   type DataImage,
   type DataMap,
   Kind,

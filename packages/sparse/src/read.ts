@@ -26,16 +26,24 @@ function readRun(
   buf: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (run.kind === Kind.normal) return readData(image, run.host, buf, signal)
+  if (run.kind === Kind.normal) return readData(image, offset, run.host, buf, signal)
   if (run.kind === Kind.unallocated) return readBacking(image, offset, buf, signal)
   buf.fill(0)
   return done
 }
 
-function readData(image: DataImage, host: number, buf: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-  const { file } = image
+function readData(
+  image: DataImage,
+  offset: number,
+  host: number,
+  buf: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { file, dataFile = file, cipher } = image
   const held = file.debugEvent('read_aio')
-  const read = held === undefined ? file.read(host, buf, 0, signal) : held.then(() => file.read(host, buf, 0, signal))
+  let read =
+    held === undefined ? dataFile.read(host, buf, 0, signal) : held.then(() => dataFile.read(host, buf, 0, signal))
+  if (cipher !== undefined) read = read.then(() => cipher.decrypt(offset, host, buf))
   return image.readOnly ? read : image.frees.track(read)
 }
 

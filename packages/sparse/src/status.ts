@@ -43,17 +43,20 @@ function continues(first: Run, covered: number, run: Run): boolean {
 }
 
 function statusOf(image: DataImage, run: Run, length: number, preallocated: boolean): BlockStatus {
-  const sparse = preallocated ? ({ recurse: 'zeroes' } as const) : {}
+  const { file, dataFile = file, cipher } = image
+  // What is encrypted stands nowhere as it reads.
+  const place = cipher === undefined ? { offset: run.host, file: dataFile } : {}
+  const sparse = preallocated && cipher === undefined ? ({ recurse: 'zeroes' } as const) : {}
   switch (run.kind) {
     case Kind.unallocated:
       return { length, data: false, zero: image.backing() === undefined, allocated: false }
     case Kind.zero:
       return { length, data: false, zero: true, allocated: true }
     case Kind.zeroAllocated:
-      return { length, data: false, zero: true, allocated: true, offset: run.host, file: image.file }
+      return { length, data: false, zero: true, allocated: true, ...place }
     case Kind.compressed:
       return { length, data: true, zero: false, allocated: true, compressed: true }
     default:
-      return { length, data: true, zero: false, allocated: true, offset: run.host, file: image.file, ...sparse }
+      return { length, data: true, zero: false, allocated: true, ...place, ...sparse }
   }
 }

@@ -46,15 +46,32 @@ function writeInPlace(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const refusal = image.guardInPlace(offset, host, buf.length)
-  if (refusal === undefined) return image.frees.track(writeData(image, host, buf, signal))
-  return image.frees.track(refusal.then(() => writeData(image, host, buf, signal)))
+  if (refusal === undefined) return image.frees.track(writeData(image, offset, host, buf, signal))
+  return image.frees.track(refusal.then(() => writeData(image, offset, host, buf, signal)))
 }
 
-function writeData(image: DataImage, host: number, buf: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-  const { file } = image
-  const held = file.debugEvent('write_aio')
-  if (held === undefined) return file.write(host, buf, 0, signal)
-  return held.then(() => file.write(host, buf, 0, signal))
+function writeData(
+  image: DataImage,
+  offset: number,
+  host: number,
+  buf: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const held = image.file.debugEvent('write_aio')
+  if (held === undefined) return store(image, offset, host, buf, signal)
+  return held.then(() => store(image, offset, host, buf, signal))
+}
+
+/** Writes guest data as it is kept. */
+function store(
+  image: DataImage,
+  offset: number,
+  host: number,
+  buf: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { file, dataFile = file, cipher } = image
+  return dataFile.write(host, cipher === undefined ? buf : cipher.encrypt(offset, host, buf), 0, signal)
 }
 
 async function writePieces(
@@ -161,12 +178,12 @@ async function writeNewClusters(
     merged.set(data, before)
     const held = copied ? announce(file, 'write_aio', 'cow_write') : announce(file, 'write_aio')
     if (held !== undefined) await held
-    return file.write(start - before, merged, 0, signal)
+    return store(image, offset - before, start - before, merged, signal)
   }
   const held = file.debugEvent('write_aio')
   if (held !== undefined) await held
-  if (before + after === 0) return file.write(start, data, 0, signal)
-  return writeApart(image, [head, tail], start, data, signal)
+  if (before + after === 0) return store(image, offset, start, data, signal)
+  return writeApart(image, [head, tail], offset, start, data, signal)
 }
 
 async function edge(image: DataImage, taken: NewClusters, offset: number, length: number): Promise<Edge> {
@@ -174,7 +191,8 @@ async function edge(image: DataImage, taken: NewClusters, offset: number, length
   if (length === 0) return { offset, length, host, zero: true, skip: true }
   const zero = await readsAsZeroes(image, offset, length)
   // The data of a reused cluster stands there, and others may be writing it in place.
-  const skip = taken.reused ? !zero : zero && image.file.zeroInit && host >= image.file.size
+  const { dataFile = image.file, cipher } = image
+  const skip = taken.reused ? !zero : zero && cipher === undefined && dataFile.zeroInit && host >= dataFile.size
   return { offset, length, host, zero, skip }
 }
 
@@ -214,19 +232,22 @@ async function readEdges(
 async function writeApart(
   image: DataImage,
   edges: readonly Edge[],
+  offset: number,
   start: number,
   data: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const pool = new TaskPool()
-  pool.add(image.file.write(start, data, 0, signal))
+  pool.add(store(image, offset, start, data, signal))
   for (const edge of edges) if (!edge.skip) pool.add(copyEdge(image, edge, signal))
   return pool.finish()
 }
 
 async function copyEdge(image: DataImage, edge: Edge, signal: AbortSignal | undefined): Promise<void> {
-  const { file } = image
-  if (edge.zero && edge.length >= zeroesLimit) return file.writeZeroes(edge.host, edge.length, 0, signal)
+  const { file, dataFile = file, cipher } = image
+  if (edge.zero && edge.length >= zeroesLimit && cipher === undefined) {
+    return dataFile.writeZeroes(edge.host, edge.length, 0, signal)
+  }
   const copy = new Uint8Array(edge.length)
   if (!edge.zero) {
     const held = file.debugEvent('cow_read')
@@ -235,5 +256,5 @@ async function copyEdge(image: DataImage, edge: Edge, signal: AbortSignal | unde
   }
   const held = file.debugEvent('cow_write')
   if (held !== undefined) await held
-  await file.write(edge.host, copy, 0, signal)
+  await store(image, edge.offset, edge.host, copy, signal)
 }

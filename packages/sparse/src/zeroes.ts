@@ -105,7 +105,7 @@ export async function zeroPart(
     }
     await image.map.find(at, limit - at, run)
     const { kind, length: step } = run
-    if (kind === Kind.normal && run.copied) {
+    if (kind === Kind.normal && run.copied && image.cipher === undefined) {
       await zeroInPlace(image, at, run.host, step, flags, signal)
     } else if (!isZeroAlready(image, kind)) {
       if ((flags & Flag.NoFallback) !== 0) throw noEfficientZeroes()
@@ -129,10 +129,11 @@ function zeroInPlace(
   flags: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { file, dataFile = file } = image
   const refusal = image.guardInPlace(offset, host, length)
   const pass = flags & (Flag.NoFallback | Flag.MayUnmap)
-  if (refusal === undefined) return image.frees.track(image.file.writeZeroes(host, length, pass, signal))
-  return image.frees.track(refusal.then(() => image.file.writeZeroes(host, length, pass, signal)))
+  if (refusal === undefined) return image.frees.track(dataFile.writeZeroes(host, length, pass, signal))
+  return image.frees.track(refusal.then(() => dataFile.writeZeroes(host, length, pass, signal)))
 }
 
 async function writeZeroBytes(image: DataImage, offset: number, length: number, signal?: AbortSignal): Promise<void> {

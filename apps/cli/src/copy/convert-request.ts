@@ -165,6 +165,7 @@ export function checkConvert(request: ConvertRequest): void {
     throw new CommandError('Cannot enable copy offloading when -S is used')
   }
   if (request.offload && request.compress) throw new CommandError('Cannot enable copy offloading when -c is used')
+  if (request.offload && request.salvage) throw new CommandError('Cannot use copy offloading in salvaging mode')
   if (request.imageOpts && request.format !== undefined) {
     throw new CommandError('--image-opts and --format are mutually exclusive')
   }

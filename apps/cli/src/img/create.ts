@@ -180,7 +180,7 @@ async function backingSize(
   }
   // A guest may write to it: only its size is of interest.
   const options = { readOnly: true, forceShare: true, ...(format === undefined ? {} : { format }) }
-  const settings = { signal: terminal.signal, permissions: 0 }
+  const settings = { signal: terminal.signal, permissions: 0, keyless: true }
   let disk: Disk
   try {
     disk = await graph.open(resolveReference(request.filename, backing), options, settings)

@@ -164,7 +164,18 @@ interface Evidence {
 }
 
 /** Formats whose references are all looked at. */
-const knownFormats: readonly string[] = ['raw', 'qcow2', 'vdi', 'vpc', 'parallels', 'bochs', 'qcow', 'qed', 'vmdk', 'vhdx']
+const knownFormats: readonly string[] = [
+  'raw',
+  'qcow2',
+  'vdi',
+  'vpc',
+  'parallels',
+  'bochs',
+  'qcow',
+  'qed',
+  'vmdk',
+  'vhdx',
+]
 
 /** Why an image should not be used. */
 function judge({ signatures, wanted, references, size, header, info, failure }: Evidence): string[] {

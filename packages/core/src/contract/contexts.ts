@@ -26,6 +26,8 @@ export interface OpenContext<Options = Readonly<Record<string, unknown>>> {
   readonly discard: 'ignore' | 'unmap'
   /** Opened only to look at (`info`): references are not followed, nothing is written. */
   readonly inspect: boolean
+  /** Opened to be read by nobody, so that secrets are not needed; so is what is inspected. */
+  readonly keyless?: boolean
   /** Opened to be checked: damage that a check can repair does not fail the open. */
   readonly check: boolean
   readonly children: Children

@@ -44,6 +44,7 @@ export interface Scope {
   /** Storage identities on the way from the top of the chain to here, with the names they were opened by. */
   readonly chain: Map<string, string>
   readonly inspect: boolean
+  readonly keyless: boolean
   /** The top node is opened to be checked. */
   readonly check: boolean
   /** References inside images are not followed. */
@@ -225,6 +226,7 @@ export class Opener {
       cache: node.cache,
       discard: node.discardMode,
       inspect: scope.inspect,
+      keyless: scope.keyless,
       check: scope.check,
       children: new ChildTable(node.children),
       contain: scope.contain,

@@ -39,6 +39,7 @@ export function newScope(settings: OpenSettings): Scope {
     depth: 0,
     chain: new Map(),
     inspect: settings.inspect === true,
+    keyless: settings.inspect === true || settings.keyless === true,
     check: settings.check === true,
     withoutBacking: settings.withoutBacking === true,
     base: topBase,

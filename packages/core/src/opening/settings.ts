@@ -29,6 +29,8 @@ export interface GraphSettings extends BlockGraphSettings {
 export interface OpenSettings extends AttachSettings {
   /** Look at this image only: follow no reference, write nothing. */
   readonly inspect?: boolean | undefined
+  /** Open encrypted images without their secrets, too: nobody is going to read them. */
+  readonly keyless?: boolean | undefined
   /** Open to check: damage that a check can repair does not fail the open. Holds for the top node only. */
   readonly check?: boolean | undefined
   /** Open without the backing file. */

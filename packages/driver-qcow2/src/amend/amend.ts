@@ -3,6 +3,7 @@
  * is checked before anything is changed; an upgrade comes first and a downgrade last, as the rest may need version 3.
  */
 import { type AmendRequest, BlockError } from '@diskgraph/core/driver'
+import type { SlotOptions } from '@diskgraph/crypto'
 import { removeBitmaps } from '../bitmaps/store.ts'
 import { withBacking } from '../header/header.ts'
 import { CompatibleBit, refcountOrderV2, withFeature } from '../header/layout.ts'
@@ -59,6 +60,8 @@ export async function amendImage(state: Qcow2State, request: AmendRequest): Prom
     if (target.lazyRefcounts !== undefined && target.version >= 3) await setLazy(state, target.lazyRefcounts)
     await state.store.flushFile()
   })
+  if (options.encrypt !== undefined)
+    await state.cipher!.amend(options.encrypt as SlotOptions, request.force === true, signal)
   if (target.size !== undefined && target.size !== state.size) await truncate(state, target.size, {}, signal)
   if (target.version < value.version) {
     await state.exclusively(async () => {
@@ -91,6 +94,9 @@ function plan(state: Qcow2State, options: AmendRequest['options']): Target {
     throw new BlockError('EINVAL', 'data-file can only be set for images that use an external data file')
   }
   if (options.dataFileRaw === true) throw new BlockError('EINVAL', 'data-file-raw cannot be set on existing images')
+  if (options.encrypt !== undefined && state.cipher === undefined) {
+    throw new BlockError('EINVAL', "Can't amend encryption options - encryption not present")
+  }
   const version = versionOf(options.compat) ?? value.version
   const bits = options.refcountBits as number | undefined
   const refcountOrder = bits === undefined ? value.refcountOrder : orderOf(bits)

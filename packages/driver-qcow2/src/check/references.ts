@@ -4,6 +4,7 @@
  */
 import { isAligned } from '@diskgraph/core/driver'
 import { bigEndianWord, printable } from '../bytes.ts'
+import { encryptionRegion } from '../encryption.ts'
 import {
   compressedDescriptor,
   entrySize,
@@ -33,6 +34,8 @@ export async function countReferences(check: CheckState): Promise<void> {
   await countMapping(check, l1, true)
   for (const snapshot of check.snapshots) await countSnapshot(check, snapshot)
   countSnapshotTable(check, value.snapshotsOffset)
+  const region = encryptionRegion(value)
+  if (region !== undefined) countRange(check, region.offset, region.length)
 }
 
 /** Counts what there is of the table. Entries behind the end of the file are wrong, unless they are about to go. */

@@ -70,6 +70,9 @@ function checkExtension(type: number, length: number, cryptMethod: number): void
   if (type === ExtensionType.encryptionHeader && cryptMethod !== CryptMethod.luks) {
     refuse('EINVAL', 'CRYPTO header extension only expected with LUKS encryption method')
   }
+  if (type === ExtensionType.encryptionHeader && length !== 16) {
+    refuse('EINVAL', `CRYPTO header extension size ${length}, but expected size 16`)
+  }
   if (type === ExtensionType.bitmaps && length !== bitmapsExtensionSize) {
     refuse('EINVAL', 'bitmaps_ext: Invalid extension length')
   }

@@ -177,11 +177,11 @@ export class Job {
    */
   cancel(force = true): void {
     this.#refuse('cancel')
-    if (!force) {
-      if (this.pace.paused) throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
-      if (this.ready && this.#work?.cancelSoftly?.(this) === true) return void this.pace.wake()
+    if (!force && this.pace.paused) {
+      throw new BlockError('EBUSY', `The block job for device '${this.id}' is currently paused`)
     }
-    this.#stopWork()
+    if (!force && this.ready && this.#work?.cancelSoftly?.(this) === true) this.pace.wake()
+    else this.#stopWork()
     if (this.done) void this.#transaction.abort(this, new Cancelled())
   }
 
