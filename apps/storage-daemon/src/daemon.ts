@@ -1,10 +1,6 @@
 /** The program `dg-storage-daemon`. */
 import { type GivenOption, parseCommandLine } from './command-line.ts'
-<<<<<<< HEAD
-import { hintOf, messageOf } from './failure.ts'
-=======
 import { hintLine, messageOf } from './failure.ts'
->>>>>>> 29e5b9ac97eaa2ca2e6b7cb631f6728ab4144672
 import { helpText } from './help.ts'
 import { compatibleVersion, version } from './version.ts'
 
@@ -36,12 +32,7 @@ try {
     }
   }
 } catch (error) {
-<<<<<<< HEAD
-  const hint = hintOf(error)
-  process.stderr.write(`${program}: ${messageOf(error)}\n${hint === undefined ? '' : `${hint}\n`}`)
-=======
   process.stderr.write(`${program}: ${messageOf(error)}\n${hintLine(error)}`)
->>>>>>> 29e5b9ac97eaa2ca2e6b7cb631f6728ab4144672
   process.exit(1)
 }
 

@@ -14,8 +14,6 @@ export class StartError extends Error {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
-<<<<<<< HEAD
-=======
 
 /** What to do about an error, or about what has caused it, as a line of its own; empty where nothing is known. */
 export function hintLine(error: unknown): string {
@@ -25,4 +23,3 @@ export function hintLine(error: unknown): string {
   }
   return ''
 }
->>>>>>> 29e5b9ac97eaa2ca2e6b7cb631f6728ab4144672
