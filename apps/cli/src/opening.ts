@@ -1,7 +1,7 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
 
 import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
-import { fromQapi, parseJsonFilename } from '@diskgraph/core/internal'
+import { fromQapi, parseJsonFilename, warningOfGuess } from '@diskgraph/core/internal'
 import {
   type CacheMode,
   CommandError,
@@ -87,21 +87,12 @@ export async function openImage(graph: Graph, request: OpenRequest): Promise<Dis
   }
   try {
     const disk = await open(graph, request)
-    if (disk.node.probeGuard !== undefined && request.writable) warnOfGuess(graph, request.filename)
+    if (disk.node.probeGuard !== undefined && request.writable) graph.warn(warningOfGuess(request.filename))
     return disk
   } catch (error) {
     if (error instanceof CommandError) throw error
     throw openFailure(request.filename, error)
   }
-}
-
-/** What QEMU says of an image that is written to and is raw only by a guess. */
-function warnOfGuess(graph: Graph, filename: string): void {
-  graph.warn(
-    `WARNING: Image format was not specified for '${filename}' and probing guessed raw.
-         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.
-         Specify the 'raw' format explicitly to remove the restrictions.`,
-  )
 }
 
 function open(graph: Graph, request: OpenRequest): Promise<Disk> {

@@ -4,6 +4,7 @@ export { unlessAborted } from './graph/change-lock.ts'
 export { chainStatus } from './graph/extents.ts'
 export { backingReference, imageFilename, referredFilename, shownFilename } from './graph/node-filename.ts'
 export { type Inspect, inspected, inspection, kindOf } from './inspection.ts'
+export { warningOfGuess } from './opening/guess.ts'
 export {
   foreignFooter,
   foreignFormat,

@@ -1,8 +1,10 @@
 /** The images that `drive-backup` makes, and the names of jobs. */
+import { readFile, writeFile } from 'node:fs/promises'
 import { Graph } from '@diskgraph/core'
 import { DeviceTable } from '@diskgraph/devices'
 import { file } from '@diskgraph/driver-file'
 import { memory } from '@diskgraph/driver-memory'
+import { raw } from '@diskgraph/driver-raw'
 import { TempFolder } from '@diskgraph/driver-testkit'
 import { createMonitor, System } from '@diskgraph/qmp'
 import { expect, it } from 'vitest'
@@ -45,4 +47,35 @@ it('a job has the name of the device whose node it is started on', async () => {
   expect(system.jobs.get('drive0')?.type).toBe('mirror')
   await system.close()
   monitor.close()
+})
+
+it.each([
+  [undefined, 'Operation not permitted'],
+  ['raw', undefined],
+])('a target that is raw by a guess does not become another format: %s', async (format, error) => {
+  await using folder = await TempFolder.make()
+  const [source, target] = [folder.file('source'), folder.file('target')]
+  const bytes = new Uint8Array(65536).fill(1)
+  bytes.set([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3])
+  await writeFile(source, bytes)
+  await writeFile(target, new Uint8Array(65536))
+  const warnings: string[] = []
+  await using graph = new Graph({ drivers: [file, raw], onWarning: (text) => warnings.push(text) })
+  const system = new System({ graph, devices: new DeviceTable(graph) })
+  const monitor = createMonitor(system)
+  const client = new LocalClient(monitor)
+  await client.execute('qmp_capabilities')
+  const storage = { driver: 'file', filename: source }
+  await client.execute('blockdev-add', { driver: 'raw', 'node-name': 'disk', file: storage })
+  const backup = { device: 'disk', 'job-id': 'job', sync: 'full', target, mode: 'existing' }
+  expect(await client.execute('drive-backup', { ...backup, ...(format === undefined ? {} : { format }) })).toEqual({})
+  const job = system.jobs.get('job')
+  await job?.finished.catch(() => undefined)
+  expect(job?.error).toBe(error)
+  expect(warnings.some((text) => text.includes('probing guessed raw'))).toBe(error !== undefined)
+  await system.close()
+  monitor.close()
+  expect((await readFile(target)).subarray(0, 8)).toEqual(
+    Buffer.from(error === undefined ? bytes.slice(0, 8) : new Uint8Array(8)),
+  )
 })

@@ -11,6 +11,7 @@ import {
   isBlockError,
   Permission,
 } from '@diskgraph/core'
+import { warningOfGuess } from '@diskgraph/core/internal'
 import type { Device, DeviceTable } from '@diskgraph/devices'
 import type { DriveRequest, Interface } from './drive-options.ts'
 
@@ -94,7 +95,7 @@ export class Drives {
     if (filename !== undefined) {
       const format = driver === undefined ? {} : { format: driver }
       disk = await this.#graph.open(filename, { ...options, readOnly, ...format }, settings).catch(unwrapped)
-      if (disk.node.probeGuard !== undefined && !disk.readOnly) this.#warnOfGuess(filename)
+      if (disk.node.probeGuard !== undefined && !disk.readOnly) this.#graph.warn(warningOfGuess(filename))
     } else {
       if (driver === undefined && options.file === undefined) {
         throw new BlockError('EINVAL', 'Must specify either driver or file')
@@ -108,12 +109,6 @@ export class Drives {
     }
     if (snapshot) disk = await overlayOn(this.#graph, disk, options.readOnly === true)
     return copyOnRead && !disk.readOnly ? copying(this.#graph, disk) : disk
-  }
-
-  #warnOfGuess(filename: string): void {
-    this.#graph.warn(`WARNING: Image format was not specified for '${filename}' and probing guessed raw.
-         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.
-         Specify the 'raw' format explicitly to remove the restrictions.`)
   }
 
   /** The unit that was asked for, or the first that is free. EEXIST for one that is not, EINVAL for one that is none. */

@@ -1,6 +1,6 @@
 /** Images that a job copies to, made and opened by the name of a file: `drive-backup`, `drive-mirror`. */
 import { BlockError, type Graph, type Node } from '@diskgraph/core'
-import { backingReference } from '@diskgraph/core/internal'
+import { backingReference, warningOfGuess } from '@diskgraph/core/internal'
 import type { System } from '../system.ts'
 
 /** A node that was opened for a job. */
@@ -71,14 +71,16 @@ async function openTarget(
     const isGiven = format !== undefined || mode !== 'existing'
     const driver = isGiven ? (format ?? source.driver.name) : await graph.registry.probeNode(file)
     const takesBacking = (await graph.registry.get(driver)).options.backing !== undefined
+    // Without its format the node is probed, and raw by a guess is guarded against turning into another format.
     const node = await graph.addNode({
-      driver,
+      ...(isGiven ? { driver } : {}),
       ...named,
       ...(takesBacking ? children : {}),
       file,
       readOnly: false,
       cache,
     })
+    if (node.probeGuard !== undefined) graph.warn(warningOfGuess(target))
     return { node, letGo: () => letGo(graph, node) }
   } finally {
     await letGo(graph, file)
