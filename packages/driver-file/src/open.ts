@@ -15,6 +15,12 @@ export async function openImage(context: OpenContext, kind: FileKind): Promise<F
   const options = context.options as unknown as ResolvedFileOptions
   const { filename } = options
   if (filename === '') throw new BlockError('EINVAL', `The '${kind}' block driver requires a file name`)
+  if (options.aio === 'native' && !context.cache.direct) {
+    throw new BlockError(
+      'EINVAL',
+      'aio=native was specified, but it requires cache.direct=on, which was not specified.',
+    )
+  }
   const sets = descriptorSets(filename, context)
   const { fd, readOnly } = await openDescriptor(filename, context, sets)
   try {

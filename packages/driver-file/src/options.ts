@@ -44,6 +44,7 @@ export interface ResolvedFileOptions {
   readonly filename: string
   readonly locking: 'auto' | 'on' | 'off'
   readonly dropCache: boolean
+  readonly aio: 'threads' | 'native' | 'io_uring'
 }
 
 /** {@link FileCreateOptions} with defaults. */
@@ -72,7 +73,7 @@ export const fileSchemas: OptionSchemas = {
     type: 'enum',
     values: ['threads', 'native', 'io_uring'],
     default: 'threads',
-    description: 'accepted for compatibility, no effect',
+    description: 'accepted for compatibility, no effect; native needs cache.direct',
   },
   aioMaxBatch: { type: 'integer', minimum: 0, description: 'accepted for compatibility, no effect' },
 }

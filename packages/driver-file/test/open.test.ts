@@ -72,6 +72,11 @@ describe('what is no file', () => {
     )
   })
 
+  it('takes no native AIO beside the page cache, as in QEMU', async () => {
+    const words = 'aio=native was specified, but it requires cache.direct=on, which was not specified.'
+    expect(await messageOf(regular, { aio: 'native' })).toBe(words)
+  })
+
   it('does not pass with a zero byte in its name', async () => {
     expect(await messageOf(`${regular}\0.raw`)).toMatch(/Invalid argument$/)
   })
