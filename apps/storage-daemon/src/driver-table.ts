@@ -26,6 +26,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-bochs')).bochs,
   },
   {
+    name: 'cloop',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-cloop')).cloop,
+  },
+  {
     name: 'compress',
     kind: 'filter',
     load: async () => (await import('@diskgraph/driver-compress')).compress,

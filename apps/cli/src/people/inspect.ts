@@ -171,6 +171,7 @@ const knownFormats: readonly string[] = [
   'vpc',
   'parallels',
   'bochs',
+  'cloop',
   'qcow',
   'qed',
   'vmdk',
