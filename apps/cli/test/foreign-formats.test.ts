@@ -14,15 +14,14 @@ const hasQemu = process.env.DISKGRAPH_REQUIRE_PEERS === '1' || existsSync('/usr/
 const before = process.cwd()
 let folder = ''
 
-/** What the real tool can make: file name, format, options. */
-const made: readonly (readonly [filename: string, format: string, ...options: string[]])[] = [['a.qcow', 'qcow']]
-
-/** The starts of formats that the real tool only reads. */
-const written: readonly (readonly [filename: string, format: string, head: string])[] = [
-  ['a.cloop', 'cloop', '#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n'],
-  ['a.luks', 'luks', 'LUKS\xba\xbe\0\x01'],
+/** The starts of formats that have no driver here. */
+const foreign: readonly (readonly [filename: string, format: string, head: string])[] = [
+  ['a.cow', 'cow', 'OOOM\0\0\0\x02'],
   ['a.dmg', 'dmg', ''],
 ]
+
+/** Formats whose images the real tool makes, and knows by their starts. */
+const known = ['qcow', 'qcow2', 'qed', 'vdi', 'vmdk', 'vpc', 'vhdx', 'parallels'] as const
 
 async function run(program: Program, ...words: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const terminal = capturedTerminal(program === runImg ? 'dg-img' : 'diskgraph', {
@@ -36,11 +35,7 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'foreign-'))
     process.chdir(folder)
-    for (const [filename, format, ...options] of made) {
-      const { status, stderr } = spawnSync('qemu-img', ['create', '-q', '-f', format, ...options, filename, '1M'])
-      expect(`${status} ${stderr}`).toBe('0 ')
-    }
-    for (const [filename, , head] of written) writeFileSync(filename, head.padEnd(8192, '\0'), 'latin1')
+    for (const [filename, , head] of foreign) writeFileSync(filename, head.padEnd(8192, '\0'), 'latin1')
     const trailer = Buffer.alloc(512)
     trailer.write('koly\0\0\0\x04\0\0\x02\0', 'latin1')
     writeFileSync('renamed-dmg', Buffer.concat([Buffer.alloc(8192), trailer]))
@@ -50,7 +45,7 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const all = [...made, ...written, ['renamed-dmg', 'dmg'] as const].map(([name, format]) => [name, format] as const)
+  const all = [...foreign, ['renamed-dmg', 'dmg'] as const].map(([name, format]) => [name, format] as const)
 
   test.each(all)('is not taken for raw by any command: %s', async (filename, format) => {
     const reason =
@@ -108,19 +103,22 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
     expect(JSON.parse(stdout).reasons.join()).toContain(`'${format}'`)
   })
 
-  test('is not safe with any header that the real tool takes for more than raw', { timeout: 120_000 }, async () => {
+  test('is never raw where the real tool takes its header for more than that', { timeout: 120_000 }, async () => {
     const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
     const random = randomOf(seed)
-    const starts = [...made, ...written].map(([name]) => readFileSync(name).subarray(0, 4096))
+    const starts = known.map((format) => {
+      const { status, stderr } = spawnSync('qemu-img', ['create', '-q', '-f', format, 'made', '1M'])
+      expect(`${status} ${stderr}`).toBe('0 ')
+      return readFileSync('made').subarray(0, 4096)
+    })
     const wrong: string[] = []
     for (let i = 0; i < 150; i++) {
       const head = mutated(starts[Math.floor(random() * starts.length)] as Buffer, random)
       writeFileSync('mutated', head)
-      const { stdout, status } = spawnSync('qemu-img', ['info', '--output=json', 'mutated'], { encoding: 'utf8' })
-      if (status === 0 && JSON.parse(stdout).format === 'raw') continue
-      const inspected = await run(runDiskgraph, 'inspect', '--untrusted', 'mutated')
-      const converted = await run(runImg, 'convert', '-O', 'raw', 'mutated', 'out')
-      if (inspected.code !== 2 || converted.code !== 1) wrong.push(head.subarray(0, 160).toString('hex'))
+      const theirs = spawnSync('qemu-img', ['info', '--output=json', 'mutated'], { encoding: 'utf8' })
+      if (theirs.status === 0 && JSON.parse(theirs.stdout).format === 'raw') continue
+      const ours = await run(runImg, 'info', '--output=json', 'mutated')
+      if (ours.code === 0 && JSON.parse(ours.stdout).format === 'raw') wrong.push(head.subarray(0, 160).toString('hex'))
     }
     expect(wrong, `SEED=${seed}`).toEqual([])
   })

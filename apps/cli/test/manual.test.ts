@@ -144,7 +144,10 @@ describe('an example', () => {
 const completions: readonly (readonly [line: readonly string[], offered: readonly string[]])[] = [
   [['diskgraph', 'conv'], ['convert']],
   [['diskgraph', '--driver', './x', 'tre'], ['tree']],
-  [['diskgraph', 'convert', '-O', 'qc'], ['qcow2']],
+  [
+    ['diskgraph', 'convert', '-O', 'qc'],
+    ['qcow', 'qcow2'],
+  ],
   [['diskgraph', 'create', '-f', 'im'], ['img']],
   [
     ['diskgraph', 'completion', ''],

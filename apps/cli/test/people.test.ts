@@ -152,7 +152,7 @@ describe('advice', () => {
   })
 
   test('raw data with the signature of a format repeats the line with -f raw', async () => {
-    writeFileSync('a b', '#!/bin/sh\n#V2.0 Format\n'.padEnd(65536, '\0'))
+    writeFileSync('a b', 'OOOM\0\0\0\x02'.padEnd(65536, '\0'))
     expect((await run(['map', 'a b'])).stderr).toContain(": diskgraph map -f raw 'a b'\n")
   })
 
@@ -251,7 +251,7 @@ describe('a name says the format', () => {
     expect(code).toBe(1)
     expect(stderr).toBe(
       `diskgraph: cannot tell the format of '${name}' from its name\n` +
-        `hint: say it with -O (parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph convert -O raw a.raw ${name}\n`,
+        `hint: say it with -O (luks, parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph convert -O raw a.raw ${name}\n`,
     )
     expect(readdirSync('.')).toEqual(['a.raw'])
   })
@@ -271,7 +271,7 @@ describe('a name says the format', () => {
     const { code, stderr } = await run(['create', 'n.cow', '1M'])
     expect([code, readdirSync('.').includes('n.cow')]).toEqual([1, false])
     expect(stderr).toContain(
-      'say it with -f (parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph create -f raw n.cow 1M\n',
+      'say it with -f (luks, parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph create -f raw n.cow 1M\n',
     )
     expect((await run(['create', '-f', 'raw', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: raw, 1 MiB\n')
   })
@@ -343,9 +343,9 @@ describe('inspect --untrusted', () => {
   })
 
   test('a guessed raw image with the signature of a format is unsafe', async () => {
-    writeFileSync('a', '#!/bin/sh\n#V2.0 Format\n'.padEnd(65536, '\0'))
+    writeFileSync('a', 'OOOM\0\0\0\x02'.padEnd(65536, '\0'))
     expect((await inspect('a')).report.reasons).toEqual([
-      expect.stringContaining("it cannot be opened: it has the signature of format 'cloop', whose driver is missing"),
+      expect.stringContaining("it cannot be opened: it has the signature of format 'cow', whose driver is missing"),
     ])
     expect((await inspect('-f', 'raw', 'a')).report.reasons).toEqual([
       'it is taken for raw, but has the signature of cloop',

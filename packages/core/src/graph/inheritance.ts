@@ -15,7 +15,7 @@ export function withHeirs(node: Node, changes: Options): ReadonlyMap<Node, Optio
   const all = new Map<Node, Options>()
   addHeirs(all, node, changes)
   for (const [name] of cacheOf(changes)) node.ownCache.add(name)
-  if (changes.readOnly === false) node.ownReadOnly = false
+  if (isRecord(changes) && changes.readOnly === false) node.ownReadOnly = false
   return all
 }
 

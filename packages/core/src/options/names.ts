@@ -23,13 +23,17 @@ export function toSnakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }
 
-/** The candidate that is nearest to `word`, if it is near enough to be a slip of the fingers. */
+/**
+ * The candidate that is nearest to `word`, if it is near enough to be a slip of the fingers. Of several the first, or one as
+ * long as the word: another key is hit more often than one too many.
+ */
 export function nearestName(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1
   for (const candidate of candidates) {
     const distance = editDistance(word, candidate, bestDistance)
-    if (distance < bestDistance) {
+    const asLong = best !== undefined && best.length !== word.length && candidate.length === word.length
+    if (distance < bestDistance || (distance === bestDistance && asLong)) {
       best = candidate
       bestDistance = distance
     }

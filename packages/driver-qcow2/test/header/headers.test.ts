@@ -113,7 +113,7 @@ const refused: readonly (readonly [string, string, readonly Edit[]])[] = [
     [u32(0x70, 0x0537be77), u32(0x74, 16)],
   ],
   ['the corrupt bit', 'qcow2: Image is corrupt; cannot be opened read/write', [u64(72, 2n)]],
-  ['encryption', 'the image uses an encrypted image, which is not supported yet', [u32(32, 1)]],
+  ['encryption, without its key', "Parameter 'encrypt.key-secret' is required for cipher", [u32(32, 1)]],
   ['an external data file', 'the image uses an external data file, which is not supported yet', [u64(72, 4n)]],
   ['extended L2 entries', 'the image uses extended L2 entries, which is not supported yet', [u64(72, 16n)]],
 ]
