@@ -12,7 +12,9 @@ const headings = ['What', 'When to use it', 'Install', 'Use', 'Options', 'Limits
 const refusedNames = new Set(['util', 'utils', 'helper', 'helpers', 'misc', 'common'])
 const longestFile = 400
 const testkit = '@diskgraph/driver-testkit'
-const portable = new Set(['core', 'devices', 'jobs', 'qapi', 'sparse', 'throttle'].map((name) => `packages/${name}`))
+const portable = new Set(
+  ['core', 'clusters', 'devices', 'jobs', 'qapi', 'sparse', 'throttle'].map((name) => `packages/${name}`),
+)
 // Time and chance; the one file that asks the system for them is core's clock.ts. Tools and the kit live outside of a graph.
 const systemTime =
   /\b(?:Date\.now|Math\.random|performance\.now|setTimeout|setInterval|setImmediate|randomUUID|getRandomValues)\b|\bnew Date\(\)/
@@ -66,7 +68,7 @@ function fileProblems({ path, name, text, lines }) {
 
 function asksSystem(path) {
   return (
-    /^packages\/(codecs|core|devices|jobs|sparse|throttle|driver-(?!testkit))[^/]*\/src\//.test(path) &&
+    /^packages\/(clusters|codecs|core|devices|jobs|sparse|throttle|driver-(?!testkit))[^/]*\/src\//.test(path) &&
     path !== 'packages/core/src/clock.ts'
   )
 }

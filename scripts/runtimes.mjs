@@ -18,7 +18,7 @@ const used = [
   '@diskgraph/core',
   '@diskgraph/posix',
   '@diskgraph/codecs',
-  '@diskgraph/sparse',
+  '@diskgraph/clusters',
   '@diskgraph/driver-file',
   '@diskgraph/driver-qcow2',
 ]

@@ -348,7 +348,7 @@ describe('inspect --untrusted', () => {
       expect.stringContaining("it cannot be opened: it has the signature of format 'cow', whose driver is missing"),
     ])
     expect((await inspect('-f', 'raw', 'a')).report.reasons).toEqual([
-      'it is taken for raw, but has the signature of cloop',
+      'it is taken for raw, but has the signature of cow',
     ])
   })
 

@@ -7,6 +7,8 @@
  *     offsets    64 bits for each block, and one for the end of the last
  *     blocks     deflated, each by itself
  */
+
+import { InflatedClusters } from '@diskgraph/clusters'
 import { zlib } from '@diskgraph/codecs'
 import {
   BlockError,
@@ -20,7 +22,6 @@ import {
   type OpenImage,
   throwIfAborted,
 } from '@diskgraph/core/driver'
-import { InflatedClusters } from '@diskgraph/sparse'
 
 /** Options of a `cloop` node. */
 export interface CloopOptions {

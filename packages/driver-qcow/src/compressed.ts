@@ -1,7 +1,9 @@
 /** Compressed clusters: raw deflate, of less than a cluster each. */
+
+import { type CompressedData, InflatedClusters, Kind, newRun, type TaskPool } from '@diskgraph/clusters'
 import { rawDeflate } from '@diskgraph/codecs'
 import { BlockError, type ChildHandle, isAligned, throwIfAborted } from '@diskgraph/core/driver'
-import { type CompressedData, InflatedClusters, Kind, newRun, type TaskPool, type TwoLevelMap } from '@diskgraph/sparse'
+import type { TwoLevelMap } from '@diskgraph/sparse'
 import type { Clusters, CompressedPlace } from './clusters.ts'
 
 /** See the top of this file. */

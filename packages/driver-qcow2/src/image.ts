@@ -1,4 +1,6 @@
 /** An open qcow2 image: the operations of this folder as the methods that the core calls. */
+
+import { blockStatus, readRange, writeRange, zeroRange } from '@diskgraph/clusters'
 import {
   type AmendRequest,
   BlockError,
@@ -18,7 +20,6 @@ import {
   toBlockError,
   type VmState,
 } from '@diskgraph/core/driver'
-import { blockStatus, readRange, writeRange, zeroRange } from '@diskgraph/sparse'
 import { makeEmpty, truncate } from './amend/resize.ts'
 import { decodeText } from './bytes.ts'
 import { writeCompressed } from './compressed/write.ts'

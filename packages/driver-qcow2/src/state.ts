@@ -10,10 +10,11 @@
  * - Clusters that are no longer referenced are handed to `frees`; their counts go down after the next
  *   {@link Qcow2State.commitMetadata} or flush.
  */
+
+import { InFlight, Mutex, newRun, type Run, Yielder } from '@diskgraph/clusters'
 import type { Codec } from '@diskgraph/codecs'
 import { alignDown, type ChildHandle, type Clock } from '@diskgraph/core/driver'
 import type { ImageEncryption } from '@diskgraph/crypto'
-import { InFlight, Mutex, newRun, type Run, Yielder } from '@diskgraph/sparse'
 import { hex } from './bytes.ts'
 import { CompressedClusters, type CompressedImage } from './compressed/read.ts'
 import { Corruption, type CorruptionHost, farWindow } from './header/corruption.ts'

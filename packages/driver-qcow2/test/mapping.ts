@@ -1,6 +1,6 @@
 /** What tests over a fake file ask of an image: its bytes, and where they stand. */
 
-import { Kind, newRun } from '@diskgraph/sparse'
+import { Kind, newRun } from '@diskgraph/clusters'
 import type { Qcow2State } from '../src/state.ts'
 import { FakeFile, type FakeImage } from './fake-file.ts'
 

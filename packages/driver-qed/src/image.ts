@@ -3,6 +3,8 @@
  * of @diskgraph/sparse), so that a crash leaves leaked clusters at worst: the mark that an image needs a check is taken
  * away where it stands, and never set.
  */
+
+import { zeroRange } from '@diskgraph/clusters'
 import {
   BlockError,
   type CheckOptions,
@@ -11,7 +13,7 @@ import {
   type ImageCheck,
   type TruncateOptions,
 } from '@diskgraph/core/driver'
-import { SparseImage, TwoLevelMap, zeroRange } from '@diskgraph/sparse'
+import { SparseImage, TwoLevelMap } from '@diskgraph/sparse'
 import { type CheckedImage, checkImage } from './check.ts'
 import { Clusters } from './clusters.ts'
 import { checkSize, Feature, type Header, headerBytes, placeName } from './header.ts'

@@ -1,4 +1,6 @@
 /** An open VDI image. The order of writes is that of table formats: see EntryTable of @diskgraph/sparse. */
+
+import { zeroRange } from '@diskgraph/clusters'
 import {
   alignUp,
   BlockError,
@@ -9,7 +11,7 @@ import {
   type ImageCheck,
   type TruncateOptions,
 } from '@diskgraph/core/driver'
-import { type EntryTable, SparseImage, TableMap, zeroRange } from '@diskgraph/sparse'
+import { type EntryTable, SparseImage, TableMap } from '@diskgraph/sparse'
 import { Blocks } from './blocks.ts'
 import { type CheckedImage, checkImage, compact } from './check.ts'
 import { type Header, tooLarge } from './header.ts'

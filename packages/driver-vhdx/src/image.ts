@@ -1,4 +1,6 @@
 /** An open VHDX image. */
+
+import { type BackingFile, Kind, newRun } from '@diskgraph/clusters'
 import {
   BlockError,
   type CheckOptions,
@@ -8,7 +10,7 @@ import {
   type ImageCheck,
   type RandomSource,
 } from '@diskgraph/core/driver'
-import { type BackingFile, Kind, newRun, SparseImage, type TableFile, TwoLevelMap } from '@diskgraph/sparse'
+import { SparseImage, type TableFile, TwoLevelMap } from '@diskgraph/sparse'
 import { Blocks } from './blocks.ts'
 import type { Headers } from './header.ts'
 import { newGuid } from './layout.ts'

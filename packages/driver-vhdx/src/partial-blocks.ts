@@ -1,6 +1,8 @@
 /** Blocks of which some sectors are those of the image below: one bit of the sector bitmap says of each. */
+
+import type { CompressedData, TaskPool } from '@diskgraph/clusters'
 import { BlockError, type ChildHandle, done } from '@diskgraph/core/driver'
-import type { CompressedData, TableFile, TaskPool, TwoLevelMap } from '@diskgraph/sparse'
+import type { TableFile, TwoLevelMap } from '@diskgraph/sparse'
 import { hostOf } from './blocks.ts'
 import { entrySize, State, unit } from './layout.ts'
 import type { Disk } from './regions.ts'

@@ -2,9 +2,11 @@
  * Grains of stream-optimized extents. Each is compressed by itself, and begins with a marker: its sector on the disk, and
  * the length of the data. A grain is written whole, and once.
  */
+
+import { type CompressedData, InflatedClusters, Kind, newRun, type TaskPool } from '@diskgraph/clusters'
 import { zlib } from '@diskgraph/codecs'
 import { alignUp, BlockError, type ChildHandle, divUp, isAligned, throwIfAborted } from '@diskgraph/core/driver'
-import { type CompressedData, InflatedClusters, Kind, newRun, type TaskPool, type TwoLevelMap } from '@diskgraph/sparse'
+import type { TwoLevelMap } from '@diskgraph/sparse'
 import type { Grains } from './grains.ts'
 import type { Header } from './header.ts'
 import { markerSize, sectorSize } from './layout.ts'

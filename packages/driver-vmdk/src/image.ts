@@ -2,6 +2,8 @@
  * An open image: a descriptor, and one extent behind the other. Requests that one extent answers are passed on; others
  * are cut where extents meet.
  */
+
+import { TaskPool } from '@diskgraph/clusters'
 import {
   BlockError,
   type BlockStatus,
@@ -16,7 +18,6 @@ import {
   type RandomSource,
   type ReopenChange,
 } from '@diskgraph/core/driver'
-import { TaskPool } from '@diskgraph/sparse'
 import { type Descriptor, withCid } from './descriptor.ts'
 import type { Extent } from './extent.ts'
 import { SparseExtent } from './sparse-extent.ts'

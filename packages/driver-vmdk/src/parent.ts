@@ -2,8 +2,9 @@
  * The backing file of an image, which records the CID of its content. A writer of the backing file changes that, and
  * what the image shows of it would be another disk's: so it is compared before the first read.
  */
+
+import type { BackingFile } from '@diskgraph/clusters'
 import { BlockError, type ChildHandle } from '@diskgraph/core/driver'
-import type { BackingFile } from '@diskgraph/sparse'
 import { hex } from './descriptor.ts'
 import { noParent } from './layout.ts'
 

@@ -2,8 +2,10 @@
  * A sparse extent. Data reaches the file before the tables that point to it, and tables before the directories
  * (TwoLevelTables of @diskgraph/sparse), so that a crash leaves grains without use at worst.
  */
+
+import { type BackingFile, Kind, newRun } from '@diskgraph/clusters'
 import { BlockError, type CheckOptions, type ChildHandle, Flag, type ImageCheck } from '@diskgraph/core/driver'
-import { type BackingFile, Kind, newRun, SparseImage, TwoLevelMap } from '@diskgraph/sparse'
+import { SparseImage, TwoLevelMap } from '@diskgraph/sparse'
 import { CompressedGrains } from './compressed-grains.ts'
 import type { Extent } from './extent.ts'
 import { Grains } from './grains.ts'

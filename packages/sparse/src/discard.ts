@@ -1,6 +1,6 @@
 /** Discards of formats that keep their clusters. */
+import { type DataMap, Kind, newRun } from '@diskgraph/clusters'
 import type { ChildHandle } from '@diskgraph/core/driver'
-import { type DataMap, Kind, newRun } from './image.ts'
 
 /** Passes a discard of what `map` has in `file` on to it. */
 export async function discardMapped(

@@ -3,6 +3,21 @@
  * is guarded. A driver extends it with what its format has besides: `flush`, `info`, `check`, `truncate`.
  */
 import {
+  type Allocations,
+  type BackingFile,
+  blockStatus,
+  type ClusterChanges,
+  type CompressedData,
+  type DataImage,
+  type DataMap,
+  type InFlight,
+  newRun,
+  readRange,
+  writeRange,
+  Yielder,
+  zeroRange,
+} from '@diskgraph/clusters'
+import {
   type BlockStatus,
   type ChildHandle,
   Flag,
@@ -12,21 +27,6 @@ import {
   type Prepared,
   type ReopenChange,
 } from '@diskgraph/core/driver'
-import { Yielder } from './concurrency.ts'
-import {
-  type Allocations,
-  type BackingFile,
-  type ClusterChanges,
-  type CompressedData,
-  type DataImage,
-  type DataMap,
-  newRun,
-} from './image.ts'
-import type { InFlight } from './in-flight.ts'
-import { readRange } from './read.ts'
-import { blockStatus } from './status.ts'
-import { writeRange } from './write.ts'
-import { zeroRange } from './zeroes.ts'
 
 /** What {@link SparseImage} is made from. */
 export interface SparseParts {

@@ -1,9 +1,16 @@
 /** The mapping of a table format, for the functions that move data. */
+import {
+  type Allocations,
+  type ClusterChanges,
+  type DataMap,
+  Gate,
+  InFlight,
+  Kind,
+  type NewClusters,
+  type Run,
+} from '@diskgraph/clusters'
 import { alignDown, BlockError, type ChildHandle } from '@diskgraph/core/driver'
-import { Gate } from './concurrency.ts'
 import { discardMapped } from './discard.ts'
-import { type Allocations, type ClusterChanges, type DataMap, Kind, type NewClusters, type Run } from './image.ts'
-import { InFlight } from './in-flight.ts'
 import type { EntryTable } from './table.ts'
 
 /** What an entry says when it is no host offset. */

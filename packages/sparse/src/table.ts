@@ -9,8 +9,8 @@
  * An entry is set only after its data has been written, so a page that is copied before the flush points to nothing
  * that the flush does not cover.
  */
+import { Mutex } from '@diskgraph/clusters'
 import { alignDown, type ChildHandle, divUp } from '@diskgraph/core/driver'
-import { Mutex } from './concurrency.ts'
 
 /** Entries are written in pages of so many bytes. */
 const pageSize = 4096

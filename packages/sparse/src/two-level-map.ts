@@ -1,17 +1,17 @@
 /** The mapping of a format with two levels of tables. */
-import { alignDown, divUp, Flag } from '@diskgraph/core/driver'
-import { discardMapped } from './discard.ts'
 import {
   type Allocations,
   type ClusterChanges,
   type DataMap,
+  InFlight,
   Kind,
   type NewClusters,
   newRun,
   type Run,
   type ZeroSettings,
-} from './image.ts'
-import { InFlight } from './in-flight.ts'
+} from '@diskgraph/clusters'
+import { alignDown, divUp, Flag } from '@diskgraph/core/driver'
+import { discardMapped } from './discard.ts'
 import type { MetadataPage } from './metadata-cache.ts'
 import { kindOf, Place } from './table-format.ts'
 import { type TwoLevelFormat, TwoLevelTables } from './two-level-tables.ts'

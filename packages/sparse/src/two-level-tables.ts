@@ -7,8 +7,8 @@
  *
  *     data, zeroes of new tables   │ flush │ entries of tables   │ flush │ entries of the root   (│ flush: the core's)
  */
+import { Gate, Mutex } from '@diskgraph/clusters'
 import { alignDown, BlockError } from '@diskgraph/core/driver'
-import { Gate, Mutex } from './concurrency.ts'
 import { MetadataCache, type MetadataPage, type TableFile, type TablePage } from './metadata-cache.ts'
 import { Place, type TakenClusters } from './table-format.ts'
 

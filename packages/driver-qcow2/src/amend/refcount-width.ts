@@ -3,8 +3,9 @@
  * in charge together with the new width by one write of the header. Clusters of the old structure are free in the
  * new one; a crash leaves either of them in charge, and what the other takes leaked.
  */
+
+import { Yielder } from '@diskgraph/clusters'
 import { BlockError, throwIfAborted } from '@diskgraph/core/driver'
-import { Yielder } from '@diskgraph/sparse'
 import { type Geometry, geometryOf, maxRefcountOrder } from '../header/layout.ts'
 import { Claims } from '../refcounts/claims.ts'
 import { type RefcountBlock, setRefcountAt } from '../refcounts/entries.ts'

@@ -4,8 +4,9 @@
  * Growing moves the L1 table when it is full. Shrinking gives up the clusters behind the new end first; then the size in the header
  * goes down, and the file is cut after its last cluster in use.
  */
+
+import { Kind, newRun, Yielder, zeroPart, zeroRange } from '@diskgraph/clusters'
 import { alignUp, BlockError, type TruncateOptions } from '@diskgraph/core/driver'
-import { Kind, newRun, Yielder, zeroPart, zeroRange } from '@diskgraph/sparse'
 import { entrySize, maxL1TableSize } from '../header/layout.ts'
 import { growL1 } from '../mapping/active-tables.ts'
 import { preallocate } from '../mapping/allocation.ts'

@@ -5,9 +5,10 @@
  *     ├ sector ┼ sector ┼ sector ┼ sector ┤
  *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
  */
+
+import { type CompressedData, InflatedClusters, Kind, TaskPool } from '@diskgraph/clusters'
 import type { Codec } from '@diskgraph/codecs'
 import { BlockError } from '@diskgraph/core/driver'
-import { type CompressedData, InflatedClusters, Kind, TaskPool } from '@diskgraph/sparse'
 import { compressedDescriptor, entrySize } from '../header/layout.ts'
 import type { MappedImage } from '../mapping/active-tables.ts'
 import { kindOf } from '../mapping/map.ts'

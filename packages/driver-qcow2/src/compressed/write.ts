@@ -3,8 +3,9 @@
  * becomes shorter is packed behind each other, in one write as far as the space is contiguous, and linked together.
  * What does not compress is written as it is.
  */
+
+import { type Allocation, Kind, newRun, TaskPool, writeRange } from '@diskgraph/clusters'
 import { alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
-import { type Allocation, Kind, newRun, TaskPool, writeRange } from '@diskgraph/sparse'
 import { lowHalf } from '../bytes.ts'
 import { compressedEntryHigh, entrySize } from '../header/layout.ts'
 import { ensureTable, freeEntry } from '../mapping/active-tables.ts'

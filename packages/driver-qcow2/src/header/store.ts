@@ -6,8 +6,9 @@
  * good as long as nothing else changes. So the header in memory stays what it was and is `unsure`; whoever is about
  * to write or to allocate metadata calls {@link HeaderStore.restore} first, which writes the old header again.
  */
+
+import { Mutex } from '@diskgraph/clusters'
 import type { ChildHandle } from '@diskgraph/core/driver'
-import { Mutex } from '@diskgraph/sparse'
 import { type Header, serializeFields, serializeHeader, shortHeader } from './header.ts'
 import { HeaderField, hasFeature, headerLengthV2, IncompatibleBit, withFeature } from './layout.ts'
 

@@ -3,8 +3,9 @@
  * where a snapshot shares them. The L1 table moves when it is full: the larger copy is written and flushed, then one
  * write of 12 bytes switches the header over. Under the mutex.
  */
+
+import { announce, type DataImage, Kind, type Mutex } from '@diskgraph/clusters'
 import { BlockError, isAligned } from '@diskgraph/core/driver'
-import { announce, type DataImage, Kind, type Mutex } from '@diskgraph/sparse'
 import { hex } from '../bytes.ts'
 import type { Corruption, CorruptionHost } from '../header/corruption.ts'
 import {

@@ -1,6 +1,7 @@
 /** Host clusters for guest data: taken, linked into the L2 tables, or given back; and all of a range at once. */
+
+import { type Allocations, Kind, type NewClusters, newRun, readBacking } from '@diskgraph/clusters'
 import { alignDown, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
-import { type Allocations, Kind, type NewClusters, newRun, readBacking } from '@diskgraph/sparse'
 import { highHalf, lowHalf } from '../bytes.ts'
 import { entrySize, hiCopied } from '../header/layout.ts'
 import { ensureTable, freeEntry, type MappedImage } from './active-tables.ts'

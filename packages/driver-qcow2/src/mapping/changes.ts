@@ -4,8 +4,9 @@
  * In version 3 discarded clusters read as zeroes, also above a backing file; a full discard makes them unallocated
  * instead, so that the backing file shows again.
  */
+
+import { type ClusterChanges, Kind, Yielder, type ZeroSettings } from '@diskgraph/clusters'
 import { alignDown, alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
-import { type ClusterChanges, Kind, Yielder, type ZeroSettings } from '@diskgraph/sparse'
 import { entrySize, loZero } from '../header/layout.ts'
 import type { FreeReason } from '../refcounts/frees.ts'
 import { ensureTable, freeEntry, type MappedImage } from './active-tables.ts'

@@ -2,8 +2,9 @@
  * From guest offsets to host clusters, through the active L1 table and slices of its L2 tables. `peek` answers from
  * memory, without allocating, and says when a slice has to be read first; `find` reads it.
  */
+
+import { type DataMap, Kind, newRun, type Run } from '@diskgraph/clusters'
 import { BlockError } from '@diskgraph/core/driver'
-import { type DataMap, Kind, newRun, type Run } from '@diskgraph/sparse'
 import { hex } from '../bytes.ts'
 import type { Corruption } from '../header/corruption.ts'
 import { entrySize, type Geometry, hiCompressed, hiCopied, hiTooFar, loZero, offsetOf } from '../header/layout.ts'

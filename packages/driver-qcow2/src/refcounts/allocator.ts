@@ -8,8 +8,9 @@
  *
  * `tryAllocate` does all of it in memory, without a promise; it gives up where a block must be read or made.
  */
+
+import { announce } from '@diskgraph/clusters'
 import { alignUp, BlockError } from '@diskgraph/core/driver'
-import { announce } from '@diskgraph/sparse'
 import { viewOf } from '../bytes.ts'
 import type { Corruption } from '../header/corruption.ts'
 import { Structure } from '../tables/overlap.ts'

@@ -2,8 +2,9 @@
  * Whether only the metadata of an image was preallocated, so that many of its clusters are holes in the file: then
  * the file is asked about zeroes, which would cost too much otherwise. Found out once, from the refcounts.
  */
+
+import { Yielder } from '@diskgraph/clusters'
 import { type ChildHandle, errorCodeOf } from '@diskgraph/core/driver'
-import { Yielder } from '@diskgraph/sparse'
 import type { Geometry } from '../header/layout.ts'
 import type { MetadataStore } from '../tables/metadata.ts'
 import { refcountAt } from './entries.ts'

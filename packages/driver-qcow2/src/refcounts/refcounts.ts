@@ -3,8 +3,9 @@
  * a block that does not exist stands for zeroes. All methods that change counts run under the image's mutex, and
  * every change of a run is checked as a whole block before any count in it changes.
  */
+
+import { announce } from '@diskgraph/clusters'
 import { BlockError } from '@diskgraph/core/driver'
-import { announce } from '@diskgraph/sparse'
 import { hex } from '../bytes.ts'
 import type { Corruption } from '../header/corruption.ts'
 import { entrySize, type Geometry } from '../header/layout.ts'

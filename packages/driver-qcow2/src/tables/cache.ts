@@ -16,8 +16,9 @@
  * A slice is changed only when it is `writable`, so that writing it later cannot fail for want of storage: it was written
  * by this cache, or {@link TableCache.loadWritable} has found that it does not stand in a hole of the file.
  */
+
+import { forEachLimited } from '@diskgraph/clusters'
 import { type ChildHandle, done } from '@diskgraph/core/driver'
-import { forEachLimited } from '@diskgraph/sparse'
 import { viewOf } from '../bytes.ts'
 import { allocateHoles } from './holes.ts'
 

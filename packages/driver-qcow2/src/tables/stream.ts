@@ -2,8 +2,9 @@
  * Reading many tables of one size in a given order: the next batch is on its way while one is looked at, tables that
  * stand next to each other in the file are read together, and nothing but two batches is in memory.
  */
+
+import { forEachLimited, Yielder } from '@diskgraph/clusters'
 import { type ChildHandle, throwIfAborted } from '@diskgraph/core/driver'
-import { forEachLimited, Yielder } from '@diskgraph/sparse'
 import { viewOf } from '../bytes.ts'
 
 const batchBytes = 1024 * 1024
