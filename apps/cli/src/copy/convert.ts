@@ -80,7 +80,7 @@ async function convertWith(
       ...(request.targetImageOpts ? { imageOpts: true } : { format: request.targetFormat ?? 'raw' }),
       writable: true,
       cache: targetMode,
-      options: { discard: 'unmap' },
+      options: { discard: 'unmap', ...planned?.encryption },
       signal: terminal.signal,
     })
     refuseOwnSource(graph, target, request.target)

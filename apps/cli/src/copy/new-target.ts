@@ -46,6 +46,16 @@ export class NewTarget {
     return this.#values.get('backing_file') as string | undefined
   }
 
+  /** What opening it needs besides: how its data is encrypted, and the secret of its key. */
+  get encryption(): Readonly<Record<string, unknown>> {
+    const [own, nested] = ['key-secret', 'encrypt.key-secret'].map((name) => this.#values.get(name))
+    const format = this.#values.get('encrypt.format') ?? (this.#values.get('encryption') === true ? 'aes' : undefined)
+    return {
+      ...(own === undefined ? {} : { keySecret: own }),
+      ...(format === undefined ? {} : { encrypt: { format, keySecret: nested } }),
+    }
+  }
+
   /** @throws CommandError `<name>: error while <activity>: <reason>` */
   async make(graph: Graph, terminal: Terminal): Promise<void> {
     const { filename, format, activity = `converting ${format}` } = this.#request
