@@ -17,6 +17,7 @@ let folder = ''
 /** The starts of formats that have no driver here. */
 const foreign: readonly (readonly [filename: string, format: string, head: string])[] = [
   ['a.cow', 'cow', 'OOOM\0\0\0\x02'],
+  ['a.luks2', 'luks2', 'LUKS\xba\xbe\0\x02'],
   ['a.dmg', 'dmg', ''],
 ]
 
@@ -101,6 +102,12 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
     expect(code).toBe(2)
     expect(JSON.parse(stdout)).toMatchObject({ verdict: 'unsafe' })
     expect(JSON.parse(stdout).reasons.join()).toContain(`'${format}'`)
+  })
+
+  test('is not raw where its header is cut off', async () => {
+    writeFileSync('short', 'WithouFreSpacExt\x02\0\0\0')
+    const { code, stderr } = await run(runImg, 'info', 'short')
+    expect([code, stderr]).toEqual([1, expect.stringContaining("Could not open 'short'")])
   })
 
   test('is never raw where the real tool takes its header for more than that', { timeout: 120_000 }, async () => {

@@ -58,6 +58,7 @@ describe('a signature at the start', () => {
     ['bochs', 'Bochs Virtual HD Image\0'],
     ['cloop', '#!/bin/sh\n#V2.0 Format\n'],
     ['luks', 'LUKS\xba\xbe\0\x01'],
+    ['luks2', 'LUKS\xba\xbe\0\x02'],
   ]
 
   test.each(cases)('tells %s by %j', (format, head) => {
@@ -76,7 +77,7 @@ describe('a signature at the start', () => {
   test.each([
     '',
     '\0',
-    'LUKS\xba\xbe\0\x02',
+    'LUKS\xba\xbe\0\x03',
     'hello',
     '#!/bin/sh\necho version=1\n',
     '# comments only\n#\n',

@@ -24,6 +24,21 @@ export function keySizeOf({ algorithm, mode }: Pick<CipherSpec, 'algorithm' | 'm
   return cipherKeySizes[algorithm] * (mode === 'xts' ? 2 : 1)
 }
 
+/** Throws EINVAL, with what there is, for names that are none of those above. */
+export function checkCipherSpec({ algorithm, mode, ivGenerator, ivHash }: CipherSpec): void {
+  const choices: readonly (readonly [string, unknown, readonly string[]])[] = [
+    ['algorithm', algorithm, Object.keys(cipherKeySizes)],
+    ['mode', mode, cipherModes],
+    ['ivGenerator', ivGenerator, ivGenerators],
+    ...(ivGenerator === 'essiv' ? [['ivHash', ivHash, Object.keys(digestSizes)] as const] : []),
+  ]
+  for (const [name, value, known] of choices) {
+    if (!known.includes(value as string)) {
+      throw new BlockError('EINVAL', `a cipher's ${name} is one of ${known.join(', ')}, not ${String(value)}`)
+    }
+  }
+}
+
 /** The cipher by which `essiv` encrypts sector numbers: AES with a key as long as the digest. EINVAL if there is none. */
 export function essivCipher(hash: HashAlgorithm): CipherAlgorithm {
   const size = digestSizes[hash]

@@ -6,7 +6,8 @@
  *     cbc   in  = D(out) ^ the block before   (decryption; encryption is a chain, one sector at a time)
  *     ctr   out = in ^ E(vector + i)
  */
-import { type CipherSpec, keySizeOf } from './cipher-spec.ts'
+import { BlockError } from '@diskgraph/core/driver'
+import { type CipherSpec, checkCipherSpec, keySizeOf } from './cipher-spec.ts'
 import { type BlockCipher, blockSize, type Platform } from './platform.ts'
 import { type SectorVectors, sectorVectors } from './sector-vectors.ts'
 
@@ -21,9 +22,19 @@ export class SectorCipher {
   readonly #tweaks: BlockCipher
   readonly #vectors: SectorVectors
 
-  /** `key` has as many bytes as `keySizeOf(spec)` says; it is not kept. `sectorSize` is in bytes. */
+  /** `key` has as many bytes as `keySizeOf(spec)` says; it is not kept. `sectorSize` is in bytes. EINVAL for anything else. */
   constructor(platform: Platform, spec: CipherSpec, key: Uint8Array, sectorSize = 512) {
+    checkCipherSpec(spec)
     const size = keySizeOf(spec)
+    if (key.length !== size) {
+      throw new BlockError(
+        'EINVAL',
+        `${spec.algorithm} in mode ${spec.mode} takes ${size} bytes of key, not ${key.length}`,
+      )
+    }
+    if (!Number.isSafeInteger(sectorSize) || sectorSize < blockSize || sectorSize % blockSize !== 0) {
+      throw new BlockError('EINVAL', `a sector has a multiple of ${blockSize} bytes, not ${sectorSize}`)
+    }
     const own = spec.mode === 'xts' ? size / 2 : size
     this.sectorSize = sectorSize
     this.#spec = spec
@@ -34,6 +45,7 @@ export class SectorCipher {
 
   /** The whole sectors of `data`, of which the first has the number `sector`, as they are stored: new bytes. */
   encrypt(sector: number, data: Uint8Array): Uint8Array {
+    this.#check(sector, data)
     switch (this.#spec.mode) {
       case 'ecb':
         return this.#cipher.encrypt(data)
@@ -48,7 +60,15 @@ export class SectorCipher {
 
   /** Turns stored sectors into what they mean, in place. */
   decrypt(sector: number, data: Uint8Array): void {
+    this.#check(sector, data)
     if (data.length > 0) data.set(this.#decrypted(sector, data))
+  }
+
+  #check(sector: number, data: Uint8Array): void {
+    const last = sector + data.length / this.sectorSize
+    if (sector >= 0 && Number.isSafeInteger(sector) && Number.isSafeInteger(last)) return
+    const what = `${data.length} bytes from sector ${sector} on`
+    throw new BlockError('EINVAL', `${what}: sectors have ${this.sectorSize} bytes, and numbers from 0 on`)
   }
 
   #decrypted(sector: number, data: Uint8Array): Uint8Array {

@@ -24,7 +24,7 @@ describe.each([
 
   it('are as OpenSSL encrypts each of them in XTS', () => {
     const key = bytes(64, 3)
-    const cipher = new SectorCipher(platform, { algorithm: 'aes-256', mode: 'xts', ivGenerator: 'plain64' }, key)
+    const cipher = new SectorCipher(nodePlatform, { algorithm: 'aes-256', mode: 'xts', ivGenerator: 'plain64' }, key)
     const parts = [0, 1, 2, 3].map((i) =>
       createCipheriv('aes-256-xts', key, vector(2 ** 33 + i)).update(data.subarray(i * 512, i * 512 + 512)),
     )
@@ -39,7 +39,7 @@ describe.each([
         .setAutoPadding(false)
         .update(data.subarray(i * 1024, i * 1024 + 1024)),
     )
-    expect(hex(new SectorCipher(platform, spec, key, 1024).encrypt(9, data))).toBe(hex(Buffer.concat(parts)))
+    expect(hex(new SectorCipher(nodePlatform, spec, key, 1024).encrypt(9, data))).toBe(hex(Buffer.concat(parts)))
   })
 
   const specs: CipherSpec[] = (['aes-128', 'aes-192', 'aes-256'] as const).flatMap((algorithm) =>
@@ -50,7 +50,7 @@ describe.each([
   )
 
   it.each(specs)('come back: $algorithm $mode $ivGenerator', (spec) => {
-    const cipher = new SectorCipher(platform, spec, bytes(keySizeOf(spec), 11))
+    const cipher = new SectorCipher(nodePlatform, spec, bytes(keySizeOf(spec), 11))
     // At an odd place of its memory, as buffers of clients are.
     const place = new Uint8Array(data.length + 1).subarray(1)
     place.set(data)
@@ -66,7 +66,7 @@ describe.each([
   it('are the same on both platforms', () => {
     for (const spec of specs) {
       const key = bytes(keySizeOf(spec), 13)
-      const here = new SectorCipher(platform, spec, key).encrypt(1, data)
+      const here = new SectorCipher(nodePlatform, spec, key).encrypt(1, data)
       expect(hex(here)).toBe(hex(new SectorCipher(nodePlatform, spec, key).encrypt(1, data)))
     }
   })
@@ -94,4 +94,37 @@ it('no sectors are none', () => {
   )
   cipher.decrypt(0, new Uint8Array(0))
   expect(cipher.encrypt(0, new Uint8Array(0))).toHaveLength(0)
+})
+
+describe('nonsense', () => {
+  const good = { algorithm: 'aes-256', mode: 'xts', ivGenerator: 'plain64' } as const
+
+  it.each([
+    [{ algorithm: 'aes-257' }, 64, 512, "a cipher's algorithm is one of aes-128, aes-192, aes-256, not aes-257"],
+    [{ mode: 'xtx' }, 64, 512, "a cipher's mode is one of ecb, cbc, xts, ctr, not xtx"],
+    [{ ivGenerator: 'plan64' }, 64, 512, "a cipher's ivGenerator is one of plain, plain64, essiv, not plan64"],
+    [{ ivGenerator: undefined }, 64, 512, "a cipher's ivGenerator is one of plain, plain64, essiv, not undefined"],
+    [{ ivGenerator: 'essiv' }, 64, 512, "a cipher's ivHash is one of"],
+    [{}, 32, 512, 'aes-256 in mode xts takes 64 bytes of key, not 32'],
+    [{}, 64, 100, 'a sector has a multiple of 16 bytes, not 100'],
+  ])('is refused: %o', (change, key, sectorSize, message) => {
+    const spec = { ...good, ...change } as never
+    expect(() => new SectorCipher(nodePlatform, spec, new Uint8Array(key), sectorSize)).toThrow(message)
+  })
+
+  it.each([
+    [-1, 512],
+    [Number.NaN, 512],
+    [2 ** 53, 512],
+    [0, 100],
+  ])('is refused: sector %d, %d bytes', (sector, length) => {
+    const cipher = new SectorCipher(
+      nodePlatform,
+      good,
+      new Uint8Array(64).map((_, i) => i),
+    )
+    const message = `${length} bytes from sector ${sector} on: sectors have 512 bytes, and numbers from 0 on`
+    expect(() => cipher.encrypt(sector, new Uint8Array(length))).toThrow(message)
+    expect(() => cipher.decrypt(sector, new Uint8Array(length))).toThrow(message)
+  })
 })

@@ -39,7 +39,7 @@ export interface DriverDescriptor {
   readonly amendOptions?: OptionSchemas
   /** Its images take writes with `Flag.Compressed`. */
   readonly compressedWrites?: boolean
-  /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB at most. */
+  /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB, zeroes behind the end. */
   probe?(head: Uint8Array, filename: string): number
   /** Prefixes of file names that belong to this protocol, e.g. `['http', 'https']` or `['blkdebug']`. */
   readonly prefixes?: readonly string[]

@@ -21,6 +21,9 @@ export type DriverResolver = (name: string) => Promise<DriverDescriptor | undefi
 
 type Entry = DriverDescriptor | LazyDriver
 
+/** A short file is as if zeroes followed: a header that is cut off is still one. */
+const probedLength = 2048
+
 /** The drivers of one graph: by name, by prefix of file names, by the first bytes of an image. */
 export class Registry {
   readonly #entries = new Map<string, Entry>()
@@ -117,8 +120,8 @@ export class Registry {
 
   /** The name of the format in `node`, by its first bytes. ENOTSUP for an image of a format that has no driver here. */
   async probeNode(node: Node): Promise<string> {
-    const head = new Uint8Array(Math.min(2048, node.size))
-    await node.read(0, head, 0)
+    const head = new Uint8Array(probedLength)
+    await node.read(0, head.subarray(0, node.size), 0)
     const format = await this.probe(head, node.filename)
     if (format === 'raw') await refuseForeignFormat(node, node.filename, this.names)
     return format

@@ -37,6 +37,7 @@ const signatures: readonly Signature[] = [
   { format: 'bochs', offset: 0, bytes: 'Bochs Virtual HD Image\0' },
   { format: 'cloop', offset: 0, bytes: '#!/bin/sh\n#V2.0 Format\n' },
   { format: 'luks', offset: 0, bytes: 'LUKS\xba\xbe\0\x01' },
+  { format: 'luks2', offset: 0, bytes: 'LUKS\xba\xbe\0\x02' },
 ]
 
 /** How many bytes from the start {@link foreignFormat} looks at. */
