@@ -2,24 +2,51 @@
 import { BlockError, type Clock } from '@diskgraph/core/driver'
 import type { HashAlgorithm, Platform } from './platform.ts'
 
-/** As long may one derivation of a key take: a header may ask for hours, and nothing can stop it then. */
-const longest = 10_000
+/**
+ * So many are made and read at most: a header may ask for hours, and nothing can stop a derivation. It is a number and no
+ * time, so that a volume that opens on a quiet machine opens on a busy one.
+ */
+const most = 2 ** 25
 /** Milliseconds of work from which the rest is told. */
 const sample = 20
+/** The best of so many counts: others may be at work. */
+const samples = 3
 /** No clock is so coarse: one that stands still (in a simulation) ends the search. */
 const largestSample = 2 ** 20
 /** No fewer are used for a password. */
 const fewest = 1000
 
+/** What was measured, or is being measured, by clock and platform: those that ask at once must not slow each other down. */
+const known = new WeakMap<Clock, WeakMap<Platform, Map<string, Promise<number>>>>()
+
 /** Iterations per millisecond of a derivation of `length` bytes. */
+function rateOf(platform: Platform, clock: Clock, hash: HashAlgorithm, length: number): Promise<number> {
+  const platforms = known.get(clock) ?? new WeakMap<Platform, Map<string, Promise<number>>>()
+  known.set(clock, platforms)
+  const rates = platforms.get(platform) ?? new Map<string, Promise<number>>()
+  platforms.set(platform, rates)
+  const key = `${hash} ${length}`
+  const rate = rates.get(key) ?? measureRate(platform, clock, hash, length)
+  rates.set(key, rate)
+  rate.catch(() => rates.delete(key))
+  return rate
+}
+
 async function measureRate(platform: Platform, clock: Clock, hash: HashAlgorithm, length: number): Promise<number> {
   const [password, salt] = [new Uint8Array(8), new Uint8Array(32)]
-  for (let iterations = 1024; ; iterations *= 4) {
+  const timeOf = async (iterations: number): Promise<number> => {
     const begin = clock.now()
     await platform.pbkdf2(hash, password, salt, iterations, length)
-    const elapsed = clock.now() - begin
-    if (elapsed >= sample || iterations >= largestSample) return iterations / Math.max(elapsed, 1)
+    return Math.max(clock.now() - begin, 1)
   }
+  let iterations = 1024
+  let elapsed = await timeOf(iterations)
+  while (elapsed < sample && iterations < largestSample) {
+    iterations *= 4
+    elapsed = await timeOf(iterations)
+  }
+  for (let i = 1; i < samples; i++) elapsed = Math.min(elapsed, await timeOf(iterations))
+  return iterations / elapsed
 }
 
 /** How many iterations a derivation of `length` bytes does in `milliseconds`, and an eighth of that; 1000 at least. */
@@ -30,24 +57,15 @@ export async function iterationsFor(
   length: number,
   milliseconds: number,
 ): Promise<{ readonly key: number; readonly digest: number }> {
-  const rate = await measureRate(platform, clock, hash, length)
-  const bounded = (count: number): number => Math.min(Math.max(Math.floor(count), fewest), 0xffffffff)
+  const rate = await rateOf(platform, clock, hash, length)
+  const bounded = (count: number): number => Math.min(Math.max(Math.floor(count), fewest), most)
   return { key: bounded(rate * milliseconds), digest: bounded((rate * milliseconds) / 8) }
 }
 
 /** Throws EINVAL for so many iterations that a derivation would take longer than anybody waits. */
-export async function checkIterations(
-  platform: Platform,
-  clock: Clock,
-  hash: HashAlgorithm,
-  length: number,
-  iterations: number,
-): Promise<void> {
-  // So many are done in that time on every machine.
-  if (iterations <= 1_000_000) return
-  const seconds = Math.round(iterations / (await measureRate(platform, clock, hash, length)) / 1000)
-  if (seconds * 1000 <= longest) return
-  throw new BlockError('EINVAL', `a key derivation of ${iterations} iterations would take ${seconds} s`, {
-    hint: `at most ${longest / 1000} s are spent on one; change the password with fewer iterations by another program`,
+export function checkIterations(iterations: number): void {
+  if (iterations <= most) return
+  throw new BlockError('EINVAL', `a key derivation of ${iterations} iterations is refused`, {
+    hint: `at most ${most} are done; change the password with fewer iterations by another program`,
   })
 }

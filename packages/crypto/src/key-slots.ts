@@ -47,11 +47,11 @@ export async function keyIn(
 ): Promise<Uint8Array | undefined> {
   if (!slot.active) return undefined
   tools.signal?.throwIfAborted()
-  const { platform, clock, storage } = tools
+  const { platform, storage } = tools
   const { cipher, hash } = header
   const size = keySizeOf(cipher)
-  await checkIterations(platform, clock, hash, size, slot.iterations)
-  await checkIterations(platform, clock, hash, keyDigestSize, header.digestIterations)
+  checkIterations(slot.iterations)
+  checkIterations(header.digestIterations)
   const derived = await platform.pbkdf2(hash, password, slot.salt, slot.iterations, size)
   const material = new Uint8Array(materialSize(size))
   await storage.read(slot.materialOffset, material)

@@ -158,7 +158,7 @@ describe('a damaged header', () => {
     const { storage, open } = await volume()
     storage.bytes.set(word(0xffffffff), slot + 4)
     const begin = performance.now()
-    await expect(open('first')).rejects.toThrow(/a key derivation of 4294967295 iterations would take \d+ s/)
+    await expect(open('first')).rejects.toThrow('a key derivation of 4294967295 iterations is refused')
     expect(performance.now() - begin).toBeLessThan(5000)
   })
 })

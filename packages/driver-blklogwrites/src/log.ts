@@ -32,6 +32,8 @@ export class WriteLog {
   #next: number
   /** The superblock counts entries that are whole: those before the first that is still being written. */
   readonly #unfinished = new Set<number>()
+  /** Superblocks are written one after the other: an older count must not come last. */
+  #superblock: Promise<void> = Promise.resolve()
 
   private constructor(file: ChildHandle, sectorSize: number, count: number, next: number) {
     this.#file = file
@@ -84,7 +86,12 @@ export class WriteLog {
   }
 
   /** Makes the superblock count what is written whole, on stable storage. */
-  async writeSuperblock(): Promise<void> {
+  writeSuperblock(): Promise<void> {
+    this.#superblock = this.#superblock.catch(() => undefined).then(() => this.#writeCount())
+    return this.#superblock
+  }
+
+  async #writeCount(): Promise<void> {
     const head = new DataView(new ArrayBuffer(this.sectorSize))
     head.setBigUint64(0, magic, true)
     head.setBigUint64(8, version, true)

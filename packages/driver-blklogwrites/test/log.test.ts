@@ -101,6 +101,19 @@ describe('blklogwrites', () => {
     expect(log.size).toBe(100)
   })
 
+  it('never lets an older count of entries come last', async () => {
+    const { graph, disk, entries, faults } = await open({ logSuperUpdateInterval: 2 })
+    await disk.write(0, new Uint8Array(512).fill(1))
+    // The entry of this write, and the superblock that follows it, are slow.
+    faults.hold('write')
+    const slow = disk.write(512, new Uint8Array(512).fill(2))
+    const flush = disk.flush()
+    while (faults.release() > 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    await Promise.all([slow, flush])
+    expect(entries().length).toBe(3)
+    await graph.close()
+  })
+
   it('fails a write that cannot be written down', async () => {
     const { graph, disk, faults } = await open()
     faults.arm({ nth: 1, code: 'ENOSPC', kinds: ['write'] })

@@ -66,6 +66,25 @@ describe.each(formats)('an image encrypted as %s', (format) => {
     expect(buf.subarray(105_000).every((byte) => byte === 0)).toBe(true)
   })
 
+  it('does not become version 2 where zeroes would have to be written over a backing file', async () => {
+    const { open, files } = await image(format, {
+      backingFile: 'json:{"driver": "null-co", "size": 1048576}',
+      backingFmt: 'raw',
+    })
+    files.put('base').truncate(2 ** 20)
+    const backing = { driver: 'testkit-file', name: 'base' }
+    const disk = await open({ encrypt: { keySecret: 'key' }, backing })
+    await disk.write(0, new Uint8Array(65536).fill(1))
+    await disk.writeZeroes(65536, 65536)
+    await expect(disk.amend({ options: { compat: '0.10' } })).rejects.toThrow(
+      'clusters that read as zeroes over an encrypted image cannot be kept in version 2',
+    )
+    const buf = new Uint8Array(2 * 65536)
+    await disk.read(0, buf)
+    expect(buf.every((byte, i) => byte === (i < 65536 ? 1 : 0))).toBe(true)
+    expect(await disk.check({})).toMatchObject({ corruptions: 0, leaks: 0 })
+  })
+
   it('opens with its secret only', async () => {
     const { open } = await image(format)
     await expect(open({})).rejects.toThrow("Parameter 'encrypt.key-secret' is required for cipher")

@@ -3,7 +3,7 @@
  * (TwoLevelTables of @diskgraph/sparse), so that a crash leaves grains without use at worst.
  */
 
-import { type BackingFile, Kind, newRun } from '@diskgraph/clusters'
+import { type BackingFile, Kind, newRun, Yielder } from '@diskgraph/clusters'
 import { BlockError, type CheckOptions, type ChildHandle, Flag, type ImageCheck } from '@diskgraph/core/driver'
 import { SparseImage, TwoLevelMap } from '@diskgraph/sparse'
 import { CompressedGrains } from './compressed-grains.ts'
@@ -82,10 +82,11 @@ export class SparseExtent extends SparseImage implements Extent {
     const { size } = this
     const { clusterSize } = this.about
     const run = newRun()
+    const yielder = new Yielder(signal)
     let corruptions = 0
     let allocated = 0
     for (let at = 0; at < size; ) {
-      signal?.throwIfAborted()
+      await yielder.step()
       onProgress?.(at, size)
       await this.#map.find(at, size - at, run).catch((error) => {
         // An error of the storage is none of the tables.
@@ -95,7 +96,7 @@ export class SparseExtent extends SparseImage implements Extent {
       if (run.kind === Kind.damaged) {
         corruptions++
         onFinding?.('error', `ERROR: cluster offset for sector ${at / sectorSize} points after EOF`)
-        at += clusterSize
+        at = this.#map.damageEnd(at)
       } else {
         if (run.kind !== Kind.unallocated) allocated += Math.ceil(run.length / clusterSize)
         at += run.length

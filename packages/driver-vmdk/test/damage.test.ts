@@ -148,3 +148,18 @@ describe('a damaged descriptor', () => {
     expect(performance.now() - start).toBeLessThan(5000)
   })
 })
+
+it('checks an image whose capacity was raised to 2 TiB soon, and lets itself be stopped', async () => {
+  // What stands behind the directory is taken for entries of it: most tables are damaged, each counts once.
+  const { open } = await damaged(12, 0xffffffffn, 4)
+  const disk = await open({ readOnly: true })
+  const controller = new AbortController()
+  let told = 0
+  const onFinding = (): void => {
+    told++
+    if (told === 10) setTimeout(() => controller.abort(), 0)
+  }
+  const check = await disk.check({ onFinding, signal: controller.signal }).catch((error) => error)
+  expect(told).toBeLessThan(200_000)
+  expect(check).toMatchObject({ code: 'ECANCELED' })
+})

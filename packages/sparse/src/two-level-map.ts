@@ -126,6 +126,15 @@ export class TwoLevelMap implements DataMap, Allocations, ClusterChanges {
     return entry
   }
 
+  /** Where what {@link peek} has just found to be damaged ends: with its table, if that is, else with its cluster. */
+  damageEnd(offset: number): number {
+    const { clusterSize, tableEntries } = this.#format
+    const bytes = clusterSize * tableEntries
+    const number = Math.floor(offset / bytes)
+    if (this.#tables.table(number) === Place.damaged) return (number + 1) * bytes
+    return (Math.floor(offset / clusterSize) + 1) * clusterSize
+  }
+
   next(offset: number): number {
     return offset
   }

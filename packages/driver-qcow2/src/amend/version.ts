@@ -215,6 +215,15 @@ async function expandTable(
 async function zeroCluster(state: Qcow2State, uses: number, taken: number[]): Promise<number> {
   const { allocator, refcounts, geometry, file } = state
   const { clusterSize } = geometry
+  if (state.cipher !== undefined) {
+    throw new BlockError(
+      'ENOTSUP',
+      'clusters that read as zeroes over an encrypted image cannot be kept in version 2',
+      {
+        hint: 'convert the image instead, with -o compat=0.10',
+      },
+    )
+  }
   const offset = await allocator.allocate(1)
   try {
     if (uses > 1) await refcounts.update(offset / clusterSize, 1, uses - 1)

@@ -227,6 +227,16 @@ class Backup implements JobWork {
     await this.#image?.target.flush()
   }
 
+  /** Whether what was copied is on stable storage, so that the bitmap may forget it. */
+  async #targetHolds(): Promise<boolean> {
+    try {
+      await (this.#image as BackupImage).target.flush()
+      return true
+    } catch {
+      return false
+    }
+  }
+
   async end(_job: Job, success: boolean): Promise<void> {
     const { bitmap, mode } = this.#plan
     try {
@@ -236,8 +246,9 @@ class Backup implements JobWork {
       for (const hide of this.#shown) hide()
       if (bitmap !== undefined) {
         // Marked is, on top of what was written since the start, what the target lacks.
-        bitmap.join(mode === 'never' || (mode === 'on-success' && !success))
-        if (mode === 'always' && !success) bitmap.merge((this.#image as BackupImage).units.dirty)
+        const holds = success || (mode === 'always' && (await this.#targetHolds()))
+        bitmap.join(mode === 'never' || !holds)
+        if (holds && !success) bitmap.merge((this.#image as BackupImage).units.dirty)
         bitmap.busy = false
       }
     }

@@ -152,4 +152,19 @@ describe('a backup by a bitmap', () => {
     expect((await backedUp('on-success', 'cancelled')).places).toEqual([false, true, true, true])
     expect((await backedUp('always', 'cancelled')).places).toEqual([false, true, true, true])
   })
+
+  it('forgets nothing that the target has not on stable storage, whatever its mode', async () => {
+    const { graph, node, jobs, faults, ...make } = await setUp()
+    await using _ = graph
+    await make.target('b', size, true)
+    faults.arm({ nth: 1, code: 'EIO', kinds: ['flush'], lasting: true })
+    const { bitmap } = await addBitmap(graph, node, { name: 'x' })
+    await write(graph, 0, 200_000)
+    const before = bitmap.dirtyBytes
+    const options = { device: 'a', target: 'b', sync: 'bitmap', bitmap: 'x', bitmapMode: 'always' } as const
+    const job = await startBackup(jobs, options)
+    await expect(job.finished).rejects.toThrow()
+    expect(bitmap.dirtyBytes).toBe(before)
+    faults.disarm()
+  })
 })
