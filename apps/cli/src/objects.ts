@@ -22,8 +22,7 @@ const tlsType = /^(tls-creds-(x509|psk|anon)|authz-(simple|list|list-file))$/
  * @throws CommandError for an object of another type, without an id, or whose data cannot be read.
  */
 export function addObject(objects: Objects, definition: string): Objects {
-  const pairs = parseKeyValues(definition, 'qom-type')
-  const { 'qom-type': type, id, ...properties } = toObject(pairs)
+  const { 'qom-type': type, id, ...properties } = propertiesOf(definition)
   if (type === undefined) throw new CommandError("Parameter 'qom-type' is missing")
   if (type !== 'secret' && !tlsType.test(type)) {
     throw new CommandError(`Parameter 'qom-type' does not accept value '${type}'`)
@@ -33,6 +32,24 @@ export function addObject(objects: Objects, definition: string): Objects {
     throw new CommandError(`attempt to add duplicate property '${id}' to object (type 'container')`)
   }
   return [...objects, type === 'secret' ? secretObject(id, properties) : tlsObject(type, id, properties)]
+}
+
+/** Of a list of keys and values, or of JSON. What does not parse is not repeated: it may be a secret. */
+function propertiesOf(definition: string): Readonly<Record<string, string>> {
+  if (!definition.startsWith('{')) return toObject(parseKeyValues(definition, 'qom-type'))
+  let value: unknown
+  try {
+    value = JSON.parse(definition)
+  } catch {
+    throw new CommandError('--object: its JSON cannot be parsed')
+  }
+  return Object.fromEntries(Object.entries(value as object).map(([name, inner]) => [name, textOf(name, inner)]))
+}
+
+function textOf(name: string, value: unknown): string {
+  if (typeof value === 'string') return value
+  if (typeof value === 'boolean') return value ? 'on' : 'off'
+  throw new CommandError(`Invalid parameter type for '${name}', expected: string`)
 }
 
 /** Properties that a secret has; QAPI's SecretProperties. */

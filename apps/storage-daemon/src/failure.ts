@@ -15,6 +15,11 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+/** The value of an option, for messages: what is given as data of a secret is left out. */
+export function shownValue(value: string): string {
+  return value.replace(/\bdata=(?:[^,]|,,)*/g, 'data=…').replace(/("data"\s*:\s*)"(?:[^"\\]|\\.)*"?/g, '$1"…"')
+}
+
 /** What to do about an error, or about what has caused it, as a line of its own; empty where nothing is known. */
 export function hintLine(error: unknown): string {
   for (let at = error; at instanceof Error; at = at.cause) {

@@ -21,7 +21,7 @@ import { drivers } from './driver-table.ts'
 import { parseDrive } from './drives/drive-options.ts'
 import { Drives } from './drives/drives.ts'
 import { closeGraph, grace, soon } from './ending.ts'
-import { messageOf, StartError } from './failure.ts'
+import { messageOf, StartError, shownValue } from './failure.ts'
 import { isText, readOptions } from './option-text.ts'
 import { jsonLog, type Log, plainLog } from './telemetry/log.ts'
 
@@ -48,7 +48,7 @@ async function naming<T>({ name, value, spelled }: GivenOption, work: () => Prom
   try {
     return await work()
   } catch (error) {
-    throw new StartError(`${spelled ?? `--${name} ${value}`}: ${messageOf(error)}`, error)
+    throw new StartError(`${spelled ?? `--${name} ${shownValue(value)}`}: ${messageOf(error)}`, error)
   }
 }
 

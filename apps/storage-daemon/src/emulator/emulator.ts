@@ -15,7 +15,7 @@ import { drivers } from '../driver-table.ts'
 import { parseDrive } from '../drives/drive-options.ts'
 import { type Drive, Drives } from '../drives/drives.ts'
 import { closeGraph, grace, soon } from '../ending.ts'
-import { StartError } from '../failure.ts'
+import { StartError, shownValue } from '../failure.ts'
 import { isText, readOptions } from '../option-text.ts'
 import { compatibleVersion } from '../version.ts'
 import type { EmulatorOption } from './command-line.ts'
@@ -164,7 +164,7 @@ export class Emulator {
       try {
         await take(option)
       } catch (error) {
-        throw new StartError(`${option.spelled}: ${messageOf(error)}`, error)
+        throw new StartError(`${shownValue(option.spelled)}: ${messageOf(error)}`, error)
       }
     }
   }
@@ -197,7 +197,7 @@ export class Emulator {
     for (const [, drive] of onBoard) await this.#models.addForDrive(drive)
     for (const [option, drive] of drives.filter(([, one]) => !isBuiltIn(one))) {
       await this.#models.addForDrive(drive).catch((error) => {
-        throw new StartError(`${option?.spelled}: ${messageOf(error)}`, error)
+        throw new StartError(`${shownValue(option?.spelled ?? '')}: ${messageOf(error)}`, error)
       })
     }
   }
