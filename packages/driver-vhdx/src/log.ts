@@ -153,8 +153,11 @@ class LogReader {
       const signature = String.fromCharCode(...bytes.subarray(at, at + 4))
       const offset = Number(view.getBigUint64(at + 16, true))
       if (view.getBigUint64(at + 24, true) !== entry.sequence || !Number.isSafeInteger(offset)) throw damaged()
+      if (offset % logSector !== 0) throw damaged()
       if (signature === 'zero') {
-        changes.push({ offset, length: Number(view.getBigUint64(at + 8, true)), bytes: undefined })
+        const length = Number(view.getBigUint64(at + 8, true))
+        if (length % logSector !== 0) throw damaged()
+        changes.push({ offset, length, bytes: undefined })
       } else if (signature === 'desc' && sector + logSector <= bytes.length) {
         const data = bytes.slice(sector, sector + logSector)
         const own = new DataView(data.buffer)

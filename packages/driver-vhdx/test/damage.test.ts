@@ -232,6 +232,19 @@ describe('a log', () => {
       'the log of the image is damaged',
     ],
     [
+      'a place that is no sector',
+      (_: Uint8Array, view: DataView) => view.setBigUint64(80, 7n, true),
+      'the log of the image is damaged',
+    ],
+    [
+      'zeroes that are no sectors',
+      (entry: Uint8Array, view: DataView) => {
+        entry.set(new TextEncoder().encode('zero'), 64)
+        view.setBigUint64(72, 5n, true)
+      },
+      'the log of the image is damaged',
+    ],
+    [
       'a file that was longer',
       (_: Uint8Array, view: DataView) => view.setBigUint64(48, 2n ** 40n, true),
       'the image is cut',
