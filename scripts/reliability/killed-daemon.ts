@@ -200,7 +200,7 @@ class Trial {
     const raw = this.#folder.file('raw')
     const source =
       this.#format === 'vpc'
-        ? `driver=vpc,force-size-calc=current_size,file.filename=${this.#path}`
+        ? `driver=vpc,force_size_calc=current_size,file.filename=${this.#path}`
         : `driver=${this.#format},file.filename=${this.#path}`
     const { status, stderr } = await runTool('qemu-img', ['convert', '--image-opts', source, '-O', 'raw', raw])
     if (status !== 0) return `qemu-img convert: ${stderr}`
