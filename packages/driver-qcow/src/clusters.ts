@@ -6,12 +6,6 @@ import { entrySize, type Header, sectorSize } from './header.ts'
 /** Set in the upper half of an entry whose cluster is compressed. */
 const compressedFlag = 2 ** 31
 
-/** What the owner of an image adds. */
-interface ClusterSettings {
-  readonly unallocatedIsZero: () => boolean
-  readonly beforeTables: () => Promise<void>
-}
-
 /** A compressed cluster in the file. */
 export interface CompressedPlace {
   readonly offset: number
@@ -28,7 +22,6 @@ export class Clusters implements TwoLevelFormat {
   readonly rootEntries: number
   readonly tableEntries: number
   readonly unallocatedIsZero: () => boolean
-  readonly beforeTables: () => Promise<void>
   readonly #clusterBits: number
   readonly #space: TailSpace
   /** What stands from here on is damage: it is behind the end of the file, as it was opened. */
@@ -36,7 +29,7 @@ export class Clusters implements TwoLevelFormat {
   /** Behind what was compressed last, in clusters that are taken. */
   #packed = { at: 0, end: 0 }
 
-  constructor(file: ChildHandle, header: Header, { unallocatedIsZero, beforeTables }: ClusterSettings) {
+  constructor(file: ChildHandle, header: Header, unallocatedIsZero: () => boolean) {
     const { clusterBits, l2Bits, size } = header
     this.file = file
     this.clusterSize = 2 ** clusterBits
@@ -44,7 +37,6 @@ export class Clusters implements TwoLevelFormat {
     this.rootEntries = Math.ceil(size / 2 ** (clusterBits + l2Bits))
     this.tableEntries = 2 ** l2Bits
     this.unallocatedIsZero = unallocatedIsZero
-    this.beforeTables = beforeTables
     this.#clusterBits = clusterBits
     this.#limit = file.size
     const end = Math.max(file.size, header.rootOffset + this.rootEntries * entrySize)
@@ -112,5 +104,10 @@ export class Clusters implements TwoLevelFormat {
 
   giveBack(taken: TakenClusters): void {
     this.#space.giveBack(taken)
+  }
+
+  /** The file has whole clusters before something points to them. */
+  async beforeTables(): Promise<void> {
+    if (this.file.size < this.end) await this.file.truncate(this.end, { exact: false })
   }
 }

@@ -22,17 +22,13 @@ interface QcowParts {
 /** See the top of this file. */
 export class QcowImage extends SparseImage {
   override readonly writeFlags = Flag.Unchanged | Flag.Compressed
-  readonly #file: ChildHandle
   readonly #clusters: Clusters
   readonly #map: TwoLevelMap
   readonly #compressed: CompressedClusters
   readonly #backingName: string | undefined
 
   constructor({ file, header, backingName, readOnly, backing }: QcowParts) {
-    const clusters = new Clusters(file, header, {
-      unallocatedIsZero: () => backing() === undefined && backingName === undefined,
-      beforeTables: () => this.#fillUp(),
-    })
+    const clusters = new Clusters(file, header, () => backing() === undefined && backingName === undefined)
     const map = new TwoLevelMap(clusters)
     const compressed = new CompressedClusters(clusters, map)
     super({
@@ -45,7 +41,6 @@ export class QcowImage extends SparseImage {
       namesBacking: () => backingName !== undefined,
       compressed,
     })
-    this.#file = file
     this.#clusters = clusters
     this.#map = map
     this.#compressed = compressed
@@ -56,14 +51,6 @@ export class QcowImage extends SparseImage {
     if ((flags & Flag.Compressed) === 0) return super.write(offset, buf, flags, signal)
     const plain = (at: number, data: Uint8Array): Promise<void> => super.write(at, data, 0, signal)
     return this.#compressed.write(offset, buf, this.size, plain, signal)
-  }
-
-  /** The file has whole clusters before something points to them. */
-  #fillUp(): Promise<void> {
-    return this.#map.whileNoneIsTaken(async () => {
-      const { end } = this.#clusters
-      if (this.#file.size < end) await this.#file.truncate(end, { exact: false })
-    })
   }
 
   flush(): Promise<void> {

@@ -6,12 +6,6 @@ import { entrySize, type Header } from './header.ts'
 /** The entry of a cluster that reads as zeroes. */
 export const zeroEntry = 1
 
-/** What the owner of an image adds. */
-interface ClusterSettings {
-  readonly unallocatedIsZero: () => boolean
-  readonly beforeTables: () => Promise<void>
-}
-
 /** See the top of this file. */
 export class Clusters implements TwoLevelFormat {
   readonly file: ChildHandle
@@ -23,21 +17,19 @@ export class Clusters implements TwoLevelFormat {
   readonly tableEntries: number
   readonly zeroEntry = zeroEntry
   readonly unallocatedIsZero: () => boolean
-  readonly beforeTables: () => Promise<void>
   readonly #tableBytes: number
   readonly #start: number
   #space: TailSpace
   /** What stands from here on is damage: it is behind the end of the file, as it was opened. */
   #limit: number
 
-  constructor(file: ChildHandle, header: Header, { unallocatedIsZero, beforeTables }: ClusterSettings) {
+  constructor(file: ChildHandle, header: Header, unallocatedIsZero: () => boolean) {
     this.file = file
     this.clusterSize = header.clusterSize
     this.rootOffset = header.rootOffset
     this.rootEntries = header.tableBytes / entrySize
     this.tableEntries = this.rootEntries
     this.unallocatedIsZero = unallocatedIsZero
-    this.beforeTables = beforeTables
     this.#tableBytes = header.tableBytes
     this.#start = header.headerClusters * header.clusterSize
     this.#limit = file.size
@@ -98,6 +90,11 @@ export class Clusters implements TwoLevelFormat {
 
   giveBack(taken: TakenClusters): void {
     this.#space.giveBack(taken)
+  }
+
+  /** The file has whole clusters before something points to them. */
+  async beforeTables(): Promise<void> {
+    if (this.file.size < this.end) await this.file.truncate(this.end, { exact: false })
   }
 
   /** The file was cut or repaired: what is taken next goes behind its end. */

@@ -39,10 +39,7 @@ export class QedImage extends SparseImage implements CheckedImage {
   readonly #backing: () => ChildHandle | undefined
 
   constructor({ file, header, backingName, readOnly, backing }: QedParts) {
-    const clusters = new Clusters(file, header, {
-      unallocatedIsZero: () => this.#backing() === undefined && this.#backingName === undefined,
-      beforeTables: () => this.#fillUp(),
-    })
+    const clusters = new Clusters(file, header, () => this.#backing() === undefined && this.#backingName === undefined)
     const map = new TwoLevelMap(clusters)
     super({
       file,
@@ -63,14 +60,6 @@ export class QedImage extends SparseImage implements CheckedImage {
 
   get header(): Header {
     return this.#header
-  }
-
-  /** The file has whole clusters before something points to them. */
-  #fillUp(): Promise<void> {
-    return this.map.whileNoneIsTaken(async () => {
-      const { end } = this.clusters
-      if (this.file.size < end) await this.file.truncate(end, { exact: false })
-    })
   }
 
   flush(): Promise<void> {

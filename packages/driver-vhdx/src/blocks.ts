@@ -40,7 +40,6 @@ export class Blocks implements TwoLevelFormat {
   readonly #space: TailSpace
   /** What stands from here on is damage: it is behind the end of the file, as it was opened. */
   #limit: number
-  #fill: (work: () => Promise<void>) => Promise<void> = (work) => work()
 
   constructor({ storage, tables, disk, end, log }: BlockParts) {
     const { bat, blockSize, chunkRatio, size } = disk
@@ -57,11 +56,6 @@ export class Blocks implements TwoLevelFormat {
     this.#hasParent = disk.parent !== undefined
     this.#limit = end
     this.#space = new TailSpace(alignUp(end, unit), blockSize)
-  }
-
-  /** `whileNoneIsTaken` of the map that stands on this. */
-  fillWith(fill: (work: () => Promise<void>) => Promise<void>): void {
-    this.#fill = fill
   }
 
   unallocatedIsZero = (): boolean => !this.#hasParent
@@ -99,11 +93,10 @@ export class Blocks implements TwoLevelFormat {
   }
 
   /** The file has whole blocks before something points to them. */
-  beforeTables = (): Promise<void> =>
-    this.#fill(async () => {
-      const { end } = this.#space
-      if (this.#storage.size < end) await this.#storage.truncate(end, { exact: false })
-    })
+  async beforeTables(): Promise<void> {
+    const { end } = this.#space
+    if (this.#storage.size < end) await this.#storage.truncate(end, { exact: false })
+  }
 
   writeTables(pages: readonly TablePage[]): Promise<void> {
     return this.#log.write(pages)

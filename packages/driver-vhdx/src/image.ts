@@ -48,7 +48,6 @@ export class VhdxImage extends SparseImage {
     const log = new LogWriter(storage, headers, random)
     const blocks = new Blocks({ storage, tables, disk, end, log })
     const map = new TwoLevelMap(blocks)
-    blocks.fillWith((work) => map.whileNoneIsTaken(work))
     const backing = (): ChildHandle | undefined => parts.backing()
     super({
       file: storage,

@@ -21,7 +21,6 @@ export class Grains implements TwoLevelFormat {
   /** What stands from here on is damage: it is behind the end of the file, as it was opened. */
   #limit: number
   #toldEnd: number
-  #fill: (work: () => Promise<void>) => Promise<void> = (work) => work()
 
   constructor(file: ChildHandle, header: Header, unallocatedIsZero: () => boolean) {
     this.file = file
@@ -38,11 +37,6 @@ export class Grains implements TwoLevelFormat {
     const stride = header.compressed ? sectorSize : header.grainSize
     this.#space = new TailSpace(alignUp(file.size, stride), stride)
     this.#toldEnd = this.#space.end
-  }
-
-  /** `whileNoneIsTaken` of the map that stands on this. */
-  fillWith(fill: (work: () => Promise<void>) => Promise<void>): void {
-    this.#fill = fill
   }
 
   tableOf = (_high: number, low: number): number => {
@@ -88,14 +82,13 @@ export class Grains implements TwoLevelFormat {
   }
 
   /** The file has whole grains before something points to them. */
-  beforeTables = (): Promise<void> =>
-    this.#fill(async () => {
-      const { end } = this.#space
-      if (this.file.size < end) await this.file.truncate(end, { exact: false })
-      if (this.#header.kind !== 'esx' || end === this.#toldEnd) return
-      const bytes = new Uint8Array(4)
-      new DataView(bytes.buffer).setUint32(0, end / sectorSize, true)
-      await this.file.write(Esx.nextFree, bytes)
-      this.#toldEnd = end
-    })
+  async beforeTables(): Promise<void> {
+    const { end } = this.#space
+    if (this.file.size < end) await this.file.truncate(end, { exact: false })
+    if (this.#header.kind !== 'esx' || end === this.#toldEnd) return
+    const bytes = new Uint8Array(4)
+    new DataView(bytes.buffer).setUint32(0, end / sectorSize, true)
+    await this.file.write(Esx.nextFree, bytes)
+    this.#toldEnd = end
+  }
 }

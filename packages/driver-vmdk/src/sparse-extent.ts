@@ -34,7 +34,6 @@ export class SparseExtent extends SparseImage implements Extent {
   constructor({ file, header, size, readOnly, namesBacking, backing }: SparseParts) {
     const grains = new Grains(file, header, () => !namesBacking && backing() === undefined)
     const map = new TwoLevelMap(grains)
-    grains.fillWith((work) => map.whileNoneIsTaken(work))
     const compressed = header.compressed ? new CompressedGrains({ grains, map, header, size }) : undefined
     super({
       file,

@@ -33,11 +33,6 @@ export class TwoLevelMap implements DataMap, Allocations, ClusterChanges {
     this.canZero = format.zeroEntry !== undefined
   }
 
-  /** As `TableMap`'s. */
-  whileNoneIsTaken(work: () => Promise<void>): Promise<void> {
-    return this.#tables.gate.whileShut(work)
-  }
-
   /**
    * Resolves when room may be taken by other means than {@link begin}, as for compressed data: take it before the next
    * `await`. What is taken while the file is made as long as the clusters need would be cut off.

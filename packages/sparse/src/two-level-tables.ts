@@ -47,7 +47,7 @@ export interface TwoLevelFormat {
   takeTable(): number
   /** Takes back what {@link take} gave, and nothing points to. */
   giveBack(taken: TakenClusters): void
-  /** Writes what must be in the file before tables change. Flushed with data. */
+  /** Writes what must be in the file before tables change: makes it as long as clusters need. Flushed with data; none are taken meanwhile. */
   beforeTables(): Promise<void>
   /** Writes tables in another way than straight into the file: through a log. */
   writeTables?(pages: readonly TablePage[]): Promise<void>
@@ -195,7 +195,7 @@ export class TwoLevelTables {
     const roots = [this.#root.take(), ...(this.#secondRoot === undefined ? [] : [this.#secondRoot.take()])]
     try {
       const { file } = this.#format
-      await this.#format.beforeTables()
+      await this.gate.whileShut(() => this.#format.beforeTables())
       await file.flush()
       await tables.write(this.#format.writeTables?.bind(this.#format))
       if (this.#secondRoot !== undefined) {
