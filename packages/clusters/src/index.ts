@@ -17,7 +17,7 @@ export {
   type ZeroSettings,
 } from './image.ts'
 export { type Allocation, InFlight } from './in-flight.ts'
-export { InflatedClusters } from './inflated.ts'
+export { InflatedClusters, wholeCluster } from './inflated.ts'
 export { readBacking, readRange } from './read.ts'
 export { blockStatus } from './status.ts'
 export { writeRange } from './write.ts'

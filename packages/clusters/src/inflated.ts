@@ -1,4 +1,12 @@
-/** Clusters that were inflated last, so that small reads of one inflate it once. */
+/** Clusters as compression has them: whole. Those that were inflated last are kept, so that small reads of one inflate it once. */
+
+/** A cluster that may end with the disk, with zeroes behind it. */
+export function wholeCluster(data: Uint8Array, clusterSize: number): Uint8Array {
+  if (data.length === clusterSize) return data
+  const whole = new Uint8Array(clusterSize)
+  whole.set(data)
+  return whole
+}
 
 /** Bytes of them that are kept. */
 const keptBytes = 2 ** 20

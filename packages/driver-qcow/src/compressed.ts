@@ -1,6 +1,6 @@
 /** Compressed clusters: raw deflate, of less than a cluster each. */
 
-import { type CompressedData, InflatedClusters, Kind, newRun, type TaskPool } from '@diskgraph/clusters'
+import { type CompressedData, InflatedClusters, type TaskPool, wholeCluster } from '@diskgraph/clusters'
 import { rawDeflate } from '@diskgraph/codecs'
 import { BlockError, type ChildHandle, isAligned, throwIfAborted } from '@diskgraph/core/driver'
 import type { TwoLevelMap } from '@diskgraph/sparse'
@@ -64,40 +64,18 @@ export class CompressedClusters implements CompressedData {
     for (let at = 0; at < buf.length; at += clusterSize) {
       throwIfAborted(signal)
       const data = buf.subarray(at, at + clusterSize)
-      const deflated = await deflate(data, clusterSize)
+      const deflated = await rawDeflate.deflate(wholeCluster(data, clusterSize), clusterSize)
       if (deflated === undefined) await plain(offset + at, data)
       else await this.#store(offset + at, deflated)
     }
   }
 
-  async #store(guest: number, deflated: Uint8Array): Promise<void> {
-    const { clusterSize } = this.#clusters
-    const { inFlight } = this.#map
-    while (!inFlight.isClear(guest, guest + clusterSize)) await inFlight.wait(guest, guest + clusterSize)
-    const allocation = inFlight.begin(guest, guest + clusterSize)
-    try {
-      const run = newRun()
-      await this.#map.find(guest, 1, run)
-      if (run.kind !== Kind.unallocated) {
-        throw new BlockError('EIO', `the cluster of offset ${guest} has data: it cannot be compressed over it`)
-      }
-      await this.#map.untilRoomMayBeTaken()
+  #store(guest: number, deflated: Uint8Array): Promise<void> {
+    const occupied = `the cluster of offset ${guest} has data: it cannot be compressed over it`
+    return this.#map.storeOnce(guest, occupied, async (allocation) => {
       const host = this.#clusters.takePacked(deflated.length)
       await this.#file.write(host, deflated)
-      const entry = this.#clusters.compressedEntry({ offset: host, length: deflated.length })
-      await this.#map.linkEntry(
-        { allocation, offset: guest, length: clusterSize, host, clusters: 1, reused: false },
-        entry,
-      )
-    } finally {
-      inFlight.end(allocation)
-    }
+      await this.#map.linkEntry(allocation, this.#clusters.compressedEntry({ offset: host, length: deflated.length }))
+    })
   }
-}
-
-function deflate(data: Uint8Array, clusterSize: number): Promise<Uint8Array | undefined> {
-  if (data.length === clusterSize) return rawDeflate.deflate(data, clusterSize)
-  const whole = new Uint8Array(clusterSize)
-  whole.set(data)
-  return rawDeflate.deflate(whole, clusterSize)
 }

@@ -3,7 +3,7 @@
  * the length of the data. A grain is written whole, and once.
  */
 
-import { type CompressedData, InflatedClusters, Kind, newRun, type TaskPool } from '@diskgraph/clusters'
+import { type CompressedData, InflatedClusters, type TaskPool, wholeCluster } from '@diskgraph/clusters'
 import { zlib } from '@diskgraph/codecs'
 import { alignUp, BlockError, type ChildHandle, divUp, isAligned, throwIfAborted } from '@diskgraph/core/driver'
 import type { TwoLevelMap } from '@diskgraph/sparse'
@@ -68,12 +68,9 @@ export class CompressedGrains implements CompressedData {
     const inflated = await zlib.inflate(data, grainSize).catch((cause) => {
       throw damaged(start, cause)
     })
-    if (inflated.length === grainSize) return inflated
     // The last grain may end with the disk.
     if (start + inflated.length < Math.min(start + grainSize, this.#parts.size)) throw damaged(start)
-    const whole = new Uint8Array(grainSize)
-    whole.set(inflated)
-    return whole
+    return wholeCluster(inflated, grainSize)
   }
 
   /** Writes whole grains; the last may end with the disk. EINVAL for parts of grains, EIO where data stands already. */
@@ -92,26 +89,13 @@ export class CompressedGrains implements CompressedData {
   async #writeOne(start: number, data: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const { map, header, grains } = this.#parts
     const { grainSize } = header
-    while (!map.inFlight.isClear(start, start + grainSize)) await map.inFlight.wait(start, start + grainSize)
-    const allocation = map.inFlight.begin(start, start + grainSize)
-    try {
-      const run = newRun()
-      await map.find(start, 1, run)
-      if (run.kind !== Kind.unallocated) {
-        throw new BlockError('EIO', 'Could not write to allocated cluster for streamOptimized')
-      }
-      let whole = data
-      if (data.length < grainSize) {
-        whole = new Uint8Array(grainSize)
-        whole.set(data)
-      }
-      const deflated = await zlib.deflate(whole)
-      const bytes = new Uint8Array(alignUp(markerSize + deflated.length, sectorSize))
-      const view = new DataView(bytes.buffer)
-      view.setBigUint64(0, BigInt(start / sectorSize), true)
-      view.setUint32(8, deflated.length, true)
-      bytes.set(deflated, markerSize)
-      await map.untilRoomMayBeTaken()
+    const deflated = await zlib.deflate(wholeCluster(data, grainSize))
+    const bytes = new Uint8Array(alignUp(markerSize + deflated.length, sectorSize))
+    const view = new DataView(bytes.buffer)
+    view.setBigUint64(0, BigInt(start / sectorSize), true)
+    view.setUint32(8, deflated.length, true)
+    bytes.set(deflated, markerSize)
+    await map.storeOnce(start, 'Could not write to allocated cluster for streamOptimized', async (allocation) => {
       const { host, clusters } = grains.take(divUp(bytes.length, sectorSize))
       await this.#file.write(host, bytes, 0, signal)
       const linked = { allocation, offset: start, length: grainSize, host, clusters: 1, reused: false }
@@ -119,9 +103,7 @@ export class CompressedGrains implements CompressedData {
         grains.giveBack({ host, clusters })
         throw error
       })
-    } finally {
-      map.inFlight.end(allocation)
-    }
+    })
   }
 }
 

@@ -1,5 +1,6 @@
 /** The mapping of a format with two levels of tables. */
 import {
+  type Allocation,
   type Allocations,
   type ClusterChanges,
   type DataMap,
@@ -10,7 +11,7 @@ import {
   type Run,
   type ZeroSettings,
 } from '@diskgraph/clusters'
-import { alignDown, divUp, Flag } from '@diskgraph/core/driver'
+import { alignDown, BlockError, divUp, Flag } from '@diskgraph/core/driver'
 import { discardMapped } from './discard.ts'
 import type { MetadataPage } from './metadata-cache.ts'
 import { kindOf, Place } from './table-format.ts'
@@ -34,11 +35,24 @@ export class TwoLevelMap implements DataMap, Allocations, ClusterChanges {
   }
 
   /**
-   * Resolves when room may be taken by other means than {@link begin}, as for compressed data: take it before the next
-   * `await`. What is taken while the file is made as long as the clusters need would be cut off.
+   * Stores a cluster by other means than {@link begin}, as compressed data is: `store` runs while nobody else touches it,
+   * takes room before its first `await`, and links it. EIO, with the words of `occupied`, where there is data already.
    */
-  async untilRoomMayBeTaken(): Promise<void> {
-    while (this.#tables.gate.shut !== undefined) await this.#tables.gate.shut
+  async storeOnce(guest: number, occupied: string, store: (allocation: Allocation) => Promise<void>): Promise<void> {
+    const { inFlight } = this
+    const end = guest + this.#format.clusterSize
+    while (!inFlight.isClear(guest, end)) await inFlight.wait(guest, end)
+    const allocation = inFlight.begin(guest, end)
+    try {
+      const run = newRun()
+      await this.find(guest, 1, run)
+      if (run.kind !== Kind.unallocated) throw new BlockError('EIO', occupied)
+      // What is taken while the file is made as long as the clusters need would be cut off.
+      while (this.#tables.gate.shut !== undefined) await this.#tables.gate.shut
+      await store(allocation)
+    } finally {
+      inFlight.end(allocation)
+    }
   }
 
   /** Writes what has changed in the tables, behind what they point to. */
@@ -178,8 +192,8 @@ export class TwoLevelMap implements DataMap, Allocations, ClusterChanges {
   }
 
   /** Gives one cluster an entry that says more than where it stands. */
-  linkEntry({ allocation }: NewClusters, entry: bigint): Promise<void> {
-    return this.#change(allocation.start / this.#format.clusterSize, 1, () => entry)
+  linkEntry({ start }: Allocation, entry: bigint): Promise<void> {
+    return this.#change(start / this.#format.clusterSize, 1, () => entry)
   }
 
   async #change(first: number, count: number, entryOf: (i: number) => number | bigint): Promise<void> {

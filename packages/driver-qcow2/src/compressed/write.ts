@@ -4,7 +4,7 @@
  * What does not compress is written as it is.
  */
 
-import { type Allocation, Kind, newRun, TaskPool, writeRange } from '@diskgraph/clusters'
+import { type Allocation, Kind, newRun, TaskPool, wholeCluster, writeRange } from '@diskgraph/clusters'
 import { alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
 import { lowHalf } from '../bytes.ts'
 import { compressedEntryHigh, entrySize } from '../header/layout.ts'
@@ -73,12 +73,7 @@ async function deflateOne(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { clusterSize } = image.geometry
-  let whole = data
-  if (data.length < clusterSize) {
-    whole = new Uint8Array(clusterSize)
-    whole.set(data)
-  }
-  const deflated = await image.codec.deflate(whole, clusterSize)
+  const deflated = await image.codec.deflate(wholeCluster(data, clusterSize), clusterSize)
   if (deflated === undefined) await writeRange(image, guest, data, signal)
   else packed.push({ guest, data: deflated, offset: 0 })
 }
