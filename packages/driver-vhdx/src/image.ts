@@ -1,6 +1,6 @@
 /** An open VHDX image. */
 
-import { type BackingFile, Kind, newRun } from '@diskgraph/clusters'
+import { type BackingFile, Kind } from '@diskgraph/clusters'
 import {
   BlockError,
   type CheckOptions,
@@ -10,7 +10,7 @@ import {
   type ImageCheck,
   type RandomSource,
 } from '@diskgraph/core/driver'
-import { SparseImage, type TableFile, TwoLevelMap } from '@diskgraph/sparse'
+import { checkedRuns, SparseImage, type TableFile, TwoLevelMap } from '@diskgraph/sparse'
 import { Blocks } from './blocks.ts'
 import type { Headers } from './header.ts'
 import { newGuid } from './layout.ts'
@@ -116,26 +116,14 @@ export class VhdxImage extends SparseImage {
   }
 
   /** Finds blocks that stand outside of the file. What the log repaired when the image was opened counts as repaired. */
-  async check({ repair, onFinding, onProgress, signal }: CheckOptions): Promise<ImageCheck> {
-    const { size } = this
+  async check(options: CheckOptions): Promise<ImageCheck> {
+    const { repair, onFinding } = options
     const { blockSize } = this.#parts.disk
-    const run = newRun()
     let corruptions = 0
-    for (let at = 0; at < size; ) {
-      signal?.throwIfAborted()
-      onProgress?.(at, size)
-      await this.#map.find(at, size - at, run).catch((error) => {
-        // An error of the storage is none of the table.
-        this.#map.peek(at, size - at, run)
-        if (run.kind !== Kind.damaged) throw error
-      })
-      if (run.kind === Kind.damaged) {
-        corruptions++
-        onFinding?.('error', `ERROR: block ${Math.floor(at / blockSize)} stands outside of the file`)
-        at = (Math.floor(at / blockSize) + 1) * blockSize
-      } else {
-        at += run.length
-      }
+    for await (const { offset, kind } of checkedRuns(this.#map, this.size, options)) {
+      if (kind !== Kind.damaged) continue
+      corruptions++
+      onFinding?.('error', `ERROR: block ${Math.floor(offset / blockSize)} stands outside of the file`)
     }
     const repaired = this.#replayed && repair !== undefined && repair !== 'none'
     if (repaired) this.#replayed = false

@@ -3,9 +3,9 @@
  * (TwoLevelTables of @diskgraph/sparse), so that a crash leaves grains without use at worst.
  */
 
-import { type BackingFile, Kind, newRun, Yielder } from '@diskgraph/clusters'
+import { type BackingFile, Kind, newRun } from '@diskgraph/clusters'
 import { BlockError, type CheckOptions, type ChildHandle, Flag, type ImageCheck } from '@diskgraph/core/driver'
-import { SparseImage, TwoLevelMap } from '@diskgraph/sparse'
+import { checkedRuns, SparseImage, TwoLevelMap } from '@diskgraph/sparse'
 import { CompressedGrains } from './compressed-grains.ts'
 import type { Extent } from './extent.ts'
 import { Grains } from './grains.ts'
@@ -77,31 +77,17 @@ export class SparseExtent extends SparseImage implements Extent {
   }
 
   /** Compares the tables with the file; what is wrong cannot be repaired. */
-  async check({ onFinding, onProgress, signal }: CheckOptions): Promise<ImageCheck> {
-    const { size } = this
+  async check(options: CheckOptions): Promise<ImageCheck> {
     const { clusterSize } = this.about
-    const run = newRun()
-    const yielder = new Yielder(signal)
     let corruptions = 0
     let allocated = 0
-    for (let at = 0; at < size; ) {
-      await yielder.step()
-      onProgress?.(at, size)
-      await this.#map.find(at, size - at, run).catch((error) => {
-        // An error of the storage is none of the tables.
-        this.#map.peek(at, size - at, run)
-        if (run.kind !== Kind.damaged) throw error
-      })
-      if (run.kind === Kind.damaged) {
+    for await (const { offset, length, kind } of checkedRuns(this.#map, this.size, options)) {
+      if (kind === Kind.damaged) {
         corruptions++
-        onFinding?.('error', `ERROR: cluster offset for sector ${at / sectorSize} points after EOF`)
-        at = this.#map.damageEnd(at)
-      } else {
-        if (run.kind !== Kind.unallocated) allocated += Math.ceil(run.length / clusterSize)
-        at += run.length
-      }
+        options.onFinding?.('error', `ERROR: cluster offset for sector ${offset / sectorSize} points after EOF`)
+      } else if (kind !== Kind.unallocated) allocated += Math.ceil(length / clusterSize)
     }
-    const counts = { totalClusters: Math.ceil(size / clusterSize), allocatedClusters: allocated }
+    const counts = { totalClusters: Math.ceil(this.size / clusterSize), allocatedClusters: allocated }
     return { checkErrors: 0, corruptions, leaks: 0, corruptionsFixed: 0, leaksFixed: 0, ...counts }
   }
 }

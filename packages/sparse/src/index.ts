@@ -1,5 +1,6 @@
 /** For authors of sparse formats. */
 
+export { checkedRuns } from './checked-runs.ts'
 export type { TableFile, TablePage } from './metadata-cache.ts'
 export { neededClusters } from './needed-clusters.ts'
 export { SparseImage, type SparseParts } from './sparse-image.ts'
