@@ -10,7 +10,7 @@ import { checkStart } from './arguments.ts'
 import { openRecordedBacking } from './backing.ts'
 import { type CopyFilter, copyFilterDriver } from './copy-filter.ts'
 import { type CopyMode, MirrorImage } from './mirror-image.ts'
-import { findNode, type Insertion, insertFilter, refuseBusy, wholeChainOf } from './nodes.ts'
+import { findNode, highestOver, type Insertion, insertFilter, refuseBusy, wholeChainOf } from './nodes.ts'
 import { copyDirty, markPresent, retryAfter } from './passes.ts'
 import { startJob } from './start.ts'
 
@@ -154,7 +154,8 @@ export class Mirror implements JobWork {
     this.#source = source
     this.#target = target
     this.#options = options
-    this.#base = options.base ?? (options.sync === 'top' ? unfiltered(source).backing?.node : undefined)
+    const below = options.sync === 'top' ? unfiltered(source).backing?.node : undefined
+    this.#base = options.base === undefined ? below : highestOver(options.base, source)
   }
 
   /** Stages the filter over the disk. */
