@@ -79,3 +79,14 @@ it.each([
     Buffer.from(error === undefined ? bytes.slice(0, 8) : new Uint8Array(8)),
   )
 })
+
+it('block-commit is refused for a node that another node stands over', async () => {
+  await using graph = new Graph({ drivers: [memory, raw] })
+  await using system = new System({ graph })
+  const client = new LocalClient(createMonitor(system))
+  await client.execute('qmp_capabilities')
+  await graph.addNode({ driver: 'memory', nodeName: 'below', size: 65536 })
+  await graph.addNode({ driver: 'raw', nodeName: 'above', file: 'below' })
+  const refused = await client.execute('block-commit', { device: 'below', 'job-id': 'j' })
+  expect(refused).toMatchObject({ desc: 'Need a root block node' })
+})

@@ -38,7 +38,7 @@ export function jobCommands(system: System): Handlers {
     'block-commit': async (args) => {
       await startCommit(jobs, {
         ...jobSettings(system, args.device, args),
-        device: requireDevice(system, args.device),
+        device: rootDevice(system, args.device),
         base: args.base,
         baseNode: args['base-node'],
         top: args.top,
@@ -177,6 +177,12 @@ function jobSettings({ devices }: System, device: string, args: JobArguments): J
     autoFinalize: args['auto-finalize'],
     autoDismiss: args['auto-dismiss'],
   }
+}
+
+/** As {@link requireDevice}, for one that no other node stands over. */
+function rootDevice(system: System, name: string): Node {
+  const { name: node } = requireDevice(system, name)
+  return system.findRoot(node)
 }
 
 function requireDevice(system: System, name: string): Node {
