@@ -11,6 +11,7 @@ export {
   type CrashTestSettings,
   crashTest,
   type JudgedState,
+  type NegativeControl,
   negativeControls,
   type RecordingChange,
 } from './crash/crash-test.ts'
