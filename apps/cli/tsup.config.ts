@@ -17,7 +17,7 @@ export default defineConfig({
   minify: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\//],
-  external: ['koffi', '@bokuweb/zstd-wasm'],
+  external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress'],
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },

@@ -17,7 +17,7 @@ export default defineConfig({
   minify: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\/(?!console)/],
-  external: ['koffi', '@bokuweb/zstd-wasm', '@diskgraph/console'],
+  external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress', '@diskgraph/console'],
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },

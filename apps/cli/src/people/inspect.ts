@@ -172,6 +172,7 @@ const knownFormats: readonly string[] = [
   'parallels',
   'bochs',
   'cloop',
+  'dmg',
   'qcow',
   'qed',
   'vmdk',
