@@ -16,7 +16,6 @@ let folder = ''
 
 /** The starts of formats that have no driver here. */
 const foreign: readonly (readonly [filename: string, format: string, head: string])[] = [
-  ['a.cow', 'cow', 'OOOM\0\0\0\x02'],
   ['a.luks2', 'luks2', 'LUKS\xba\xbe\0\x02'],
 ]
 

@@ -173,6 +173,7 @@ const knownFormats: readonly string[] = [
   'bochs',
   'cloop',
   'dmg',
+  'cow',
   'qcow',
   'qed',
   'vmdk',
