@@ -1,4 +1,6 @@
-/** All that `stream` gives. RangeError, and the stream is let go, when it comes to more than `most` bytes. */
+import { damaged } from './damage.ts'
+
+/** All that `stream` gives. EIO, and the stream is let go, when it comes to more than `most` bytes. */
 export async function atMost(stream: ReadableStream<Uint8Array>, most: number): Promise<Uint8Array> {
   const pieces: Uint8Array[] = []
   let length = 0
@@ -9,7 +11,7 @@ export async function atMost(stream: ReadableStream<Uint8Array>, most: number): 
     length += value.length
     if (length <= most) continue
     await reader.cancel()
-    throw new RangeError(`the data comes to more than ${most} bytes`)
+    throw damaged(`the data comes to more than ${most} bytes`)
   }
   const result = new Uint8Array(length)
   let at = 0

@@ -76,7 +76,7 @@ export class DmgImage implements OpenImage {
     try {
       const bytes = await inflater.inflate(data, size)
       if (bytes.length === size) return bytes
-      throw new RangeError(`${bytes.length} bytes instead of ${size}`)
+      throw new BlockError('EIO', `${bytes.length} bytes instead of ${size}`)
     } catch (cause) {
       throwIfAborted(signal)
       throw new BlockError('EIO', `the chunk at ${start} of the disk cannot be decompressed`, { cause })

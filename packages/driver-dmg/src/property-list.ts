@@ -53,13 +53,11 @@ function isTable(open: readonly Element[]): boolean {
 }
 
 function decoded(base64: string): Uint8Array {
-  try {
-    return Uint8Array.from(atob(base64.replace(/\s+/g, '')), (character) => character.charCodeAt(0))
-  } catch (cause) {
-    throw damaged('has data that is no base64', cause)
-  }
+  const text = base64.replace(/\s+/g, '')
+  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) throw damaged('has data that is no base64')
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
 }
 
-function damaged(what: string, cause?: unknown): BlockError {
-  return new BlockError('EINVAL', `the property list of the image ${what}`, cause === undefined ? {} : { cause })
+function damaged(what: string): BlockError {
+  return new BlockError('EINVAL', `the property list of the image ${what}`)
 }

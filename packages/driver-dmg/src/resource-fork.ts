@@ -14,34 +14,55 @@ const wanted = 0x626c6b78
 
 /** The tables of the fork `bytes`, in their order. EINVAL where it is damaged. */
 export function tablesOfResourceFork(bytes: Uint8Array): Uint8Array[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  try {
-    return placesOf(view).map((place) => {
-      const length = view.getUint32(place)
-      if (place + 4 + length > bytes.length) throw new RangeError('a resource ends behind the fork')
-      return bytes.subarray(place + 4, place + 4 + length)
-    })
-  } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause
-    throw new BlockError('EINVAL', 'the resource fork of the image is damaged', { cause })
-  }
+  const fork = new ForkReader(bytes)
+  const data = fork.u32(Fork.data)
+  return fork.places(fork.u32(Fork.map)).map((place) => {
+    const start = data + place + 4
+    return fork.bytes(start, fork.u32(start - 4))
+  })
 }
 
-function placesOf(view: DataView): number[] {
-  const data = view.getUint32(Fork.data)
-  const map = view.getUint32(Fork.map)
-  const types = map + view.getUint16(map + typeList)
-  const places: number[] = []
-  // Numbers in the map are one less than what they count; an empty list has 65535.
-  const count = (view.getUint16(types) + 1) % 65536
-  for (let type = 0; type < count; type++) {
-    const at = types + 2 + type * typeSize
-    if (view.getUint32(at) !== wanted) continue
-    const references = types + view.getUint16(at + 6)
-    const resources = view.getUint16(at + 4) + 1
-    for (let i = 0; i < resources; i++) {
-      places.push(data + (view.getUint32(references + i * referenceSize + 4) & 0xffffff))
-    }
+/** Numbers of a fork, big-endian. EINVAL behind its end. */
+class ForkReader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
-  return places
+
+  bytes(at: number, length: number): Uint8Array {
+    if (at + length > this.#bytes.length) {
+      const text = `the resource fork of the image is damaged: it has ${this.#bytes.length} bytes, and ${length} at ${at}`
+      throw new BlockError('EINVAL', text)
+    }
+    return this.#bytes.subarray(at, at + length)
+  }
+
+  u16(at: number): number {
+    this.bytes(at, 2)
+    return this.#view.getUint16(at)
+  }
+
+  u32(at: number): number {
+    this.bytes(at, 4)
+    return this.#view.getUint32(at)
+  }
+
+  /** Where the resources of the type stand among the data, by the map at `map`. */
+  places(map: number): number[] {
+    const types = map + this.u16(map + typeList)
+    // Numbers in the map are one less than what they count; an empty list has 65535.
+    const count = (this.u16(types) + 1) % 65536
+    const places: number[] = []
+    for (let type = 0; type < count; type++) {
+      const at = types + 2 + type * typeSize
+      if (this.u32(at) !== wanted) continue
+      const references = types + this.u16(at + 6)
+      const resources = this.u16(at + 4) + 1
+      for (let i = 0; i < resources; i++) places.push(this.u32(references + i * referenceSize + 4) & 0xffffff)
+    }
+    return places
+  }
 }

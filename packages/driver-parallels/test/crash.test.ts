@@ -1,13 +1,7 @@
 import { parallels } from '@diskgraph/driver-parallels'
-import { crashSuite, type PagedFile, qemuImgJudge } from '@diskgraph/driver-testkit'
+import { crashSuite, qemuImgJudge } from '@diskgraph/driver-testkit'
 import { describe, it } from 'vitest'
-
-/** Whether the header says that the image is in use. */
-function isDirty(image: PagedFile): boolean {
-  const field = new Uint8Array(4)
-  image.read(44, field)
-  return field.some((byte) => byte !== 0)
-}
+import { isDirty } from './dirty.ts'
 
 crashSuite({
   test: { describe, it },

@@ -1,27 +1,7 @@
-import {
-  type CrashJudge,
-  crashSuite,
-  loadFile,
-  qemuImgJudge,
-  runTool,
-  storeFile,
-  type TempFolder,
-} from '@diskgraph/driver-testkit'
+import { crashSuite } from '@diskgraph/driver-testkit'
 import { vhdx } from '@diskgraph/driver-vhdx'
 import { describe, it } from 'vitest'
-
-/** QEMU reads no image before its log is replayed. */
-function replayingJudge(folder: TempFolder): CrashJudge {
-  const judge = qemuImgJudge({ format: 'vhdx', folder })
-  return async (judged) => {
-    const image = judged.state.files.get('image')
-    if (image === undefined) return undefined
-    const path = folder.file('replayed')
-    storeFile(path, image)
-    await runTool('qemu-img', ['check', '-q', '-f', 'vhdx', '-r', 'all', path])
-    return judge({ ...judged, state: { ...judged.state, files: new Map([['image', loadFile(path)]]) } })
-  }
-}
+import { replayingJudge } from './judge.ts'
 
 crashSuite({
   test: { describe, it },

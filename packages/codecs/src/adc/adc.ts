@@ -6,7 +6,9 @@
  *     01llllll dddddddd dddddddd     l + 4 bytes from d + 1 bytes before
  *     00lllldd dddddddd              l + 3 bytes from d + 1 bytes before
  */
+
 import type { Inflater } from '../codec.ts'
+import { damaged } from '../damage.ts'
 
 /** See the top of this file. */
 export const adc: Inflater = {
@@ -18,8 +20,8 @@ export const adc: Inflater = {
       const width = code >= 0x80 ? 1 : code >= 0x40 ? 3 : 2
       const length = code >= 0x80 ? code - 0x7f : code >= 0x40 ? code - 0x3c : (code >> 2) + 3
       const next = at + width + (width === 1 ? length : 0)
-      if (next > data.length) throw new RangeError(`the data ends within a piece of ${length} bytes`)
-      if (end + length > size) throw new RangeError(`the data comes to more than ${size} bytes`)
+      if (next > data.length) throw damaged(`the data ends within a piece of ${length} bytes`)
+      if (end + length > size) throw damaged(`the data comes to more than ${size} bytes`)
       if (width === 1) output.set(data.subarray(at + 1, next), end)
       else {
         const low = data[at + 1] as number
@@ -35,6 +37,6 @@ export const adc: Inflater = {
 
 /** Copies `length` bytes that stand `distance` before `end`; they may overlap, and then repeat. */
 function copyBack(output: Uint8Array, end: number, length: number, distance: number): void {
-  if (distance > end) throw new RangeError(`a copy from ${distance} bytes before the ${end}th`)
+  if (distance > end) throw damaged(`a copy from ${distance} bytes before the ${end}th`)
   for (let i = end; i < end + length; i++) output[i] = output[i - distance] as number
 }

@@ -1,3 +1,5 @@
+import { damaged } from '../damage.ts'
+
 /** Bits of a stream, the highest of a byte first. */
 export class BitReader {
   readonly #data: Uint8Array
@@ -9,10 +11,10 @@ export class BitReader {
     this.#data = data
   }
 
-  /** The next `count` bits, 24 at most. RangeError behind the end. */
+  /** The next `count` bits, 24 at most. EIO behind the end. */
   take(count: number): number {
     while (this.#count < count) {
-      if (this.#at >= this.#data.length) throw new RangeError('the data ends too early')
+      if (this.#at >= this.#data.length) throw damaged('the data ends too early')
       this.#held = (this.#held << 8) | (this.#data[this.#at++] as number)
       this.#count += 8
     }

@@ -6,7 +6,9 @@
  *     a block:  314159265359 │ sum │ 0 │ start │ bytes that occur │ codes, and which when │ symbols
  *               symbols → runs and recent bytes → sorted rotations → runs of 4 and more → bytes
  */
+
 import type { Inflater } from '../codec.ts'
+import { damaged } from '../damage.ts'
 import { BitReader } from './bit-reader.ts'
 import { PrefixCode } from './prefix-code.ts'
 
@@ -43,7 +45,7 @@ class Output {
 
   add(byte: number, count: number): void {
     if (this.end + count > this.bytes.length) {
-      throw new RangeError(`the data comes to more than ${this.bytes.length} bytes`)
+      throw damaged(`the data comes to more than ${this.bytes.length} bytes`)
     }
     for (let i = 0; i < count; i++) {
       this.bytes[this.end++] = byte
@@ -67,31 +69,31 @@ const sums = Int32Array.from({ length: 256 }, (_, byte) => {
 })
 
 function readStream(bits: BitReader, output: Output): void {
-  if (bits.take(24) !== signature) throw new RangeError('no stream of bzip2')
+  if (bits.take(24) !== signature) throw damaged('no stream of bzip2')
   const level = bits.take(8) - 0x30
-  if (level < 1 || level > 9) throw new RangeError('a level that bzip2 does not have')
+  if (level < 1 || level > 9) throw damaged('a level that bzip2 does not have')
   let all = 0
   for (;;) {
     const mark = [bits.take(24), bits.take(24)]
     const sum = bits.word()
     if (mark[0] === streamEnd[0] && mark[1] === streamEnd[1]) {
-      if (sum !== all) throw new RangeError('the sum of the stream is wrong')
+      if (sum !== all) throw damaged('the sum of the stream is wrong')
       return
     }
-    if (mark[0] !== blockStart[0] || mark[1] !== blockStart[1]) throw new RangeError('no block where one is due')
+    if (mark[0] !== blockStart[0] || mark[1] !== blockStart[1]) throw damaged('no block where one is due')
     readBlock(bits, level * levelSize, output)
-    if (output.takeSum() !== sum) throw new RangeError('the sum of a block is wrong')
+    if (output.takeSum() !== sum) throw damaged('the sum of a block is wrong')
     all = (((all << 1) | (all >>> 31)) ^ sum) >>> 0
   }
 }
 
 function readBlock(bits: BitReader, most: number, output: Output): void {
-  if (bits.take(1) !== 0) throw new RangeError('a block of a version of bzip2 before 0.9.5')
+  if (bits.take(1) !== 0) throw damaged('a block of a version of bzip2 before 0.9.5')
   const start = bits.take(24)
   const recent = readOccurring(bits)
   const { codes, selectors } = readCodes(bits, recent.length + 2)
   const { sorted, counts, length } = readSymbols(bits, codes, selectors, recent, most)
-  if (start >= length) throw new RangeError('a block that starts behind its end')
+  if (start >= length) throw damaged('a block that starts behind its end')
   writeRotation(sorted, counts, length, start, output)
 }
 
@@ -104,18 +106,18 @@ function readOccurring(bits: BitReader): number[] {
     const bytes = bits.take(16)
     for (let i = 0; i < 16; i++) if ((bytes & (0x8000 >> i)) !== 0) found.push(range * 16 + i)
   }
-  if (found.length === 0) throw new RangeError('a block without bytes')
+  if (found.length === 0) throw damaged('a block without bytes')
   return found
 }
 
 function readCodes(bits: BitReader, symbols: number): { codes: PrefixCode[]; selectors: Uint8Array } {
   const count = bits.take(3)
-  if (count < 2 || count > 6) throw new RangeError(`${count} codes in a block`)
+  if (count < 2 || count > 6) throw damaged(`${count} codes in a block`)
   const selectors = new Uint8Array(bits.take(15))
   const order = Array.from({ length: count }, (_, i) => i)
   for (let i = 0; i < selectors.length; i++) {
     let place = 0
-    while (bits.take(1) === 1) if (++place >= count) throw new RangeError('a code that is not there')
+    while (bits.take(1) === 1) if (++place >= count) throw damaged('a code that is not there')
     const [code] = order.splice(place, 1) as [number]
     order.unshift(code)
     selectors[i] = code
@@ -126,9 +128,9 @@ function readCodes(bits: BitReader, symbols: number): { codes: PrefixCode[]; sel
     for (let symbol = 0; symbol < symbols; symbol++) {
       while (bits.take(1) === 1) {
         length += bits.take(1) === 1 ? -1 : 1
-        if (length < 1 || length > 20) throw new RangeError('a code of a length that bzip2 does not have')
+        if (length < 1 || length > 20) throw damaged('a code of a length that bzip2 does not have')
       }
-      if (length < 1 || length > 20) throw new RangeError('a code of a length that bzip2 does not have')
+      if (length < 1 || length > 20) throw damaged('a code of a length that bzip2 does not have')
       lengths[symbol] = length
     }
     return new PrefixCode(lengths)
@@ -151,20 +153,20 @@ function readSymbols(
   let run = 0
   let weight = 1
   const add = (byte: number, count: number): void => {
-    if (length + count > most) throw new RangeError('a block that is larger than its level')
+    if (length + count > most) throw damaged('a block that is larger than its level')
     sorted.fill(byte, length, length + count)
     counts[byte] = (counts[byte] as number) + count
     length += count
   }
   for (let group = 0; ; group++) {
     const code = codes[selectors[group] as number]
-    if (code === undefined) throw new RangeError('a block with more symbols than it says')
+    if (code === undefined) throw damaged('a block with more symbols than it says')
     for (let i = 0; i < groupSize; i++) {
       const symbol = code.read(bits)
       if (symbol < 2) {
         run += weight * (symbol + 1)
         weight *= 2
-        if (run > most) throw new RangeError('a block that is larger than its level')
+        if (run > most) throw damaged('a block that is larger than its level')
         continue
       }
       if (run > 0) add(recent[0] as number, run)

@@ -1,3 +1,4 @@
+import { damaged } from '../damage.ts'
 import type { BitReader } from './bit-reader.ts'
 
 /** Bits of the longest code. */
@@ -28,13 +29,13 @@ export class PrefixCode {
       for (let symbol = 0; symbol < lengths.length; symbol++) {
         if (lengths[symbol] === length) this.#symbols[place++] = symbol
       }
-      if (code > 2 ** length) throw new RangeError('more codes than there are')
+      if (code > 2 ** length) throw damaged('more codes than there are')
       code *= 2
     }
     this.#shortest = shortest
   }
 
-  /** The next symbol. RangeError for bits that are no code. */
+  /** The next symbol. EIO for bits that are no code. */
   read(bits: BitReader): number {
     let length = this.#shortest
     for (let code = bits.take(length); length <= longest; code = code * 2 + bits.take(1)) {
@@ -43,6 +44,6 @@ export class PrefixCode {
       }
       length++
     }
-    throw new RangeError('bits that are no code')
+    throw damaged('bits that are no code')
   }
 }

@@ -2,8 +2,10 @@
  * xz: LZMA2 with a header and sums, decoded by `xz-decompress`, which is WebAssembly. What the header wants of memory is
  * bounded before it gets there. Source: "The .xz File Format" 1.1.0, sections 2.1.1 and 3.1.
  */
-import { BlockError } from '@diskgraph/core/driver'
+
+import { BlockError, isBlockError } from '@diskgraph/core/driver'
 import type { Inflater } from '../codec.ts'
+import { damaged } from '../damage.ts'
 import { atMost } from '../streams.ts'
 
 const signature = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00] as const
@@ -33,7 +35,11 @@ export async function xzInflater(): Promise<Inflater> {
           controller.close()
         },
       })
-      return atMost(new XzReadableStream(source), size)
+      try {
+        return await atMost(new XzReadableStream(source), size)
+      } catch (error) {
+        throw isBlockError(error) ? error : damaged((error as Error).message)
+      }
     },
   }
 }
@@ -46,17 +52,17 @@ function exportsOf(library: Library | { readonly default: Library }): Library {
 }
 
 function checkHeader(data: Uint8Array): void {
-  if (signature.some((byte, i) => data[i] !== byte)) throw new RangeError('no stream of xz')
+  if (signature.some((byte, i) => data[i] !== byte)) throw damaged('no stream of xz')
   const flags = data[streamHeader + 1] as number
-  if ((flags & BlockFlags.filters) !== 0) throw new RangeError('a block of several filters, which are not read')
+  if ((flags & BlockFlags.filters) !== 0) throw damaged('a block of several filters, which are not read')
   let at = streamHeader + 2
   for (const size of BlockFlags.sizes) {
     if ((flags & size) === 0) continue
     while ((data[at] ?? 0) >= 0x80) at++
     at++
   }
-  if (data[at] !== lzma2) throw new RangeError('a block of another filter than LZMA2')
+  if (data[at] !== lzma2) throw damaged('a block of another filter than LZMA2')
   const bits = data[at + 2] ?? 0
   const dictionary = (2 | (bits & 1)) * 2 ** (Math.floor(bits / 2) + 11)
-  if (dictionary > largestDictionary) throw new RangeError(`a dictionary of ${dictionary} bytes`)
+  if (dictionary > largestDictionary) throw damaged(`a dictionary of ${dictionary} bytes`)
 }

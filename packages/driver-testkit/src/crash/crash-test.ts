@@ -167,7 +167,7 @@ class Examination {
     const recovered = opened ? new Map([...files.byName].map(([name, file]) => [name, file.clone()])) : undefined
     if (opened) await this.#attempt('unopenable', () => this.#goOn(files))
     if (!ask && this.faults.length === 0) return
-    this.asked = true
+    this.asked = (this.#settings.judges ?? []).length > 0
     const faultOfContent = (bytes: Uint8Array): string | undefined => this.#faultOfContent(bytes)?.text
     for (const judge of this.#settings.judges ?? []) {
       const text = await judge({ state: this.#state, recovered, faultOfContent })
