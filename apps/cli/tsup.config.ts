@@ -33,7 +33,7 @@ export default defineConfig({
   treeshake: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\//],
-  external: ['koffi', '@bokuweb/zstd-wasm', 'cpu-features', /\.node$/],
+  external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress', 'cpu-features', /\.node$/],
   esbuildPlugins: [apart],
   clean: true,
   dts: false,

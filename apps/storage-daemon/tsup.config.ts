@@ -17,7 +17,7 @@ export default defineConfig({
   minify: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\/(?!console)/],
-  external: ['koffi', '@bokuweb/zstd-wasm', '@diskgraph/console', 'cpu-features', /\.node$/],
+  external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress', '@diskgraph/console', 'cpu-features', /\.node$/],
   // ssh2 is CommonJS.
   shims: true,
   banner: {

@@ -1,6 +1,7 @@
 /** Everything of the kit; in browsers `portable.ts` alone stands for it. */
 
 export { type QemuImgJudgeSettings, qemuImgJudge } from './crash/qemu-img-judge.node.ts'
+export { type CrashSuiteSettings, crashSuite } from './crash-suite.node.ts'
 export {
   type Difference,
   type DifferenceKind,
