@@ -1,5 +1,5 @@
 /** Clusters as compression has them: whole. Those that were inflated last are kept, so that small reads of one inflate it once. */
-import { BlockError } from '@diskgraph/core/driver'
+import { abortedError } from '@diskgraph/core/driver'
 
 /** A cluster that may end with the disk, with zeroes behind it. */
 export function wholeCluster(data: Uint8Array, clusterSize: number): Uint8Array {
@@ -69,7 +69,7 @@ export class InflatedClusters {
   #until(signal: AbortSignal, place: number, cluster: Inflated): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
-        reject(new BlockError('ECANCELED', 'the operation was aborted', { cause: signal.reason }))
+        reject(abortedError(signal))
         if (--cluster.waiting > 0) return
         this.#forget(place, cluster)
         cluster.ended.abort(signal.reason)
