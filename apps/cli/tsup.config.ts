@@ -1,7 +1,20 @@
 import { readFileSync } from 'node:fs'
-import { defineConfig } from 'tsup'
+import { createRequire } from 'node:module'
+import { defineConfig, type Options } from 'tsup'
+
+type PluginBuild = Parameters<NonNullable<Options['esbuildPlugins']>[number]['setup']>[0]
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+
+const fromSsh = createRequire(new URL('../../packages/driver-ssh/package.json', import.meta.url))
+
+/** Libraries that are loaded by themselves are files of their own: the script of the programs stays small. */
+const apart = {
+  name: 'apart',
+  setup({ onResolve }: PluginBuild) {
+    onResolve({ filter: /^ssh2$/ }, () => ({ path: './ssh2.cjs', external: true }))
+  },
+}
 
 /**
  * All programs are one CommonJS script with everything of the workspace in it: what V8 compiles of it can be kept
@@ -11,7 +24,7 @@ const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { versio
  * here, and the maps hold the sources, for they are those of many packages.
  */
 export default defineConfig({
-  entry: { start: 'src/start.ts', tools: 'src/tools.ts' },
+  entry: { start: 'src/start.ts', tools: 'src/tools.ts', ssh2: fromSsh.resolve('ssh2') },
   format: ['cjs'],
   outExtension: () => ({ js: '.cjs' }),
   target: 'node20',
@@ -20,7 +33,8 @@ export default defineConfig({
   treeshake: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\//],
-  external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress'],
+  external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress', 'cpu-features', /\.node$/],
+  esbuildPlugins: [apart],
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },

@@ -151,6 +151,12 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-copy-before-write')).snapshotAccess,
   },
   {
+    name: 'ssh',
+    kind: 'protocol',
+    prefixes: ['ssh'],
+    load: async () => (await import('@diskgraph/driver-ssh')).ssh,
+  },
+  {
     name: 'throttle',
     kind: 'filter',
     load: async () => (await import('@diskgraph/driver-throttle')).throttle,

@@ -9,6 +9,7 @@ const variants: readonly (readonly [string, Record<string, unknown>, Record<stri
   ['version 2', { compat: 'v2' }],
   ['2 MiB clusters, small cache entries', { clusterSize: 2 * 1024 * 1024 }, { l2CacheEntrySize: 4096 }],
   ['preallocated', { preallocation: 'metadata', clusterSize: 4096 }],
+  ['subclusters', { extendedL2: true, clusterSize: 16384 }],
   ['smallest caches, strictest checks', { clusterSize: 1024 }, { cacheSize: 0, overlapCheck: 'all' }],
 ]
 

@@ -28,5 +28,5 @@ export {
 } from './peer.node.ts'
 export * from './portable.ts'
 export type { ReliabilityMutations, ReliabilitySubject, ReliabilityVariant } from './reliability.ts'
-export { answers, ServerProcess } from './server-process.node.ts'
+export { answers, ServerProcess, type ServerSocket } from './server-process.node.ts'
 export { loadFile, QemuIo, runTool, storeFile, TempFolder, type ToolResult } from './tools.node.ts'

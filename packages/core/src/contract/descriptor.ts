@@ -59,9 +59,9 @@ export interface DriverDescriptor {
   create?(context: CreateContext): Promise<void>
   /** A protocol without `create` whose storage is there already: new images are made in it. */
   readonly storageExists?: boolean
-  /** Throws for create options that do not go together, before any storage is touched. */
+  /** Throws for create options, children among them, that do not go together, before any storage is touched. */
   validateCreate?(options: Readonly<Record<string, unknown>>): void
-  /** The permissions of an edge, where those of its role do not fit. Arguments: the node's own mode, and bits. */
+  /** The permissions of an edge, where those of its role do not fit (else undefined). Arguments: the node's own mode, and bits. */
   childPermissions?(
     child: {
       readonly name: string
@@ -71,7 +71,7 @@ export interface DriverDescriptor {
     },
     permissions: number,
     shared: number,
-  ): { readonly permissions: number; readonly shared: number }
+  ): { readonly permissions: number; readonly shared: number } | undefined
   /** Removes what `create` made. */
   remove?(options: Readonly<Record<string, unknown>>): Promise<void>
   measure?(request: MeasureRequest): Promise<Measurement>
