@@ -14,6 +14,7 @@ export class DeviceTable implements Iterable<Device> {
   readonly runState: RunState
   readonly #devices = new Map<Device, () => void>()
   readonly #stopListening: () => void
+  #closed = false
 
   /** `runState` default: guests run. */
   constructor(graph: Graph, runState = new RunState(graph)) {
@@ -31,10 +32,11 @@ export class DeviceTable implements Iterable<Device> {
 
   /**
    * Adds a device, with `node` as its medium or none. EINVAL for a name that is taken or policies that are none, EPERM
-   * when other users of the node stand against it.
+   * when other users of the node stand against it, ENODEV when the table is closed.
    */
   async add(settings: DeviceSettings = {}, node?: Node | string): Promise<Device> {
     checkSettings('DeviceTable.add', deviceRules, settings)
+    if (this.#closed) throw new BlockError('ENODEV', 'cannot add a device: the table of devices is closed')
     const { graph } = this
     const device = new Device(this, settings)
     const release = device.id === '' ? () => undefined : graph.claimName(device.id)
@@ -111,8 +113,9 @@ export class DeviceTable implements Iterable<Device> {
     this.#devices.delete(device)
   }
 
-  /** Closes all devices; the first error is thrown when everything was tried. */
+  /** Closes all devices, and takes no others from then on; the first error is thrown when everything was tried. */
   async close(): Promise<void> {
+    this.#closed = true
     this.#stopListening()
     const results = await Promise.allSettled([...this.#devices.keys()].map((device) => device.close()))
     for (const result of results) if (result.status === 'rejected') throw result.reason

@@ -2,6 +2,14 @@ import { deviceInfo } from '@diskgraph/devices'
 import { describe, expect, it } from 'vitest'
 import { Bench, block, cd, disk, stateOf, valueAt } from './bench.ts'
 
+it('a table that is closed takes no device', () =>
+  Bench.run(async (bench) => {
+    await bench.devices.close()
+    const message = 'cannot add a device: the table of devices is closed'
+    await expect(bench.devices.add({ id: 'd0' })).rejects.toMatchObject({ code: 'ENODEV', message })
+    expect([...bench.devices]).toEqual([])
+  }))
+
 describe('a removable medium', () => {
   it('is ejected, changed and put in, and the tray tells of it', () =>
     Bench.run(async (bench) => {

@@ -82,7 +82,7 @@ class CloopImage implements OpenImage {
     try {
       const block = await zlib.inflate(data, this.#blockSize)
       if (block.length === this.#blockSize) return block
-      throw new RangeError(`${block.length} bytes instead of ${this.#blockSize}`)
+      throw new BlockError('EIO', `${block.length} bytes instead of ${this.#blockSize}`)
     } catch (cause) {
       throwIfAborted(signal)
       throw new BlockError('EIO', `block ${index} of the image cannot be decompressed`, { cause })

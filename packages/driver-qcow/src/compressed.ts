@@ -34,7 +34,7 @@ export class CompressedClusters implements CompressedData {
   async #inflate(guest: number, { offset, length }: CompressedPlace, signal?: AbortSignal): Promise<Uint8Array> {
     try {
       if (length === 0 || !Number.isSafeInteger(offset + length) || offset + length > this.#file.size) {
-        throw new RangeError(`${length} bytes at ${offset}, of a file of ${this.#file.size}`)
+        throw new BlockError('EIO', `${length} bytes at ${offset}, of a file of ${this.#file.size}`)
       }
       const data = new Uint8Array(length)
       await this.#file.read(offset, data, 0, signal)

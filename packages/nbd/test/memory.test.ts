@@ -122,6 +122,30 @@ it('clients that never read, or announce payloads and do not send them, do not s
   expect(served.messages).toContainEqual(expect.stringContaining('while others wait for memory'))
 })
 
+it('memory of clients that were cut off is free before others get theirs', async () => {
+  const maxMemory = 64 * mib
+  const before = process.memoryUsage().rss
+  let [left, peak] = [20, before]
+  let finish = (): void => {}
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve
+  })
+  const onMessage = (): void => {
+    peak = Math.max(peak, process.memoryUsage().rss)
+    if (--left === 0) finish()
+  }
+  await using served = await Served.start({ maxMemory, stallTimeout: 100, onMessage }, {}, 16 * mib)
+  const hostile = await Promise.all(Array.from({ length: 24 }, () => choose(served)))
+  for (const peer of hostile) {
+    peer.socket.pause()
+    for (let times = 0; times < 4; times++) {
+      peer.send(words([4, 0x25609513], [2, 0], [2, 0], [8, 7], [8, 0], [4, 16 * mib]))
+    }
+  }
+  await finished
+  expect((peak - before) / mib).toBeLessThan(96)
+})
+
 /** A client that has chosen the export, without structured replies. */
 async function choose(served: Served): Promise<Peer> {
   const peer = new Peer(connect({ path: served.path }))

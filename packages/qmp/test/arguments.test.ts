@@ -102,3 +102,15 @@ it('console.log of a system, its parts and a client is a short text without secr
   await closed
   monitor.close()
 })
+
+it('a monitor that is closed executes nothing, and hangs up on who comes', async () => {
+  await using system = new System({ graph })
+  const monitor = createMonitor(system)
+  monitor.close()
+  const message = 'cannot execute query-status: the monitor is closed'
+  await expect(monitor.execute('query-status', {})).rejects.toMatchObject({ code: 'ENODEV', message })
+  const [near, far] = duplexPair()
+  await expect(serveClient(monitor, far, far)).rejects.toMatchObject({ code: 'ENODEV' })
+  expect(far.destroyed).toBe(true)
+  near.destroy()
+})

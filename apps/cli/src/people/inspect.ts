@@ -172,6 +172,8 @@ const knownFormats: readonly string[] = [
   'parallels',
   'bochs',
   'cloop',
+  'dmg',
+  'cow',
   'qcow',
   'qed',
   'vmdk',

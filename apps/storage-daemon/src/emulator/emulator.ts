@@ -256,7 +256,7 @@ export class Emulator {
   }
 
   #warn(message: string): void {
-    const bare = /^(WARNING: |qcow2: )/.test(message)
+    const bare = /^(WARNING: |qcow2: |Can no longer )/.test(message)
     process.stderr.write(bare ? `${message}\n` : `${this.#program}: warning: ${message}\n`)
   }
 }

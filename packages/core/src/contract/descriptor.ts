@@ -41,6 +41,8 @@ export interface DriverDescriptor {
   readonly compressedWrites?: boolean
   /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB, zeroes behind the end. */
   probe?(head: Uint8Array, filename: string): number
+  /** Whether the end of a file is this format's; asked where no start is, of its last KiB, for formats that begin with the disk. */
+  probeTail?(tail: Uint8Array): boolean
   /** Prefixes of file names that belong to this protocol, e.g. `['http', 'https']` or `['blkdebug']`. */
   readonly prefixes?: readonly string[]
   /** Options (children among them) that a file name with one of the prefixes stands for. EINVAL if malformed. */

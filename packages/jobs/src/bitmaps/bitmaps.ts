@@ -1,6 +1,7 @@
 /** Named dirty bitmaps of nodes, with QEMU's rules and texts: what an incremental backup stands on. */
 import { BlockError, type Change, type DirtyBitmap, type Graph, type Node } from '@diskgraph/core'
 import { errorCodeOf } from '@diskgraph/core/driver'
+import { checkSettings, due, rule } from '@diskgraph/core/internal'
 import { inChange } from '../disk/chain.ts'
 
 /** What {@link addBitmap} takes. */
@@ -17,6 +18,10 @@ export interface BitmapSettings {
   readonly change?: Change | undefined
 }
 
+// What QEMU has words for is left to those.
+const anything = rule('anything', () => true)
+const rules = { name: anything, granularity: anything, disabled: due.flag, persistent: due.flag, change: anything }
+
 const longestName = 1023
 const largestGranularity = 2 ** 31
 
@@ -29,6 +34,7 @@ export interface AddedBitmap {
 
 /** Starts to record what changes on `node`, while nothing is in flight there. */
 export async function addBitmap(graph: Graph, node: Node, settings: BitmapSettings): Promise<AddedBitmap> {
+  checkSettings('addBitmap', rules, settings)
   const { name, granularity, disabled = false, persistent = false, change } = settings
   if (typeof name !== 'string' || name === '') throw new BlockError('EINVAL', 'Bitmap name cannot be empty')
   if (granularity !== undefined && !isGranularity(granularity)) {

@@ -1,5 +1,12 @@
 /** What all jobs have in common: how they are steered, and how they fail. */
-import { abortedError, BlockError, describeErrorCode, toBlockError } from '@diskgraph/core/driver'
+import {
+  abortedError,
+  BlockError,
+  describeErrorCode,
+  type ErrorCode,
+  isBlockError,
+  toBlockError,
+} from '@diskgraph/core/driver'
 
 /** How far a job has come, in bytes. */
 export interface JobProgress {
@@ -63,4 +70,9 @@ export async function allSettled(work: readonly Promise<unknown>[]): Promise<voi
 /** Why a job failed, in QEMU's words: a request that failed is told by its code alone. */
 export function describeFailure(error: Error): string {
   return error instanceof JobError ? describeErrorCode(error.code) : error.message
+}
+
+/** The code of a failed request. */
+export function codeOf(error: unknown): ErrorCode {
+  return isBlockError(error) ? error.code : 'EIO'
 }

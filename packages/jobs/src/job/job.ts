@@ -10,31 +10,18 @@
  * The kind of a job is its {@link JobWork}. It calls {@link Job.rest} between two pieces: there it is held while the
  * job is paused or too fast, and left when the job is cancelled. Events have QAPI's names and fields.
  */
-import { BlockError, type Clock, type ErrorCode, type Graph, isBlockError, type Node } from '@diskgraph/core'
+import { BlockError, type Clock, type Graph, type Node } from '@diskgraph/core'
+import { describeErrorCode } from '@diskgraph/core/driver'
 import { type Inspect, inspected, inspection } from '@diskgraph/core/internal'
-import { describeFailure } from '../engine/work.ts'
+import { codeOf, describeFailure } from '../engine/work.ts'
+import type { JobKind } from './kind.ts'
 import { Pace } from './pace.ts'
-import { checkSpeed, type ErrorPolicy, type JobSettings, type JobType } from './settings.ts'
+import { actionOf, checkSpeed, type ErrorPolicy, type JobSettings, type JobType } from './settings.ts'
 import { type JobStatus, type JobVerb, refuseVerb } from './states.ts'
-import { Cancelled, JobTransaction, type Member } from './transaction.ts'
+import { Cancelled, JobTransaction } from './transaction.ts'
 
-/** What a kind of job does. Only `run` is needed. */
-export interface JobWork {
-  /** What holds the job before its first piece of work, which it says by being paused. */
-  heldUntil?(): Promise<unknown>
-  /** The work, until it can take effect. */
-  run(job: Job): Promise<void>
-  /** Lets it take effect, as far as that can fail. */
-  prepare?(job: Job): Promise<void>
-  /** It has taken effect (true), or it has failed or was cancelled. Lets go of everything; must not fail. */
-  end(job: Job, success: boolean): Promise<void>
-  /** `complete` was asked for. */
-  complete?(job: Job): void
-  /** Ends in a way that is no failure; false: that cannot be, now. */
-  cancelSoftly?(job: Job): boolean
-  /** Changes options of the job. */
-  change?(options: Readonly<Record<string, unknown>>): void
-}
+/** What a kind of job does. */
+export type JobWork = JobKind<Job>
 
 /** Where a job stands: the table. */
 interface JobHost {
@@ -67,7 +54,7 @@ export class Job {
   #offset = 0
   #remaining = 0
   #ioStatus: 'ok' | 'failed' | 'nospace' = 'ok'
-  #error: Error | undefined
+  #error: string | undefined
   #failure: Error | undefined
   #running: Promise<void> | undefined
   #settle: { resolve(): void; reject(error: Error): void } | undefined
@@ -129,10 +116,9 @@ export class Job {
 
   /** Why it failed, in QEMU's words; undefined for one that has not. */
   get error(): string | undefined {
-    return this.#error === undefined ? undefined : describeFailure(this.#error)
+    return this.#error
   }
 
-  /** @internal See {@link Member}. */
   get done(): boolean {
     return this.#status === 'waiting' || this.#status === 'pending' || this.#status === 'concluded'
   }
@@ -236,15 +222,21 @@ export class Job {
     this.#transaction.add(this)
     this.#become('running')
     if (until !== undefined) {
-      this.pace.held++
+      const release = this.hold()
       this.#become('paused')
-      const release = (): void => {
-        this.pace.held--
-        this.pace.wake()
-      }
       until.then(release, release)
     }
     this.#running = this.#run(work)
+  }
+
+  /** @internal Lets it rest before its next piece of work, until the result is called. */
+  hold(): () => void {
+    this.pace.held++
+    this.pace.wake()
+    return () => {
+      this.pace.held--
+      this.pace.wake()
+    }
   }
 
   /** @internal It is not to start: it could not be staged, or (`aborting`) others of the same change have failed. */
@@ -306,19 +298,17 @@ export class Job {
    * policy; false when the error ends it.
    */
   judge(error: unknown, operation: 'read' | 'write', policy: ErrorPolicy): boolean {
-    const code: ErrorCode = isBlockError(error) ? error.code : 'EIO'
-    const stops = policy === 'stop' || ((policy === 'enospc' || policy === 'auto') && code === 'ENOSPC')
-    const action = policy === 'ignore' ? 'ignore' : stops ? 'stop' : 'report'
+    const action = actionOf(policy, codeOf(error))
     this.#emit('BLOCK_JOB_ERROR', { device: this.id, operation, action })
     if (action === 'stop') {
-      if (this.#ioStatus === 'ok') this.#ioStatus = code === 'ENOSPC' ? 'nospace' : 'failed'
+      if (this.#ioStatus === 'ok') this.#ioStatus = codeOf(error) === 'ENOSPC' ? 'nospace' : 'failed'
       this.pace.paused = true
       this.pace.wake()
     }
     return action !== 'report'
   }
 
-  // What its transaction calls; see Member.
+  // What its transaction calls.
 
   becomePending(): void {
     this.#become('pending')
@@ -326,18 +316,29 @@ export class Job {
   }
 
   async prepare(): Promise<void> {
-    await this.#work?.prepare?.(this)
+    try {
+      await this.#work?.prepare?.(this)
+    } catch (error) {
+      // In QEMU such a job fails with the code alone, and the program says why.
+      this.#table.graph.warn(describeFailure(error as Error))
+      this.#error = describeErrorCode(codeOf(error))
+      throw error
+    }
   }
 
   /** @internal */
   async conclude(failure: Error | undefined): Promise<void> {
-    this.#error = failure
-    if (failure !== undefined) this.#become('aborting')
+    if (failure !== undefined) {
+      this.#error ??= describeFailure(failure)
+      this.#status = 'aborting'
+    }
     try {
       await this.#work?.end(this, failure === undefined)
     } catch (error) {
       this.#table.graph.warn(`the end of job '${this.id}' failed: ${describeFailure(error as Error)}`)
     }
+    // Told when it has let go of everything: who hears of it may find the job gone, as in QEMU.
+    if (failure !== undefined) this.#become('aborting')
     if (this.isBlockJob) {
       const cancelled = failure instanceof Cancelled
       const error = failure === undefined || cancelled ? {} : { error: this.error }

@@ -1,5 +1,5 @@
 /** What every start of a job takes. */
-import { BlockError } from '@diskgraph/core'
+import { BlockError, type ErrorCode } from '@diskgraph/core'
 import type { JobTransaction } from './transaction.ts'
 
 /** What a job is doing. */
@@ -21,6 +21,12 @@ export interface JobSettings {
 
 /** What is done with a failed request: see `Job.judge`. */
 export type ErrorPolicy = 'report' | 'ignore' | 'enospc' | 'stop' | 'auto'
+
+/** What `policy` makes of a request that has failed with `code`. */
+export function actionOf(policy: ErrorPolicy, code: ErrorCode): 'report' | 'ignore' | 'stop' {
+  if (policy === 'stop' || ((policy === 'enospc' || policy === 'auto') && code === 'ENOSPC')) return 'stop'
+  return policy === 'ignore' ? 'ignore' : 'report'
+}
 
 /** EINVAL for what is no speed. */
 export function checkSpeed(speed: number): void {

@@ -1,7 +1,7 @@
 /** Jobs that take effect together, or not at all. A job that was started alone is a transaction of its own. */
 
 /** A job, as far as its transaction concerns it. */
-export interface Member {
+interface Member {
   readonly autoFinalize: boolean
   readonly done: boolean
   becomePending(): void

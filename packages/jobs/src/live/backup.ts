@@ -196,7 +196,12 @@ class Backup implements JobWork {
     const image = this.#image as BackupImage
     const { sync, maxWorkers = 64 } = this.#options
     await job.rest()
-    if (sync === 'none') for (;;) await job.pace.sleep()
+    if (sync === 'none') {
+      for (;;) {
+        await job.pace.sleep()
+        await job.rest()
+      }
+    }
     const { root } = this.#insertion as Insertion
     if (sync === 'top') await this.#leaveOut(job, root, image)
     await copyDirty({

@@ -1,5 +1,5 @@
 /** `mirror`: copies a disk while it is in use, keeps the copy up to date, and lets the users of the disk go over to it. */
-import { BlockError, type Change, type Disk, type Node } from '@diskgraph/core'
+import { BlockError, type Change, type Disk, type GraphEdge, type Node } from '@diskgraph/core'
 import type { ChildHandle } from '@diskgraph/core/driver'
 import { endWriting, unfiltered } from '../disk/chain.ts'
 import { JobError } from '../engine/work.ts'
@@ -8,13 +8,11 @@ import type { JobTable } from '../job/job-table.ts'
 import type { ErrorPolicy, JobSettings } from '../job/settings.ts'
 import { checkStart } from './arguments.ts'
 import { openRecordedBacking } from './backing.ts'
-import { CopyFilter, type CopyFilterSettings, copyFilterDriver } from './copy-filter.ts'
+import { type CopyFilter, copyFilterDriver } from './copy-filter.ts'
+import { type CopyMode, MirrorImage } from './mirror-image.ts'
 import { findNode, type Insertion, insertFilter, refuseBusy, wholeChainOf } from './nodes.ts'
 import { copyDirty, markPresent, retryAfter } from './passes.ts'
 import { startJob } from './start.ts'
-
-/** When a guest's write reaches the target: some time later, or before it ends. */
-export type CopyMode = 'background' | 'write-blocking'
 
 /** What {@link startMirror} takes; QMP's `blockdev-mirror`. */
 export interface MirrorOptions extends JobSettings {
@@ -112,10 +110,19 @@ function findReplaced(jobs: JobTable, name: Node | string, source: Node): Node {
   )
 }
 
+/** Whether all who see `node` see what `top` does. One of several replicas may differ: then nobody else is to see it. */
 function shows(top: Node, node: Node): boolean {
   if (top === node) return true
-  const below = [...top.children.values()].filter(({ role }) => role === 'filtered' || role === 'replica')
-  return below.some((edge) => shows(edge.node, node))
+  for (const { role, node: below } of top.children.values()) {
+    if (role === 'filtered' && shows(below, node)) return true
+    if (role === 'replica' && shows(below, node) && [...below.parents].every(isOf(top))) return true
+  }
+  return false
+}
+
+/** Whether an edge belongs to `parent`, or to somebody who does nothing. */
+function isOf(parent: Node): (edge: GraphEdge) => boolean {
+  return (edge) => edge.parent === parent || edge.permissions === 0
 }
 
 /** What is left to be copied while nobody writes, at most. */
@@ -155,8 +162,11 @@ export class Mirror implements JobWork {
     const { granularity, unmap, copyMode = 'background', filterNodeName, bufSize } = this.#options
     const { clusterSize = 65536 } = await this.#target.info()
     const unchanged = this.#options.base !== undefined
+    // A cluster of which a part is written would get zeroes for the rest where nothing is below to fill it up.
+    const mayLack = this.#options.sync !== 'full' && unfiltered(this.#target).backing === undefined
     const settings = {
       granularity: granularity || Math.min(65536, Math.max(4096, clusterSize)),
+      unit: mayLack ? clusterSize : 1,
       unmap,
       unchanged,
       longest: bufSize,
@@ -224,7 +234,7 @@ export class Mirror implements JobWork {
     const { sync } = this.#options
     if (sync === 'none') return
     if (sync === 'full' || this.#base === undefined) image.units.dirty.set(0, image.size)
-    else await markPresent(job, (this.#insertion as Insertion).root, this.#base, image.units.dirty)
+    else await markPresent(job, (this.#insertion as Insertion).root, this.#base, image)
     job.setRemaining(image.units.dirty.dirtyBytes)
   }
 
@@ -277,11 +287,20 @@ export class Mirror implements JobWork {
 
   async #goOver(change: Change): Promise<void> {
     const { filter } = this.#insertion as Insertion
-    const { replaces } = this.#options
+    const { replaces = this.#source } = this.#options
     await this.#giveBacking(change)
-    if (replaces === undefined) return change.replace(filter, this.#target)
     await change.remove(filter)
+    if (!shows(this.#source, replaces)) throw this.#changed(replaces)
     await change.replace(replaces, this.#target)
+  }
+
+  /** The error of users of `replaces` that have come meanwhile, and would see other data. */
+  #changed(replaces: Node): BlockError {
+    const [of, by] = [replaces.name, this.#target.name]
+    const message =
+      `Can no longer replace '${of}' by '${by}', because it can no longer be guaranteed that doing so would not lead to ` +
+      'an abrupt change of visible data'
+    return new BlockError('EPERM', message, { node: of })
   }
 
   async #giveBacking(change: Change): Promise<void> {
@@ -298,88 +317,5 @@ export class Mirror implements JobWork {
     await change.remove((this.#insertion as Insertion).filter)
     await change.commit()
     if (this.#wasReadOnly) await endWriting(change, this.#target)
-  }
-}
-
-class MirrorImage extends CopyFilter {
-  copyMode: CopyMode
-  onDirty: (() => void) | undefined
-  readonly #onFailure: (error: unknown) => void
-
-  constructor(
-    file: ChildHandle,
-    target: ChildHandle,
-    settings: CopyFilterSettings,
-    copyMode: CopyMode,
-    onFailure: (error: unknown) => void,
-  ) {
-    super(file, target, settings)
-    this.copyMode = copyMode
-    this.#onFailure = onFailure
-  }
-
-  override write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
-    return this.#change(
-      offset,
-      buf.length,
-      () => super.write(offset, buf, flags, signal),
-      () => this.target.write(offset, buf, 0),
-    )
-  }
-
-  override writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
-    return this.#change(
-      offset,
-      length,
-      () => super.writeZeroes(offset, length, flags, signal),
-      () => this.target.writeZeroes(offset, length, 0),
-    )
-  }
-
-  /** What a discarded range holds is the disk's to say: it is copied like data. */
-  override discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
-    return this.#change(offset, length, () => super.discard(offset, length, signal), undefined)
-  }
-
-  async #change(
-    offset: number,
-    length: number,
-    change: () => Promise<void>,
-    along: (() => Promise<void>) | undefined,
-  ): Promise<void> {
-    if (this.copyMode === 'background') {
-      try {
-        await change()
-      } finally {
-        this.#mark(offset, length)
-      }
-      return
-    }
-    // Two writes of one place must reach both disks in one order, and none may come between the halves of a copy.
-    const hold = await this.units.lock.acquire(offset, length, true)
-    let done = false
-    try {
-      await change()
-      done = along !== undefined && (await this.#alongside(along))
-    } finally {
-      if (done) this.units.dirty.clear(offset, length)
-      else this.#mark(offset, length)
-      this.units.lock.release(hold)
-    }
-  }
-
-  async #alongside(along: () => Promise<void>): Promise<boolean> {
-    try {
-      await along()
-      return true
-    } catch (error) {
-      this.#onFailure(error)
-      return false
-    }
-  }
-
-  #mark(offset: number, length: number): void {
-    this.units.dirty.set(offset, length)
-    this.onDirty?.()
   }
 }

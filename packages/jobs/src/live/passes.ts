@@ -91,12 +91,17 @@ async function* pieces({ units, job, policy, enough = 0 }: Pass, copies: InFligh
 }
 
 /** Marks what the layers of `root` down to `base`, or all of them, hold. */
-export async function markPresent(job: Job, root: Disk, base: Node | undefined, dirty: DirtyBitmap): Promise<void> {
-  for (let at = 0; at < dirty.size; ) {
+export async function markPresent(
+  job: Job,
+  root: Disk,
+  base: Node | undefined,
+  marks: Pick<DirtyBitmap, 'size' | 'set'>,
+): Promise<void> {
+  for (let at = 0; at < marks.size; ) {
     await job.rest()
-    const extent = await root.status(at, Math.min(dirty.size - at, 2 ** 30), base, job.signal)
+    const extent = await root.status(at, Math.min(marks.size - at, 2 ** 30), base, job.signal)
     if (extent === undefined) return
-    if (extent.present) dirty.set(at, extent.length)
+    if (extent.present) marks.set(at, extent.length)
     at += extent.length
   }
 }

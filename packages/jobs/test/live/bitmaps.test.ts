@@ -50,6 +50,8 @@ describe('a bitmap', () => {
     [{ name: 'y', granularity: 100 }, 'Granularity must be power of 2 and at least 512'],
     [{ name: 'y', granularity: 256 }, 'Granularity must be power of 2 and at least 512'],
     [{ name: 'n'.repeat(1024) }, 'Bitmap name too long: nnn'],
+    [{ name: 'y', granularty: 512 }, "addBitmap has no option 'granularty'"],
+    [{ name: 'y', disabled: 1 as never }, "the option 'disabled' of addBitmap is true or false, not 1"],
     [{ name: 'y', persistent: true }, "Can't store persistent bitmaps to a: Operation not supported"],
   ])('is refused for %j', async (settings, message) => {
     const { graph, node } = await setUp()

@@ -33,6 +33,31 @@ describe('the table', () => {
     expect(jobs.list()).toEqual([])
   })
 
+  it('starts nothing any more when it is closed', async () => {
+    const { graph, jobs, events } = await setUp()
+    await using _ = graph
+    await jobs.close()
+    const message = 'cannot start a mirror job: the table of jobs is closed'
+    await expect(startMirror(jobs, mirror)).rejects.toMatchObject({ code: 'ENODEV', message })
+    expect([jobs.list(), events]).toEqual([[], []])
+  })
+
+  it('lets jobs rest before it cancels them, and says so', async () => {
+    const { graph, jobs, events } = await setUp()
+    await using _ = graph
+    const job = await startMirror(jobs, { ...mirror, jobId: 'j' })
+    await reached(job, 'ready')
+    const paused = await startMirror(jobs, { ...mirror, device: 'c', target: 'd', jobId: 'p' })
+    await reached(paused, 'ready')
+    paused.pause()
+    await reached(paused, 'standby')
+    events.length = 0
+    await jobs.close()
+    const ofOne = (id: string) => events.filter((event) => event.endsWith(` ${id}`)).map((event) => event.split(' ')[0])
+    expect(ofOne('j').slice(0, 3)).toEqual(['standby', 'ready', 'aborting'])
+    expect(ofOne('p').slice(0, 2)).toEqual(['ready', 'aborting'])
+  })
+
   it('gives an id to a job without one, and lists the newest first', async () => {
     const { graph, jobs } = await setUp()
     await using _ = graph

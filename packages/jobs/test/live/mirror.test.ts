@@ -1,4 +1,4 @@
-import { Graph } from '@diskgraph/core'
+import { Graph, Permission } from '@diskgraph/core'
 import { type DriverDescriptor, Passthrough } from '@diskgraph/core/driver'
 import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
 import { nullCo } from '@diskgraph/driver-null'
@@ -52,6 +52,40 @@ describe('a mirror', () => {
     job.cancel()
     await expect(job.finished).rejects.toMatchObject({ code: 'ECANCELED' })
   }, 5000)
+
+  it('of the active layer alone copies whole clusters of a target that has no backing file meanwhile', async () => {
+    const { graph, jobs, ...make } = await setUp()
+    await using _ = graph
+    const base = await make.qcow2('base', { size })
+    await base.write(0, new Uint8Array(size).fill(1))
+    await base.close()
+    const disk = await make.qcow2('overlay', { size, backing: 'base' })
+    await disk.write(mebibyte + 65536, new Uint8Array(512).fill(2))
+    await (await make.qcow2('target', { size, clusterSize: 131072 })).close()
+    const file = { driver: 'memory', name: 'target' }
+    const target = await graph.addNode({ driver: 'qcow2', nodeName: 'target', backing: null, file } as never)
+    const settings = { device: disk.node, target, sync: 'top', targetBacking: 'source' } as const
+    const job = await startMirror(jobs, { ...settings, jobId: 'j', copyMode: 'write-blocking' })
+    await reached(job, 'ready')
+    await disk.write(2 * mebibyte, new Uint8Array(512).fill(3))
+    const expected = await contentOf(disk)
+    job.complete()
+    await job.finished
+    expect(disk.node).toBe(target)
+    expect(Buffer.compare(await contentOf(disk), expected)).toBe(0)
+  })
+
+  it('goes over with those, too, who have come to the disk itself meanwhile', async () => {
+    const { graph, jobs, ...make } = await setUp()
+    await using _ = graph
+    const [device, target] = [await make.target('a', size), await make.target('b', size)]
+    const job = await startMirror(jobs, { jobId: 'j', device, target, sync: 'full' })
+    await reached(job, 'ready')
+    const late = await graph.attach(device, { permissions: Permission.ConsistentRead })
+    job.complete()
+    await job.finished
+    expect(late.node).toBe(target)
+  })
 
   it('becomes ready, and when it is completed the users of the disk go over to the target', async () => {
     const { graph, jobs, events, storages, ...make } = await setUp()

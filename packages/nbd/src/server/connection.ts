@@ -1,11 +1,11 @@
 /** The life of one client: negotiation under a deadline, transmission, and an end that leaves nothing behind. */
 import { type Clock, type ErrorCode, toBlockError } from '@diskgraph/core/driver'
 import { type ByteDuplex, endSoon } from '../stream/byte-duplex.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import type { ExportUser } from './export.ts'
 import type { ExportTable } from './export-table.ts'
 import type { MemoryBudget } from './memory.ts'
 import { type Agreement, Negotiation, type TlsServer } from './negotiation.ts'
-import type { ReplyBuffers } from './reply-buffers.ts'
 import { Transmission } from './transmission.ts'
 
 /** Milliseconds that a client has to take the last replies, and to close its side. */
@@ -16,7 +16,7 @@ interface ConnectionSettings {
   readonly exports: ExportTable
   readonly clock: Clock
   readonly memory: MemoryBudget
-  readonly buffers: ReplyBuffers
+  readonly buffers: BufferPool
   readonly tls: TlsServer | undefined
   readonly multiConn: boolean
   /** Milliseconds until the client must have chosen an export; 0 for no limit. */
@@ -60,7 +60,7 @@ export class Connection implements ExportUser {
     try {
       const agreement = await this.#negotiate()
       if (agreement === undefined) endSoon(this.#stream, this.#settings.clock, partingTime)
-      else await this.#transmit(agreement)
+      else await this.#transmit(agreement, closed)
     } catch (error) {
       const { code, message } = toBlockError(error)
       if (!this.#dropped && !isDeparture(code)) this.#settings.log(`option negotiation failed: ${message}`)
@@ -86,7 +86,7 @@ export class Connection implements ExportUser {
     }
   }
 
-  async #transmit({ target, structured, contexts, stream, input }: Agreement): Promise<void> {
+  async #transmit({ target, structured, contexts, stream, input }: Agreement, closed: Promise<void>): Promise<void> {
     const { clock, memory, buffers, log } = this.#settings
     if (target.shuttingDown || this.#dropped) return this.drop()
     target.users.add(this)
@@ -103,7 +103,8 @@ export class Connection implements ExportUser {
       if (stream.destroyed) transmission.drop()
       await transmission.settled()
       endSoon(stream, clock, partingTime, transmission.drained())
-      if (!stream.destroyed) await new Promise<void>((resolve) => stream.on('close', resolve))
+      // Before that, the stream may be at work with memory of replies.
+      await closed
       transmission.release()
     } finally {
       target.users.delete(this)

@@ -42,6 +42,8 @@ export class MemoryBudget {
   #free: number
   readonly #users = new Set<MemoryUser>()
   readonly #waiting = new Set<MemoryUser>()
+  /** What each of those who were there when the watch began had moved. Who has left is not kept: with it, its memory. */
+  readonly #before = new Map<MemoryUser, number>()
   #stopWatch: (() => void) | undefined
 
   /** Of `total` bytes; `patience` in milliseconds. */
@@ -59,6 +61,7 @@ export class MemoryBudget {
   /** Ends a user, which has given everything back. */
   leave(user: MemoryUser): void {
     this.#users.delete(user)
+    this.#before.delete(user)
     this.giveUp(user)
     if (this.#users.size > 0) return
     this.#stopWatch?.()
@@ -103,11 +106,11 @@ export class MemoryBudget {
   }
 
   #watch(): void {
-    const before = new Map([...this.#users].map((user) => [user, user.moved]))
+    for (const user of this.#users) this.#before.set(user, user.moved)
     this.#stopWatch = this.#clock.timeout(this.#patience, () => {
       this.#stopWatch = undefined
       if (this.#waiting.size === 0) return
-      for (const [user, moved] of before) {
+      for (const [user, moved] of [...this.#before]) {
         const isIdle = user.moved - moved < user.held * leastShare
         if (user.awaitsClient && isIdle) user.expel()
       }

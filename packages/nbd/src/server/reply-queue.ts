@@ -14,7 +14,7 @@
  * The stream gets no more than a window at a time, and the rest when that has left: so it shows how far a client has read.
  */
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
-import type { ReplyBuffers, Slab } from './reply-buffers.ts'
+import type { BufferPool, Slab } from './buffer-pool.ts'
 
 const slabLength = 256 * 1024
 /** Longer replies are not put into slabs. */
@@ -52,10 +52,10 @@ export class ReplyQueue {
   #sent = 0
   #onEmpty: (() => void) | undefined
   readonly #slabs: Slab[] = []
-  readonly #buffers: ReplyBuffers
+  readonly #buffers: BufferPool
 
   /** `release` is told what the replies that have left cost. */
-  constructor(stream: ByteDuplex, buffers: ReplyBuffers, release: (cost: number) => void) {
+  constructor(stream: ByteDuplex, buffers: BufferPool, release: (cost: number) => void) {
     this.#stream = stream
     this.#buffers = buffers
     this.#release = release
@@ -106,6 +106,17 @@ export class ReplyQueue {
   /** Gives a lifted place up. */
   drop({ slab }: ReplyPlace): void {
     this.#letGo(slab)
+  }
+
+  /** Gives a lifted place up in which a read has failed: something may be at work with it still, so it is not used again. */
+  abandon(place: ReplyPlace): void {
+    if (place.slab.shared) this.drop(place)
+  }
+
+  /** The stream is gone: what has not been handed to it never leaves. */
+  release(): void {
+    this.#seal()
+    for (const { slab } of this.#segments.splice(0)) this.#letGo(slab)
   }
 
   /** Calls `then` when all that stands here has left. */

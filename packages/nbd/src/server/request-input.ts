@@ -7,6 +7,7 @@ import type { ByteDuplex } from '../stream/byte-duplex.ts'
 import type { ChunkSink } from '../stream/byte-input.ts'
 import { u32 } from '../wire/bytes.ts'
 import { Command, NBD_REQUEST_MAGIC, requestLength, WireError } from '../wire/protocol.ts'
+import type { BufferPool, Slab } from './buffer-pool.ts'
 import { payloadRefusal, type Refusal, Request } from './request.ts'
 
 /** Who begins the requests. */
@@ -24,6 +25,7 @@ export interface RequestSink {
 /** The payload of a write that is still arriving. */
 interface Payload {
   readonly request: Request
+  readonly slab: Slab
   readonly buf: Uint8Array
   filled: number
 }
@@ -31,6 +33,7 @@ interface Payload {
 /** See the top of the file. */
 export class RequestInput implements ChunkSink {
   readonly #stream: ByteDuplex
+  readonly #buffers: BufferPool
   readonly #sink: RequestSink
   readonly #header = new Uint8Array(requestLength)
   #headerFilled = 0
@@ -43,8 +46,9 @@ export class RequestInput implements ChunkSink {
   /** Bytes of payloads that came in pieces. */
   received = 0
 
-  constructor(stream: ByteDuplex, sink: RequestSink) {
+  constructor(stream: ByteDuplex, buffers: BufferPool, sink: RequestSink) {
     this.#stream = stream
+    this.#buffers = buffers
     this.#sink = sink
   }
 
@@ -66,6 +70,7 @@ export class RequestInput implements ChunkSink {
   /** Takes nothing more. */
   stop(): void {
     this.#stopped = true
+    if (this.#payload !== undefined) this.#buffers.keep(this.#payload.slab)
     this.#payload = undefined
     this.#stalled = undefined
     this.#backlog = []
@@ -141,18 +146,20 @@ export class RequestInput implements ChunkSink {
       this.#sink.begin(request, chunk.subarray(at, at + length))
       return at + length
     }
-    this.#payload = { request, buf: new Uint8Array(length), filled: 0 }
+    const slab = this.#buffers.take(length)
+    this.#payload = { request, slab, buf: slab.bytes.subarray(0, length), filled: 0 }
     return at
   }
 
   #fill(payload: Payload, chunk: Uint8Array, at: number): number {
-    const { request, buf, filled } = payload
+    const { request, slab, buf, filled } = payload
     const count = Math.min(buf.length - filled, chunk.length - at)
     buf.set(chunk.subarray(at, at + count), filled)
     payload.filled += count
     this.received += count
     if (payload.filled === buf.length) {
       this.#payload = undefined
+      request.payload = slab
       this.#sink.begin(request, buf)
     }
     return at + count

@@ -2,6 +2,7 @@
 import { u16, u32 } from '../wire/bytes.ts'
 import { Command, CommandFlag, maximumPayload, WireError } from '../wire/protocol.ts'
 import type { Cookie } from '../wire/replies.ts'
+import type { Slab } from './buffer-pool.ts'
 
 /** A request whose header has arrived. */
 export class Request implements Cookie {
@@ -14,6 +15,8 @@ export class Request implements Cookie {
   readonly length: number
   /** Bytes of the memory budget that it takes. */
   cost = 0
+  /** Where its payload stands, if that came in pieces. */
+  payload: Slab | undefined
 
   /** Takes it from `bytes` at `at`, behind the magic number. */
   constructor(bytes: Uint8Array, at: number) {

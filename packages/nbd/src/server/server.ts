@@ -3,11 +3,11 @@ import type { Graph } from '@diskgraph/core'
 import { amount, checkSettings, due, type Inspect, inspected, inspection, wholeNumber } from '@diskgraph/core/internal'
 import { mustBeGraph, mustBeStream, tls } from '../arguments.ts'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
+import { BufferPool } from './buffer-pool.ts'
 import { Connection } from './connection.ts'
 import { ExportTable } from './export-table.ts'
 import { MemoryBudget } from './memory.ts'
 import type { TlsServer } from './negotiation.ts'
-import { ReplyBuffers } from './reply-buffers.ts'
 
 /** How a server serves. */
 export interface NbdServerSettings {
@@ -53,7 +53,7 @@ export class NbdServer {
   readonly #graph: Graph
   readonly #settings: NbdServerSettings
   readonly #memory: MemoryBudget
-  readonly #buffers = new ReplyBuffers()
+  readonly #buffers = new BufferPool()
   readonly #connections = new Map<Connection, string | undefined>()
   readonly #waiting: { readonly stream: ByteDuplex; readonly address: string | undefined }[] = []
   readonly #closers = new Set<() => Promise<void>>()

@@ -28,12 +28,12 @@ import {
   putStatusChunk,
   statusChunkLength,
 } from '../wire/replies.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import { cachePiece, failureText, perform } from './commands.ts'
 import type { NbdExport } from './export.ts'
 import { type MemoryBudget, type MemoryUser, perConnection } from './memory.ts'
 import type { MetaContext } from './meta-contexts.ts'
 import { mayHaveHoles, putWholeHole, sendHoles } from './read-holes.ts'
-import type { ReplyBuffers } from './reply-buffers.ts'
 import { type ReplyPlace, ReplyQueue } from './reply-queue.ts'
 import { type Refusal, type Request, requestRefusal } from './request.ts'
 import { RequestInput, type RequestSink } from './request-input.ts'
@@ -53,7 +53,7 @@ interface TransmissionSettings {
   readonly contexts: readonly MetaContext[]
   readonly stream: ByteDuplex
   readonly memory: MemoryBudget
-  readonly buffers: ReplyBuffers
+  readonly buffers: BufferPool
   /** Resolves when everything that is ready to run has had a turn. */
   readonly turn: () => Promise<void>
   /** Nothing more is taken from the client; `reason` says why, unless it left in order. */
@@ -78,7 +78,7 @@ export class Transmission implements RequestSink, MemoryUser {
   constructor(settings: TransmissionSettings) {
     this.#settings = settings
     this.#queue = new ReplyQueue(settings.stream, settings.buffers, this.#give)
-    this.input = new RequestInput(settings.stream, this)
+    this.input = new RequestInput(settings.stream, settings.buffers, this)
     settings.memory.join(this)
   }
 
@@ -123,6 +123,7 @@ export class Transmission implements RequestSink, MemoryUser {
     const { held } = this
     this.#released = true
     this.held = 0
+    this.#queue.release()
     memory.leave(this)
     memory.give(held)
   }
@@ -171,12 +172,17 @@ export class Transmission implements RequestSink, MemoryUser {
 
   #perform(request: Request, payload: Uint8Array | undefined): void {
     const work = perform(this.#settings.target.root, request, payload, this.#abort.signal)
-    if (work === done) this.#succeed(request)
+    if (work === done) this.#performed(request)
     else
       this.#track(
-        work.then(() => this.#succeed(request)),
+        work.then(() => this.#performed(request)),
         request,
       )
+  }
+
+  #performed(request: Request): void {
+    if (request.payload !== undefined) this.#settings.buffers.keep(request.payload)
+    this.#succeed(request)
   }
 
   /** Reads into the reply. */
@@ -197,7 +203,7 @@ export class Transmission implements RequestSink, MemoryUser {
         reading.then(
           () => this.#answerRead(request, place),
           (error) => {
-            this.#queue.drop(place)
+            this.#queue.abandon(place)
             throw error
           },
         ),

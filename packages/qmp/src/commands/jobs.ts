@@ -60,6 +60,9 @@ export function jobCommands(system: System): Handlers {
     },
     'drive-mirror': async (args) => {
       const source = system.findRoot(args.device)
+      if (args.replaces !== undefined && args['node-name'] === undefined) {
+        throw new BlockError('EINVAL', 'a node-name must be provided when replacing a named node of the graph')
+      }
       const targetBacking = args.mode === 'existing' ? 'recorded' : 'source'
       const start = (target: Node): Promise<Job> => mirror(system, { ...args, targetBacking }, source, target)
       await withTarget(await mirrorTarget(system, source, args), start)

@@ -1,5 +1,5 @@
 /** The monitor of a system: its commands, its clients, and the events that reach them. */
-import type { Graph } from '@diskgraph/core'
+import { BlockError, type Graph } from '@diskgraph/core'
 import { type Schema, type ValidationSettings, validateArguments } from '@diskgraph/qapi'
 import { type Client, ReceivedDescriptors } from '../descriptors.ts'
 import { QmpError } from '../errors.ts'
@@ -37,6 +37,7 @@ export class Monitor implements SessionHost {
   readonly #sessions = new Set<Session>()
   readonly #events: EventLimiter
   readonly #stopListening: () => void
+  #closed = false
 
   constructor(settings: MonitorSettings) {
     this.#settings = settings
@@ -62,12 +63,16 @@ export class Monitor implements SessionHost {
     return this.schema.command(command)?.oob === true
   }
 
-  /** Executes a command. CommandNotFound if there is none of that name, EINVAL for wrong arguments; what it says otherwise. */
+  /**
+   * Executes a command. CommandNotFound if there is none of that name, EINVAL for wrong arguments, ENODEV when the monitor
+   * is closed; what the command says otherwise.
+   */
   async execute(
     command: string,
     args: Readonly<Record<string, unknown>>,
     { client = nobody, ...settings }: ExecuteSettings = {},
   ): Promise<unknown> {
+    if (this.#closed) throw new BlockError('ENODEV', `cannot execute ${command}: the monitor is closed`)
     const handler = this.#handlers.get(command)
     if (handler === undefined) {
       throw new QmpError('CommandNotFound', `The command ${command} has not been found`)
@@ -77,8 +82,9 @@ export class Monitor implements SessionHost {
     return handler(validateArguments(this.schema, command, prepared, settings) as never, client)
   }
 
-  /** Begins a session with a client. */
+  /** Begins a session with a client. ENODEV when the monitor is closed. */
   connect(peer: SessionPeer, settings?: SessionSettings): Session {
+    if (this.#closed) throw new BlockError('ENODEV', 'cannot begin a session: the monitor is closed')
     const session = new Session(this, peer, settings)
     this.#sessions.add(session)
     return session
@@ -90,8 +96,9 @@ export class Monitor implements SessionHost {
     this.#sessions.delete(session)
   }
 
-  /** Ends all sessions; events of the graph are no longer heard. */
+  /** Ends all sessions; events of the graph are no longer heard, and nothing is executed any more. */
   close(): void {
+    this.#closed = true
     this.#stopListening()
     this.#events.close()
     for (const session of this.#sessions) this.disconnect(session)

@@ -61,7 +61,7 @@ export function serveClient(
       output.end(leave)
       setTimeout(leave, lastWords).unref()
     }
-    const session = monitor.connect(peer, settings)
+    const session = connected()
     const end = (): void => {
       session.end()
       if (!settings.halfOpen) session.whenIdle().then(leave)
@@ -85,5 +85,15 @@ export function serveClient(
     if (output !== (input as unknown)) output.on('error', leave)
     signal?.addEventListener('abort', stop, { once: true })
     if (signal?.aborted) stop()
+
+    function connected(): Session {
+      try {
+        return monitor.connect(peer, settings)
+      } catch (error) {
+        input.destroy()
+        output.destroy()
+        throw error
+      }
+    }
   })
 }

@@ -1,6 +1,9 @@
-/** Memory for long replies, which the connections of a server share and use again: what is new has to be collected. */
+/**
+ * Memory for long replies and payloads, which the connections of a server share and use again. What is not kept is given
+ * back at once: left to the collector, the memory of clients that were cut off would add up to that of those who follow.
+ */
 
-/** Memory of replies; `holds` counts the places that are in use. */
+/** Memory of a payload or of replies; `holds` counts the places that are in use. */
 export interface Slab {
   readonly bytes: Uint8Array
   /** Has places for several replies. */
@@ -17,7 +20,7 @@ const longestKept = 4 * 1024 * 1024
 const mostKept = 16 * 1024 * 1024
 
 /** See the top of the file. */
-export class ReplyBuffers {
+export class BufferPool {
   /** Free ones by length. */
   readonly #free = new Map<number, Slab[]>()
   #kept = 0
@@ -34,13 +37,21 @@ export class ReplyBuffers {
     return found
   }
 
-  /** Takes a buffer back that nobody holds any more. */
+  /** Takes a buffer back, with which nobody is at work any more: it may be gone after this. */
   keep(slab: Slab): void {
     const { length } = slab.bytes
-    if (length > longestKept + headers || this.#kept + length > mostKept) return
+    if (length > longestKept + headers || this.#kept + length > mostKept) {
+      free(slab.bytes.buffer as ArrayBuffer)
+      return
+    }
     this.#kept += length
     const others = this.#free.get(length)
     if (others === undefined) this.#free.set(length, [slab])
     else others.push(slab)
   }
+}
+
+/** Moves the memory of `buffer` to one that is young and unused: those are collected first, and often. */
+function free(buffer: ArrayBuffer): void {
+  structuredClone(buffer, { transfer: [buffer] })
 }
