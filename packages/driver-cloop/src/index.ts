@@ -69,7 +69,7 @@ class CloopImage implements OpenImage {
       const index = Math.floor((offset + done) / this.#blockSize)
       const skip = offset + done - index * this.#blockSize
       const part = buf.subarray(done, done + this.#blockSize - skip)
-      const block = await this.#inflated.get(index, () => this.#inflate(index, signal))
+      const block = await this.#inflated.get(index, signal, (all) => this.#inflate(index, all))
       part.set(block.subarray(skip, skip + part.length))
       done += part.length
     }

@@ -56,7 +56,7 @@ export class DmgImage implements OpenImage {
       if (!hasData(chunk.kind)) part.fill(0)
       else if (chunk.kind === Kind.raw) await this.#file.read(chunk.offset + skip, part, 0, signal)
       else {
-        const bytes = await this.#inflated.get(index, () => this.#inflate(chunk, signal))
+        const bytes = await this.#inflated.get(index, signal, (all) => this.#inflate(chunk, all))
         part.set(bytes.subarray(skip, skip + part.length))
       }
       done += part.length

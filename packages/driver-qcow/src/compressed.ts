@@ -26,7 +26,7 @@ export class CompressedClusters implements CompressedData {
     const target = buf.subarray(0, clusterSize - skip)
     const { high, low } = this.#map.entryAt(offset)
     const place = this.#clusters.compressedPlace(high, low)
-    const cluster = this.#inflated.get(place.offset, () => this.#inflate(offset - skip, place, signal))
+    const cluster = this.#inflated.get(place.offset, signal, (all) => this.#inflate(offset - skip, place, all))
     pool.add(cluster.then((bytes) => target.set(bytes.subarray(skip, skip + target.length))))
     return target.length
   }

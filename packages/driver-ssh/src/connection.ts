@@ -1,6 +1,6 @@
 /** A connection to a server, and the calls of SFTP as promises. */
 import { userInfo } from 'node:os'
-import { BlockError, type ErrorCode, isBlockError } from '@diskgraph/core/driver'
+import { abortedError, BlockError, type ErrorCode, isBlockError, throwIfAborted } from '@diskgraph/core/driver'
 import ssh2, { type AnyAuthMethod, type Client, type SFTPWrapper } from 'ssh2'
 import { hostKeyVerifier } from './host-key.ts'
 import { authMethods } from './identities.ts'
@@ -31,7 +31,7 @@ export class Connection {
 
   /** Logs in. Throws, with QEMU's texts, where that is refused. */
   static async open(options: SshOptions, signal: AbortSignal | undefined): Promise<Connection> {
-    if (signal?.aborted) throw abortedError()
+    throwIfAborted(signal)
     const server = serverOf(options)
     const { host } = server
     const port = portNumber(server)
@@ -148,7 +148,7 @@ function nextMethod<T extends { type: string }>(methods: T[], left: readonly str
 
 function untilReady(client: Client, signal: AbortSignal | undefined, connect: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const abort = (): void => reject(abortedError())
+    const abort = (): void => reject(abortedError(signal as AbortSignal))
     const settle = (): void => signal?.removeEventListener('abort', abort)
     signal?.addEventListener('abort', abort, { once: true })
     client.once('ready', () => {
@@ -177,11 +177,6 @@ function connectError(error: unknown, host: string, port: number): unknown {
   }
   const reason = code === 'ECONNREFUSED' ? 'Connection refused' : error.message
   return new BlockError('EIO', `Failed to connect to '${host}:${port}': ${reason}`, { cause: error })
-}
-
-/** The error of a call whose signal is aborted. */
-export function abortedError(): BlockError {
-  return new BlockError('ECANCELED', 'aborted')
 }
 
 /** An error of SFTP. The message of the server is shown, for it is all there is. */

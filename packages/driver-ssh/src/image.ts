@@ -1,7 +1,14 @@
 /** The image of an `ssh` node: a file on a server, by SFTP. */
-import { BlockError, type CreateContext, isBlockError, type OpenContext, type OpenImage } from '@diskgraph/core/driver'
+import {
+  abortedError,
+  BlockError,
+  type CreateContext,
+  isBlockError,
+  type OpenContext,
+  type OpenImage,
+} from '@diskgraph/core/driver'
 import type { Stats } from 'ssh2'
-import { abortedError, Connection } from './connection.ts'
+import { Connection } from './connection.ts'
 import { formatFilename } from './names.ts'
 import type { SshCreateOptions, SshOptions } from './options.ts'
 
@@ -108,7 +115,7 @@ class SshImage implements OpenImage {
 function unlessAborted(signal: AbortSignal | undefined, work: Promise<void>): Promise<void> {
   if (signal === undefined) return work
   return new Promise((resolve, reject) => {
-    const abort = (): void => reject(abortedError())
+    const abort = (): void => reject(abortedError(signal))
     signal.addEventListener('abort', abort, { once: true })
     const settle = (): void => signal.removeEventListener('abort', abort)
     work.finally(settle).then(resolve, reject)

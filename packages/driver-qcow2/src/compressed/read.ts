@@ -98,8 +98,8 @@ export class CompressedClusters implements CompressedData {
 
   /** A whole cluster, inflated unless it is at hand. */
   private cached({ offset, length }: Piece, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    return this.inflated.get(offset, async () => {
-      const data = await this.readData(offset, length, signal)
+    return this.inflated.get(offset, signal, async (all) => {
+      const data = await this.readData(offset, length, all)
       return this.inflateHere(data) ?? this.inflate(data)
     })
   }
