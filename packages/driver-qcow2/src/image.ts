@@ -121,6 +121,11 @@ export class Qcow2Image implements OpenImage {
     return blockStatus(this.state, offset, length, signal)
   }
 
+  async mappingLost(offset: number, length: number): Promise<{ lost: boolean; length: number }> {
+    const { mappingLost } = await seldom()
+    return mappingLost(this.state, offset, length)
+  }
+
   async truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {
     if (this.inactive) await this.activate()
     return truncate(this.state, size, options, signal)

@@ -26,3 +26,22 @@ for (const [name, createOptions, options] of variants) {
     })
   })
 }
+
+for (const dataFileRaw of [false, true]) {
+  describe(`external data file, raw: ${dataFileRaw}`, async () => {
+    await conformance({
+      test: { describe, it: (title, work) => it(title, work, timeout) },
+      driver: qcow2,
+      refuses: ['snapshots'],
+      async setUp({ files, graph, size, storage }) {
+        files.put('image')
+        files.put('data')
+        const dataFile = { driver: 'testkit-file', name: 'data' }
+        const file = { driver: 'testkit-file', name: 'image' }
+        await graph.createUnchecked({ driver: 'qcow2', size, clusterSize: 4096, file, dataFile, dataFileRaw })
+        const children = { file: storage('image'), dataFile: storage('data') }
+        return { definition: { driver: 'qcow2', discard: 'unmap', ...children } }
+      },
+    })
+  })
+}

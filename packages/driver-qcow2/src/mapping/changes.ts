@@ -236,9 +236,13 @@ async function changeEntries(
       mutex.unlock()
     }
     if (dropping === undefined) continue
-    // A storage that cannot discard keeps the data, which is no harm.
-    for (const { offset, length } of dropped) await image.dataFile?.discard(offset, length, signal).catch(() => {})
-    inFlight.end(dropping)
+    try {
+      for (const { offset, length } of dropped) await image.dataFile?.discard(offset, length, signal)
+    } catch {
+      // A storage that cannot discard keeps the data, which is no harm.
+    } finally {
+      inFlight.end(dropping)
+    }
   }
 }
 
