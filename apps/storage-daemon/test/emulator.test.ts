@@ -354,7 +354,8 @@ describe('the line of a test to the machine', () => {
     await new Promise<void>((resolve) => server.listen(path, resolve))
     const clock = new MachineClock()
     const woken = new Promise<void>((resolve) => clock.timeout(1e6, resolve))
-    const end = await answerQtest(`unix:path=${path},other=1`, clock)
+    const log: string[] = []
+    const end = await answerQtest(`unix:path=${path},other=1`, clock, (line) => log.push(line))
     try {
       const [socket] = (await connected) as [Socket]
       socket.setEncoding('utf8')

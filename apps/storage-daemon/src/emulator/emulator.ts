@@ -111,7 +111,7 @@ export class Emulator {
     const drives = await this.#addDrives()
     await this.#each(['mon', 'monitor', 'qmp', 'qmp-pretty'], (option) => this.#addMonitor(option))
     await this.#each(['qtest'], async ({ value }) => {
-      this.#closers.push(await answerQtest(value, this.#clock))
+      this.#closers.push(await answerQtest(value, this.#clock, (line) => process.stderr.write(`${line}\n`)))
     })
     await this.#addModels([...drives, ...(await this.#addDefaultDrives())])
     await this.#each(['device'], ({ value }) => this.#models.add(readOptions(value, 'driver')))

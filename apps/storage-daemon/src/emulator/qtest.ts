@@ -3,11 +3,17 @@ import { connectTo } from '@diskgraph/qmp'
 import { StartError } from '../failure.ts'
 import type { MachineClock } from './machine-clock.ts'
 
-/** Connects to `address` (`unix:PATH`) and answers each line; the result ends that. */
-export async function answerQtest(address: string, clock: MachineClock): Promise<() => void> {
+/** Connects to `address` (`unix:PATH`) and answers each line; the result ends that. `log` hears of both, as in QEMU. */
+export async function answerQtest(
+  address: string,
+  clock: MachineClock,
+  log: (line: string) => void,
+): Promise<() => void> {
   const path = /^unix:(?:path=)?([^,]+)/.exec(address)?.[1]
   if (path === undefined) throw new StartError(`'${address}' is no unix socket`)
   const socket = await connectTo({ path })
+  const begin = clock.now()
+  log(`[I ${(begin / 1000).toFixed(6)}] OPENED`)
   let rest = ''
   socket.setEncoding('utf8')
   socket.on('data', (text: string) => {
@@ -17,7 +23,10 @@ export async function answerQtest(address: string, clock: MachineClock): Promise
   })
   socket.on('error', () => undefined)
   socket.resume()
-  return () => socket.destroy()
+  return () => {
+    socket.destroy()
+    log(`[I +${((clock.now() - begin) / 1000).toFixed(6)}] CLOSED`)
+  }
 }
 
 /** `clock_step` and `clock_set` tell the time then. Nanoseconds are on the line, milliseconds in the clock. */

@@ -138,8 +138,7 @@ export class Job {
     return inspected('Job', this, options, inspect)
   }
 
-  // What users ask of it. Each throws EBUSY in a state that has no such thing.
-
+  // What users ask of it: EBUSY in a state that has no such thing.
   /** Lets it rest before its next piece of work. */
   pause(): void {
     this.#refuse('pause')
@@ -208,7 +207,6 @@ export class Job {
   }
 
   // What its work calls.
-
   /** @internal Says, once, that it is there: what it needs of the graph is mostly staged. */
   announce(): void {
     if (this.#announced) return
@@ -239,7 +237,7 @@ export class Job {
     }
   }
 
-  /** @internal It is not to start: it could not be staged, or (`aborting`) others of the same change have failed. */
+  /** @internal It could not be staged, or (`aborting`) others of the same change have failed. */
   discard(by?: 'aborting'): void {
     if (by !== undefined) for (const status of [by, 'concluded'] as const) this.#become(status)
     if (this.#announced) this.#become('null')
@@ -309,7 +307,6 @@ export class Job {
   }
 
   // What its transaction calls.
-
   becomePending(): void {
     this.#become('pending')
     if (!this.autoFinalize && this.isBlockJob) this.#emit('BLOCK_JOB_PENDING', { type: this.type, id: this.id })
@@ -319,9 +316,11 @@ export class Job {
     try {
       await this.#work?.prepare?.(this)
     } catch (error) {
-      // In QEMU such a job fails with the code alone, and the program says why.
-      this.#table.graph.warn(describeFailure(error as Error))
-      this.#error = describeErrorCode(codeOf(error))
+      // In QEMU what may not take effect fails with the code alone, and the program says why.
+      if (codeOf(error) === 'EPERM') {
+        this.#table.graph.warn(describeFailure(error as Error))
+        this.#error = describeErrorCode('EPERM')
+      }
       throw error
     }
   }

@@ -23,6 +23,7 @@ import {
   findLayerBelow,
   findNode,
   findNodeByName,
+  highestOver,
   type Insertion,
   insertFilter,
   isShownAs,
@@ -205,9 +206,10 @@ class Commit implements JobWork {
     })
     // Behind its end the layer above sees zeroes, and would see the rest of a longer base instead.
     const size = Math.max(top.size, Math.min(base.size, above.size))
+    const end = highestOver(base, top)
     const contentAt = async (offset: number, length: number): Promise<Omit<Range, 'offset'>> => {
       if (offset >= top.size) return { content: 'zero', length }
-      const extent = await reading('status', offset, () => chainStatus(top, base, offset, length, signal))
+      const extent = await reading('status', offset, () => chainStatus(top, end, offset, length, signal))
       return { content: !extent.present ? 'absent' : extent.zero ? 'zero' : 'data', length: extent.length }
     }
     const units = new Units({ size, granularity: Math.max(4096, clusterSize), transfer, contentAt })

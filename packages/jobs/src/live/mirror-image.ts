@@ -28,7 +28,15 @@ export class MirrorImage extends CopyFilter {
     super(file, target, settings)
     this.#unit = settings.unit
     this.copyMode = copyMode
+    // Those who look at it see whether writes are recorded to be copied; what is recorded is marked here in any case.
+    this.units.dirty.enabled = copyMode === 'background'
     this.#onFailure = onFailure
+  }
+
+  /** Lets writes go along to the target from now on. */
+  writeAlong(): void {
+    this.copyMode = 'write-blocking'
+    this.units.dirty.enabled = false
   }
 
   override write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {

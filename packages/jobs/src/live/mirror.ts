@@ -10,7 +10,7 @@ import { checkStart } from './arguments.ts'
 import { openRecordedBacking } from './backing.ts'
 import { type CopyFilter, copyFilterDriver } from './copy-filter.ts'
 import { type CopyMode, MirrorImage } from './mirror-image.ts'
-import { findNode, type Insertion, insertFilter, refuseBusy, wholeChainOf } from './nodes.ts'
+import { findNode, highestOver, type Insertion, insertFilter, refuseBusy, wholeChainOf } from './nodes.ts'
 import { copyDirty, markPresent, retryAfter } from './passes.ts'
 import { startJob } from './start.ts'
 
@@ -146,13 +146,16 @@ export class Mirror implements JobWork {
   #insertion: Insertion | undefined
   #image: MirrorImage | undefined
   #ending: 'complete' | 'cancel' | undefined
+  /** Takes the bitmap of what is to be copied from those that others see. */
+  #hide: () => void = ignore
 
   constructor(jobs: JobTable, source: Node, target: Node, options: Settings) {
     this.#jobs = jobs
     this.#source = source
     this.#target = target
     this.#options = options
-    this.#base = options.base ?? (options.sync === 'top' ? unfiltered(source).backing?.node : undefined)
+    const below = options.sync === 'top' ? unfiltered(source).backing?.node : undefined
+    this.#base = options.base === undefined ? below : highestOver(options.base, source)
   }
 
   /** Stages the filter over the disk. */
@@ -184,6 +187,10 @@ export class Mirror implements JobWork {
     const nodes = { source: this.#source, target: this.#target, layers }
     const filter = { driver, nodeName: filterNodeName, hidden: filterNodeName === undefined }
     this.#insertion = await insertFilter(change, graph, nodes, filter, job)
+    const { dirty } = (this.#image as unknown as MirrorImage).units
+    this.#source.showDirtyBitmap(dirty)
+    this.#hide = once(() => this.#source.removeDirtyBitmap(dirty))
+    change.onUndo(this.#hide)
   }
 
   async run(job: Job): Promise<void> {
@@ -265,7 +272,7 @@ export class Mirror implements JobWork {
     if (copyMode === 'background' && this.#image?.copyMode === 'write-blocking') {
       throw new BlockError('ENOTSUP', "Change to copy mode 'background' is not implemented")
     }
-    if (this.#image !== undefined && copyMode === 'write-blocking') this.#image.copyMode = copyMode
+    if (this.#image !== undefined && copyMode === 'write-blocking') this.#image.writeAlong()
   }
 
   /** Copies the rest while nobody writes, and lets the users go over: both, or neither. */
@@ -288,6 +295,7 @@ export class Mirror implements JobWork {
   async #goOver(change: Change): Promise<void> {
     const { filter } = this.#insertion as Insertion
     const { replaces = this.#source } = this.#options
+    change.afterCommit(this.#hide)
     await this.#giveBacking(change)
     await change.remove(filter)
     if (!shows(this.#source, replaces)) throw this.#changed(replaces)
@@ -314,8 +322,19 @@ export class Mirror implements JobWork {
 
   /** The users stay where they are. */
   async #goBack(change: Change): Promise<void> {
+    change.afterCommit(this.#hide)
     await change.remove((this.#insertion as Insertion).filter)
     await change.commit()
     if (this.#wasReadOnly) await endWriting(change, this.#target)
   }
 }
+
+function once(step: () => unknown): () => void {
+  let isDone = false
+  return () => {
+    if (!isDone) step()
+    isDone = true
+  }
+}
+
+function ignore(): void {}

@@ -58,6 +58,12 @@ export function wholeChainOf(top: Node): Node[] {
   return below === undefined ? [top] : [top, ...wholeChainOf(below)]
 }
 
+/** The highest node of the chain of `top` that shows the layer of `base`: what is not above it is the base's own. */
+export function highestOver(base: Node, top: Node): Node {
+  const layer = unfiltered(base)
+  return wholeChainOf(top).find((node) => unfiltered(node) === layer) ?? base
+}
+
 /** Throws EBUSY when a job or somebody else has taken `node`. */
 export function refuseBusy(node: Node): void {
   const [blocker] = node.blockers

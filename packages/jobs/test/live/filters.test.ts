@@ -7,7 +7,7 @@ import { type MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { TempFolder } from '@diskgraph/driver-testkit'
 import { JobTable, startCommit, startMirror, startStream } from '@diskgraph/jobs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { reached } from './events.ts'
 
 const size = 2 ** 20
@@ -67,6 +67,24 @@ describe('a commit into a base with a filter over it', () => {
     expect(chainOf(disk)).toEqual(expected)
     expect(await bytesOf(disk)).toEqual([1, 2, 3])
   })
+})
+
+it.each([
+  ['inner', 'mid'],
+  ['active', undefined],
+])('an %s commit does not read the base through a filter over it', async (_what, topNode) => {
+  const { graph, jobs, disk } = await setUp()
+  await using _ = graph
+  const { image } = graph.find('base-filter') as Node
+  const reads = vi.spyOn(image, 'read')
+  const job = await startCommit(jobs, { device: 'top-filter', topNode })
+  if (topNode === undefined) {
+    await reached(job, 'ready')
+    job.complete()
+  }
+  await job.finished
+  expect(reads).not.toHaveBeenCalled()
+  expect(await bytesOf(disk)).toEqual([1, 2, 3])
 })
 
 it.each([

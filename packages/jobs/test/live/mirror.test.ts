@@ -75,6 +75,28 @@ describe('a mirror', () => {
     expect(Buffer.compare(await contentOf(disk), expected)).toBe(0)
   })
 
+  it('shows what is left to be copied as a bitmap of the disk, for as long as it is there', async () => {
+    const { graph, jobs, ...make } = await setUp()
+    await using _ = graph
+    const disk = await make.plain('a', size)
+    const { node } = disk
+    const target = await make.target('b', size)
+    const settings = { device: node, target, sync: 'full' } as const
+    const job = await startMirror(jobs, { ...settings, jobId: 'j', speed: mebibyte })
+    expect(node.dirtyBitmaps).toMatchObject([{ name: undefined, enabled: true, busy: false, granularity: 65536 }])
+    expect(node.dirtyBitmaps[0]?.dirtyBytes).toBeGreaterThan(mebibyte)
+    job.change({ copyMode: 'write-blocking' })
+    expect(node.dirtyBitmaps[0]?.enabled).toBe(false)
+    job.cancel()
+    await job.finished.catch(() => undefined)
+    expect(node.dirtyBitmaps).toEqual([])
+    const next = await startMirror(jobs, { ...settings, jobId: 'k' })
+    await reached(next, 'ready')
+    next.complete()
+    await next.finished
+    expect([node.dirtyBitmaps, disk.node.dirtyBitmaps]).toEqual([[], []])
+  })
+
   it('goes over with those, too, who have come to the disk itself meanwhile', async () => {
     const { graph, jobs, ...make } = await setUp()
     await using _ = graph

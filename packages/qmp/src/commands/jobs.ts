@@ -53,7 +53,9 @@ export function jobCommands(system: System): Handlers {
     },
     'drive-backup': async (args) => {
       const source = system.findRoot(args.device)
-      await withTarget(await backupTarget(system, source, args), (target) => driveBackup(system, args, source, target))
+      await withTarget(system, await backupTarget(system, source, args), (target) =>
+        driveBackup(system, args, source, target),
+      )
     },
     'blockdev-mirror': async (args) => {
       await mirror(system, args, system.findRoot(args.device), system.findEither(args.target))
@@ -65,7 +67,7 @@ export function jobCommands(system: System): Handlers {
       }
       const targetBacking = args.mode === 'existing' ? 'recorded' : 'source'
       const start = (target: Node): Promise<Job> => mirror(system, { ...args, targetBacking }, source, target)
-      await withTarget(await mirrorTarget(system, source, args), start)
+      await withTarget(system, await mirrorTarget(system, source, args), start)
     },
     'blockdev-create': async (args) => {
       const options = await graphOptions(graph, args.options)
@@ -144,12 +146,19 @@ function mirror(system: System, args: Omit<MirrorArguments, 'target'>, device: N
 }
 
 /** Starts a job whose target was opened for it: the target goes with the job. */
-async function withTarget(target: OpenedTarget, start: (target: Node) => Promise<Job>): Promise<void> {
+async function withTarget(
+  { graph }: System,
+  target: OpenedTarget,
+  start: (target: Node) => Promise<Job>,
+): Promise<void> {
   try {
     await start(target.node)
-  } finally {
+  } catch (error) {
     await target.letGo()
+    throw error
   }
+  // The answer does not wait: it comes before what becomes of the job.
+  target.letGo().catch((error: Error) => graph.warn(`the target of a job is kept: ${error.message}`))
 }
 
 interface JobArguments {
