@@ -5,7 +5,8 @@
  *
  *     "diskgraph": { "drivers": { "null-co": { "export": "nullCo", "kind": "protocol", "prefixes": ["null-co"] } } }
  *
- * A format that no image begins with says `"probe": false`, and is not loaded to look at one. A test holds the table to
+ * A format that no image begins with says `"probe": false`, and is not loaded to look at one; one that goes by names says
+ * `"probe": { "suffix": ".dmg" }`. A test holds the table to
  * the manifests, and the manifests to the drivers.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -45,7 +46,7 @@ ${drivers.map(rowOf).join('')}]
 }
 
 function rowOf({ name, kind, prefixes, probe, packageName, export: exported }) {
-  const unprobed = probe === false ? '    probe: () => 0,\n' : ''
+  const unprobed = probe === undefined ? '' : `    probe: ${probeOf(probe)},\n`
   const claimed = prefixes === undefined ? '' : `    prefixes: [${prefixes.map((one) => `'${one}'`).join(', ')}],\n`
   return `  {
     name: '${name}',
@@ -53,6 +54,10 @@ function rowOf({ name, kind, prefixes, probe, packageName, export: exported }) {
 ${claimed}${unprobed}    load: async () => (await import('${packageName}')).${exported},
   },
 `
+}
+
+function probeOf({ suffix }) {
+  return suffix === undefined ? '() => 0' : `(_head, filename) => (filename.endsWith('${suffix}') ? 2 : 0)`
 }
 
 /** The tables as they stand in the programs now. */

@@ -103,7 +103,9 @@ function exportsOf(file) {
 }
 
 /** The sources of what `exports` of a package offers to others. */
+/** What is used from outside: what `exports` names, and what programs in `bin` start with. */
 function entriesOf({ folder, manifest }) {
+  if (manifest.bin !== undefined) return [`${folder}/src/start.ts`]
   const outputs = JSON.stringify(manifest.exports ?? {}).matchAll(/"\.\/dist\/([\w./-]+)\.js"/g)
   return [...outputs].map(([, name]) => `${folder}/src/${name}.ts`).filter((path) => !path.endsWith('/internal.ts'))
 }

@@ -2,7 +2,7 @@
 
 const required = ['LICENSE', 'README.md', 'package.json']
 const allowed =
-  /^(bin\/[\w-]+\.js|bin\/package\.json|dist\/[\w.-]+\.(js|js\.map|d\.ts)|dist\/man\/[\w-]+\.1|dist\/page\/[\w-]+\.(html|css|js|js\.map)|src\/[\w/.-]+\.tsx?|src\/page\/[\w-]+\.(html|css))$/
+  /^(bin\/[\w-]+\.js|bin\/package\.json|dist\/[\w.-]+\.(c?js|c?js\.map|d\.ts)|dist\/man\/[\w-]+\.1|dist\/page\/[\w-]+\.(html|css|js|js\.map)|src\/[\w/.-]+\.tsx?|src\/page\/[\w-]+\.(html|css))$/
 const conditions = new Set(['types', 'browser', 'default'])
 const described = ['description', 'keywords', 'homepage', 'bugs', 'license']
 
@@ -28,7 +28,7 @@ function fileProblems(files) {
 
 /** Each module leads a debugger to its sources: in the tarball, or in the map. */
 function mapProblems(files) {
-  const modules = [...files.keys()].filter((name) => /^dist\/.*\.js$/.test(name))
+  const modules = [...files.keys()].filter((name) => /^dist\/.*\.c?js$/.test(name))
   return modules.flatMap((name) => {
     if (!text(files, name).includes('\n//# sourceMappingURL=')) return [`'${name}' has no source map`]
     if (!files.has(`${name}.map`)) return [`'${name}.map' is not packed`]

@@ -7,6 +7,7 @@
  *     --mutations N       damaged images (20000)
  *     --kills N           daemons that are killed under load (300)
  *     --save FOLDER       keeps the images of crashes and mutations that fail
+ *     --format FORMAT     only this format; may be given more than once
  *     --only BAR          crash, differential, mutations, errors or kills; may be given more than once
  *
  * The exit status is 1 when a bar is missed.
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     mutations: { type: 'string', default: '20000' },
     kills: { type: 'string', default: '300' },
     save: { type: 'string' },
+    format: { type: 'string', multiple: true },
     only: { type: 'string', multiple: true },
   },
 })
@@ -44,7 +46,8 @@ const seed = values.seed === undefined ? randomSeed() : Number(values.seed)
 const peers = findTool('qemu-img') !== undefined && findTool('qemu-io') !== undefined
 if (!peers && process.env.DISKGRAPH_REQUIRE_PEERS === '1') throw new Error('qemu-img and qemu-io are missing')
 
-const run: Run = { subjects: await findSubjects(), seed, peers, save: values.save }
+const subjects = (await findSubjects()).filter(({ format }) => values.format?.includes(format) ?? true)
+const run: Run = { subjects, seed, peers, save: values.save }
 if (values.save !== undefined) mkdirSync(values.save, { recursive: true })
 
 const bars: Readonly<Record<string, () => Promise<Bar>>> = {

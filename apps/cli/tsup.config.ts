@@ -1,24 +1,46 @@
 import { readFileSync } from 'node:fs'
-import { defineConfig } from 'tsup'
+import { createRequire } from 'node:module'
+import { defineConfig, type Options } from 'tsup'
+
+type PluginBuild = Parameters<NonNullable<Options['esbuildPlugins']>[number]['setup']>[0]
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 
+const fromSsh = createRequire(new URL('../../packages/driver-ssh/package.json', import.meta.url))
+
+/** Libraries that are loaded by themselves are files of their own: the script of the programs stays small. */
+const apart = {
+  name: 'apart',
+  setup({ onResolve }: PluginBuild) {
+    onResolve({ filter: /^ssh2$/ }, () => ({ path: './ssh2.cjs', external: true }))
+  },
+}
+
 /**
- * One entry per command, everything of the workspace bundled in, and a chunk of its own for each driver and each
- * subcommand, so that a command reads from disk only what it runs. koffi is native and stays outside, the WebAssembly of zstd has a file of its own. The code is as
- * it is written here, and the maps hold the sources, for they are those of many packages.
+ * All programs are one CommonJS script with everything of the workspace in it: what V8 compiles of it can be kept
+ * from one run to the next (src/compiled-script.ts). Modules that are imported where they are needed are run then.
+ * What stays outside is required, for such a script has no import().
+ * koffi is native and stays outside, the WebAssembly of zstd has a file of its own. Names stay as they are written
+ * here, and the maps hold the sources, for they are those of many packages.
  */
 export default defineConfig({
-  entry: { img: 'src/img.ts', io: 'src/io.ts', nbd: 'src/nbd.ts', diskgraph: 'src/diskgraph.ts' },
-  format: ['esm'],
+  entry: { start: 'src/start.ts', tools: 'src/tools.ts', ssh2: fromSsh.resolve('ssh2') },
+  format: ['cjs'],
+  outExtension: () => ({ js: '.cjs' }),
   target: 'node20',
-  splitting: true,
+  shims: true,
+  splitting: false,
   treeshake: false,
-  minify: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\//],
-  external: ['koffi', '@bokuweb/zstd-wasm'],
+  external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress', 'cpu-features', /\.node$/],
+  esbuildPlugins: [apart],
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },
+  esbuildOptions(options) {
+    options.minifyWhitespace = true
+    options.minifySyntax = true
+    options.supported = { 'dynamic-import': false }
+  },
 })

@@ -17,7 +17,12 @@ export default defineConfig({
   minify: false,
   sourcemap: true,
   noExternal: [/^@diskgraph\/(?!console)/],
-  external: ['koffi', '@bokuweb/zstd-wasm', '@diskgraph/console'],
+  external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress', '@diskgraph/console', 'cpu-features', /\.node$/],
+  // ssh2 is CommonJS.
+  shims: true,
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url)",
+  },
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },

@@ -11,7 +11,7 @@ import { QmpClient } from '@diskgraph/qmp/client'
 import { timeLimit } from './machine.ts'
 
 const program = fileURLToPath(new URL('../../apps/storage-daemon/dist/daemon.js', import.meta.url))
-const imageTool = fileURLToPath(new URL('../../apps/cli/dist/img.js', import.meta.url))
+const imageTool = fileURLToPath(new URL('../../apps/cli/bin/dg-img.js', import.meta.url))
 
 /** Where the guest's partition begins, in bytes. */
 const partition = 2 ** 20

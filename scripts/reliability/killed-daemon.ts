@@ -16,7 +16,7 @@ import type { Bar, Run } from './bars.ts'
 import { VersionedDisk } from './versioned-disk.ts'
 
 const program = fileURLToPath(new URL('../../apps/storage-daemon/dist/daemon.js', import.meta.url))
-const image = fileURLToPath(new URL('../../apps/cli/dist/img.js', import.meta.url))
+const image = fileURLToPath(new URL('../../apps/cli/bin/dg-img.js', import.meta.url))
 const size = 32 * 2 ** 20
 const piece = 2 ** 20
 /** Milliseconds until a daemon that was started again must have answered a read. */

@@ -6,14 +6,20 @@ import type { ReliabilitySubject, ReliabilityVariant } from '@diskgraph/driver-t
 
 const packages = fileURLToPath(new URL('../../packages/', import.meta.url))
 
+/** A subject, and the module that brings it. */
+export interface FoundSubject extends ReliabilitySubject {
+  readonly module: string
+}
+
 /** All subjects, in the order of their packages. */
-export async function findSubjects(): Promise<ReliabilitySubject[]> {
-  const subjects: ReliabilitySubject[] = []
+export async function findSubjects(): Promise<FoundSubject[]> {
+  const subjects: FoundSubject[] = []
   for (const folder of readdirSync(packages).sort()) {
     const path = join(packages, folder, 'test', 'reliability.ts')
     if (!existsSync(path)) continue
-    const module = (await import(pathToFileURL(path).href)) as { subject: ReliabilitySubject }
-    subjects.push(module.subject)
+    const module = pathToFileURL(path).href
+    const { subject } = (await import(module)) as { subject: ReliabilitySubject }
+    subjects.push({ ...subject, module })
   }
   return subjects
 }

@@ -3,6 +3,7 @@
  * that the format does not have itself. Names are written as QEMU writes them: `cluster_size`, `encrypt.key-secret`.
  */
 
+import { dirname, resolve } from 'node:path'
 import { type DriverDescriptor, type Graph, isBlockError } from '@diskgraph/core'
 import { type OptionSchema, type OptionSchemas, parseSize } from '@diskgraph/core/driver'
 import { nearestName, protocolOf, toKebabCase, toSnakeCase } from '@diskgraph/core/internal'
@@ -81,8 +82,8 @@ export function amendable({ createOptions = {}, amendOptions }: DriverDescriptor
 
 function schemaOptions(schemas: OptionSchemas, ofStorage: boolean): CreateOption[] {
   return Object.entries(schemas).flatMap(([key, schema]): CreateOption[] => {
-    if (schema.type === 'child' || schema.type === 'children' || key === 'filename') return []
-    if (schema.commandLine === false) return []
+    if (schema.commandLine === false || schema.type === 'children' || key === 'filename') return []
+    if (schema.type === 'child' && schema.commandLine === undefined) return []
     if (schema.type !== 'object') {
       return [{ name: schema.commandLine ?? toSnakeCase(key), path: [key], schema, ofStorage }]
     }
@@ -261,9 +262,23 @@ export function newImageDefinition(
   values: CreateValues,
 ): Record<string, unknown> {
   const { format, storage } = drivers
-  const own = { driver: format.name, ...values.toOptions(false) }
+  const own: Record<string, unknown> = { driver: format.name, ...values.toOptions(false) }
+  for (const { path, schema } of values.given()) {
+    const [name = ''] = path
+    if (schema.type === 'child') own[name] = fileBeside(filename, String(own[name]), storage ?? format)
+  }
   if (storage === undefined) return { ...own, ...namedBy(format, filename) }
   return { ...own, file: { driver: storage.name, ...namedBy(storage, filename), ...values.toOptions(true) } }
+}
+
+/**
+ * The definition of one more file of the image `filename`. Images look for it beside themselves; where the name is
+ * meant from elsewhere, it becomes absolute.
+ */
+function fileBeside(filename: string, name: string, storage: DriverDescriptor): Record<string, unknown> {
+  if (protocolOf(name) !== undefined) return { driver: storage.name, ...namedBy(storage, name) }
+  const elsewhere = protocolOf(filename) === undefined && dirname(filename) !== '.'
+  return { driver: 'file', filename: elsewhere ? resolve(name) : name }
 }
 
 function namedBy(driver: DriverDescriptor, filename: string): Record<string, unknown> {

@@ -15,6 +15,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type DriverDescriptor, describeErrorCode, errorCodeOf } from '@diskgraph/core'
 import { CommandError, messageOf, UsageError } from '@diskgraph/tools'
+import type { ImportModule } from './compiled-script.ts'
 import { drivers } from './driver-table.ts'
 
 /** The words of a command line without `--driver`, and what those name. */
@@ -188,10 +189,17 @@ function entryOf(exports: unknown): string | undefined {
   return undefined
 }
 
+/** Given by what runs the built programs (compiled-script.ts). */
+declare const importModule: ImportModule | undefined
+
 async function descriptorsOf(path: string, name: string): Promise<DriverDescriptor[]> {
+  const url = pathToFileURL(path).href
   let exported: Record<string, unknown>
   try {
-    exported = (await import(pathToFileURL(path).href)) as Record<string, unknown>
+    exported = (await (typeof importModule === 'undefined' ? import(url) : importModule(url))) as Record<
+      string,
+      unknown
+    >
   } catch (cause) {
     throw new CommandError(`cannot load driver '${name}': ${messageOf(cause)}`, { cause })
   }

@@ -46,6 +46,17 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-copy-on-read')).copyOnRead,
   },
   {
+    name: 'cow',
+    kind: 'format',
+    load: async () => (await import('@diskgraph/driver-cow')).cow,
+  },
+  {
+    name: 'dmg',
+    kind: 'format',
+    probe: (_head, filename) => (filename.endsWith('.dmg') ? 2 : 0),
+    load: async () => (await import('@diskgraph/driver-dmg')).dmg,
+  },
+  {
     name: 'file',
     kind: 'protocol',
     prefixes: ['file'],
@@ -138,6 +149,12 @@ export const drivers: readonly LazyDriver[] = [
     kind: 'format',
     probe: () => 0,
     load: async () => (await import('@diskgraph/driver-copy-before-write')).snapshotAccess,
+  },
+  {
+    name: 'ssh',
+    kind: 'protocol',
+    prefixes: ['ssh'],
+    load: async () => (await import('@diskgraph/driver-ssh')).ssh,
   },
   {
     name: 'throttle',

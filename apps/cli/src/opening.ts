@@ -31,6 +31,8 @@ export interface OpenRequest {
   /** Look at this image only: nothing that it refers to is opened. */
   readonly inspect?: boolean
   readonly withoutBacking?: boolean
+  /** Encrypted images are opened without their secrets, too, to be read by nobody. */
+  readonly keyless?: boolean
   /** Opened to be checked: damage that a check can repair does not fail the open. */
   readonly checking?: boolean
   /** Further options of the top node, camelCase. */
@@ -116,6 +118,7 @@ function open(graph: Graph, request: OpenRequest): Promise<Disk> {
     ...(request.signal === undefined ? {} : { signal: request.signal }),
     ...(request.inspect ? { inspect: true, permissions: 0 } : {}),
     ...(request.withoutBacking ? { withoutBacking: true } : {}),
+    ...(request.keyless ? { keyless: true } : {}),
     ...(request.checking ? { check: true } : {}),
   }
   if (request.imageOpts) return graph.addUnchecked({ ...options, ...own }, settings)

@@ -1,7 +1,7 @@
 /** `-l`: an internal snapshot as the source of a command. */
 
 import { type Disk, isBlockError } from '@diskgraph/core'
-import { CommandError, messageOf } from '@diskgraph/tools'
+import { CommandError, messageOf, reportError, type Terminal } from '@diskgraph/tools'
 import { parseKeyValues, toObject } from './key-values.ts'
 
 /**
@@ -28,6 +28,18 @@ export async function loadSnapshot(disk: Disk, wanted: string): Promise<void> {
     if (!isBlockError(error)) throw error
     throw new CommandError(`Failed to load snapshot: ${messageOf(error)}`, { cause: error })
   }
+}
+
+/**
+ * Which snapshot `text` asks for, as it is.
+ * @throws CommandError for a list of options with one that there is not.
+ */
+export function snapshotArgument(text: string, terminal: Terminal): string {
+  if (!text.startsWith('snapshot.')) return text
+  const unknown = parseKeyValues(text).find(({ key }) => key !== 'snapshot.id' && key !== 'snapshot.name')
+  if (unknown === undefined) return text
+  reportError(terminal, `Invalid parameter '${unknown.key}'`)
+  throw new CommandError(`Failed in parsing snapshot param '${text}'`)
 }
 
 /** The id of the snapshot that has the id and the name that are given. */

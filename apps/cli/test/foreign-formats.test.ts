@@ -16,9 +16,7 @@ let folder = ''
 
 /** The starts of formats that have no driver here. */
 const foreign: readonly (readonly [filename: string, format: string, head: string])[] = [
-  ['a.cow', 'cow', 'OOOM\0\0\0\x02'],
   ['a.luks2', 'luks2', 'LUKS\xba\xbe\0\x02'],
-  ['a.dmg', 'dmg', ''],
 ]
 
 /** Formats whose images the real tool makes, and knows by their starts. */
@@ -37,16 +35,13 @@ describe.skipIf(!hasQemu)('an image of a format without a driver', () => {
     folder = mkdtempSync(join(tmpdir(), 'foreign-'))
     process.chdir(folder)
     for (const [filename, , head] of foreign) writeFileSync(filename, head.padEnd(8192, '\0'), 'latin1')
-    const trailer = Buffer.alloc(512)
-    trailer.write('koly\0\0\0\x04\0\0\x02\0', 'latin1')
-    writeFileSync('renamed-dmg', Buffer.concat([Buffer.alloc(8192), trailer]))
   })
   afterAll(() => {
     process.chdir(before)
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const all = [...foreign, ['renamed-dmg', 'dmg'] as const].map(([name, format]) => [name, format] as const)
+  const all = foreign.map(([name, format]) => [name, format] as const)
 
   test.each(all)('is not taken for raw by any command: %s', async (filename, format) => {
     const reason =

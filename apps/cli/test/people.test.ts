@@ -8,6 +8,9 @@ import { runProgram } from '../src/main.ts'
 import { runDiskgraph } from '../src/people/main.ts'
 import { type CapturedTerminal, capturedTerminal } from './captured-terminal.ts'
 
+/** Data that begins like an image of a format without a driver. */
+const foreign = Buffer.concat([Buffer.from('LUKS\xba\xbe\0\x02', 'latin1'), Buffer.alloc(65528)])
+
 let folder = ''
 const before = process.cwd()
 
@@ -152,7 +155,7 @@ describe('advice', () => {
   })
 
   test('raw data with the signature of a format repeats the line with -f raw', async () => {
-    writeFileSync('a b', 'OOOM\0\0\0\x02'.padEnd(65536, '\0'))
+    writeFileSync('a b', foreign)
     expect((await run(['map', 'a b'])).stderr).toContain(": diskgraph map -f raw 'a b'\n")
   })
 
@@ -251,7 +254,7 @@ describe('a name says the format', () => {
     expect(code).toBe(1)
     expect(stderr).toBe(
       `diskgraph: cannot tell the format of '${name}' from its name\n` +
-        `hint: say it with -O (luks, parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph convert -O raw a.raw ${name}\n`,
+        `hint: say it with -O (cow, luks, parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph convert -O raw a.raw ${name}\n`,
     )
     expect(readdirSync('.')).toEqual(['a.raw'])
   })
@@ -268,10 +271,10 @@ describe('a name says the format', () => {
   test('of a new image, which is raw where the name says nothing', async () => {
     expect((await run(['create', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: qcow2, 1 MiB\n')
     expect((await run(['create', 'n', '1M'])).stdout).toBe('Created n: raw, 1 MiB\n')
-    const { code, stderr } = await run(['create', 'n.cow', '1M'])
-    expect([code, readdirSync('.').includes('n.cow')]).toEqual([1, false])
+    const { code, stderr } = await run(['create', 'n.xyz', '1M'])
+    expect([code, readdirSync('.').includes('n.xyz')]).toEqual([1, false])
     expect(stderr).toContain(
-      'say it with -f (luks, parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph create -f raw n.cow 1M\n',
+      'say it with -f (cow, luks, parallels, qcow, qcow2, qed, raw, vdi, vhdx, vmdk, vpc): diskgraph create -f raw n.xyz 1M\n',
     )
     expect((await run(['create', '-f', 'raw', 'n.qcow2', '1M'])).stdout).toBe('Created n.qcow2: raw, 1 MiB\n')
   })
@@ -331,6 +334,30 @@ describe('inspect --untrusted', () => {
     })
   })
 
+  test('an encrypted image is judged without its key', async () => {
+    const secret = ['--object', 'secret,id=s,data=abcdef']
+    await image('-f', 'luks', ...secret, '-o', 'key-secret=s,iter-time=10', 'a.luks', '1M')
+    const encryption = 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'
+    await image('-f', 'qcow2', ...secret, '-o', encryption, 'a.qcow2', '1M')
+    for (const name of ['a.luks', 'a.qcow2']) {
+      expect((await inspect(name)).report).toMatchObject({ verdict: 'safe', reasons: [], references: [] })
+    }
+  })
+
+  test('an image whose data stands elsewhere is unsafe, and the other file is named', async () => {
+    await image('-f', 'vmdk', '-o', 'subformat=monolithicFlat', 'a.vmdk', '1M')
+    await image('-f', 'qcow2', '-o', 'data_file=a.data', 'a.qcow2', '1M')
+    expect((await inspect('a.vmdk')).report).toMatchObject({
+      format: 'vmdk',
+      reasons: ["it refers to another file: extent 'a-flat.vmdk'"],
+      references: [{ kind: 'extent', filename: 'a-flat.vmdk' }],
+    })
+    expect((await inspect('a.qcow2')).report).toMatchObject({
+      reasons: ["it refers to another file: data file 'a.data'"],
+      references: [{ kind: 'data file', filename: 'a.data' }],
+    })
+  })
+
   test('a file that is two things at once is unsafe', async () => {
     await image('-f', 'qcow2', 'a.qcow2', '1M')
     const { readFileSync } = await import('node:fs')
@@ -343,12 +370,12 @@ describe('inspect --untrusted', () => {
   })
 
   test('a guessed raw image with the signature of a format is unsafe', async () => {
-    writeFileSync('a', 'OOOM\0\0\0\x02'.padEnd(65536, '\0'))
+    writeFileSync('a', foreign)
     expect((await inspect('a')).report.reasons).toEqual([
-      expect.stringContaining("it cannot be opened: it has the signature of format 'cow', whose driver is missing"),
+      expect.stringContaining("it cannot be opened: it has the signature of format 'luks2', whose driver is missing"),
     ])
     expect((await inspect('-f', 'raw', 'a')).report.reasons).toEqual([
-      'it is taken for raw, but has the signature of cow',
+      'it is taken for raw, but has the signature of luks2',
     ])
   })
 

@@ -30,7 +30,10 @@ export interface Run {
   length: number
   /** Host offset of the first byte asked for (normal, zeroAllocated). */
   host: number
-  /** The clusters are used by nobody else: they may be written in place. */
+  /**
+   * The clusters are used by nobody else: they may be written in place. Of an unallocated run: there is room for it at
+   * `host`, in a cluster that is mapped in part.
+   */
   copied: boolean
   /** Where in the file stands what has to be read first (missing). */
   table: number
@@ -66,6 +69,12 @@ export interface NewClusters {
   readonly clusters: number
   /** They were reserved before, behind the zero flag or as data: they need not be freed on failure. */
   readonly reused: boolean
+  /**
+   * The guest range around the request that has to be written whole, where that is less than the clusters: formats may
+   * map parts of them, and the last one may end with the disk.
+   */
+  readonly start?: number
+  readonly end?: number
 }
 
 /** Host clusters for guest data. */
@@ -95,7 +104,7 @@ export interface ClusterChanges {
   readonly canZero: boolean
   /** Whether discarded clusters become unallocated, so that they read as zeroes where there is no backing file. */
   readonly canFree: boolean
-  /** Makes whole clusters zero; false when one that holds data was left alone. */
+  /** Makes a range of whole units zero; false when a part of it that holds data was left alone. */
   zero(start: number, end: number, settings: ZeroSettings, signal: AbortSignal | undefined): Promise<boolean>
   /** Frees the whole clusters of a range. */
   discard(offset: number, length: number, signal: AbortSignal | undefined): Promise<void>
@@ -128,7 +137,8 @@ export interface DataImage {
   readonly dataFile?: ChildHandle | undefined
   /** Left out: guest data stands in clear. */
   readonly cipher?: DataCipher | undefined
-  readonly geometry: { readonly clusterSize: number }
+  /** `zeroUnit`: bytes that the mapping can tell to be zero, where that is less than a cluster. */
+  readonly geometry: { readonly clusterSize: number; readonly zeroUnit?: number }
   /** Bytes of the disk. */
   readonly size: number
   readonly readOnly: boolean

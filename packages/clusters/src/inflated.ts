@@ -1,4 +1,5 @@
 /** Clusters as compression has them: whole. Those that were inflated last are kept, so that small reads of one inflate it once. */
+import { abortedError } from '@diskgraph/core/driver'
 
 /** A cluster that may end with the disk, with zeroes behind it. */
 export function wholeCluster(data: Uint8Array, clusterSize: number): Uint8Array {
@@ -11,35 +12,76 @@ export function wholeCluster(data: Uint8Array, clusterSize: number): Uint8Array 
 /** Bytes of them that are kept. */
 const keptBytes = 2 ** 20
 
+/** A cluster, or the work for it, with those who wait for it. */
+interface Inflated {
+  readonly bytes: Promise<Uint8Array>
+  readonly ended: AbortController
+  waiting: number
+}
+
 /** See the top of this file. */
 export class InflatedClusters {
   /** By the place of their data in the file. */
-  readonly #clusters = new Map<number, Promise<Uint8Array>>()
+  readonly #clusters = new Map<number, Inflated>()
   readonly #most: number
 
   constructor(clusterSize: number) {
     this.#most = Math.max(1, Math.floor(keptBytes / clusterSize))
   }
 
-  /** The cluster whose data stands at `place`: one that is kept, or what `inflate` gives. A failure is not kept. */
-  get(place: number, inflate: () => Promise<Uint8Array>): Promise<Uint8Array> {
+  /**
+   * The cluster whose data stands at `place`: one that is kept, or what `inflate` gives. A failure is not kept. Work
+   * that several wait for goes on until all of them have given up; who does so gets ECANCELED at once.
+   */
+  get(
+    place: number,
+    signal: AbortSignal | undefined,
+    inflate: (signal: AbortSignal) => Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
     const clusters = this.#clusters
-    const known = clusters.get(place)
-    if (known !== undefined) {
+    let cluster = clusters.get(place)
+    if (cluster === undefined) cluster = this.#begin(place, inflate)
+    else {
       clusters.delete(place)
-      clusters.set(place, known)
-      return known
+      clusters.set(place, cluster)
     }
-    const cluster = inflate()
+    cluster.waiting++
+    return signal === undefined ? cluster.bytes : this.#until(signal, place, cluster)
+  }
+
+  #begin(place: number, inflate: (signal: AbortSignal) => Promise<Uint8Array>): Inflated {
+    const clusters = this.#clusters
+    const ended = new AbortController()
+    const cluster = { bytes: inflate(ended.signal), ended, waiting: 0 }
     clusters.set(place, cluster)
-    cluster.catch(() => {
-      if (clusters.get(place) === cluster) clusters.delete(place)
-    })
+    cluster.bytes.catch(() => this.#forget(place, cluster))
     if (clusters.size > this.#most) {
       const [oldest] = clusters.keys()
       clusters.delete(oldest as number)
     }
     return cluster
+  }
+
+  #forget(place: number, cluster: Inflated): void {
+    if (this.#clusters.get(place) === cluster) this.#clusters.delete(place)
+  }
+
+  #until(signal: AbortSignal, place: number, cluster: Inflated): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        reject(abortedError(signal))
+        if (--cluster.waiting > 0) return
+        this.#forget(place, cluster)
+        cluster.ended.abort(signal.reason)
+      }
+      if (signal.aborted) {
+        leave()
+        return
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      const settle = (): void => signal.removeEventListener('abort', leave)
+      cluster.bytes.finally(settle).then(resolve, reject)
+    })
   }
 
   /** Forgets all: clusters were freed and may hold other data soon. */

@@ -23,7 +23,8 @@ export async function blockStatus(
   const first = { ...run }
   let covered = run.length
   for (let step = 0; step < maxSteps && covered < length; step++) {
-    if (first.kind === Kind.unallocated) covered = Math.min(length, image.map.next(offset + covered) - offset)
+    if (first.kind === Kind.unallocated && !first.copied)
+      covered = Math.min(length, image.map.next(offset + covered) - offset)
     if (covered === length) break
     await image.map.find(offset + covered, length - covered, run)
     if (!continues(first, covered, run)) break
@@ -38,7 +39,10 @@ export async function blockStatus(
 
 function continues(first: Run, covered: number, run: Run): boolean {
   if (run.kind !== first.kind) return false
-  if (run.kind === Kind.normal || run.kind === Kind.zeroAllocated) return run.host === first.host + covered
+  if (run.copied !== first.copied && run.kind === Kind.unallocated) return false
+  const placed =
+    run.kind === Kind.normal || run.kind === Kind.zeroAllocated || (run.kind === Kind.unallocated && run.copied)
+  if (placed) return run.host === first.host + covered
   return true
 }
 
@@ -49,7 +53,13 @@ function statusOf(image: DataImage, run: Run, length: number, preallocated: bool
   const sparse = preallocated && cipher === undefined ? ({ recurse: 'zeroes' } as const) : {}
   switch (run.kind) {
     case Kind.unallocated:
-      return { length, data: false, zero: image.backing() === undefined, allocated: false }
+      return {
+        length,
+        data: false,
+        zero: image.backing() === undefined,
+        allocated: false,
+        ...(run.copied ? place : {}),
+      }
     case Kind.zero:
       return { length, data: false, zero: true, allocated: true }
     case Kind.zeroAllocated:

@@ -109,7 +109,9 @@ async function writePieces(
       if (pool.pending >= writesAtOnce) await pool.below(writesAtOnce)
     }
   } catch (error) {
-    pool.fail(error)
+    // What ends the walk (damage, say) goes before what it made of the pieces that are on their way.
+    await pool.finish().catch(() => undefined)
+    throw error
   }
   return pool.finish()
 }
@@ -164,8 +166,9 @@ async function writeNewClusters(
   if (refusal !== undefined) await refusal
   const start = host + (offset - allocation.start)
   const tailOffset = offset + data.length
-  const head = await edge(image, taken, allocation.start, offset - allocation.start)
-  const tail = await edge(image, taken, tailOffset, allocation.end - tailOffset)
+  const { start: first = allocation.start, end: last = allocation.end } = taken
+  const head = await edge(image, taken, first, offset - first)
+  const tail = await edge(image, taken, tailOffset, last - tailOffset)
   if (head.length + tail.length > 0 && head.zero && tail.zero) {
     const held = file.debugEvent('cluster_alloc_space')
     if (held !== undefined) await held
@@ -192,19 +195,29 @@ async function edge(image: DataImage, taken: NewClusters, offset: number, length
   const zero = await readsAsZeroes(image, offset, length)
   // The data of a reused cluster stands there, and others may be writing it in place.
   const { dataFile = image.file, cipher } = image
-  const skip = taken.reused ? !zero : zero && cipher === undefined && dataFile.zeroInit && host >= dataFile.size
+  const skip = taken.reused
+    ? !zero && (await isThere(image, offset))
+    : zero && cipher === undefined && dataFile.zeroInit && host >= dataFile.size
   return { offset, length, host, zero, skip }
 }
 
 /** Whether a range inside one cluster is known to be zero without reading data. */
 async function readsAsZeroes(image: DataImage, offset: number, length: number): Promise<boolean> {
   const run = newRun()
-  await image.map.find(offset, length, run)
-  if (run.kind === Kind.zero || run.kind === Kind.zeroAllocated) return true
-  if (run.kind !== Kind.unallocated) return false
-  if (offset >= image.size) return true
-  const backing = image.backing()
-  return backing === undefined || offset >= backing.size
+  for (let at = offset; at < offset + length; at += run.length) {
+    await image.map.find(at, offset + length - at, run)
+    if (run.kind === Kind.zero || run.kind === Kind.zeroAllocated) continue
+    if (run.kind !== Kind.unallocated) return false
+    const backing = at >= image.size ? undefined : image.backing()
+    if (backing !== undefined && at < backing.size) return false
+  }
+  return true
+}
+
+async function isThere(image: DataImage, offset: number): Promise<boolean> {
+  const run = newRun()
+  await image.map.find(offset, 1, run)
+  return run.kind === Kind.normal
 }
 
 /** Reads the edges that are not zero into place; whether there were any. */

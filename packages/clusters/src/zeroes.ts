@@ -21,10 +21,10 @@ export async function zeroRange(
   signal?: AbortSignal,
 ): Promise<void> {
   image.checkUsable()
-  const { clusterSize } = image.geometry
+  const { clusterSize, zeroUnit = clusterSize } = image.geometry
   const end = offset + length
-  const bodyStart = alignUp(offset, clusterSize)
-  const bodyEnd = end === image.size ? alignUp(end, clusterSize) : alignDown(end, clusterSize)
+  const bodyStart = alignUp(offset, zeroUnit)
+  const bodyEnd = end === image.size ? alignUp(end, zeroUnit) : alignDown(end, zeroUnit)
   if (bodyEnd < bodyStart) return zeroEdge(image, offset, length, flags, signal)
   if (offset < bodyStart) await zeroEdge(image, offset, bodyStart - offset, flags, signal)
   if (bodyStart < bodyEnd) await zeroClusters(image, bodyStart, bodyEnd, flags, signal)
@@ -40,7 +40,9 @@ async function zeroClusters(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (image.changes.canZero) {
-    await image.changes.zero(start, end, { mayUnmap: (flags & Flag.MayUnmap) !== 0, onlyEmpty: false }, signal)
+    const settings = { mayUnmap: (flags & Flag.MayUnmap) !== 0, onlyEmpty: false }
+    if (await image.changes.zero(start, end, settings, signal)) return
+    await zeroPart(image, start, Math.min(end, image.size) - start, flags, signal)
   } else if (image.changes.canFree && image.backing() === undefined) {
     await image.changes.discard(start, end - start, signal)
   } else {
@@ -56,9 +58,9 @@ async function zeroEdge(
   flags: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { clusterSize } = image.geometry
-  const start = alignDown(offset, clusterSize)
-  const end = start + clusterSize
+  const { clusterSize, zeroUnit = clusterSize } = image.geometry
+  const start = alignDown(offset, zeroUnit)
+  const end = start + zeroUnit
   if (image.changes.canZero) {
     const before = await readsAsZeroes(image, start, offset - start)
     if (before && (await readsAsZeroes(image, offset + length, Math.min(end, image.size) - offset - length))) {

@@ -16,9 +16,13 @@ export interface Codec {
   deflate(data: Uint8Array, limit: number): Promise<Uint8Array | undefined>
 }
 
-/** Deflate with zlib's header and sum (RFC 1950). */
-export interface ZlibCodec {
+/** A compression that is only read here. */
+export interface Inflater {
   /** At most `size` bytes of a stream that is the whole of `data`; rejects when it is damaged, or comes to more. */
   inflate(data: Uint8Array, size: number): Promise<Uint8Array>
+}
+
+/** Deflate with zlib's header and sum (RFC 1950). */
+export interface ZlibCodec extends Inflater {
   deflate(data: Uint8Array): Promise<Uint8Array>
 }

@@ -1,7 +1,9 @@
 /** Codecs for Node. Its own Zstandard comes first: it is there from 22.15 and 23.8 on. */
-import type { Codec } from './codec.ts'
+import type { Codec, Inflater } from './codec.ts'
 
-export type { Codec, ZlibCodec } from './codec.ts'
+export { adc } from './adc/adc.ts'
+export { bzip2 } from './bzip2/bzip2.ts'
+export type { Codec, Inflater, ZlibCodec } from './codec.ts'
 export { rawDeflate } from './deflate/node.ts'
 export { zlib } from './zlib/node.ts'
 
@@ -10,4 +12,9 @@ export async function zstd(): Promise<Codec> {
   const { platformZstd } = await import('./zstd/node.ts')
   const { zstdCodec } = await import('./zstd/zstd.ts')
   return zstdCodec(await platformZstd())
+}
+
+/** LZMA in streams of xz. ENOTSUP where nothing on this platform has it. */
+export async function xz(): Promise<Inflater> {
+  return (await import('./xz/xz.ts')).xzInflater()
 }

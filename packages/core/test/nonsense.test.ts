@@ -139,6 +139,15 @@ describe('a graph refuses', () => {
     }
   })
 
+  test('settings that it does not have', () => {
+    expect(() => new Graph(anything({ drivers: [], maxdepth: 3 }))).toThrow(
+      expect.objectContaining({
+        message: "new Graph has no option 'maxdepth'",
+        hint: "did you mean 'maxDepth'?",
+      }),
+    )
+  })
+
   test('functions that are none, and shows no secret that stands where another thing is due', () => {
     for (const name of ['onWarning', 'random', 'resolveDriver']) {
       expect(() => new Graph(anything({ drivers: [], [name]: 1 }))).toThrow(

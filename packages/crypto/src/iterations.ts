@@ -69,3 +69,19 @@ export function checkIterations(iterations: number): void {
     hint: `at most ${most} are done; change the password with fewer iterations by another program`,
   })
 }
+
+/** What the slots of one volume may take together: eight that were each made for a second or two on a fast machine fit. */
+export class IterationBudget {
+  #left = 3 * most
+
+  /** Throws EINVAL when less than that is left, and takes nothing then. */
+  take(iterations: number): void {
+    if (iterations <= this.#left) {
+      this.#left -= iterations
+      return
+    }
+    throw new BlockError('EINVAL', `to try all key slots takes more than ${3 * most} iterations of key derivation`, {
+      hint: 'erase slots, or change their passwords with fewer iterations, by another program',
+    })
+  }
+}

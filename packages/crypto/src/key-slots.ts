@@ -2,7 +2,7 @@
 import { BlockError, type Clock } from '@diskgraph/core/driver'
 import { mergeKey, splitKey } from './anti-forensic.ts'
 import { keySizeOf } from './cipher-spec.ts'
-import { checkIterations, iterationsFor } from './iterations.ts'
+import { checkIterations, IterationBudget, iterationsFor } from './iterations.ts'
 import { type KeySlot, keyDigestSize, type Luks1Header, materialSize, stripes } from './luks1-header.ts'
 import type { Platform } from './platform.ts'
 import { SectorCipher } from './sector-cipher.ts'
@@ -25,8 +25,10 @@ export interface KeyTools {
 /** The key, from the first active slot that `password` opens. EPERM if there is none. */
 export async function unlock(tools: KeyTools, header: Luks1Header, password: Uint8Array): Promise<Uint8Array> {
   let tooLong: unknown
+  const budget = new IterationBudget()
   for (const slot of header.slots) {
     try {
+      if (slot.active) budget.take(iterationsOf(header, slot))
       const key = await keyIn(tools, header, slot, password)
       if (key !== undefined) return key
     } catch (error) {
@@ -50,8 +52,7 @@ export async function keyIn(
   const { platform, storage } = tools
   const { cipher, hash } = header
   const size = keySizeOf(cipher)
-  checkIterations(slot.iterations)
-  checkIterations(header.digestIterations)
+  iterationsOf(header, slot)
   const derived = await platform.pbkdf2(hash, password, slot.salt, slot.iterations, size)
   const material = new Uint8Array(materialSize(size))
   await storage.read(slot.materialOffset, material)
@@ -60,6 +61,13 @@ export async function keyIn(
   derived.fill(0)
   material.fill(0)
   return isSame(await digestOf(platform, header, key), header.digest) ? key : undefined
+}
+
+/** What trying a slot takes. EINVAL where it is too much. */
+function iterationsOf({ digestIterations }: Luks1Header, { iterations }: KeySlot): number {
+  checkIterations(iterations)
+  checkIterations(digestIterations)
+  return iterations + digestIterations
 }
 
 /** The digest by which a key is known to be the right one. */

@@ -161,4 +161,21 @@ describe('a damaged header', () => {
     await expect(open('first')).rejects.toThrow('a key derivation of 4294967295 iterations is refused')
     expect(performance.now() - begin).toBeLessThan(5000)
   })
+
+  it('costs no minutes where all its slots ask for one of the longest', async () => {
+    const { storage } = await volume()
+    let done = 0
+    const counting = {
+      ...platform,
+      pbkdf2: (...[hash, password, salt, iterations, length]: Parameters<typeof platform.pbkdf2>) => {
+        done += iterations
+        return platform.pbkdf2(hash, password, salt, 1, length)
+      },
+    }
+    for (let i = 0; i < 8; i++) storage.bytes.set([0, 0xac, 0x71, 0xf3, ...word(2 ** 25)], slot + i * 48)
+    const header = await readLuks1Header(storage)
+    const opening = openLuks({ ...toolsOn(storage), platform: counting }, header, text('first'))
+    await expect(opening).rejects.toThrow('to try all key slots takes more than 100663296 iterations')
+    expect(done).toBeLessThanOrEqual(3 * 2 ** 25)
+  })
 })

@@ -69,7 +69,7 @@ class CloopImage implements OpenImage {
       const index = Math.floor((offset + done) / this.#blockSize)
       const skip = offset + done - index * this.#blockSize
       const part = buf.subarray(done, done + this.#blockSize - skip)
-      const block = await this.#inflated.get(index, () => this.#inflate(index, signal))
+      const block = await this.#inflated.get(index, signal, (all) => this.#inflate(index, all))
       part.set(block.subarray(skip, skip + part.length))
       done += part.length
     }
@@ -82,7 +82,7 @@ class CloopImage implements OpenImage {
     try {
       const block = await zlib.inflate(data, this.#blockSize)
       if (block.length === this.#blockSize) return block
-      throw new RangeError(`${block.length} bytes instead of ${this.#blockSize}`)
+      throw new BlockError('EIO', `${block.length} bytes instead of ${this.#blockSize}`)
     } catch (cause) {
       throwIfAborted(signal)
       throw new BlockError('EIO', `block ${index} of the image cannot be decompressed`, { cause })

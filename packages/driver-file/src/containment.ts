@@ -5,10 +5,9 @@
  * the descriptor. Elsewhere the true name is checked and then opened without following a last link.
  */
 import { constants } from 'node:fs'
-import { readlink, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
 import { BlockError } from '@diskgraph/core/driver'
-import { close, open, stat } from './calls.ts'
+import { close, open, readlink, realpath, stat } from './calls.ts'
 import { descriptorPath } from './open-flags.ts'
 
 const O_PATH = 0o10000000

@@ -1,9 +1,9 @@
-import { stat } from 'node:fs/promises'
+import { statPath } from './calls.ts'
 
 /** Whether a path leads to a block device, which `host_device` opens and `file` refuses. False when it leads nowhere. */
 export async function isBlockDevice(filename: string): Promise<boolean> {
   try {
-    return (await stat(filename)).isBlockDevice()
+    return (await statPath(filename)).isBlockDevice()
   } catch {
     return false
   }

@@ -1,16 +1,10 @@
 import { parallels } from '@diskgraph/driver-parallels'
-import {
-  crashTest,
-  errorSweep,
-  negativeControls,
-  type PagedFile,
-  qemuImgJudge,
-  TempFolder,
-} from '@diskgraph/driver-testkit'
-import { describe, expect, it } from 'vitest'
+import { crashSuite, qemuImgJudge } from '@diskgraph/driver-testkit'
+import { describe, it } from 'vitest'
+import { isDirty } from './dirty.ts'
 
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
-const settings = {
+crashSuite({
+  test: { describe, it },
   driver: parallels,
   createOptions: { clusterSize: 65536 },
   // Copied edges show what is missing: what was not there before reads as zeroes all the same.
@@ -20,37 +14,6 @@ const settings = {
   operations: 80,
   statesPerWorkload: 100,
   states: 200,
-}
-
-/** Whether the header says that the image is in use. */
-function isDirty(image: PagedFile): boolean {
-  const field = new Uint8Array(4)
-  image.read(44, field)
-  return field.some((byte) => byte !== 0)
-}
-
-describe(`parallels after a crash (seed ${seed})`, () => {
-  it('has every sector that was flushed, and leaks at worst, also for qemu-img', async () => {
-    await using folder = await TempFolder.make()
-    const judges = [qemuImgJudge({ format: 'parallels', folder, dirty: isDirty, checkOnly: true })]
-    const report = await crashTest({ ...settings, seed, judges })
-    expect(report.findings.map(({ text }) => text)).toEqual([])
-  })
-
-  it.each(['ignoreGuestFlush', 'ignoreOwnFlushes'] as const)('would be found out with %s', async (control) => {
-    let found = 0
-    for (let i = 0; found === 0 && i < 6; i++) {
-      const report = await crashTest({ ...settings, seed: seed + i, change: negativeControls[control]! })
-      found = report.findings.length
-    }
-    expect(found).toBeGreaterThan(0)
-  })
-
-  it('tells every error of its storage', async () => {
-    const report = await errorSweep({ driver: parallels, createOptions: settings.createOptions })
-    expect(report.findings.map(({ kind, verb, nth, call, text }) => `${kind} ${verb} ${nth} ${call}: ${text}`)).toEqual(
-      [],
-    )
-    expect(report.runs).toBeGreaterThan(10)
-  })
+  judge: (folder) => qemuImgJudge({ format: 'parallels', folder, dirty: isDirty, checkOnly: true }),
+  controls: ['ignoreGuestFlush', 'ignoreOwnFlushes'],
 })

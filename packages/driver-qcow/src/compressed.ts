@@ -26,7 +26,7 @@ export class CompressedClusters implements CompressedData {
     const target = buf.subarray(0, clusterSize - skip)
     const { high, low } = this.#map.entryAt(offset)
     const place = this.#clusters.compressedPlace(high, low)
-    const cluster = this.#inflated.get(place.offset, () => this.#inflate(offset - skip, place, signal))
+    const cluster = this.#inflated.get(place.offset, signal, (all) => this.#inflate(offset - skip, place, all))
     pool.add(cluster.then((bytes) => target.set(bytes.subarray(skip, skip + target.length))))
     return target.length
   }
@@ -34,7 +34,7 @@ export class CompressedClusters implements CompressedData {
   async #inflate(guest: number, { offset, length }: CompressedPlace, signal?: AbortSignal): Promise<Uint8Array> {
     try {
       if (length === 0 || !Number.isSafeInteger(offset + length) || offset + length > this.#file.size) {
-        throw new RangeError(`${length} bytes at ${offset}, of a file of ${this.#file.size}`)
+        throw new BlockError('EIO', `${length} bytes at ${offset}, of a file of ${this.#file.size}`)
       }
       const data = new Uint8Array(length)
       await this.#file.read(offset, data, 0, signal)

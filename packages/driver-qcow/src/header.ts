@@ -7,6 +7,7 @@
  *     …          tables and clusters, in the order in which they were taken
  */
 import { alignUp, BlockError } from '@diskgraph/core/driver'
+import type { NamePlace } from '@diskgraph/sparse'
 
 /** Bytes of the fields. */
 export const headerFields = 48
@@ -44,7 +45,7 @@ export interface Header {
   readonly cryptMethod: number
   readonly rootOffset: number
   /** Where the name of the backing file stands. */
-  readonly name: { readonly offset: number; readonly length: number } | undefined
+  readonly name: NamePlace | undefined
 }
 
 /** Whether a file begins like a QCOW image. */

@@ -1,13 +1,13 @@
 /** QCOW images, QEMU's first copy-on-write format. */
 import {
   BlockError,
-  type ChildHandle,
   type DriverDescriptor,
   type DriverInfo,
   defineDriver,
   type OpenContext,
   type OpenImage,
 } from '@diskgraph/core/driver'
+import { readBackingName } from '@diskgraph/sparse'
 import { checkSettings, create } from './create.ts'
 import { CryptMethod, type Header, hasMagic, headerFields, parseHeader } from './header.ts'
 import { QcowImage } from './image.ts'
@@ -21,7 +21,7 @@ async function open(context: OpenContext<QcowOptions>): Promise<OpenImage> {
   const bytes = new Uint8Array(headerFields)
   await file.read(0, bytes)
   const header = parseHeader(bytes, file.size)
-  const backingName = await readName(file, header)
+  const backingName = await readBackingName(file, header.name)
   if (header.cryptMethod !== CryptMethod.none) return encrypted(header, backingName, inspect)
   if (backingName !== undefined && !inspect) await context.reference('backing', { filename: backingName })
   return new QcowImage({ file, header, backingName, readOnly, backing: () => children.get('backing') })
@@ -40,15 +40,6 @@ function encrypted({ size, clusterBits }: Header, backingName: string | undefine
     ...(backingName === undefined ? {} : { backingFilename: backingName }),
   }
   return { size, read: () => Promise.reject(refusal()), info: () => Promise.resolve(info) }
-}
-
-async function readName(file: ChildHandle, { name }: Header): Promise<string | undefined> {
-  if (name === undefined || name.length === 0) return undefined
-  const bytes = new Uint8Array(name.length)
-  await file.read(name.offset, bytes)
-  const text = new TextDecoder().decode(bytes)
-  if (text.includes('\0')) throw new BlockError('EINVAL', 'the name of the backing file has a zero byte in it')
-  return text
 }
 
 /** The driver `qcow`. */

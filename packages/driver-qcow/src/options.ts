@@ -1,12 +1,11 @@
 /** The options of the driver. */
-import type { Child, OptionalChild, SchemasOf } from '@diskgraph/core/driver'
+import type { Child, SchemasOf } from '@diskgraph/core/driver'
+import { type BackingOptions, backingOptions } from '@diskgraph/sparse'
 
 /** Options of a `qcow` node. */
-export interface QcowOptions {
+export interface QcowOptions extends BackingOptions {
   /** Where the image stands. */
   file: Child
-  /** The backing file, instead of the one that the image names; null: none. */
-  backing?: OptionalChild
 }
 
 /** Settings of a new image. */
@@ -29,11 +28,7 @@ declare module '@diskgraph/core/driver' {
 /** The schemas of {@link QcowOptions}. */
 export const options: SchemasOf<QcowOptions> = {
   file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' },
-  backing: {
-    type: 'child',
-    role: 'cow',
-    description: 'The backing file, instead of the one that the image names; null for none',
-  },
+  ...backingOptions,
 }
 
 /** The schemas of {@link QcowCreateOptions}. */

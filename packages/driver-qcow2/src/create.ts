@@ -7,10 +7,11 @@
  */
 import { rawDeflate, zstd } from '@diskgraph/codecs'
 import type { ChildHandle, CreateContext } from '@diskgraph/core/driver'
-import { viewOf, writeU64 } from './bytes.ts'
+import { encodeText, viewOf, writeU64 } from './bytes.ts'
 import { initialExtensions, withExtension } from './header/extensions.ts'
 import { type Header, serializeHeader, withBacking } from './header/header.ts'
 import {
+  AutoclearBit,
   CompatibleBit,
   CompressionType,
   CryptMethod,
@@ -41,7 +42,8 @@ interface Plan {
 
 /** Writes a new image into `children.file`. */
 export async function create(context: CreateContext): Promise<void> {
-  const image = checkCreateOptions(context.options)
+  const dataFile = context.children.get('dataFile')
+  const image = checkCreateOptions({ ...context.options, dataFile })
   // Refused before anything is written: nothing here could open the image.
   if (image.compressionType === CompressionType.zstd) await zstd()
   const { encrypt } = image
@@ -49,7 +51,7 @@ export async function create(context: CreateContext): Promise<void> {
   const file = context.children.require('file')
   if (file.size > 0) await file.truncate(0).catch(() => {})
   const plan = planTables(image, headerBytes)
-  const header = newHeader(image, plan, headerBytes)
+  const header = newHeader(image, plan, headerBytes, dataFile?.filename)
   const bytes = serializeHeader(header)
   const { clusterSize } = image.geometry
   const table = new RootTable(header.refcountTableOffset, new Uint8Array(plan.refcountTableClusters * clusterSize))
@@ -68,7 +70,8 @@ export async function create(context: CreateContext): Promise<void> {
   const region = new Uint8Array(clusterSize)
   region.set(bytes)
   await file.write(0, region)
-  if (image.preallocation !== 'off') await preallocateAll(context, image, header)
+  if (image.preallocation !== 'off' || image.dataFileRaw) await preallocateAll(context, image, header)
+  if (dataFile !== undefined && dataFile.size < image.size) await dataFile.truncate(image.size)
 }
 
 /** How many clusters each table takes, so that the refcount blocks describe all of them. */
@@ -91,7 +94,7 @@ function planTables(image: NewImage, headerBytes: number): Plan {
   }
 }
 
-function newHeader(image: NewImage, plan: Plan, headerBytes: number): Header {
+function newHeader(image: NewImage, plan: Plan, headerBytes: number, dataFile: string | undefined): Header {
   const { geometry, version } = image
   const lazy = version === 3 && image.lazyRefcounts
   const header: Header = {
@@ -107,12 +110,12 @@ function newHeader(image: NewImage, plan: Plan, headerBytes: number): Header {
     nbSnapshots: 0,
     snapshotsOffset: 0,
     incompatibleFeatures: withFeature(
-      0n,
+      image.features,
       IncompatibleBit.compressionType,
       image.compressionType !== CompressionType.zlib,
     ),
     compatibleFeatures: withFeature(0n, CompatibleBit.lazyRefcounts, lazy),
-    autoclearFeatures: 0n,
+    autoclearFeatures: withFeature(0n, AutoclearBit.rawExternalData, image.dataFileRaw),
     refcountOrder: geometry.refcountOrder,
     headerLength: version === 2 ? headerLengthV2 : headerLengthV3,
     compressionType: image.compressionType,
@@ -121,12 +124,17 @@ function newHeader(image: NewImage, plan: Plan, headerBytes: number): Header {
     backingFileBytes: undefined,
     backingFormat: undefined,
     extensions: withExtension(
-      initialExtensions(version, geometry.clusterBits),
+      withExtension(initialExtensions(version, geometry.clusterBits), ExtensionType.dataFile, dataFileName(dataFile)),
       ExtensionType.encryptionHeader,
       headerBytes === 0 ? undefined : encryptionExtension(plan.encryptionOffset, headerBytes),
     ),
   }
   return withBacking(header, image.backingFile, image.backingFormat)
+}
+
+/** The name of an external data file as the image has it; names that are no file names are left to the options. */
+function dataFileName(filename: string | undefined): Uint8Array | undefined {
+  return filename === undefined || filename === '' || filename.startsWith('json:') ? undefined : encodeText(filename)
 }
 
 function encryptionExtension(offset: number, length: number): Uint8Array {
@@ -162,6 +170,7 @@ async function preallocateAll(context: CreateContext, image: NewImage, header: H
   await file.read(header.refcountTableOffset, table)
   const state = new Qcow2State({
     file,
+    dataFile: context.children.get('dataFile'),
     header,
     l1: new RootTable(header.l1TableOffset, new Uint8Array(header.l1Size * entrySize)),
     refcountTable: new RootTable(header.refcountTableOffset, table),
@@ -171,6 +180,7 @@ async function preallocateAll(context: CreateContext, image: NewImage, header: H
     readOnly: false,
     backing: () => undefined,
   })
-  await preallocate(state, { start: 0, end: image.size, mode: image.preallocation }, context.signal)
+  const mode = image.preallocation === 'off' ? 'metadata' : image.preallocation
+  await preallocate(state, { start: 0, end: image.size, mode }, context.signal)
   await state.exclusively(() => state.makeClean())
 }

@@ -1,12 +1,12 @@
 /** The descriptor of this driver. */
-import type { DriverDescriptor } from '@diskgraph/core/driver'
+import { type DriverDescriptor, Permission } from '@diskgraph/core/driver'
 import { create } from './create.ts'
 import { hasMagic } from './header/header.ts'
 import { CryptMethod } from './header/layout.ts'
 import { InspectedImage, Qcow2Image } from './image.ts'
 import { seldom } from './lazy.ts'
 import { checkCreateOptions } from './new-image.ts'
-import { activate, openState, unsupportedFeature } from './open.ts'
+import { activate, openState } from './open.ts'
 import { amendOptions, createOptions, openOptions } from './options.ts'
 
 /** The driver `qcow2`. */
@@ -23,9 +23,16 @@ export const qcow2: DriverDescriptor = {
     const state = await openState(context)
     const { value } = state.header
     const locked = value.cryptMethod !== CryptMethod.none && state.cipher === undefined
-    if (locked || unsupportedFeature(value) !== undefined) return new InspectedImage(state)
+    if (locked || (context.inspect && state.geometry.external)) return new InspectedImage(state)
     if (!context.readOnly && !context.inspect && !context.check) await activate(state)
     return new Qcow2Image(state)
+  },
+  // Who else writes to the data would pass the mapping by; it may have to be made longer.
+  childPermissions: ({ name, readOnly }) => {
+    if (name !== 'dataFile') return undefined
+    const { ConsistentRead, Write, Resize, WriteUnchanged } = Permission
+    const writes = readOnly ? 0 : Write | Resize
+    return { permissions: ConsistentRead | writes, shared: ConsistentRead | WriteUnchanged }
   },
   validateCreate: (options) => {
     checkCreateOptions(options)

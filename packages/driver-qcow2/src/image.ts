@@ -38,7 +38,7 @@ import {
 import { seldom } from './lazy.ts'
 import { growL1 } from './mapping/active-tables.ts'
 import { discardRange } from './mapping/changes.ts'
-import { activate, checkWritable, unsupportedFeature } from './open.ts'
+import { activate, checkWritable } from './open.ts'
 import { runtimeOptions } from './options.ts'
 import { Qcow2Snapshots } from './snapshots/snapshots.ts'
 import type { Qcow2State } from './state.ts'
@@ -80,8 +80,9 @@ export class Qcow2Image implements OpenImage {
 
   /** Preallocated clusters of an encrypted image are decrypted noise. */
   get zeroInit(): boolean {
-    const { cipher, store } = this.state
-    return cipher === undefined || store.l1.entries === 0 || store.l1.offsetAt(0) === 0
+    const { cipher, dataFile, store } = this.state
+    const plain = cipher === undefined && (dataFile === undefined || dataFile.zeroInit)
+    return plain || store.l1.entries === 0 || store.l1.offsetAt(0) === 0
   }
 
   read(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
@@ -118,6 +119,11 @@ export class Qcow2Image implements OpenImage {
 
   blockStatus(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus> {
     return blockStatus(this.state, offset, length, signal)
+  }
+
+  async mappingLost(offset: number, length: number): Promise<{ lost: boolean; length: number }> {
+    const { mappingLost } = await seldom()
+    return mappingLost(this.state, offset, length)
   }
 
   async truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {
@@ -174,6 +180,7 @@ export class Qcow2Image implements OpenImage {
     if (this.inactive) await this.activate()
     const { state } = this
     state.checkUsable()
+    if (filename !== undefined && state.rawData) throw new BlockError('EINVAL', rawWithoutBacking)
     // What is to show without the old backing file is in the image before the image forgets it.
     await this.flush()
     await state.file.flush()
@@ -234,7 +241,7 @@ export class Qcow2Image implements OpenImage {
   }
 }
 
-/** An image that can only be looked at: it uses a feature that is not supported yet, or was opened to inspect it. */
+/** An image that can only be looked at: its key is missing, or its external data file. */
 export class InspectedImage implements OpenImage {
   private readonly state: Qcow2State
 
@@ -247,11 +254,11 @@ export class InspectedImage implements OpenImage {
   }
 
   read(): Promise<void> {
-    const feature = unsupportedFeature(this.state.header.value)
-    if (feature === undefined) {
-      return Promise.reject(new BlockError('EACCES', "Parameter 'encrypt.key-secret' is required for cipher"))
-    }
-    return Promise.reject(new BlockError('ENOTSUP', `the image uses ${feature}, which is not supported yet`))
+    return Promise.reject(
+      this.state.geometry.external
+        ? new BlockError('EACCES', 'the external data file is not opened to look at the image')
+        : new BlockError('EACCES', "Parameter 'encrypt.key-secret' is required for cipher"),
+    )
   }
 
   info(): Promise<DriverInfo> {
@@ -331,6 +338,8 @@ async function imageInfo(state: Qcow2State): Promise<DriverInfo> {
     specific: { type: 'qcow2', data },
   }
 }
+
+const rawWithoutBacking = 'an image whose external data file is to read as the disk does has no backing file'
 
 /** QAPI's Qcow2BitmapInfo. */
 function bitmapInfo({ name, granularityBits, flags }: StoredBitmap): InfoValue {

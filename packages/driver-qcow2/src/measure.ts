@@ -9,7 +9,7 @@
 import { alignUp, BlockError, isBlockError, type Measurement, type MeasureRequest } from '@diskgraph/core/driver'
 import { encodeText } from './bytes.ts'
 import { encryptionHeaderSize } from './encryption.ts'
-import { bitmapDirectoryEntrySize, entrySize } from './header/layout.ts'
+import { bitmapDirectoryEntrySize, entrySize, type Geometry } from './header/layout.ts'
 import { checkCreateOptions, type NewImage } from './new-image.ts'
 import { clustersFor } from './tables/bitmap-bits.ts'
 
@@ -18,11 +18,11 @@ export async function measureImage(request: MeasureRequest): Promise<Measurement
   const { options, extents } = request
   const size = Math.max(request.size, 0)
   const settings = checkMeasuredOptions({ ...options, size })
-  const { clusterSize, refcountBits } = settings.geometry
+  const { clusterSize } = settings.geometry
   const virtualSize = alignUp(size, clusterSize)
   const { encrypt } = settings
   const headerBytes = encrypt === undefined ? 0 : await encryptionHeaderSize(encrypt)
-  const fullyAllocated = wholeSize(virtualSize, clusterSize, refcountBits) + alignUp(headerBytes, clusterSize)
+  const fullyAllocated = wholeSize(virtualSize, settings.geometry) + alignUp(headerBytes, clusterSize)
   const { preallocation, backingFile } = options
   // Over a backing file zeroes have to be written, too.
   const overlay = extents !== undefined && backingFile !== undefined && backingFile !== ''
@@ -46,9 +46,9 @@ function bitmapsSize(bitmaps: NonNullable<MeasureRequest['bitmaps']>, size: numb
 }
 
 /** Bytes of an image whose disk of `virtualSize` (whole clusters) is written everywhere. */
-function wholeSize(virtualSize: number, clusterSize: number, refcountBits: number): number {
+function wholeSize(virtualSize: number, { clusterSize, refcountBits, l2Entries, l2EntrySize }: Geometry): number {
   const perCluster = clusterSize / entrySize
-  const l2Bytes = alignUp(virtualSize / clusterSize, perCluster) * entrySize
+  const l2Bytes = alignUp(virtualSize / clusterSize, l2Entries) * l2EntrySize
   const l1Bytes = alignUp(l2Bytes / clusterSize, perCluster) * entrySize
   const clusters = (clusterSize + l2Bytes + l1Bytes + virtualSize) / clusterSize
   const perBlock = (clusterSize * 8) / refcountBits

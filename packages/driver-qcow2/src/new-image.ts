@@ -6,10 +6,13 @@ import {
   entrySize,
   type Geometry,
   geometryOf,
+  IncompatibleBit,
   maxBackingFormatSize,
   maxClusterBits,
   maxL1TableSize,
   minClusterBits,
+  minExtendedClusterSize,
+  withFeature,
 } from './header/layout.ts'
 import type { NewQcow2Encryption } from './options.ts'
 
@@ -25,11 +28,14 @@ export interface NewImage {
   readonly backingFile: string | undefined
   readonly backingFormat: string | undefined
   readonly encrypt: NewQcow2Encryption | undefined
+  /** An external data file has to read as the disk does. */
+  readonly dataFileRaw: boolean
+  /** Incompatible features besides the compression. */
+  readonly features: bigint
 }
 
-/** Checks create options; throws with QEMU's texts for values that do not go together or are not supported yet. */
+/** Checks create options; throws with QEMU's texts for values that do not go together. */
 export function checkCreateOptions(options: Readonly<Record<string, unknown>>): NewImage {
-  refuseUnsupported(options)
   const version = options.compat === 'v2' || options.compat === '0.10' ? 2 : 3
   const clusterSize = options.clusterSize as number
   if (!isPowerOfTwo(clusterSize) || clusterSize < 2 ** minClusterBits || clusterSize > 2 ** maxClusterBits) {
@@ -53,7 +59,8 @@ export function checkCreateOptions(options: Readonly<Record<string, unknown>>): 
   const backingFile = (options.backingFile as string | undefined) || undefined
   const backingFormat = (options.backingFmt as string | undefined) || undefined
   const preallocation = options.preallocation as Preallocation
-  if (backingFile !== undefined && preallocation !== 'off') {
+  const features = checkLayout(options, version, clusterSize)
+  if (backingFile !== undefined && preallocation !== 'off' && options.extendedL2 !== true) {
     refuse('EINVAL', 'Backing file and preallocation can only be used at the same time if extended_l2 is on')
   }
   if (backingFile === undefined && backingFormat !== undefined)
@@ -62,14 +69,27 @@ export function checkCreateOptions(options: Readonly<Record<string, unknown>>): 
     refuse('EINVAL', `Parameter 'backing-fmt' does not accept value '${backingFormat}'`)
   }
   const size = alignUp(options.size as number, 512)
-  const geometry = geometryOf(Math.log2(clusterSize), Math.log2(refcountBits))
+  const geometry = geometryOf(Math.log2(clusterSize), Math.log2(refcountBits), features)
   if (!Number.isSafeInteger(size) || Math.ceil(size / geometry.l2Span) * entrySize > maxL1TableSize) {
     const message = "The image size is too large for file format 'qcow2' (try using a larger cluster size)"
     refuse('EFBIG', message)
   }
   const lazyRefcounts = options.lazyRefcounts === true
   const encrypt = encryptionOf(options)
-  return { version, size, geometry, lazyRefcounts, compressionType, preallocation, backingFile, backingFormat, encrypt }
+  const dataFileRaw = options.dataFileRaw === true
+  const backing = { backingFile, backingFormat }
+  return {
+    version,
+    size,
+    geometry,
+    lazyRefcounts,
+    compressionType,
+    preallocation,
+    ...backing,
+    encrypt,
+    dataFileRaw,
+    features,
+  }
 }
 
 function encryptionOf({ encryption, encrypt }: Readonly<Record<string, unknown>>): NewQcow2Encryption | undefined {
@@ -83,10 +103,22 @@ function encryptionOf({ encryption, encrypt }: Readonly<Record<string, unknown>>
   return { format: format ?? 'aes', ...settings }
 }
 
-function refuseUnsupported(options: Readonly<Record<string, unknown>>): void {
-  const notYet = (what: string): never => {
-    refuse('ENOTSUP', `cannot create the image: ${what} is not supported yet`)
+/** Refuses what does not go with an external data file, or with extended L2 entries. */
+function checkLayout(options: Readonly<Record<string, unknown>>, version: 2 | 3, clusterSize: number): bigint {
+  const external = options.dataFile !== undefined
+  const newer = 'only supported with compatibility level 1.1 and above (use version=v3 or greater)'
+  if (options.extendedL2 === true && clusterSize < minExtendedClusterSize) {
+    refuse(
+      'EINVAL',
+      `Extended L2 entries are only supported with cluster sizes of at least ${minExtendedClusterSize} bytes`,
+    )
   }
-  if (options.dataFile !== undefined || options.dataFileRaw === true) notYet('an external data file')
-  if (options.extendedL2 === true) notYet('extended_l2')
+  if (options.extendedL2 === true && version < 3) refuse('EINVAL', `Extended L2 entries are ${newer}`)
+  if (external && version < 3) refuse('EINVAL', `External data files are ${newer}`)
+  if (options.dataFileRaw === true && !external) refuse('EINVAL', 'data-file-raw requires data-file')
+  if (options.dataFileRaw === true && options.backingFile) {
+    refuse('EINVAL', 'Backing file and data-file-raw cannot be used at the same time')
+  }
+  const features = withFeature(0n, IncompatibleBit.externalDataFile, external)
+  return withFeature(features, IncompatibleBit.extendedL2, options.extendedL2 === true)
 }

@@ -1,7 +1,7 @@
 /** Opening an image: from the bytes of a file to a state that can be used, or one clear error. */
 import { rawDeflate, zstd } from '@diskgraph/codecs'
 import { BlockError, type ChildHandle, errorCodeOf, type OpenContext, toBlockError } from '@diskgraph/core/driver'
-import { refuse } from './bytes.ts'
+import { decodeText, refuse } from './bytes.ts'
 import { findExtension, withExtension } from './header/extensions.ts'
 import { type Header, headerRegion, parseHeader } from './header/header.ts'
 import {
@@ -43,17 +43,19 @@ async function readStart(file: ChildHandle, length: number): Promise<Uint8Array>
 export async function openState(context: OpenContext): Promise<Qcow2State> {
   const file = context.children.require('file')
   const header = await readHeader(file, context.check)
-  if (!context.inspect) refuseUnsupported(header, context)
+  if (!context.inspect) checkOptions(header, context)
   if (!context.readOnly && !context.inspect) checkWritable(header, context.check)
-  const geometry = geometryOf(header.clusterBits, header.refcountOrder)
+  const geometry = geometryOf(header.clusterBits, header.refcountOrder, header.incompatibleFeatures)
   const options = runtimeOptions(context.options, geometry, header.size, context.discard === 'unmap')
   if (header.version < 3) refuseVersion2(options)
   const l1 = await reading('L1 table', () => readTable(file, header.l1TableOffset, header.l1Size))
+  const dataFile = await openDataFile(context, header)
   await openBacking(context, header)
   const encrypted = header.cryptMethod !== CryptMethod.none && !context.keyless
   const encryption = encrypted ? await (await seldom()).openEncryption(context, header) : undefined
   const state = new Qcow2State({
     file,
+    dataFile,
     encryption,
     header,
     l1,
@@ -105,23 +107,27 @@ async function reading<Result>(what: string, read: () => Promise<Result>): Promi
   }
 }
 
-/** What an image uses that cannot be read yet; undefined: nothing. */
-export function unsupportedFeature(header: Header): string | undefined {
-  if (hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) return 'an external data file'
-  if (hasFeature(header.incompatibleFeatures, IncompatibleBit.extendedL2)) return 'extended L2 entries'
-  return undefined
-}
-
-function refuseUnsupported(header: Header, context: OpenContext): void {
-  const feature = unsupportedFeature(header)
-  if (feature !== undefined) refuse('ENOTSUP', `the image uses ${feature}, which is not supported yet`)
+function checkOptions(header: Header, context: OpenContext): void {
   const format = (context.options.encrypt as Qcow2Encryption | undefined)?.format
   if (format !== undefined && header.cryptMethod === CryptMethod.none) {
     refuse('EINVAL', `No encryption in image header, but options specified format '${format}'`)
   }
-  if (context.children.get('dataFile') !== undefined) {
-    refuse('EINVAL', "'data-file' can only be set for images with an external data file")
+}
+
+/** The external data file: that of the options, or the one that the image names. Nobody reads it to inspect the image. */
+async function openDataFile(context: OpenContext, header: Header): Promise<ChildHandle | undefined> {
+  const given = context.children.get('dataFile')
+  if (!hasFeature(header.incompatibleFeatures, IncompatibleBit.externalDataFile)) {
+    if (given !== undefined) {
+      refuse('EINVAL', "'data-file' can only be set for images with an external data file")
+    }
+    return undefined
   }
+  const name = findExtension(header.extensions, ExtensionType.dataFile)
+  if (given !== undefined || context.inspect) return given
+  const reference = { filename: decodeText(name?.data ?? new Uint8Array(0)), format: 'raw', part: true }
+  const named = reference.filename === '' ? undefined : await context.reference('dataFile', reference)
+  return named ?? refuse('EINVAL', "'data-file' is required for this image")
 }
 
 function refuseVersion2(options: RuntimeOptions): void {
@@ -153,12 +159,13 @@ export async function activate(state: Qcow2State): Promise<void> {
   await state.store.loadRefcountTable()
   // What is left behind without the feature bit goes.
   const bitmaps = state.bitmaps.length > 0
-  const autoclearFeatures = withFeature(0n, AutoclearBit.bitmaps, bitmaps)
+  const kept = withFeature(0n, AutoclearBit.rawExternalData, state.rawData)
+  const autoclearFeatures = withFeature(kept, AutoclearBit.bitmaps, bitmaps)
   const { extensions } = header.value
   const left = !bitmaps && findExtension(extensions, ExtensionType.bitmaps) !== undefined
   if (header.value.autoclearFeatures !== autoclearFeatures || left) {
-    const kept = bitmaps ? extensions : withExtension(extensions, ExtensionType.bitmaps, undefined)
-    await header.update({ autoclearFeatures, extensions: kept })
+    const known = bitmaps ? extensions : withExtension(extensions, ExtensionType.bitmaps, undefined)
+    await header.update({ autoclearFeatures, extensions: known })
   }
   if (bitmaps) {
     const { markInUse } = await seldom()

@@ -57,6 +57,8 @@ export interface Qcow2Options {
   refcountCacheSize?: number
   cacheCleanInterval?: number
   allowFarOffsets?: boolean
+  /** External data file, instead of the one that the image names. */
+  dataFile?: Child
   encrypt?: Qcow2Encryption
 }
 
@@ -73,6 +75,11 @@ export interface Qcow2CreateOptions {
   lazyRefcounts?: boolean
   compressionType?: 'zlib' | 'zstd'
   preallocation?: 'off' | 'metadata' | 'falloc' | 'full'
+  extendedL2?: boolean
+  /** Where guest data is to stand instead of in `file`. */
+  dataFile?: Child
+  /** It has to read as the disk does. */
+  dataFileRaw?: boolean
   /** As `encrypt: { format: 'aes' }`. */
   encryption?: boolean
   encrypt?: NewQcow2Encryption
@@ -196,7 +203,11 @@ export const openOptions: OptionSchemas = {
     reopen: true,
     description: 'Write through mappings that point far behind the end of the file.',
   },
-  dataFile: { type: 'child', role: 'data', description: 'External data file; not supported yet.' },
+  dataFile: {
+    type: 'child',
+    role: 'data',
+    description: 'External data file, instead of the one that the image names.',
+  },
   encrypt: {
     type: 'object',
     strong: true,
@@ -256,7 +267,12 @@ export const createOptions: OptionSchemas = {
   },
   backingFile: { type: 'string', amend: true, description: 'File name of a base image' },
   backingFmt: { type: 'string', amend: true, description: 'Image format of the base image' },
-  dataFile: { type: 'string', amend: true, description: 'File name of an external data file' },
+  dataFile: {
+    type: 'child',
+    role: 'data',
+    commandLine: 'data_file',
+    description: 'File name of an external data file',
+  },
   dataFileRaw: {
     type: 'boolean',
     amend: true,
@@ -274,6 +290,7 @@ const secret = {
 /** Schema of what `amend` takes. */
 export const amendOptions: OptionSchemas = {
   ...Object.fromEntries(Object.entries(createOptions).filter(([, { amend }]) => amend)),
+  dataFile: text('File name of an external data file'),
   encrypt: {
     type: 'object',
     description: 'Key slots of LUKS',

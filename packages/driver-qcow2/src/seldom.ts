@@ -11,4 +11,5 @@ export {
   formatEncryption,
   openEncryption,
 } from './encryption.ts'
+export { mappingLost } from './mapping/lost.ts'
 export { measureImage } from './measure.ts'

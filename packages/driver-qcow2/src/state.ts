@@ -19,7 +19,7 @@ import { hex } from './bytes.ts'
 import { CompressedClusters, type CompressedImage } from './compressed/read.ts'
 import { Corruption, type CorruptionHost, farWindow } from './header/corruption.ts'
 import { checkRefcountTable, type Header } from './header/header.ts'
-import { CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
+import { AutoclearBit, CompatibleBit, type Geometry, geometryOf, hasFeature, IncompatibleBit } from './header/layout.ts'
 import { HeaderStore } from './header/store.ts'
 import { ClusterAllocations } from './mapping/allocation.ts'
 import { EntryChanges } from './mapping/changes.ts'
@@ -45,6 +45,7 @@ interface ImageHost extends CorruptionHost {
 /** What {@link Qcow2State} is made from. */
 interface StateParts {
   readonly file: ChildHandle
+  readonly dataFile?: ChildHandle | undefined
   readonly header: Header
   readonly l1: RootTable
   /** Left out: it is read when it is needed. */
@@ -62,6 +63,7 @@ interface StateParts {
 /** See the top of this file. */
 export class Qcow2State implements CompressedImage {
   readonly file: ChildHandle
+  readonly dataFile: ChildHandle | undefined
   readonly geometry: Geometry
   readonly header: HeaderStore
   readonly store: MetadataStore
@@ -101,6 +103,7 @@ export class Qcow2State implements CompressedImage {
   constructor(parts: StateParts) {
     const { file, header, options, host } = parts
     this.file = file
+    this.dataFile = parts.dataFile
     this.host = host
     this.codec = parts.codec
     this.cipher = parts.encryption
@@ -108,7 +111,7 @@ export class Qcow2State implements CompressedImage {
     this.readOnly = parts.readOnly
     this.backing = parts.backing
     this.size = alignDown(header.size, 512)
-    const geometry = geometryOf(header.clusterBits, header.refcountOrder)
+    const geometry = geometryOf(header.clusterBits, header.refcountOrder, header.incompatibleFeatures)
     this.geometry = geometry
     this.header = new HeaderStore(file, header)
     this.corruption = new Corruption(host, file, () => this.header.setIncompatible(IncompatibleBit.corrupt, true))
@@ -127,7 +130,7 @@ export class Qcow2State implements CompressedImage {
       guard: (offset, length) => this.overlap.check(Structure.refcountBlock, offset, length),
     })
     this.store = new MetadataStore(
-      file,
+      this,
       this.header,
       this.overlap,
       { l2, blocks },
@@ -191,11 +194,17 @@ export class Qcow2State implements CompressedImage {
     if (this.corruption.broken) throw this.corruption.unusable()
   }
 
+  get rawData(): boolean {
+    return hasFeature(this.header.value.autoclearFeatures, AutoclearBit.rawExternalData)
+  }
+
   guardWrite(offset: number, length: number): Promise<void> | undefined {
+    if (this.dataFile !== undefined) return undefined
     return this.overlap.check(Structure.none, offset, length)
   }
 
   guardInPlace(offset: number, host: number, length: number): Promise<void> | undefined {
+    if (this.dataFile !== undefined) return undefined
     const end = host + length
     if (end > this.farLimit && !this.options.allowFarOffsets) {
       this.farLimit = this.file.size + farWindow
@@ -211,7 +220,7 @@ export class Qcow2State implements CompressedImage {
   }
 
   isPreallocated(signal: AbortSignal | undefined): Promise<boolean> {
-    return this.metadataPreallocation.detect(signal)
+    return this.dataFile === undefined ? this.metadataPreallocation.detect(signal) : Promise.resolve(false)
   }
 
   /** Whether refcount updates are postponed and the dirty bit stands for them. */

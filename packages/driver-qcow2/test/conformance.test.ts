@@ -9,6 +9,7 @@ const variants: readonly (readonly [string, Record<string, unknown>, Record<stri
   ['version 2', { compat: 'v2' }],
   ['2 MiB clusters, small cache entries', { clusterSize: 2 * 1024 * 1024 }, { l2CacheEntrySize: 4096 }],
   ['preallocated', { preallocation: 'metadata', clusterSize: 4096 }],
+  ['subclusters', { extendedL2: true, clusterSize: 16384 }],
   ['smallest caches, strictest checks', { clusterSize: 1024 }, { cacheSize: 0, overlapCheck: 'all' }],
 ]
 
@@ -22,6 +23,25 @@ for (const [name, createOptions, options] of variants) {
       driver: qcow2,
       createOptions,
       options: { discard: 'unmap', ...options },
+    })
+  })
+}
+
+for (const dataFileRaw of [false, true]) {
+  describe(`external data file, raw: ${dataFileRaw}`, async () => {
+    await conformance({
+      test: { describe, it: (title, work) => it(title, work, timeout) },
+      driver: qcow2,
+      refuses: ['snapshots'],
+      async setUp({ files, graph, size, storage }) {
+        files.put('image')
+        files.put('data')
+        const dataFile = { driver: 'testkit-file', name: 'data' }
+        const file = { driver: 'testkit-file', name: 'image' }
+        await graph.createUnchecked({ driver: 'qcow2', size, clusterSize: 4096, file, dataFile, dataFileRaw })
+        const children = { file: storage('image'), dataFile: storage('data') }
+        return { definition: { driver: 'qcow2', discard: 'unmap', ...children } }
+      },
     })
   })
 }

@@ -28,6 +28,7 @@ const variants: readonly (readonly [string, Record<string, unknown>])[] = [
   ['lazy refcounts', { createOptions: { lazyRefcounts: true } }],
   ['version 2', { createOptions: { compat: 'v2' } }],
   ['passed discards', { options: { passDiscardOther: true } }],
+  ['subclusters', { createOptions: { extendedL2: true, clusterSize: 16384 }, cluster: 16384 }],
   ['compressed clusters', { weights: { compressed: 6 } }],
 ]
 

@@ -153,6 +153,7 @@ const variants = [
   { cluster: 4096, options: { compat: 'v2' } },
   { cluster: 2048, options: { lazyRefcounts: true } },
   { cluster: 1024, options: { refcountBits: 8 } },
+  { cluster: 16384, options: { extendedL2: true } },
 ]
 
 peer('qemu-img', { describe, it }).describe(`random histories (seed ${seed})`, () => {

@@ -39,8 +39,11 @@ describe('create options', () => {
     ],
     [{ encrypt: { keySecret: 's' } }, "Parameter 'encrypt.format' is missing"],
     [{ encryption: true, encrypt: { format: 'luks' } }, "can't be used at the same time"],
-    [{ dataFile: 'a' }, 'cannot create the image: an external data file is not supported yet'],
-    [{ extendedL2: true }, 'cannot create the image: extended_l2 is not supported yet'],
+    [{ dataFile: 'a', compat: 'v2' }, 'External data files are only supported with compatibility level 1.1 and above'],
+    [{ dataFileRaw: true }, 'data-file-raw requires data-file'],
+    [{ dataFile: 'a', dataFileRaw: true, backingFile: 'b' }, 'Backing file and data-file-raw cannot be used at'],
+    [{ extendedL2: true, compat: 'v2' }, 'Extended L2 entries are only supported with compatibility level 1.1 and'],
+    [{ extendedL2: true, clusterSize: 8192 }, 'Extended L2 entries are only supported with cluster sizes of at least'],
     [
       { compressionType: 'zstd', compat: 'v2' },
       'Non-zlib compression type is only supported with compatibility level 1.1',

@@ -124,5 +124,5 @@ export const subject: ReliabilitySubject = {
   variants,
   checked: true,
   isDirty,
-  mutations: { child: new URL('./reliability-child.ts', import.meta.url), fields: qcow2Fields, theirImages },
+  mutations: { fields: qcow2Fields, theirImages },
 }

@@ -7,6 +7,7 @@
  *     …                 clusters: tables and data, in the order in which they were taken
  */
 import { BlockError, isAligned, isPowerOfTwo } from '@diskgraph/core/driver'
+import type { NamePlace } from '@diskgraph/sparse'
 
 /** Bytes of the fields. */
 export const headerFields = 64
@@ -55,7 +56,7 @@ export interface Header {
   readonly rootOffset: number
   readonly size: number
   /** Where the name of the backing file stands. */
-  readonly name: { readonly offset: number; readonly length: number } | undefined
+  readonly name: NamePlace | undefined
 }
 
 /** Whether a file begins like a QED image. */
@@ -99,7 +100,7 @@ export function parseHeader(bytes: Uint8Array, fileSize: number): Header {
   }
 }
 
-function nameOf(view: DataView, headerBytes: number): { offset: number; length: number } {
+function nameOf(view: DataView, headerBytes: number): NamePlace {
   const offset = view.getUint32(Field.backingFilenameOffset, true)
   const length = view.getUint32(Field.backingFilenameSize, true)
   if (offset < headerFields || offset + length > headerBytes || length > longestName) {
@@ -126,7 +127,7 @@ export function headerBytes(header: Header): Uint8Array {
 }
 
 /** Where a name stands in a new header, and the features that it needs. ENOSPC where there is no room. */
-export function placeName(name: Uint8Array, room: number): { readonly offset: number; readonly length: number } {
+export function placeName(name: Uint8Array, room: number): NamePlace {
   if (name.length === 0 || name.length > Math.min(longestName, room - headerFields)) {
     throw new BlockError(
       'EINVAL',

@@ -1,14 +1,8 @@
 /** QED images, an older format of QEMU. */
-import {
-  BlockError,
-  type ChildHandle,
-  type DriverDescriptor,
-  defineDriver,
-  type OpenContext,
-  type OpenImage,
-} from '@diskgraph/core/driver'
+import { type DriverDescriptor, defineDriver, type OpenContext, type OpenImage } from '@diskgraph/core/driver'
+import { readBackingName } from '@diskgraph/sparse'
 import { checkSettings, create, measure } from './create.ts'
-import { Feature, type Header, hasMagic, headerFields, parseHeader } from './header.ts'
+import { Feature, hasMagic, headerFields, parseHeader } from './header.ts'
 import { QedImage } from './image.ts'
 import { createOptions, options, type QedCreateOptions, type QedOptions } from './options.ts'
 
@@ -20,7 +14,7 @@ async function open(context: OpenContext<QedOptions>): Promise<OpenImage> {
   const bytes = new Uint8Array(headerFields)
   await file.read(0, bytes)
   const header = parseHeader(bytes, file.size)
-  const backingName = await readName(file, header)
+  const backingName = await readBackingName(file, header.name)
   if (backingName !== undefined && !inspect) {
     const raw = (header.features & Feature.backingFormatNoProbe) !== 0
     await context.reference('backing', { filename: backingName, ...(raw ? { format: 'raw' } : {}) })
@@ -28,15 +22,6 @@ async function open(context: OpenContext<QedOptions>): Promise<OpenImage> {
   const image = new QedImage({ file, header, backingName, readOnly, backing: () => children.get('backing') })
   if (!readOnly && !inspect && !check) await image.activate((text) => context.warn(text))
   return image
-}
-
-async function readName(file: ChildHandle, { name }: Header): Promise<string | undefined> {
-  if (name === undefined || name.length === 0) return undefined
-  const bytes = new Uint8Array(name.length)
-  await file.read(name.offset, bytes)
-  const text = new TextDecoder().decode(bytes)
-  if (text.includes('\0')) throw new BlockError('EINVAL', 'the name of the backing file has a zero byte in it')
-  return text
 }
 
 /** The driver `qed`. */

@@ -1,12 +1,11 @@
 /** The options of the driver. */
-import type { Child, OptionalChild, SchemasOf } from '@diskgraph/core/driver'
+import type { Child, SchemasOf } from '@diskgraph/core/driver'
+import { type BackingOptions, backingOptions } from '@diskgraph/sparse'
 
 /** Options of a `qed` node. */
-export interface QedOptions {
+export interface QedOptions extends BackingOptions {
   /** Where the image stands. */
   file: Child
-  /** The backing file, instead of the one that the image names; null: none. */
-  backing?: OptionalChild
 }
 
 /** Settings of a new image. */
@@ -32,11 +31,7 @@ declare module '@diskgraph/core/driver' {
 /** The schemas of {@link QedOptions}. */
 export const options: SchemasOf<QedOptions> = {
   file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' },
-  backing: {
-    type: 'child',
-    role: 'cow',
-    description: 'The backing file, instead of the one that the image names; null for none',
-  },
+  ...backingOptions,
 }
 
 /** The schemas of {@link QedCreateOptions}. */

@@ -1,9 +1,9 @@
 import { qed } from '@diskgraph/driver-qed'
-import { crashTest, errorSweep, negativeControls, qemuImgJudge, TempFolder } from '@diskgraph/driver-testkit'
-import { describe, expect, it } from 'vitest'
+import { crashSuite, qemuImgJudge } from '@diskgraph/driver-testkit'
+import { describe, it } from 'vitest'
 
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
-const settings = {
+crashSuite({
+  test: { describe, it },
   driver: qed,
   createOptions: { clusterSize: 4096, tableSize: 2 },
   // Copied edges show what is missing: what was not there before reads as zeroes all the same.
@@ -13,33 +13,5 @@ const settings = {
   operations: 80,
   statesPerWorkload: 100,
   states: 200,
-}
-
-describe(`qed after a crash (seed ${seed})`, () => {
-  it('has every sector that was flushed, and leaks at worst, also for qemu-img', async () => {
-    await using folder = await TempFolder.make()
-    const judges = [qemuImgJudge({ format: 'qed', folder, checkOnly: true })]
-    const report = await crashTest({ ...settings, seed, judges })
-    expect(report.findings.map(({ text }) => text)).toEqual([])
-  })
-
-  it.each(['ignoreGuestFlush', 'ignoreOwnFlushes', 'dataAfterMetadata'] as const)(
-    'would be found out with %s',
-    async (control) => {
-      let found = 0
-      for (let i = 0; found === 0 && i < 6; i++) {
-        const report = await crashTest({ ...settings, seed: seed + i, change: negativeControls[control]! })
-        found = report.findings.length
-      }
-      expect(found).toBeGreaterThan(0)
-    },
-  )
-
-  it('tells every error of its storage', async () => {
-    const report = await errorSweep({ driver: qed, createOptions: settings.createOptions })
-    expect(report.findings.map(({ kind, verb, nth, call, text }) => `${kind} ${verb} ${nth} ${call}: ${text}`)).toEqual(
-      [],
-    )
-    expect(report.runs).toBeGreaterThan(10)
-  })
+  judge: (folder) => qemuImgJudge({ format: 'qed', folder, checkOnly: true }),
 })

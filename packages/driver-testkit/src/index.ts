@@ -1,6 +1,7 @@
 /** Everything of the kit; in browsers `portable.ts` alone stands for it. */
 
 export { type QemuImgJudgeSettings, qemuImgJudge } from './crash/qemu-img-judge.node.ts'
+export { type CrashSuiteSettings, crashSuite } from './crash-suite.node.ts'
 export {
   type Difference,
   type DifferenceKind,
@@ -27,5 +28,5 @@ export {
 } from './peer.node.ts'
 export * from './portable.ts'
 export type { ReliabilityMutations, ReliabilitySubject, ReliabilityVariant } from './reliability.ts'
-export { answers, ServerProcess } from './server-process.node.ts'
+export { answers, ServerProcess, type ServerSocket } from './server-process.node.ts'
 export { loadFile, QemuIo, runTool, storeFile, TempFolder, type ToolResult } from './tools.node.ts'

@@ -11,6 +11,7 @@ export {
   type CrashTestSettings,
   crashTest,
   type JudgedState,
+  type NegativeControl,
   negativeControls,
   type RecordingChange,
 } from './crash/crash-test.ts'
@@ -23,7 +24,7 @@ export { type Call, type CallKind, callKinds } from './forward.ts'
 export { type GrowthTestSettings, growthTest } from './growth.ts'
 export { type MemoryFileOptions, MemoryFiles } from './memory-files.ts'
 export { type ByteRange, Model } from './model.ts'
-export { type Field, type FieldList, mutate } from './mutation/mutations.ts'
+export { type Field, type FieldList, mutate, type NumberRange, numberFields } from './mutation/mutations.ts'
 export { qcow2Fields } from './mutation/qcow2-fields.ts'
 export { type MutatedUse, type MutationDrivers, useMutated } from './mutation/verbs.ts'
 export {

@@ -1,9 +1,11 @@
 /** What a driver brings to `npm run reliability`: a file `test/reliability.ts` in its package that exports `subject`. */
 import type { DriverDescriptor } from '@diskgraph/core/driver'
+import type { CrashJudge } from './crash/crash-test.ts'
 import type { GuestKind } from './crash/workload.ts'
 import type { StepKind } from './differential/steps.ts'
 import type { FieldList } from './mutation/mutations.ts'
 import type { PagedFile } from './paged-file.ts'
+import type { TempFolder } from './tools.node.ts'
 
 /** One way to make an image, in our words and in qemu-img's, and what is done to it. */
 export interface ReliabilityVariant {
@@ -23,11 +25,15 @@ export interface ReliabilityVariant {
 
 /** How images of a driver are damaged. */
 export interface ReliabilityMutations {
-  /** The module that calls `serveMutations`. */
-  readonly child: URL
   readonly fields: FieldList
-  /** Images of the real tools, beside those of the driver. */
+  /** Images beside those that the driver makes of the variants. */
+  images?(): Promise<PagedFile[]>
+  /** Images of the real tools. */
   theirImages?(): Promise<PagedFile[]>
+  /** What opens an image, besides its file. */
+  readonly options?: Readonly<Record<string, unknown>>
+  /** Secret objects by id, which the options name. */
+  readonly secrets?: Readonly<Record<string, string>>
 }
 
 /** See the top of the file. */
@@ -36,8 +42,12 @@ export interface ReliabilitySubject {
   /** The name of the format in QEMU's tools. */
   readonly format: string
   readonly variants: readonly ReliabilityVariant[]
-  /** `qemu-img check` knows the format: it judges images after crashes and faults. */
+  /** `qemu-img check` knows the format: it judges images after faults, after differential runs, and, without a judge of the format's own, after crashes. */
   readonly checked: boolean
+  /** A judge of images after crashes, which asks the real tools. */
+  judge?(folder: TempFolder): CrashJudge
+  /** QEMU's tools do not know the format: nothing runs beside them. */
+  readonly unknownToQemu?: boolean
   /** `map` is compared with the real tools'. Default true. */
   readonly compareMap?: boolean
   /** Whether an image is marked as one that needs a repair at the next open. */

@@ -1,7 +1,10 @@
-/** Servers on unix sockets as processes of their own: dg-nbd, qemu-nbd, nbdkit. */
+/** Servers as processes of their own: dg-nbd, qemu-nbd, nbdkit, sshd. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+
+/** The path of a unix socket, or a port. */
+export type ServerSocket = string | { readonly host: string; readonly port: number }
 
 /** A server that runs until it is ended. */
 export class ServerProcess {
@@ -16,7 +19,12 @@ export class ServerProcess {
   }
 
   /** Starts a program in `cwd`, and waits until its socket answers. */
-  static async start(program: string, words: readonly string[], socket: string, cwd?: string): Promise<ServerProcess> {
+  static async start(
+    program: string,
+    words: readonly string[],
+    socket: ServerSocket,
+    cwd?: string,
+  ): Promise<ServerProcess> {
     const server = new ServerProcess(program, words, cwd)
     while (!(await answers(socket))) {
       if (server.child.exitCode !== null) throw new Error(`${program} ended: ${server.said}`)
@@ -46,10 +54,10 @@ export class ServerProcess {
   }
 }
 
-/** Whether a server answers at the path of a socket. */
-export function answers(path: string): Promise<boolean> {
+/** Whether a server answers at a socket. */
+export function answers(socket: ServerSocket): Promise<boolean> {
   return new Promise((resolve) => {
-    const probe = connect({ path }, () => {
+    const probe = connect(typeof socket === 'string' ? { path: socket } : socket, () => {
       probe.destroy()
       resolve(true)
     })

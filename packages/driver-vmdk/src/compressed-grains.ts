@@ -42,7 +42,7 @@ export class CompressedGrains implements CompressedData {
     const length = Math.min(grainSize - skip, buf.length)
     const host = this.#parts.map.entryAt(offset).low * sectorSize
     const target = buf.subarray(0, length)
-    const grain = this.#inflated.get(host, () => this.#inflate(start, host, signal))
+    const grain = this.#inflated.get(host, signal, (all) => this.#inflate(start, host, all))
     pool.add(grain.then((bytes) => target.set(bytes.subarray(skip, skip + length))))
     return length
   }

@@ -1,12 +1,11 @@
 /** The options of the driver. */
-import type { Child, OptionalChild, SchemasOf } from '@diskgraph/core/driver'
+import type { Child, SchemasOf } from '@diskgraph/core/driver'
+import { type BackingOptions, backingOptions } from '@diskgraph/sparse'
 
 /** Options of a `vmdk` node. */
-export interface VmdkOptions {
+export interface VmdkOptions extends BackingOptions {
   /** The image, or the descriptor of one. */
   file: Child
-  /** The backing file, instead of the one that the image names; null: none. */
-  backing?: OptionalChild
   /** The extents, instead of those that the descriptor names. */
   extents?: Child[]
 }
@@ -48,11 +47,7 @@ declare module '@diskgraph/core/driver' {
 /** The schemas of {@link VmdkOptions}. */
 export const options: SchemasOf<VmdkOptions> = {
   file: { type: 'child', role: 'storage', required: true, description: 'The image, or the descriptor of one' },
-  backing: {
-    type: 'child',
-    role: 'cow',
-    description: 'The backing file, instead of the one that the image names; null for none',
-  },
+  ...backingOptions,
   extents: {
     type: 'children',
     role: 'storage',

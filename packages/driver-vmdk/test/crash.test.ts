@@ -1,11 +1,10 @@
-import { crashTest, errorSweep, negativeControls, qemuImgJudge, TempFolder } from '@diskgraph/driver-testkit'
+import { crashSuite, qemuImgJudge } from '@diskgraph/driver-testkit'
 import { vmdk } from '@diskgraph/driver-vmdk'
-import { describe, expect, it } from 'vitest'
+import { describe, it } from 'vitest'
 
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
-const settings = {
+crashSuite({
+  test: { describe, it },
   driver: vmdk,
-  createOptions: {},
   // Copied edges show what is missing: what was not there before reads as zeroes all the same.
   backing: 'backing',
   size: 2 ** 22,
@@ -13,33 +12,5 @@ const settings = {
   operations: 80,
   statesPerWorkload: 100,
   states: 200,
-}
-
-describe(`vmdk after a crash (seed ${seed})`, () => {
-  it('has every sector that was flushed, and leaks at worst, also for qemu-img', async () => {
-    await using folder = await TempFolder.make()
-    const judges = [qemuImgJudge({ format: 'vmdk', folder, checkOnly: true })]
-    const report = await crashTest({ ...settings, seed, judges })
-    expect(report.findings.map(({ text }) => text)).toEqual([])
-  })
-
-  it.each(['ignoreGuestFlush', 'ignoreOwnFlushes', 'dataAfterMetadata'] as const)(
-    'would be found out with %s',
-    async (control) => {
-      let found = 0
-      for (let i = 0; found === 0 && i < 6; i++) {
-        const report = await crashTest({ ...settings, seed: seed + i, change: negativeControls[control]! })
-        found = report.findings.length
-      }
-      expect(found).toBeGreaterThan(0)
-    },
-  )
-
-  it('tells every error of its storage', async () => {
-    const report = await errorSweep({ driver: vmdk, createOptions: settings.createOptions })
-    expect(report.findings.map(({ kind, verb, nth, call, text }) => `${kind} ${verb} ${nth} ${call}: ${text}`)).toEqual(
-      [],
-    )
-    expect(report.runs).toBeGreaterThan(10)
-  })
+  judge: (folder) => qemuImgJudge({ format: 'vmdk', folder, checkOnly: true }),
 })

@@ -1,7 +1,7 @@
 /** The table of a dynamic image and its blocks, each with a bitmap before its data. */
-import { alignUp, BlockError, type ChildHandle, divUp } from '@diskgraph/core/driver'
+import { BlockError, type ChildHandle } from '@diskgraph/core/driver'
 import { type EntryTable, Place, type TableFormat, TailSpace, type TakenClusters } from '@diskgraph/sparse'
-import { sectorSize, unallocated } from './layout.ts'
+import { bitmapSizeOf, sectorSize, unallocated } from './layout.ts'
 
 /** See the top of this file. */
 export class Blocks implements TableFormat {
@@ -19,7 +19,7 @@ export class Blocks implements TableFormat {
     this.clusterSize = blockSize
     this.file = file
     this.table = table
-    this.bitmapSize = alignUp(divUp(blockSize / sectorSize, 8), sectorSize)
+    this.bitmapSize = bitmapSizeOf(blockSize)
     this.#start = start
     let end = start
     for (let index = 0; index < table.entries; index++) {

@@ -1,6 +1,15 @@
 /** Making a new image; the footer at the start of the file is written last. */
-import { alignUp, BlockError, type CreateContext, divUp } from '@diskgraph/core/driver'
 import {
+  alignUp,
+  BlockError,
+  type CreateContext,
+  divUp,
+  type Measurement,
+  type MeasureRequest,
+} from '@diskgraph/core/driver'
+import { neededClusters } from '@diskgraph/sparse'
+import {
+  bitmapSizeOf,
   coveringGeometry,
   footerSize,
   headerSize,
@@ -24,15 +33,32 @@ export function checkSize(options: Readonly<Record<string, unknown>>): number {
   return size
 }
 
+/** The size that a new disk gets, and its geometry. */
+function shapeOf(options: Readonly<Record<string, unknown>>) {
+  const wanted = checkSize(options)
+  const exact = options.forceSize === true
+  const geometry = exact ? largestGeometry : coveringGeometry(wanted / sectorSize)
+  const covered = sectorsOf(geometry) * sectorSize
+  return { size: exact || covered < wanted ? wanted : covered, geometry, exact, isFixed: options.subformat === 'fixed' }
+}
+
+/** Footers, header, table, and the blocks that the content needs, each with its bitmap. */
+export async function measure(request: MeasureRequest): Promise<Measurement> {
+  const { size, isFixed } = shapeOf({ ...request.options, size: Math.max(request.size, 0) })
+  if (isFixed) return { required: size + footerSize, fullyAllocated: size + footerSize }
+  const entries = divUp(size, newBlockSize)
+  const metadata = 2 * footerSize + headerSize + tableSize(entries)
+  const block = newBlockSize + bitmapSizeOf(newBlockSize)
+  let blocks = 0
+  for await (const { start, end } of neededClusters(request.extents, newBlockSize))
+    blocks += (end - start) / newBlockSize
+  return { required: metadata + blocks * block, fullyAllocated: metadata + entries * block }
+}
+
 /** Writes a new image into `children.file`. */
 export async function create(context: CreateContext<Omit<VpcCreateOptions, 'file'>>): Promise<void> {
   const { options, random, clock } = context
-  const wanted = checkSize({ ...options })
-  const exact = options.forceSize === true
-  const isFixed = options.subformat === 'fixed'
-  const geometry = exact ? largestGeometry : coveringGeometry(wanted / sectorSize)
-  const covered = sectorsOf(geometry) * sectorSize
-  const size = exact || covered < wanted ? wanted : covered
+  const { size, geometry, exact, isFixed } = shapeOf({ ...options })
   const uuid = Uint8Array.from({ length: 16 }, () => Math.floor(random() * 256))
   uuid[6] = (uuid[6]! & 0x0f) | 0x40
   uuid[8] = (uuid[8]! & 0x3f) | 0x80

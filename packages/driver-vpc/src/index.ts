@@ -10,7 +10,7 @@ import {
   type OpenImage,
 } from '@diskgraph/core/driver'
 import { readTable } from '@diskgraph/sparse'
-import { checkSize, create } from './create.ts'
+import { checkSize, create, measure } from './create.ts'
 import { DynamicImage } from './dynamic.ts'
 import { FixedImage } from './fixed.ts'
 import { DiskType, entrySize, footerSize, headerSize, sectorSize } from './layout.ts'
@@ -93,4 +93,5 @@ export const vpc: DriverDescriptor = defineDriver<VpcOptions, VpcCreateOptions>(
     checkSize(all)
   },
   create,
+  measure,
 })

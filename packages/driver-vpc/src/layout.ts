@@ -6,6 +6,7 @@
  *
  * An entry of the table is the sector at which the bitmap of a block begins; all ones is none.
  */
+import { alignUp, divUp } from '@diskgraph/core/driver'
 
 export const sectorSize = 512
 export const footerSize = 512
@@ -57,6 +58,11 @@ export const Header = {
   blockSize: 32,
   checksum: 36,
 } as const
+
+/** Bytes of the bitmap before the data of a block: a bit for each sector, in whole sectors. */
+export function bitmapSizeOf(blockSize: number): number {
+  return alignUp(divUp(blockSize / sectorSize, 8), sectorSize)
+}
 
 /** Cylinders, heads and sectors of a disk. */
 export interface Geometry {

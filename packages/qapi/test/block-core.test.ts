@@ -26,7 +26,7 @@ const renamed: Readonly<Record<string, string>> = {
 }
 
 /** Drivers of the seed that have no package here yet. */
-const awaited = new Set([...['host_cdrom', 'host_floppy', 'ftp', 'ftps', 'tftp', 'vvfat', 'cow', 'dmg']])
+const awaited = new Set(['host_cdrom', 'host_floppy', 'ftp', 'ftps', 'tftp', 'vvfat'])
 
 const schema = new Schema(() => drivers.map(({ name }) => name))
 const loaded = new Map<string, DriverDescriptor>()

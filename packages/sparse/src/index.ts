@@ -1,5 +1,6 @@
 /** For authors of sparse formats. */
 
+export { type BackingOptions, backingOptions, type NamePlace, readBackingName } from './backing-name.ts'
 export { checkedRuns } from './checked-runs.ts'
 export type { TableFile, TablePage } from './metadata-cache.ts'
 export { neededClusters } from './needed-clusters.ts'

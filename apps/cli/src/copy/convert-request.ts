@@ -3,6 +3,7 @@ import { type CacheMode, CommandError, cacheMode, sizeArgument, type Terminal } 
 import { CommandLine } from '../command-line.ts'
 import { joinOptions } from '../key-values.ts'
 import { addObject, type Objects } from '../objects.ts'
+import { snapshotArgument } from '../snapshot-source.ts'
 import type { TargetRequest } from './new-target.ts'
 
 /** The options of `convert`. */
@@ -123,6 +124,7 @@ export function parseConvert(words: readonly string[], terminal: Terminal): Conv
   for (const { name, value } of line) {
     if (flags.has(name)) Object.assign(request, { [name]: true })
     else if (name === 'object') request.objects = addObject(request.objects, value)
+    else if (name === 'snapshot') request.snapshot = snapshotArgument(value, terminal)
     else if (name === 'options') request.options = joinOptions(request.options, value)
     else if (name === 'sparse') request.sparse = sparseSize(value, terminal)
     else if (name === 'lanes') request.lanes = laneCount(value)

@@ -93,6 +93,11 @@ export class NewTarget {
     }
   }
 
+  /** Whether it is a plain file, which is made anew. */
+  get isFile(): boolean {
+    return this.#path !== undefined
+  }
+
   /** The path of a target that is a plain file. */
   get #path(): string | undefined {
     const { storage, format } = this.drivers

@@ -9,7 +9,7 @@ import { CreateValues, createOptionsOf, findFormat } from '../create-options.ts'
 import { ImageOptions, imageGrammar, outputGrammar, shareGrammar } from '../image-options.ts'
 import { joinOptions, parseKeyValues } from '../key-values.ts'
 import { openImage, withGraph } from '../opening.ts'
-import { loadSnapshot } from '../snapshot-source.ts'
+import { loadSnapshot, snapshotArgument } from '../snapshot-source.ts'
 
 const grammar = {
   ...imageGrammar,
@@ -46,7 +46,8 @@ export const measure: Command = {
       const { name, value } = option
       if (name === 'options') question.options = joinOptions(question.options, value)
       else if (name === 'size') question.size = sizeArgument(value, 'image size', terminal)
-      else if (name === 'target' || name === 'snapshot') question[name] = value
+      else if (name === 'target') question.target = value
+      else if (name === 'snapshot') question.snapshot = snapshotArgument(value, terminal)
       else {
         image.take(option)
         if (name === 'output') image.checkOutput()
@@ -109,6 +110,9 @@ async function answer(
     throw new CommandError(`Block driver '${target}' does not support size measurement`)
   }
   const total = disk?.size ?? (size as number)
+  if (!Number.isSafeInteger(total)) {
+    throw new CommandError('The image size is too large (try using a larger cluster size)')
+  }
   const { file: _, ...schemas } = format.createOptions
   const given = validateOptions(schemas, { size: total, ...values.toOptions(false) })
   return format.measure({

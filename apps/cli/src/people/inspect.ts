@@ -6,7 +6,7 @@
  * the verdict: 0 for an image that stands alone and is one thing only, 2 for any other.
  */
 
-import { type Disk, Graph } from '@diskgraph/core'
+import { type Disk, Graph, type ReferencePolicy } from '@diskgraph/core'
 import { protocolOf } from '@diskgraph/core/internal'
 import { type ImageInfo, imageInfo, kebabKeys } from '@diskgraph/qapi'
 import { CommandError, humanSize, messageOf, type Terminal, UsageError, visibleLine } from '@diskgraph/tools'
@@ -26,11 +26,13 @@ const grammar = {
   format: { short: 'f', long: 'format', argument: 'FORMAT', description: 'format that the image is said to have' },
 } as const
 
+const notFollowed = 'references inside images are not followed here'
+
 /** Exit code of `--untrusted` for an image that should not be used. */
 const unsafeCode = 2
 
 interface Reference {
-  readonly kind: 'backing file' | 'data file'
+  readonly kind: 'backing file' | 'data file' | 'extent'
   readonly filename: string
   readonly format?: string
 }
@@ -80,7 +82,12 @@ export const inspect: Command = {
 
 async function inspectFile(filename: string, wanted: string | undefined, terminal: Terminal): Promise<Report> {
   const usable = usableDrivers(terminal).filter(({ name, kind }) => name === 'file' || kind === 'format')
-  await using graph = new Graph({ drivers: usable, references: 'deny', onWarning: () => undefined })
+  const parts: Reference[] = []
+  const references: ReferencePolicy = ({ child, filename }) => {
+    parts.push({ kind: child === 'dataFile' ? 'data file' : 'extent', filename })
+    return { code: 'EACCES', reason: notFollowed }
+  }
+  await using graph = new Graph({ drivers: usable, references, onWarning: () => undefined })
   const signal = terminal.signal
   const storage = await openStorage(graph, filename, signal)
   const { size } = storage
@@ -93,16 +100,16 @@ async function inspectFile(filename: string, wanted: string | undefined, termina
   const image = await describeImage(graph, filename, wanted, signal)
   const features = image.info?.specific === undefined ? {} : kebabKeys(image.info.specific.data)
   const header = readHeaderFacts(head)
-  const references = referencesOf(image.info, header)
-  const reasons = judge({ signatures, wanted, references, size, header, ...image })
+  const named = referencesOf(image.info, header, parts)
+  const reasons = judge({ signatures, wanted, references: named, size, header, ...image })
   return {
     filename,
     fileSize: size,
     signatures,
-    ...(image.info === undefined ? {} : { format: image.info.format, virtualSize: image.info.virtualSize }),
+    ...formatOf(image.info, signatures),
     features,
     snapshots: image.info?.snapshots.length ?? 0,
-    references,
+    references: named,
     reasons,
   }
 }
@@ -134,7 +141,7 @@ async function describeImage(
     const disk = await openImage(graph, { ...request, inspect: true })
     info = await imageInfo(disk.node)
     await disk.close()
-    await (await openImage(graph, { ...request, withoutBacking: true })).close()
+    await (await openImage(graph, { ...request, withoutBacking: true, keyless: true })).close()
     return { info }
   } catch (error) {
     if (signal.aborted) throw error
@@ -143,13 +150,28 @@ async function describeImage(
   }
 }
 
-function referencesOf(info: ImageInfo | undefined, header: HeaderFacts | undefined): Reference[] {
+function formatOf(info: ImageInfo | undefined, signatures: readonly string[]): Pick<Report, 'format' | 'virtualSize'> {
+  if (info !== undefined) return { format: info.format, virtualSize: info.virtualSize }
+  const [format, ...others] = signatures.filter((name) => !contentFormats.includes(name))
+  return format === undefined || others.length > 0 ? {} : { format }
+}
+
+/** What the header names, and what else the driver wanted to open. */
+function referencesOf(
+  info: ImageInfo | undefined,
+  header: HeaderFacts | undefined,
+  parts: readonly Reference[],
+): Reference[] {
   const references: Reference[] = []
   if (info?.backingFilename !== undefined) {
     const format = info.backingFormat === undefined ? {} : { format: info.backingFormat }
     references.push({ kind: 'backing file', filename: info.backingFilename, ...format })
   }
   if (header?.dataFile !== undefined) references.push({ kind: 'data file', filename: header.dataFile })
+  for (const part of parts) {
+    const known = references.some(({ kind, filename }) => kind === part.kind && filename === part.filename)
+    if (!known) references.push(part)
+  }
   return references
 }
 
@@ -172,16 +194,20 @@ const knownFormats: readonly string[] = [
   'parallels',
   'bochs',
   'cloop',
+  'dmg',
+  'cow',
   'qcow',
   'qed',
   'vmdk',
   'vhdx',
+  'luks',
 ]
 
 /** Why an image should not be used. */
 function judge({ signatures, wanted, references, size, header, info, failure }: Evidence): string[] {
   const reasons: string[] = []
-  if (failure !== undefined) reasons.push(`it cannot be opened: ${failure}`)
+  // That it refers to others is a reason of its own.
+  if (failure !== undefined && !failure.endsWith(notFollowed)) reasons.push(`it cannot be opened: ${failure}`)
   const containers = signatures.filter((name) => !contentFormats.includes(name))
   const named = wanted ?? info?.format
   if (containers.length > 1) reasons.push(`it looks like ${list(containers)} at once`)

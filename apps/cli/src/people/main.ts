@@ -18,6 +18,7 @@ import { inspect } from './inspect.ts'
 import { convert, create } from './named-targets.ts'
 import { nearest } from './nearest.ts'
 import { painted } from './paint.ts'
+import { rescue } from './rescue.ts'
 import { tourCommand } from './tour.ts'
 import { tree } from './tree.ts'
 
@@ -28,6 +29,7 @@ const commands: Readonly<Record<string, Command>> = {
   create,
   drivers: driversCommand,
   inspect,
+  rescue,
   tour: tourCommand(runDiskgraph),
   tree,
 }

@@ -13,8 +13,7 @@ interface Signature {
 }
 
 const signatures: readonly Signature[] = [
-  { format: 'luks', offset: 0, bytes: 'LUKS\xba\xbe' },
-  { format: 'luks', offset: 16384, bytes: 'SKUL\xba\xbe' },
+  { format: 'luks2', offset: 16384, bytes: 'SKUL\xba\xbe' },
   { format: 'gzip', offset: 0, bytes: '\x1f\x8b\x08' },
   { format: 'xz', offset: 0, bytes: '\xfd7zXZ\x00' },
   { format: 'zstd', offset: 0, bytes: '\x28\xb5\x2f\xfd' },

@@ -174,6 +174,11 @@ export interface OpenImage {
   /** `flush` has flushed the children too (and may tolerate that one of them failed). */
   readonly flushesChildren?: boolean
   blockStatus?(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
+  /**
+   * Whether what maps the range from `offset` on is lost (it stood behind the end of a file that was cut), so that it
+   * reads as if nothing were there; `length` says for how many bytes, at least one.
+   */
+  mappingLost?(offset: number, length: number): Promise<{ readonly lost: boolean; readonly length: number }>
   /** Copies inside one storage or between two of the same driver without passing memory. ENOTSUP: use buffers. */
   copyRange?(
     offset: number,

@@ -41,6 +41,8 @@ export interface DriverDescriptor {
   readonly compressedWrites?: boolean
   /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB, zeroes behind the end. */
   probe?(head: Uint8Array, filename: string): number
+  /** Whether the end of a file is this format's; asked where no start is, of its last KiB, for formats that begin with the disk. */
+  probeTail?(tail: Uint8Array): boolean
   /** Prefixes of file names that belong to this protocol, e.g. `['http', 'https']` or `['blkdebug']`. */
   readonly prefixes?: readonly string[]
   /** Options (children among them) that a file name with one of the prefixes stands for. EINVAL if malformed. */
@@ -57,9 +59,9 @@ export interface DriverDescriptor {
   create?(context: CreateContext): Promise<void>
   /** A protocol without `create` whose storage is there already: new images are made in it. */
   readonly storageExists?: boolean
-  /** Throws for create options that do not go together, before any storage is touched. */
+  /** Throws for create options, children among them, that do not go together, before any storage is touched. */
   validateCreate?(options: Readonly<Record<string, unknown>>): void
-  /** The permissions of an edge, where those of its role do not fit. Arguments: the node's own mode, and bits. */
+  /** The permissions of an edge, where those of its role do not fit (else undefined). Arguments: the node's own mode, and bits. */
   childPermissions?(
     child: {
       readonly name: string
@@ -69,7 +71,7 @@ export interface DriverDescriptor {
     },
     permissions: number,
     shared: number,
-  ): { readonly permissions: number; readonly shared: number }
+  ): { readonly permissions: number; readonly shared: number } | undefined
   /** Removes what `create` made. */
   remove?(options: Readonly<Record<string, unknown>>): Promise<void>
   measure?(request: MeasureRequest): Promise<Measurement>

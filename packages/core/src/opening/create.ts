@@ -50,7 +50,7 @@ export async function createImage(
   const schemas = driver.createOptions
   const values = validateOptions(schemas, given)
   const plain = Object.fromEntries(Object.entries(values).filter(([key]) => key in withoutChildSchemas(schemas)))
-  driver.validateCreate?.(plain)
+  driver.validateCreate?.(values)
   const creation = new Creation(graph, driver, signal)
   try {
     for (const [childName, schema] of Object.entries(schemas)) {

@@ -21,7 +21,7 @@ import { Opener, type Scope } from './opener.ts'
 import { release } from './opening.ts'
 import { describingFailure, nameOfDefinition, newScope, Openings } from './openings.ts'
 import { Registry } from './registry.ts'
-import { checkOpenSettings, checkSettings, type GraphSettings, type OpenSettings } from './settings.ts'
+import { checkGraphSettings, checkOpenSettings, type GraphSettings, type OpenSettings } from './settings.ts'
 
 /** The graph of nodes: opens, finds, changes and closes them. Close it, for images hold locks and unwritten metadata. */
 export class Graph extends BlockGraph {
@@ -36,7 +36,7 @@ export class Graph extends BlockGraph {
   #generated = 0
 
   constructor(settings: GraphSettings) {
-    checkSettings(settings)
+    checkGraphSettings(settings)
     super(settings)
     this.registry = new Registry(settings.drivers, settings.resolveDriver)
     this.references = settings.references ?? 'neighbours'

@@ -3,7 +3,7 @@ import type { DriverDescriptor } from '../contract/descriptor.ts'
 import { BlockError } from '../errors.ts'
 import type { Node } from '../graph/node.ts'
 import { nearestName } from '../options/names.ts'
-import { headFormats, mayBe, refuseForeignFormat } from './signatures.ts'
+import { foreignFooter, headFormats, mayBe, refuseForeignFormat, signatureTailLength } from './signatures.ts'
 
 /** A driver that is loaded when it is first needed. */
 export interface LazyDriver {
@@ -123,7 +123,12 @@ export class Registry {
     const head = new Uint8Array(probedLength)
     await node.read(0, head.subarray(0, node.size), 0)
     const format = await this.probe(head, node.filename)
-    if (format === 'raw') await refuseForeignFormat(node, node.filename, this.names)
+    if (format !== 'raw') return format
+    const tail = new Uint8Array(Math.min(signatureTailLength, node.size))
+    await node.read(node.size - tail.length, tail, 0)
+    const entry = this.#entries.get(foreignFooter(tail) ?? '')
+    if (entry !== undefined && (await this.#loaded(entry)).probeTail?.(tail) === true) return entry.name
+    await refuseForeignFormat(node, node.filename, this.names)
     return format
   }
 

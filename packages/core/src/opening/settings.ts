@@ -5,6 +5,7 @@ import { BlockError } from '../errors.ts'
 import type { BlockGraphSettings } from '../graph/block-graph.ts'
 import type { AttachSettings } from '../graph/disk.ts'
 import { kindOf, mustBeFunction } from '../inspection.ts'
+import { checkSettings, type Rule, rule } from '../options/settings.ts'
 import { isRecord } from '../options/validate.ts'
 import type { ReferencePolicy } from './gate.ts'
 import type { DriverResolver, LazyDriver } from './registry.ts'
@@ -37,8 +38,20 @@ export interface OpenSettings extends AttachSettings {
   readonly withoutBacking?: boolean | undefined
 }
 
+const anything = rule('', () => true)
+const settingNames = {
+  drivers: anything,
+  resolveDriver: anything,
+  references: anything,
+  maxDepth: anything,
+  secrets: anything,
+  random: anything,
+  onWarning: anything,
+  clock: anything,
+} satisfies Record<keyof GraphSettings, Rule>
+
 /** Throws EINVAL for settings that a program without types may give. */
-export function checkSettings(settings: GraphSettings): void {
+export function checkGraphSettings(settings: GraphSettings): void {
   const { drivers, references = 'neighbours', maxDepth = 1, clock } = settings ?? {}
   if (typeof drivers !== 'object' || typeof drivers?.[Symbol.iterator] !== 'function') {
     throw new BlockError('EINVAL', `new Graph({ drivers: [...] }) needs a list of drivers, not ${kindOf(drivers)}`, {
@@ -58,6 +71,7 @@ export function checkSettings(settings: GraphSettings): void {
   if (!Number.isSafeInteger(maxDepth) || maxDepth < 0) {
     throw new BlockError('EINVAL', `maxDepth is a number of images, not ${String(maxDepth)}`)
   }
+  checkSettings('new Graph', settingNames, settings)
 }
 
 /** Throws EINVAL for settings of an opening that are none. */

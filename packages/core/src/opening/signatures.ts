@@ -137,6 +137,7 @@ const descriptorLine =
  * or a line of a descriptor behind comments and empty lines only.
  */
 function isVmdkDescriptor(head: Uint8Array): boolean {
+  if (!mayBeDescriptor(head)) return false
   const lines = textOf(head).split(/\r?\n/)
   if (/^\ufeff?\s*#\s*disk\s+descriptorfile/i.test(lines[0] as string)) return true
   for (const line of lines) {
@@ -146,11 +147,25 @@ function isVmdkDescriptor(head: Uint8Array): boolean {
   return false
 }
 
+const whiteSpace = new Set([9, 10, 11, 12, 13, 32])
+/** First letters of what {@link descriptorLine} takes, and of comments. */
+const descriptorStarts = new Set([...'#vecpirnVECPIRN'].map((letter) => letter.charCodeAt(0)))
+
+/** Whether the first byte that is no white space fits. Every file that is probed comes by here, most go no further. */
+function mayBeDescriptor(head: Uint8Array): boolean {
+  let at = byteOrderMarkLength(head)
+  while (whiteSpace.has(head[at] ?? 0)) at++
+  return descriptorStarts.has(head[at] ?? 0)
+}
+
+function byteOrderMarkLength(head: Uint8Array): number {
+  return stands(head, 0, '\xef\xbb\xbf') ? 3 : 0
+}
+
 /** Bytes as characters of the same numbers; the mark of UTF-8 in front is left out. */
 function textOf(head: Uint8Array): string {
-  const start = stands(head, 0, '\xef\xbb\xbf') ? 3 : 0
   let text = ''
-  for (let at = start; at < head.length && at < signatureHeadLength; at++) {
+  for (let at = byteOrderMarkLength(head); at < head.length && at < signatureHeadLength; at++) {
     text += String.fromCharCode(head[at] as number)
   }
   return text

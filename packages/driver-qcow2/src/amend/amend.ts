@@ -5,8 +5,10 @@
 import { type AmendRequest, BlockError } from '@diskgraph/core/driver'
 import type { SlotOptions } from '@diskgraph/crypto'
 import { removeBitmaps } from '../bitmaps/store.ts'
+import { encodeText } from '../bytes.ts'
+import { withExtension } from '../header/extensions.ts'
 import { withBacking } from '../header/header.ts'
-import { CompatibleBit, refcountOrderV2, withFeature } from '../header/layout.ts'
+import { AutoclearBit, CompatibleBit, ExtensionType, refcountOrderV2, withFeature } from '../header/layout.ts'
 import type { Qcow2State } from '../state.ts'
 import { changeRefcountWidth, orderOf } from './refcount-width.ts'
 import { truncate } from './resize.ts'
@@ -58,6 +60,7 @@ export async function amendImage(state: Qcow2State, request: AmendRequest): Prom
       )
     }
     if (target.lazyRefcounts !== undefined && target.version >= 3) await setLazy(state, target.lazyRefcounts)
+    await setDataFile(state, options.dataFile as string | undefined, options.dataFileRaw as boolean | undefined)
     await state.store.flushFile()
   })
   if (options.encrypt !== undefined)
@@ -90,10 +93,12 @@ function partsOf(state: Qcow2State, target: Target): number {
 /** Works out what is wanted, and refuses what cannot be. */
 function plan(state: Qcow2State, options: AmendRequest['options']): Target {
   const { value } = state.header
-  if (options.dataFile !== undefined) {
+  if (options.dataFile !== undefined && !state.geometry.external) {
     throw new BlockError('EINVAL', 'data-file can only be set for images that use an external data file')
   }
-  if (options.dataFileRaw === true) throw new BlockError('EINVAL', 'data-file-raw cannot be set on existing images')
+  if (options.dataFileRaw === true && !state.rawData) {
+    throw new BlockError('EINVAL', 'data-file-raw cannot be set on existing images')
+  }
   if (options.encrypt !== undefined && state.cipher === undefined) {
     throw new BlockError('EINVAL', "Can't amend encryption options - encryption not present")
   }
@@ -135,6 +140,18 @@ function checkBacking(state: Qcow2State, { options, force }: AmendRequest): bool
   if (wantedName === name && wantedFormat === format) return false
   if (force === true) return true
   throw new BlockError('EINVAL', 'Cannot amend the backing file', { hint: "You can use 'qemu-img rebase' instead." })
+}
+
+/** Changes the name of the external data file ('': none), and whether it has to read as the disk does. */
+async function setDataFile(state: Qcow2State, name: string | undefined, raw: boolean | undefined): Promise<void> {
+  if (name === undefined && raw === undefined) return
+  const { extensions, autoclearFeatures } = state.header.value
+  const data = name === '' ? undefined : encodeText(name ?? '')
+  await state.header.update({
+    extensions: name === undefined ? extensions : withExtension(extensions, ExtensionType.dataFile, data),
+    autoclearFeatures:
+      raw === false ? withFeature(autoclearFeatures, AutoclearBit.rawExternalData, false) : autoclearFeatures,
+  })
 }
 
 async function setLazy(state: Qcow2State, lazy: boolean): Promise<void> {

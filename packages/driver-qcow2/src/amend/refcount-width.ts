@@ -29,7 +29,7 @@ export function orderOf(bits: number): number {
 
 /** Makes refcounts 2^`order` bits wide. Under the mutex, after `makeClean`. EINVAL when a count does not fit. */
 export async function changeRefcountWidth(state: Qcow2State, order: number, progress: Progress): Promise<void> {
-  const geometry = geometryOf(state.geometry.clusterBits, order)
+  const geometry = geometryOf(state.geometry.clusterBits, order, state.header.value.incompatibleFeatures)
   const claims = new Claims(state)
   try {
     const { plan, claimedEnd } = await claimStructure(state, geometry, claims, progress.signal)

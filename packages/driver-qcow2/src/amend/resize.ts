@@ -61,6 +61,7 @@ async function shrink(
     await state.header.setSize(size)
     state.size = size
     await cutFile(state, signal)
+    await state.dataFile?.truncate(size, options)
   })
 }
 
@@ -124,13 +125,16 @@ async function grow(
   const old = state.size
   const { l2Span } = state.geometry
   await state.exclusively(() => growL1(state, Math.ceil(size / l2Span)))
-  const mode = options.preallocation ?? 'off'
+  const { extended } = state.geometry
+  const wanted = options.preallocation ?? 'off'
+  const mode = wanted === 'off' && state.rawData ? 'metadata' : wanted
   if (mode !== 'off') await preallocate(state, { start: old, end: size, mode }, signal)
+  if (state.dataFile !== undefined && state.dataFile.size !== size) await state.dataFile.truncate(size)
   await hideOldContent(
     state,
     old,
     size,
-    { zeroed: mode === 'falloc' || mode === 'full', zero: options.zero === true },
+    { zeroed: (mode === 'falloc' || mode === 'full') && !extended, zero: options.zero === true },
     signal,
   )
   await state.exclusively(async () => {

@@ -91,16 +91,18 @@ async function checkL1(check: CheckState, counts: CountsOnDisk, repair: boolean)
 /** Checks the flags of an L2 table's entries; whether the table was changed. */
 async function checkTable(check: CheckState, counts: CountsOnDisk, table: DataView, repair: boolean): Promise<boolean> {
   const { report } = check
-  const { clusterSize } = check.image.geometry
+  const { geometry } = check.image
+  const { clusterSize, l2EntrySize, external } = geometry
   let changed = false
-  for (let at = 0; at < table.byteLength; at += entrySize) {
+  for (let at = 0; at < table.byteLength; at += l2EntrySize) {
     const hi = table.getUint32(at)
     const lo = table.getUint32(at + 4)
     if ((hi & hiCompressed) !== 0) continue
     const offset = offsetOf(hi, lo)
     if (offset === 0) continue
     const cluster = Math.floor(offset / clusterSize)
-    let count = counts.peek(cluster)
+    // A cluster of an external data file is used once.
+    let count = external ? 1 : counts.peek(cluster)
     if (count < 0) count = await counts.get(cluster)
     if ((count === 1) === ((hi & hiCopied) !== 0) || Number.isNaN(count)) continue
     const text = `OFLAG_COPIED data cluster: l2_entry=${hexField(hi, lo)} refcount=${count}`

@@ -2,11 +2,13 @@
  * Counts what the image refers to: its header, the active L1 table and those of snapshots with all that they map,
  * and the snapshot table. (Bitmaps: bitmaps.ts. The refcount structure is counted last: refcounts.ts.)
  */
+import { Kind } from '@diskgraph/clusters'
 import { isAligned } from '@diskgraph/core/driver'
 import { bigEndianWord, printable } from '../bytes.ts'
 import { encryptionRegion } from '../encryption.ts'
 import {
   compressedDescriptor,
+  ExtendedEntry,
   entrySize,
   hiCompressed,
   hiCopied,
@@ -19,6 +21,7 @@ import {
   maxL1TableSize,
   offsetOf,
 } from '../header/layout.ts'
+import { kindOf } from '../mapping/entries.ts'
 import { type RootTable, readTable } from '../tables/root-table.ts'
 import type { SnapshotRecord } from '../tables/snapshot-table.ts'
 import { forEachTable } from '../tables/stream.ts'
@@ -155,35 +158,40 @@ function countL1Entry(check: CheckState, l1: RootTable, index: number, active: b
  * `view`.
  */
 function countTable(check: CheckState, active: boolean, view: DataView, at: number, tableOffset: number): void {
-  const { clusterSize, l2Entries } = check.image.geometry
-  const words = new Uint32Array(view.buffer, view.byteOffset + at, l2Entries * 2)
+  const { clusterSize, l2EntrySize, external, extended } = check.image.geometry
+  const words = new Uint32Array(view.buffer, view.byteOffset + at, clusterSize / 4)
+  const step = l2EntrySize / 4
   const unaligned = (clusterSize - 1) & loOffset
   // Where the next data cluster stands if nothing is fragmented; 0: unknown.
   let expected = 0
   let allocated = 0
   let fragmented = 0
   let uncopied = 0
-  for (let i = 0; i < words.length; i += 2) {
+  for (let i = 0; i < words.length; i += step) {
     const rawHi = words[i]!
+    if (extended && !checkSubclusters(check, view, at + i * 4, i / step)) continue
     if (rawHi === 0 && words[i + 1] === 0) continue
     const hi = bigEndianWord(rawHi)
     const lo = bigEndianWord(words[i + 1]!)
     if ((hi & (hiCompressed | hiL2Reserved)) !== 0 || (lo & (loL2Reserved | unaligned)) !== 0) {
-      if (countSpecial(check, active, hi, lo, tableOffset + i * 4)) continue
+      const zero = extended ? view.getUint32(at + i * 4 + ExtendedEntry.allocated) === 0 : (lo & loZero) !== 0
+      if (countSpecial(check, { active, hi, lo, zero, offset: tableOffset + i * 4, index: i / step })) continue
     }
     const offset = offsetOf(hi, lo)
-    if (offset === 0) continue
+    if (offset === 0 && !(external && kindOf(check.image.geometry, hi, lo) === Kind.normal)) continue
     let run = 1
-    for (let next = lo + clusterSize; words[i + 2] === rawHi && next <= 0xffffffff; next += clusterSize) {
-      if (words[i + 3] !== bigEndianWord(next)) break
+    for (let next = lo + clusterSize; words[i + step] === rawHi && next <= 0xffffffff; next += clusterSize) {
+      if (words[i + step + 1] !== bigEndianWord(next)) break
+      if (extended && !checkSubclusters(check, view, at + (i + step) * 4, i / step + 1)) break
       run++
-      i += 2
+      i += step
     }
     allocated += run
     if (expected !== 0 && offset !== expected) fragmented++
     expected = offset + run * clusterSize
     if ((hi & hiCopied) === 0) uncopied++
-    countRun(check, offset, run)
+    // Those of an external data file have no counts.
+    if (!external) countRun(check, offset, run)
   }
   if (!active) return
   check.report.allocatedClusters += allocated
@@ -202,10 +210,48 @@ function countRun(check: CheckState, offset: number, run: number): void {
   for (; counted < run; counted++) countRange(check, offset + counted * clusterSize, clusterSize)
 }
 
-/** An entry that is compressed, not aligned, or has reserved bits set; whether nothing is left to be done for it. */
-function countSpecial(check: CheckState, active: boolean, hi: number, lo: number, entryOffset: number): boolean {
+/** An L2 entry, and where it stands in the file and in its table. */
+interface SpecialEntry {
+  readonly active: boolean
+  readonly hi: number
+  readonly lo: number
+  /** Nothing is read from its cluster. */
+  readonly zero: boolean
+  readonly offset: number
+  readonly index: number
+}
+
+/** Whether the bitmap of the extended entry at byte `at` of `view` can be; an entry without a cluster is not counted. */
+function checkSubclusters(check: CheckState, view: DataView, at: number, index: number): boolean {
+  const hi = view.getUint32(at)
+  const lo = view.getUint32(at + 4)
+  const zero = view.getUint32(at + ExtendedEntry.zero)
+  const allocated = view.getUint32(at + ExtendedEntry.allocated)
+  const { geometry } = check.image
   if ((hi & hiCompressed) !== 0) {
-    countCompressed(check, active, hi, lo, entryOffset)
+    if (zero === 0 && allocated === 0) return true
+    const entry = `entry=0x${hexField(hi, lo)}`
+    check.report.corruption(`ERROR compressed cluster ${index} with non-zero subcluster allocation bitmap, ${entry}`)
+    return false
+  }
+  if (kindOf(geometry, hi, lo) === Kind.unallocated) {
+    if (allocated === 0) return true
+    check.report.corruption('ERROR: Unallocated cluster has non-zero subcluster allocation map')
+    return false
+  }
+  if ((zero & allocated) === 0) return true
+  const offset = offsetOf(hi, lo).toString(16)
+  check.report.corruption(`ERROR offset=${offset}: Allocated cluster has corrupted subcluster allocation bitmap`)
+  return true
+}
+
+/** An entry that is compressed, not aligned, or has reserved bits set; whether nothing is left to be done for it. */
+function countSpecial(check: CheckState, entry: SpecialEntry): boolean {
+  const { active, hi, lo, zero, offset: entryOffset, index } = entry
+  if ((hi & hiCompressed) !== 0) {
+    if (check.image.geometry.external) {
+      check.report.corruption(`ERROR compressed cluster ${index} with data file, entry=0x${hexField(hi, lo)}`)
+    } else countCompressed(check, active, hi, lo, entryOffset)
     return true
   }
   if ((hi & hiL2Reserved) !== 0 || (lo & loL2Reserved) !== 0) {
@@ -219,12 +265,13 @@ function countSpecial(check: CheckState, active: boolean, hi: number, lo: number
   if (isAligned(offset, check.image.geometry.clusterSize)) return false
   check.flagsPlain = false
   const corrupted = 'cluster is not properly aligned; L2 entry corrupted.'
-  if ((lo & loZero) === 0) {
+  if (!zero) {
     check.report.corruption(`ERROR offset=${offset.toString(16)}: Data ${corrupted}`)
     return false
   }
   const text = `offset=${offset.toString(16)}: Preallocated ${corrupted}`
-  if (check.postpone({ offset: entryOffset, hi: 0, lo: loZero, text, inL2: true })) return true
+  if (check.postpone({ offset: entryOffset, hi: 0, lo: check.image.geometry.extended ? 0 : loZero, text, inL2: true }))
+    return true
   check.report.corruption(`ERROR ${text}`)
   return false
 }

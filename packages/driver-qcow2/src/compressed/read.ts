@@ -6,12 +6,11 @@
  *          [ cluster 7  ][ cluster 8 ][ 9 …        each descriptor: start byte, number of sectors it reaches into
  */
 
-import { type CompressedData, InflatedClusters, Kind, TaskPool } from '@diskgraph/clusters'
+import { type CompressedData, InflatedClusters, TaskPool } from '@diskgraph/clusters'
 import type { Codec } from '@diskgraph/codecs'
 import { BlockError } from '@diskgraph/core/driver'
-import { compressedDescriptor, entrySize } from '../header/layout.ts'
+import { compressedDescriptor, hiCompressed } from '../header/layout.ts'
 import type { MappedImage } from '../mapping/active-tables.ts'
-import { kindOf } from '../mapping/map.ts'
 
 /** Most bytes of compressed data that are read at once, and most clusters. */
 const maxRead = 2 * 1024 * 1024
@@ -54,9 +53,9 @@ export class CompressedClusters implements CompressedData {
     let skip = offset - Math.floor(offset / clusterSize) * clusterSize
     let covered = 0
     for (let i = 0; i < Math.min(place.rest, maxClusters) && covered < buf.length; i++) {
-      const hi = view.getUint32(place.at + i * entrySize)
-      const lo = view.getUint32(place.at + i * entrySize + 4)
-      if (kindOf(hi, lo) !== Kind.compressed) break
+      const hi = view.getUint32(place.at + i * geometry.l2EntrySize)
+      const lo = view.getUint32(place.at + i * geometry.l2EntrySize + 4)
+      if ((hi & hiCompressed) === 0) break
       const data = compressedDescriptor(geometry, hi, lo)
       if (pieces.length > 0 && !follows(pieces, data.offset, data.length)) break
       const length = Math.min(clusterSize - skip, buf.length - covered)
@@ -99,8 +98,8 @@ export class CompressedClusters implements CompressedData {
 
   /** A whole cluster, inflated unless it is at hand. */
   private cached({ offset, length }: Piece, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    return this.inflated.get(offset, async () => {
-      const data = await this.readData(offset, length, signal)
+    return this.inflated.get(offset, signal, async (all) => {
+      const data = await this.readData(offset, length, all)
       return this.inflateHere(data) ?? this.inflate(data)
     })
   }

@@ -7,8 +7,9 @@
 import { type Allocation, Kind, newRun, TaskPool, wholeCluster, writeRange } from '@diskgraph/clusters'
 import { alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
 import { lowHalf } from '../bytes.ts'
-import { compressedEntryHigh, entrySize } from '../header/layout.ts'
+import { compressedEntryHigh } from '../header/layout.ts'
 import { ensureTable, freeEntry } from '../mapping/active-tables.ts'
+import { setSubclusters } from '../mapping/subclusters.ts'
 import type { CompressedImage } from './read.ts'
 
 /** So many clusters are deflated, and so many bytes wait to be written, at a time. */
@@ -32,7 +33,8 @@ export async function writeCompressed(
   signal?: AbortSignal,
 ): Promise<void> {
   image.checkUsable()
-  const { clusterSize } = image.geometry
+  const { clusterSize, external } = image.geometry
+  if (external) throw new BlockError('ENOTSUP', 'an image with an external data file has no compressed clusters')
   const end = offset + buf.length
   if (alignUp(offset, clusterSize) !== offset || (alignUp(end, clusterSize) !== end && end !== image.size)) {
     throw new BlockError('EINVAL', `compressed writes need whole clusters of ${clusterSize} bytes`)
@@ -185,12 +187,13 @@ async function linkCompressed(image: CompressedImage, run: readonly Packed[]): P
   while (store.l2.peek(place.slice) === undefined) await store.l2.load(place.slice)
   const slice = store.l2.peek(place.slice)!
   for (const { guest, data, offset } of run) {
-    const at = place.at + ((guest - run[0]!.guest) / geometry.clusterSize) * entrySize
+    const at = place.at + ((guest - run[0]!.guest) / geometry.clusterSize) * geometry.l2EntrySize
     const hi = slice.view.getUint32(at)
     const lo = slice.view.getUint32(at + 4)
     if (hi !== 0 || lo !== 0) freeEntry(image, hi, lo, 'other')
     slice.view.setUint32(at, compressedEntryHigh(geometry, offset, data.byteLength))
     slice.view.setUint32(at + 4, lowHalf(offset))
+    if (geometry.extended) setSubclusters(slice.view, at, 0, 0)
   }
   store.l2.markDirty(slice)
   store.noteData()

@@ -34,6 +34,7 @@ import {
   maxRefcountOrder,
   maxRefcountTableSize,
   minClusterBits,
+  minExtendedClusterSize,
   minHeaderLengthV3,
   refcountOrderV2,
   withFeature,
@@ -206,6 +207,21 @@ function checkFeatures(fields: HeaderFields, extensions: readonly HeaderExtensio
     const names = table === undefined ? [] : parseFeatureNames(table.data)
     refuse('ENOTSUP', `Unsupported qcow2 feature(s): ${describeUnknown(unknown, names)}`)
   }
+  if (
+    hasFeature(fields.autoclearFeatures, AutoclearBit.rawExternalData) &&
+    !hasFeature(fields.incompatibleFeatures, IncompatibleBit.externalDataFile)
+  ) {
+    refuse('EINVAL', 'data-file-raw requires a data file')
+  }
+  if (
+    hasFeature(fields.incompatibleFeatures, IncompatibleBit.extendedL2) &&
+    2 ** fields.clusterBits < minExtendedClusterSize
+  ) {
+    refuse(
+      'EINVAL',
+      `Extended L2 entries are only supported with cluster sizes of at least ${minExtendedClusterSize} bytes`,
+    )
+  }
   const flagged = hasFeature(fields.incompatibleFeatures, IncompatibleBit.compressionType)
   const { compressionType } = fields
   if (compressionType !== CompressionType.zlib && compressionType !== CompressionType.zstd) {
@@ -238,7 +254,7 @@ export function checkRefcountTable({ refcountTableClusters }: Pick<HeaderFields,
 
 /** Checks sizes and offsets of all tables against the caps of the format. A check can make a refcount table anew. */
 function checkTables(fields: HeaderFields, check: boolean): void {
-  const { clusterSize, l2Span } = geometryOf(fields.clusterBits, fields.refcountOrder)
+  const { clusterSize, l2Span } = geometryOf(fields.clusterBits, fields.refcountOrder, fields.incompatibleFeatures)
   if (fields.cryptMethod > CryptMethod.luks) refuse('EINVAL', `Unsupported encryption method ${fields.cryptMethod}`)
   if (!check) checkRefcountTable(fields)
   const refcountTableSize = fields.refcountTableClusters * clusterSize

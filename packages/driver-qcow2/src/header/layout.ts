@@ -134,6 +134,14 @@ export const CompressionType = { zlib: 0, zstd: 1 } as const
 
 /** Bytes of an entry of the L1, L2 and refcount tables. */
 export const entrySize = 8
+/** Section "Extended L2 Entries": bytes of an entry; and where in it the halves of the bitmap stand. */
+const extendedEntrySize = 16
+export const ExtendedEntry = { zero: 8, allocated: 12 } as const
+/** Subclusters of a cluster, and a half of the bitmap with the bits of all of them. */
+const subclustersPerCluster = 32
+export const allSubclusters = 0xffffffff
+/** The smallest cluster that has subclusters of a sector. */
+export const minExtendedClusterSize = 16384
 /** Upper half of an L1 or L2 entry: refcount is exactly one. */
 export const hiCopied = 0x80000000
 /** Upper half of an L2 entry: compressed cluster. */
@@ -189,6 +197,14 @@ export const snapshotEntrySize = 40
 export interface Geometry {
   readonly clusterBits: number
   readonly clusterSize: number
+  /** Guest data stands in an external data file, at the offset that it has on the disk. */
+  readonly external: boolean
+  /** L2 entries tell of each subcluster. */
+  readonly extended: boolean
+  /** Bytes of an L2 entry. */
+  readonly l2EntrySize: number
+  /** Bytes that an L2 entry tells of at least: a subcluster, or a cluster that has none. */
+  readonly zeroUnit: number
   /** Entries of an L2 table. */
   readonly l2Entries: number
   /** Bytes of the disk that one L2 table maps. */
@@ -203,14 +219,20 @@ export interface Geometry {
   readonly compressedOffsetBits: number
 }
 
-/** The sizes that follow from the two numbers in the header. */
-export function geometryOf(clusterBits: number, refcountOrder: number): Geometry {
+/** The sizes that follow from the two numbers in the header, and from its incompatible features. */
+export function geometryOf(clusterBits: number, refcountOrder: number, features = 0n): Geometry {
   const clusterSize = 2 ** clusterBits
   const refcountBits = 2 ** refcountOrder
-  const l2Entries = clusterSize / entrySize
+  const extended = hasFeature(features, IncompatibleBit.extendedL2)
+  const l2EntrySize = extended ? extendedEntrySize : entrySize
+  const l2Entries = clusterSize / l2EntrySize
   return {
     clusterBits,
     clusterSize,
+    external: hasFeature(features, IncompatibleBit.externalDataFile),
+    extended,
+    l2EntrySize,
+    zeroUnit: extended ? clusterSize / subclustersPerCluster : clusterSize,
     l2Entries,
     l2Span: l2Entries * clusterSize,
     refcountOrder,

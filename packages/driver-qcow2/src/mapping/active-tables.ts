@@ -25,11 +25,14 @@ import type { Refcounts } from '../refcounts/refcounts.ts'
 import type { MetadataStore } from '../tables/metadata.ts'
 import { type OverlapGuard, Structure } from '../tables/overlap.ts'
 import { RootTable } from '../tables/root-table.ts'
-import { kindOf, type L2Map } from './map.ts'
+import { kindOf } from './entries.ts'
+import type { L2Map } from './map.ts'
 
 /** What changes of the mapping need of an image. */
 export interface MappedImage extends DataImage {
   readonly geometry: Geometry
+  /** An external data file has to read as the disk does. */
+  readonly rawData: boolean
   readonly header: HeaderStore
   readonly options: RuntimeOptions
   readonly store: MetadataStore
@@ -111,9 +114,13 @@ async function copySlice({ store }: MappedImage, old: number, data: Uint8Array, 
   data.set(store.l2.peek(old + at)!.data, at)
 }
 
-/** Frees what an L2 entry pointed to, after the entry has been or is being replaced. */
+/**
+ * Frees what an L2 entry pointed to, after the entry has been or is being replaced. Clusters of an external data file
+ * are not counted.
+ */
 export function freeEntry(image: MappedImage, hi: number, lo: number, reason: FreeReason): void {
-  const kind = kindOf(hi, lo)
+  if (image.geometry.external) return
+  const kind = kindOf(image.geometry, hi, lo)
   if (kind === Kind.compressed) {
     const { offset, length } = compressedDescriptor(image.geometry, hi, lo)
     if (Number.isSafeInteger(offset + length)) image.frees.add(offset, length, reason)

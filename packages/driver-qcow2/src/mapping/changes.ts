@@ -5,12 +5,13 @@
  * instead, so that the backing file shows again.
  */
 
-import { type ClusterChanges, Kind, Yielder, type ZeroSettings } from '@diskgraph/clusters'
-import { alignDown, alignUp, BlockError, throwIfAborted } from '@diskgraph/core/driver'
-import { entrySize, loZero } from '../header/layout.ts'
+import { type Allocation, type ClusterChanges, Kind, newRun, Yielder, type ZeroSettings } from '@diskgraph/clusters'
+import { alignDown, alignUp, BlockError, Flag, isAligned, throwIfAborted } from '@diskgraph/core/driver'
+import { allSubclusters, ExtendedEntry, type Geometry, hiCompressed, loZero } from '../header/layout.ts'
 import type { FreeReason } from '../refcounts/frees.ts'
 import { ensureTable, freeEntry, type MappedImage } from './active-tables.ts'
-import { kindOf } from './map.ts'
+import { isPlaced, kindOf } from './entries.ts'
+import { setSubclusters, touchedSubclusters } from './subclusters.ts'
 
 /** For the functions that move data. */
 export class EntryChanges implements ClusterChanges {
@@ -60,29 +61,61 @@ export async function discardRange(
   const end =
     offset + length >= image.size ? alignUp(offset + length, clusterSize) : alignDown(offset + length, clusterSize)
   if (end <= start) return
-  const zero = version >= 3 && !settings.full ? loZero : 0
-  const keep = image.options.discardNoUnref && !settings.full
-  const change = (view: DataView, at: number): boolean => {
+  await zeroRawData(image, start, end, signal)
+  const { geometry } = image
+  const zero = version >= 3 && !settings.full
+  const keep = image.options.discardNoUnref && zero
+  const change = (view: DataView, at: number): boolean | 'freed' => {
     const hi = view.getUint32(at)
     const lo = view.getUint32(at + 4)
-    const kind = kindOf(hi, lo)
-    const holds = kind === Kind.normal || kind === Kind.zeroAllocated || kind === Kind.compressed
+    const compressed = (hi & hiCompressed) !== 0
+    const holds = compressed || isPlaced(geometry, hi, lo)
     if (!settings.full && !backing && !holds) return false
-    const kept = keep && zero !== 0 && kind !== Kind.compressed && holds
-    const nextHi = kept ? hi : 0
-    const nextLo = kept ? (lo | loZero) >>> 0 : zero
-    if (nextHi === hi && nextLo === lo) return false
-    view.setUint32(at, nextHi)
-    view.setUint32(at + 4, nextLo)
+    const kept = keep && !compressed && holds
+    if (!setEntry(geometry, view, at, { keep: kept, zero })) return false
     if (!kept) freeEntry(image, hi, lo, settings.reason)
-    return true
+    return !kept && isPlaced(geometry, hi, lo) ? 'freed' : true
   }
-  await changeEntries(image, start, end, { createTables: backing && !settings.full, change }, signal)
+  const discards = image.options.passDiscard[settings.reason]
+  await changeEntries(image, start, end, { createTables: backing && !settings.full, change, discards }, signal)
+}
+
+/** Makes an entry that of a cluster that is zero, or unallocated, and may keep its host cluster; whether it was another. */
+function setEntry(
+  { extended }: Geometry,
+  view: DataView,
+  at: number,
+  { keep, zero }: { readonly keep: boolean; readonly zero: boolean },
+): boolean {
+  const hi = view.getUint32(at)
+  const lo = view.getUint32(at + 4)
+  const nextHi = keep ? hi : 0
+  const nextLo = ((keep ? lo : 0) | (zero && !extended ? loZero : 0)) >>> 0
+  const zeroes = zero ? allSubclusters : 0
+  const bitmap =
+    extended &&
+    (view.getUint32(at + ExtendedEntry.zero) !== zeroes || view.getUint32(at + ExtendedEntry.allocated) !== 0)
+  if (nextHi === hi && nextLo === lo && !bitmap) return false
+  view.setUint32(at, nextHi)
+  view.setUint32(at + 4, nextLo)
+  if (extended) setSubclusters(view, at, zeroes, 0)
+  return true
+}
+
+/** An external data file that has to read as the disk does gets its zeroes before the mapping says so. */
+async function zeroRawData(
+  { rawData, dataFile, size }: MappedImage,
+  start: number,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const last = Math.min(end, size)
+  if (rawData && last > start) await dataFile?.writeZeroes(start, last - start, Flag.MayUnmap, signal)
 }
 
 /**
- * Sets the zero flag of whole clusters. With `onlyEmpty`, clusters that hold data by now are left alone, and the
- * result is false.
+ * Makes whole clusters zero, or subclusters. With `onlyEmpty`, those that hold data by now are left alone, and the
+ * result is false; so it is where parts of compressed clusters are left.
  */
 async function flagClusters(
   image: MappedImage,
@@ -92,27 +125,59 @@ async function flagClusters(
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const { onlyEmpty } = settings
+  const { geometry } = image
+  // What is zeroed of the data file is what the request says, not what was empty a moment ago.
+  if (onlyEmpty && image.rawData) return false
   const mayUnmap = settings.mayUnmap && !image.options.discardNoUnref
+  if (geometry.extended && (await cutsCompressed(image, start, end))) return false
   let complete = true
-  const change = (view: DataView, at: number): boolean => {
+  const leave = (): boolean => {
+    complete = false
+    return false
+  }
+  const change = (view: DataView, at: number, guest: number): boolean | 'freed' => {
     const hi = view.getUint32(at)
     const lo = view.getUint32(at + 4)
-    const kind = kindOf(hi, lo)
-    if (onlyEmpty && (kind === Kind.normal || kind === Kind.compressed)) {
-      complete = false
-      return false
-    }
-    const keep = !mayUnmap && (kind === Kind.normal || kind === Kind.zeroAllocated)
-    const nextHi = keep ? hi : 0
-    const nextLo = keep ? (lo | loZero) >>> 0 : loZero
-    if (nextHi === hi && nextLo === lo) return false
-    view.setUint32(at, nextHi)
-    view.setUint32(at + 4, nextLo)
+    const compressed = (hi & hiCompressed) !== 0
+    const placed = isPlaced(geometry, hi, lo)
+    if (geometry.extended) {
+      const touched = touchedSubclusters(geometry, guest, start, end)
+      const allocated = view.getUint32(at + ExtendedEntry.allocated)
+      if (onlyEmpty && (compressed || (allocated & touched) !== 0)) return leave()
+      if (touched !== allSubclusters) {
+        if (compressed) return leave()
+        const zero = view.getUint32(at + ExtendedEntry.zero)
+        if ((~zero & touched) === 0) return false
+        setSubclusters(view, at, zero | touched, allocated & ~touched)
+        return true
+      }
+    } else if (onlyEmpty && (compressed || kindOf(geometry, hi, lo) === Kind.normal)) return leave()
+    const keep = !mayUnmap && placed
+    if (!setEntry(geometry, view, at, { keep, zero: true })) return false
     if (!keep) freeEntry(image, hi, lo, 'request')
-    return true
+    return !keep && placed ? 'freed' : true
   }
-  await changeEntries(image, start, end, { createTables: true, change }, signal)
+  await zeroRawData(image, start, end, signal)
+  const discards = image.options.passDiscard.request
+  await changeEntries(image, start, end, { createTables: true, change, discards }, signal)
   return complete
+}
+
+/** A part of an external data file that nobody needs. */
+interface FileRange {
+  readonly offset: number
+  length: number
+}
+
+/** Whether a range of subclusters begins or ends inside a compressed cluster, of which no part can be made zero. */
+async function cutsCompressed({ map, geometry }: MappedImage, start: number, end: number): Promise<boolean> {
+  const run = newRun()
+  for (const edge of [start, end]) {
+    if (isAligned(edge, geometry.clusterSize)) continue
+    await map.find(alignDown(edge, geometry.clusterSize), 1, run)
+    if (run.kind === Kind.compressed) return true
+  }
+  return false
 }
 
 const unitsPerSlice = 50
@@ -121,8 +186,13 @@ const unitsPerSlice = 50
 interface EntryChange {
   /** Whether ranges without an L2 table need one: else they are left out. */
   readonly createTables: boolean
-  /** Changes the entry at byte `at` of `view`; whether it did. Runs under the mutex, in one stretch per slice. */
-  change(view: DataView, at: number): boolean
+  /** Whether the storage drops what is freed. */
+  readonly discards: boolean
+  /**
+   * Changes the entry of the cluster at `guest`, at byte `at` of `view`; whether it did, and freed its host cluster. Runs
+   * under the mutex, in one stretch per slice.
+   */
+  change(view: DataView, at: number, guest: number): boolean | 'freed'
 }
 
 /**
@@ -153,16 +223,40 @@ async function changeEntries(
     if (image.frees.crowded) await image.flushFrees()
     const wait = mutex.lock()
     if (wait !== undefined) await wait
+    const dropped: FileRange[] = []
+    let dropping: Allocation | undefined
     try {
-      if (inFlight.isClear(at, limit)) at = await changeSlice(image, at, limit, change)
+      if (inFlight.isClear(at, limit)) {
+        const from = at
+        at = await changeSlice(image, at, limit, change, dropped)
+        // Who writes there meanwhile waits, or the discard would hit new data.
+        if (dropped.length > 0) dropping = inFlight.begin(from, at)
+      }
     } finally {
       mutex.unlock()
+    }
+    if (dropping === undefined) continue
+    try {
+      for (const { offset, length } of dropped) await image.dataFile?.discard(offset, length, signal)
+    } catch {
+      // A storage that cannot discard keeps the data, which is no harm.
+    } finally {
+      inFlight.end(dropping)
     }
   }
 }
 
-/** Changes the entries of one slice; returns the guest offset behind it. */
-async function changeSlice(image: MappedImage, start: number, end: number, change: EntryChange): Promise<number> {
+/**
+ * Changes the entries of one slice; returns the guest offset behind it. What the storage is to drop of an external data
+ * file is added to `dropped`.
+ */
+async function changeSlice(
+  image: MappedImage,
+  start: number,
+  end: number,
+  change: EntryChange,
+  dropped: FileRange[],
+): Promise<number> {
   image.checkUsable()
   const { geometry, map, store } = image
   const l1Index = map.l1Index(start)
@@ -174,11 +268,21 @@ async function changeSlice(image: MappedImage, start: number, end: number, chang
   const place = map.place(start)
   while (store.l2.peekWritable(place.slice) === undefined) await store.l2.loadWritable(place.slice)
   const slice = store.l2.peekWritable(place.slice)!
-  const count = Math.min(place.rest, Math.ceil((end - start) / geometry.clusterSize))
+  const count = Math.min(place.rest, Math.ceil((end - alignDown(start, geometry.clusterSize)) / geometry.clusterSize))
   let changed = false
+  const { clusterSize, l2EntrySize, external } = geometry
+  const first = alignDown(start, clusterSize)
   for (let i = 0; i < count; i++) {
-    if (change.change(slice.view, place.at + i * entrySize)) changed = true
+    const guest = first + i * clusterSize
+    const done = change.change(slice.view, place.at + i * l2EntrySize, guest)
+    if (done !== false) changed = true
+    if (done === 'freed' && external && change.discards && !image.rawData) {
+      const length = Math.min(clusterSize, Math.max(0, image.size - guest))
+      const last = dropped.at(-1)
+      if (last !== undefined && last.offset + last.length === guest) last.length += length
+      else if (length > 0) dropped.push({ offset: guest, length })
+    }
   }
   if (changed) store.l2.markDirty(slice)
-  return start + count * geometry.clusterSize
+  return first + count * clusterSize
 }

@@ -4,12 +4,14 @@
  */
 
 import { type DataMap, Kind, newRun, type Run } from '@diskgraph/clusters'
-import { BlockError } from '@diskgraph/core/driver'
+import { BlockError, isAligned } from '@diskgraph/core/driver'
 import { hex } from '../bytes.ts'
 import type { Corruption } from '../header/corruption.ts'
 import { entrySize, type Geometry, hiCompressed, hiCopied, hiTooFar, loZero, offsetOf } from '../header/layout.ts'
 import type { HeaderStore } from '../header/store.ts'
 import type { MetadataStore } from '../tables/metadata.ts'
+import { isMisplaced, kindOf, markDamaged } from './entries.ts'
+import { scanSubclusters } from './subclusters.ts'
 
 /** Where the slice with the L2 entry of a guest cluster is, and the place of the entry in it, in bytes. */
 interface EntryPlace {
@@ -53,7 +55,7 @@ export class L2Map implements DataMap {
       return
     }
     const { l2 } = store
-    const perSlice = l2.sliceSize / entrySize
+    const perSlice = l2.sliceSize / geometry.l2EntrySize
     const l2Index = cluster - l1Index * l2Entries
     const sliceIndex = Math.floor(l2Index / perSlice)
     const sliceOffset = table + sliceIndex * l2.sliceSize
@@ -66,7 +68,9 @@ export class L2Map implements DataMap {
     }
     run.length = length
     run.host = offset - cluster * clusterSize
-    this.scan(slice.view, l2Index - sliceIndex * perSlice, run)
+    const index = l2Index - sliceIndex * perSlice
+    if (geometry.extended) scanSubclusters(geometry, slice.view, index, cluster * clusterSize, run)
+    else this.scan(slice.view, index, cluster * clusterSize, run)
   }
 
   async find(offset: number, length: number, run: Run): Promise<void> {
@@ -86,9 +90,10 @@ export class L2Map implements DataMap {
     const limit = Math.min(length, this.endOfSlice(offset) - offset)
     while (covered < limit) {
       this.peek(offset + covered, limit - covered, run)
-      const reusable = run.copied && (run.kind === Kind.zeroAllocated || run.kind === Kind.normal)
+      // Of subclusters that are not there yet, `copied` says that they have room in a cluster.
+      const reusable = run.copied && run.kind !== Kind.compressed && run.kind >= 0
       if (!reusable || (covered > 0 && run.host !== host)) break
-      if (run.kind === Kind.zeroAllocated) zeroes = true
+      if (run.kind !== Kind.normal) zeroes = true
       covered += run.length
       host = run.host + run.length
     }
@@ -97,7 +102,7 @@ export class L2Map implements DataMap {
 
   /** Guest offset behind the slice with the entry for `offset`. */
   private endOfSlice(offset: number): number {
-    const span = (this.store.l2.sliceSize / entrySize) * this.geometry.clusterSize
+    const span = (this.store.l2.sliceSize / this.geometry.l2EntrySize) * this.geometry.clusterSize
     return (Math.floor(offset / span) + 1) * span
   }
 
@@ -119,39 +124,43 @@ export class L2Map implements DataMap {
     const cluster = Math.floor(offset / geometry.clusterSize)
     const l1Index = Math.floor(cluster / geometry.l2Entries)
     const l2Index = cluster - l1Index * geometry.l2Entries
-    const perSlice = store.l2.sliceSize / entrySize
+    const perSlice = store.l2.sliceSize / geometry.l2EntrySize
     const sliceIndex = Math.floor(l2Index / perSlice)
     const index = l2Index - sliceIndex * perSlice
     return {
       slice: store.l1.offsetAt(l1Index) + sliceIndex * store.l2.sliceSize,
-      at: index * entrySize,
+      at: index * geometry.l2EntrySize,
       rest: perSlice - index,
     }
   }
 
   /**
    * Finds out how far the entries from `index` of a slice on are of one kind and contiguous. `run` comes with the
-   * length that is asked for, and with the offset in the first cluster as `host`.
+   * length that is asked for, and with the offset in the first cluster, which begins at `guest`, as `host`.
    */
-  private scan(view: DataView, index: number, run: Run): void {
-    const { clusterSize } = this.geometry
+  private scan(view: DataView, index: number, guest: number, run: Run): void {
+    const { geometry } = this
+    const { clusterSize, external } = geometry
     const { length, host: inCluster } = run
     const hi = view.getUint32(index * entrySize)
     const lo = view.getUint32(index * entrySize + 4)
-    const kind = kindOf(hi, lo)
+    const kind = kindOf(geometry, hi, lo)
+    const placed = kind === Kind.normal || kind === Kind.zeroAllocated
     run.kind = kind
-    run.copied = (hi & hiCopied) !== 0
+    run.copied = placed && (hi & hiCopied) !== 0
     run.length = Math.min(length, clusterSize - inCluster)
-    if (kind === Kind.compressed) return
+    if (kind === Kind.compressed) {
+      if (external) markDamaged(run)
+      return
+    }
     if ((kind === Kind.zero || kind === Kind.zeroAllocated) && this.header.value.version < 3) {
       markDamaged(run)
       return
     }
     let host = 0
-    const placed = kind === Kind.normal || kind === Kind.zeroAllocated
     if (placed) {
       host = offsetOf(hi, lo)
-      if ((hi & hiTooFar) !== 0 || Math.floor(host / clusterSize) * clusterSize !== host) {
+      if (isMisplaced(geometry, hi, host, guest)) {
         markDamaged(run)
         return
       }
@@ -162,7 +171,7 @@ export class L2Map implements DataMap {
     for (let next = index + 1; next < entries; next++) {
       const nextHi = view.getUint32(next * entrySize)
       const nextLo = view.getUint32(next * entrySize + 4)
-      if (kindOf(nextHi, nextLo) !== kind || ((nextHi ^ hi) & hiCopied) !== 0) break
+      if (kindOf(geometry, nextHi, nextLo) !== kind || ((nextHi ^ hi) & hiCopied) !== 0) break
       if (placed) {
         host += clusterSize
         if (offsetOf(nextHi, nextLo) !== host) break
@@ -188,24 +197,24 @@ export class L2Map implements DataMap {
     if (slice === undefined) return
     const hi = slice.view.getUint32(at)
     const lo = slice.view.getUint32(at + 4)
-    const where = `(L2 offset: ${hex(table)}, L2 index: ${hex(l2Index)})`
+    const index = `L2 index: ${hex(l2Index)})`
+    const where = `(L2 offset: ${hex(table)}, ${index}`
+    if (geometry.external && (hi & hiCompressed) !== 0) {
+      await corruption.report(`Compressed cluster entry found in image with external data file ${where}`)
+    }
     if ((lo & loZero) !== 0 && this.header.value.version < 3) {
       await corruption.report(`Zero cluster entry found in pre-v3 image ${where}`)
     }
     if ((hi & hiTooFar) !== 0) throw new BlockError('EFBIG', tooFar)
-    await corruption.report(`Cluster allocation offset ${hex(offsetOf(hi, lo))} unaligned ${where}`)
+    const host = offsetOf(hi, lo)
+    if (!isAligned(host, geometry.clusterSize)) {
+      await corruption.report(`Cluster allocation offset ${hex(host)} unaligned ${where}`)
+    }
+    if (geometry.external && isMisplaced(geometry, hi, host, cluster * geometry.clusterSize)) {
+      const guest = hex(cluster * geometry.clusterSize)
+      const message = `External data file host cluster offset ${hex(host)} does not match guest cluster offset: ${guest}`
+      await corruption.report(`${message}, ${index}`)
+    }
+    await corruption.report(`Invalid cluster entry found  ${where}`)
   }
-}
-
-/** The kind of an L2 entry. */
-export function kindOf(hi: number, lo: number): number {
-  if ((hi & hiCompressed) !== 0) return Kind.compressed
-  const hasOffset = (hi & 0x00ffffff) !== 0 || lo >>> 9 !== 0
-  if ((lo & loZero) !== 0) return hasOffset ? Kind.zeroAllocated : Kind.zero
-  return hasOffset ? Kind.normal : Kind.unallocated
-}
-
-function markDamaged(run: Run): void {
-  run.kind = Kind.damaged
-  run.length = 0
 }

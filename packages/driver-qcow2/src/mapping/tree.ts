@@ -8,7 +8,7 @@ import { BlockError, isAligned } from '@diskgraph/core/driver'
 import { bigEndianWord, hex } from '../bytes.ts'
 import {
   compressedDescriptor,
-  entrySize,
+  type Geometry,
   hiCompressed,
   hiCopied,
   hiTooFar,
@@ -92,7 +92,7 @@ export async function copyTree(
       plus.increment(offsets[index]! / clusterSize)
       return copy.set(indices[index]!, offsets[index]!, 0)
     }
-    clearCopiedFlags(view, at, clusterSize)
+    clearCopiedFlags(view, at, geometry)
     const own = await writeTable(image, claims, new Uint8Array(view.buffer, view.byteOffset + at, clusterSize))
     copy.set(indices[index]!, own, hiCopied)
   })
@@ -133,7 +133,7 @@ export async function setCopiedFlags(
   await forEachTable({ file, offsets, tableSize: clusterSize }, async (index, view, at) => {
     const offset = offsets[index]!
     const l1Index = indices[index]!
-    if (markSingles(view, at, clusterSize, single)) {
+    if (markSingles(view, at, geometry, single)) {
       const own = await writeTable(image, claims, new Uint8Array(view.buffer, view.byteOffset + at, clusterSize))
       minus.increment(offset / clusterSize)
       l1.set(l1Index, own, hiCopied)
@@ -145,9 +145,10 @@ export async function setCopiedFlags(
   return changed ? data : undefined
 }
 
-function markSingles(view: DataView, at: number, clusterSize: number, single: Membership): boolean {
+function markSingles(view: DataView, at: number, geometry: Geometry, single: Membership): boolean {
+  const { clusterSize, l2EntrySize } = geometry
   let changed = false
-  for (let position = at; position < at + clusterSize; position += entrySize) {
+  for (let position = at; position < at + clusterSize; position += l2EntrySize) {
     const hi = view.getUint32(position)
     if ((hi & (hiCompressed | hiCopied)) !== 0) continue
     const lo = view.getUint32(position + 4)
@@ -165,37 +166,38 @@ function markSingles(view: DataView, at: number, clusterSize: number, single: Me
  */
 function addEntryReferences(image: MappedImage, view: DataView, at: number, counts: ReferenceCounts): EntrySummary {
   const { geometry } = image
-  const { clusterSize, l2Entries } = geometry
+  const { clusterSize, l2EntrySize } = geometry
   const { reach } = image.refcounts
-  const words = new Uint32Array(view.buffer, view.byteOffset + at, l2Entries * 2)
+  const words = new Uint32Array(view.buffer, view.byteOffset + at, clusterSize / 4)
+  const step = l2EntrySize / 4
   const unaligned = (clusterSize - 1) & loOffset
   let copied = false
-  for (let i = 0; i < words.length; i += 2) {
+  for (let i = 0; i < words.length; i += step) {
     const rawHi = words[i]!
     if (rawHi === 0 && words[i + 1] === 0) continue
     const hi = bigEndianWord(rawHi)
     const lo = bigEndianWord(words[i + 1]!)
     if ((hi & hiCompressed) !== 0) {
       const { offset, length } = compressedDescriptor(geometry, hi, lo)
-      if (!Number.isSafeInteger(offset + length)) return { copied, damaged: i / 2 }
+      if (!Number.isSafeInteger(offset + length)) return { copied, damaged: i / step }
       const first = Math.floor(offset / clusterSize)
       const end = Math.floor((offset + length - 1) / clusterSize) + 1
-      if (end > reach) return { copied, damaged: i / 2 }
+      if (end > reach) return { copied, damaged: i / step }
       counts.incrementRun(first, end - first)
       continue
     }
     const offset = offsetOf(hi, lo)
     if (offset === 0) continue
-    if ((lo & unaligned) !== 0 || (hi & hiTooFar) !== 0) return { copied, damaged: i / 2 }
+    if ((lo & unaligned) !== 0 || (hi & hiTooFar) !== 0) return { copied, damaged: i / step }
     if ((hi & hiCopied) !== 0) copied = true
     let run = 1
-    for (let next = lo + clusterSize; words[i + 2] === rawHi && next <= 0xffffffff; next += clusterSize) {
-      if (words[i + 3] !== bigEndianWord(next)) break
+    for (let next = lo + clusterSize; words[i + step] === rawHi && next <= 0xffffffff; next += clusterSize) {
+      if (words[i + step + 1] !== bigEndianWord(next)) break
       run++
-      i += 2
+      i += step
     }
     const first = offset / clusterSize
-    if (first + run > reach) return { copied, damaged: i / 2 }
+    if (first + run > reach) return { copied, damaged: i / step }
     counts.incrementRun(first, run)
   }
   return { copied, damaged: -1 }
@@ -210,8 +212,8 @@ interface EntrySummary {
 }
 
 /** Takes the copied flag from all entries of standard clusters. */
-function clearCopiedFlags(view: DataView, at: number, length: number): void {
-  for (let position = at; position < at + length; position += entrySize) {
+function clearCopiedFlags(view: DataView, at: number, { clusterSize, l2EntrySize }: Geometry): void {
+  for (let position = at; position < at + clusterSize; position += l2EntrySize) {
     const hi = view.getUint32(position)
     if ((hi & hiCopied) !== 0 && (hi & hiCompressed) === 0) view.setUint32(position, (hi & ~hiCopied) >>> 0)
   }
@@ -228,8 +230,9 @@ export function reportEntry(
   tableOffset: number,
   index: number,
 ): Promise<never> {
-  const hi = view.getUint32(at + index * entrySize)
-  const lo = view.getUint32(at + index * entrySize + 4)
+  const { l2EntrySize } = image.geometry
+  const hi = view.getUint32(at + index * l2EntrySize)
+  const lo = view.getUint32(at + index * l2EntrySize + 4)
   const place = `(L2 offset: ${hex(tableOffset)}, L2 index: ${hex(index)})`
   const compressed = (hi & hiCompressed) !== 0
   const offset = compressed ? compressedDescriptor(image.geometry, hi, lo).offset : offsetOf(hi, lo)

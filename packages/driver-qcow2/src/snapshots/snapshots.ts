@@ -76,6 +76,9 @@ export class Qcow2Snapshots implements Snapshots {
 
 function change<Result>(state: Qcow2State, work: () => Promise<Result>): Promise<Result> {
   state.checkUsable()
+  if (state.geometry.external) {
+    throw new BlockError('ENOTSUP', 'an image with an external data file has no internal snapshots')
+  }
   if (state.readOnly) throw new BlockError('EROFS', 'the image is read-only: its snapshots cannot be changed')
   return state.exclusively(async () => {
     const refusal = guardRoots(state)

@@ -41,11 +41,14 @@ export class MetadataStore {
   /** Refcounts need not be accurate on disk: the dirty bit is set there. */
   lazy = false
   readonly file: ChildHandle
+  /** Where guest data stands, if that is not `file`. */
+  private readonly dataFile: ChildHandle | undefined
   private readonly overlap: OverlapGuard
   private readonly header: HeaderStore
   private tableLoaded: Promise<void> | undefined
   /** Refcounts or data that L2 entries rely on were written and may not be safe yet. */
   private unsafe = false
+  private dataUnsafe = false
   /** The same of refcount blocks, on which the refcount table relies. */
   private blocksUnsafe = false
   /** The same of L2 slices, on which the L1 table relies. */
@@ -55,13 +58,14 @@ export class MetadataStore {
     this.overlap.check(Structure.refcountTable, offset, length)
 
   constructor(
-    file: ChildHandle,
+    { file, dataFile }: { readonly file: ChildHandle; readonly dataFile: ChildHandle | undefined },
     header: HeaderStore,
     overlap: OverlapGuard,
     caches: { readonly l2: TableCache; readonly blocks: TableCache },
     tables: { readonly l1: RootTable; readonly refcountTable: RootTable | undefined },
   ) {
     this.file = file
+    this.dataFile = dataFile
     this.header = header
     this.overlap = overlap
     this.l2 = caches.l2
@@ -107,10 +111,13 @@ export class MetadataStore {
   /** Guest data was written that an L2 entry is about to point to. */
   noteData(): void {
     this.unsafe = true
+    this.dataUnsafe = true
   }
 
   /** Makes everything written so far safe. */
   async flushFile(): Promise<void> {
+    if (this.dataUnsafe) await this.dataFile?.flush()
+    this.dataUnsafe = false
     await this.file.flush()
     this.unsafe = false
     this.blocksUnsafe = false

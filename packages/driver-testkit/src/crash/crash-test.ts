@@ -167,7 +167,7 @@ class Examination {
     const recovered = opened ? new Map([...files.byName].map(([name, file]) => [name, file.clone()])) : undefined
     if (opened) await this.#attempt('unopenable', () => this.#goOn(files))
     if (!ask && this.faults.length === 0) return
-    this.asked = true
+    this.asked = (this.#settings.judges ?? []).length > 0
     const faultOfContent = (bytes: Uint8Array): string | undefined => this.#faultOfContent(bytes)?.text
     for (const judge of this.#settings.judges ?? []) {
       const text = await judge({ state: this.#state, recovered, faultOfContent })
@@ -253,6 +253,9 @@ class Examination {
   }
 }
 
+/** The names of {@link negativeControls}. */
+export type NegativeControl = 'ignoreGuestFlush' | 'ignoreOwnFlushes' | 'dataAfterMetadata'
+
 /**
  * Recordings as bad drivers would make them. A crash test that passes with one of these is blind:
  * - `ignoreGuestFlush`: the last flush to the storage in every flush of the guest does not happen;
@@ -260,7 +263,7 @@ class Examination {
  * - `dataAfterMetadata`: guest data reaches the storage only with the second flush after it. (Found out where new
  *   clusters hold copied data: use an image with a backing file.)
  */
-export const negativeControls: Readonly<Record<string, RecordingChange>> = {
+export const negativeControls: Readonly<Record<NegativeControl, RecordingChange>> = {
   ignoreGuestFlush: (calls, guest) => {
     const last = lastFlushes(calls, guest)
     return calls.filter((call) => !last.has(call))

@@ -15,6 +15,8 @@ import type { MutationMessage, MutationOrder } from './child.node.ts'
 export interface MutationTestSettings {
   /** The module that calls `serveMutations`. */
   readonly child: URL
+  /** What the child finds in `process.argv` from the third place on. */
+  readonly childArguments?: readonly string[]
   /** Arguments for node, before the module. Default: those of this process. */
   readonly execArgv?: readonly string[]
   /** Intact images. */
@@ -105,7 +107,10 @@ async function runOrder(settings: MutationTestSettings, order: MutationOrder, re
 /** Runs one child and returns the number of the last case that it began. */
 function runChild(settings: MutationTestSettings, order: MutationOrder, report: MutationReport): Promise<number> {
   const execArgv = ['--max-old-space-size=512', ...(settings.execArgv ?? process.execArgv)]
-  const child = fork(settings.child, [], { execArgv, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
+  const child = fork(settings.child, settings.childArguments ?? [], {
+    execArgv,
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+  })
   const watch = new ChildWatch(child, order.from, report, settings.silence ?? 30_000)
   child.send(order)
   return watch.ended

@@ -13,6 +13,25 @@ export interface Field {
 /** Finds the fields of an image, for mutations that know its structure; `image` is intact. */
 export type FieldList = (image: Uint8Array) => readonly Field[]
 
+/** Numbers that follow each other in an image, from the byte `from` to the byte `to`. */
+export interface NumberRange extends Pick<Field, 'name' | 'width' | 'littleEndian'> {
+  readonly from: number
+  readonly to: number
+}
+
+/** The fields of images whose numbers stand at places that are known: those of each range, as far as the image has them. */
+export function numberFields(ranges: readonly NumberRange[]): FieldList {
+  return (image) =>
+    ranges.flatMap(({ name, from, to, width, littleEndian = false }) =>
+      Array.from({ length: Math.max(0, Math.floor((Math.min(to, image.length) - from) / width)) }, (_, i) => ({
+        name,
+        offset: from + i * width,
+        width,
+        littleEndian,
+      })),
+    )
+}
+
 type Mutation = 'field' | 'bits' | 'bytes' | 'splice' | 'truncate' | 'extend' | 'copy'
 
 const weights: Readonly<Record<Mutation, number>> = {

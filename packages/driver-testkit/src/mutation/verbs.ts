@@ -10,6 +10,10 @@ import type { Random } from '../random.ts'
 export interface MutationDrivers {
   readonly driver: DriverDescriptor
   readonly drivers?: readonly DriverDescriptor[]
+  /** What opens an image, besides its file. */
+  readonly options?: Readonly<Record<string, unknown>>
+  /** Secret objects by id, which the options name. */
+  readonly secrets?: Readonly<Record<string, string>>
 }
 
 /** What became of a mutated image. */
@@ -35,7 +39,7 @@ export async function useMutated(drivers: MutationDrivers, file: PagedFile, rand
 }
 
 async function withDisk(
-  { driver, drivers = [] }: MutationDrivers,
+  { driver, drivers = [], options, secrets = {} }: MutationDrivers,
   file: PagedFile,
   use: MutatedUse,
   base: Readonly<Record<string, unknown>>,
@@ -44,11 +48,14 @@ async function withDisk(
 ): Promise<void> {
   const files = new MemoryFiles()
   files.put('image', file)
-  const graph = new Graph({ drivers: [driver, ...drivers, files.driver], onWarning: () => undefined })
+  const graph = new Graph({ drivers: [driver, ...drivers, files.driver], secrets, onWarning: () => undefined })
   const storage = { driver: 'testkit-file', name: 'image' }
   let disk: Disk | undefined
   await attempt(use, 'open', async () => {
-    disk = await graph.addUnchecked({ driver: driver.name, discard: 'unmap', ...base, file: storage }, settings)
+    disk = await graph.addUnchecked(
+      { driver: driver.name, discard: 'unmap', ...options, ...base, file: storage },
+      settings,
+    )
   })
   if (disk !== undefined) await work(disk)
   await attempt(use, 'close', () => graph.close())

@@ -1,0 +1,23 @@
+import { damaged } from './damage.ts'
+
+/** All that `stream` gives. EIO, and the stream is let go, when it comes to more than `most` bytes. */
+export async function atMost(stream: ReadableStream<Uint8Array>, most: number): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = []
+  let length = 0
+  for (const reader = stream.getReader(); ; ) {
+    const { done, value } = await reader.read()
+    if (done) break
+    pieces.push(value)
+    length += value.length
+    if (length <= most) continue
+    await reader.cancel()
+    throw damaged(`the data comes to more than ${most} bytes`)
+  }
+  const result = new Uint8Array(length)
+  let at = 0
+  for (const piece of pieces) {
+    result.set(piece, at)
+    at += piece.length
+  }
+  return result
+}
