@@ -27,7 +27,13 @@ function rows(heading: string): string[][] {
   )
 }
 
-const shellLines = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block = '']) => block.trim().split('\n'))
+/** Blocks of lines that build on each other. */
+const encryption = (page.split('\n## Encryption\n')[1] ?? '').split('\n## ')[0] as string
+const blocks = [...encryption.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = '']) => block.trim())
+
+const shellLines = [...page.replace(encryption, '').matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block = '']) =>
+  block.trim().split('\n'),
+)
 
 const images = `
 qemu-img create -q -f raw disk.raw 2M
@@ -101,19 +107,19 @@ peer('qemu-img', { describe, it }).describe('the page for users of qemu-img', ()
     expect((await people(line)).code).toBe(Number(code))
   })
 
-  it.each(shellLines)('works: %s', (line) => {
+  /** Runs lines of a shell that finds our programs by their names. */
+  const inShell = (lines: string) => {
     const programs = join(twins.ours, 'programs')
     mkdirSync(programs)
-    for (const [name, source] of [
-      ['diskgraph', 'diskgraph.ts'],
-      ['dg-io', 'io.ts'],
+    for (const [name, program] of [
+      ['diskgraph', 'diskgraph'],
+      ['dg-img', 'img'],
+      ['dg-io', 'io'],
     ] as const) {
       const path = join(programs, name)
       const tsx = join(root, 'node_modules', 'tsx', 'dist', 'loader.mjs')
-      writeFileSync(
-        path,
-        `#!/bin/sh\nexec '${process.execPath}' --import '${tsx}' '${root}/apps/cli/src/${source}' "$@"\n`,
-      )
+      const script = join(root, 'apps', 'cli', 'test', 'program.ts')
+      writeFileSync(path, `#!/bin/sh\nexec '${process.execPath}' --import '${tsx}' '${script}' ${program} "$@"\n`)
       chmodSync(path, 0o755)
     }
     const env = {
@@ -121,7 +127,24 @@ peer('qemu-img', { describe, it }).describe('the page for users of qemu-img', ()
       PATH: `${programs}:${process.env.PATH}`,
       TSX_TSCONFIG_PATH: join(root, 'tsconfig.json'),
     }
-    const { status, stderr } = spawnSync('sh', ['-c', line], { cwd: twins.ours, env, encoding: 'utf8', input: '' })
+    return spawnSync('sh', ['-e', '-c', lines], { cwd: twins.ours, env, encoding: 'utf8', input: '' })
+  }
+
+  it.each(shellLines)('works: %s', (line) => {
+    const { status, stderr } = inShell(line)
     expect(status, stderr).toBe(0)
+  })
+
+  it('makes encrypted images, and changes their passwords, as it says', () => {
+    expect(blocks).toHaveLength(2)
+    const { status, stderr } = inShell(blocks.join('\n'))
+    expect(status, stderr).toBe(0)
+    const read = (key: string) => {
+      const image = 'driver=qcow2,encrypt.key-secret=k,file.filename=secret.qcow2'
+      const words = ['compare', '--object', `secret,id=k,file=${key}`, '--image-opts', image]
+      return spawnSync('qemu-img', [...words, 'driver=raw,file.filename=plain.raw'], { cwd: twins.ours })
+    }
+    expect(read('new-key').stdout.toString()).toBe('Images are identical.\n')
+    expect(read('key').stderr.toString()).toContain('Invalid password')
   })
 })

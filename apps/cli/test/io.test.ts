@@ -78,7 +78,7 @@ test.each([
 ])('%s ends the process at once', (command, signal) => {
   const root = fileURLToPath(new URL('../../..', import.meta.url))
   const tsx = createRequire(import.meta.url).resolve('tsx')
-  const words = ['--import', tsx, join(root, 'apps/cli/src/io.ts'), '-f', 'raw', disk]
+  const words = ['--import', tsx, join(root, 'apps/cli/test/program.ts'), 'io', '-f', 'raw', disk]
   const env = { ...process.env, TSX_TSCONFIG_PATH: join(root, 'tsconfig.json') }
   const ran = spawnSync(process.execPath, [...words, '-c', 'length', '-c', command, '-c', 'length'], {
     cwd: folder,
