@@ -1,6 +1,6 @@
 /** An open image: chunks that are stored as they are, compressed, or zeroes. */
 import { InflatedClusters } from '@diskgraph/clusters'
-import { adc, bzip2, type Inflater, xz, zlib } from '@diskgraph/codecs'
+import { type Inflater, zlib } from '@diskgraph/codecs'
 import {
   BlockError,
   type BlockStatus,
@@ -10,13 +10,16 @@ import {
   throwIfAborted,
 } from '@diskgraph/core/driver'
 import { chunkAt, type DiskChunk, hasData } from './chunks.ts'
+import { adc } from './codecs/adc.ts'
+import { bzip2 } from './codecs/bzip2.ts'
+import { xzInflater } from './codecs/xz.ts'
 import { Kind } from './layout.ts'
 
 const inflaters = new Map<number, () => Inflater | Promise<Inflater>>([
   [Kind.adc, () => adc],
   [Kind.zlib, () => zlib],
   [Kind.bzip2, () => bzip2],
-  [Kind.lzma, xz],
+  [Kind.lzma, xzInflater],
 ])
 
 /** Whether chunks of that kind can be read. */

@@ -1,7 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import { adc, bzip2, type Inflater, xz } from '@diskgraph/codecs'
+import type { Inflater } from '@diskgraph/codecs'
 import { peer, Random, randomSeed, runTool, TempFolder } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
+import { adc } from '../src/codecs/adc.ts'
+import { bzip2 } from '../src/codecs/bzip2.ts'
+import { xzInflater as xz } from '../src/codecs/xz.ts'
 
 const seed = Number(process.env.SEED ?? randomSeed())
 

@@ -3,10 +3,8 @@
  * bounded before it gets there. Source: "The .xz File Format" 1.1.0, sections 2.1.1 and 3.1.
  */
 
+import { atMost, damaged, type Inflater } from '@diskgraph/codecs'
 import { BlockError, isBlockError } from '@diskgraph/core/driver'
-import type { Inflater } from '../codec.ts'
-import { damaged } from '../damage.ts'
-import { atMost } from '../streams.ts'
 
 const signature = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00] as const
 const streamHeader = 12

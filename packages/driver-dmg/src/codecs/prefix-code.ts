@@ -1,4 +1,4 @@
-import { damaged } from '../damage.ts'
+import { damaged } from '@diskgraph/codecs'
 import type { BitReader } from './bit-reader.ts'
 
 /** Bits of the longest code. */

@@ -1,4 +1,4 @@
-import { damaged } from '../damage.ts'
+import { damaged } from '@diskgraph/codecs'
 
 /** Bits of a stream, the highest of a byte first. */
 export class BitReader {

@@ -6,9 +6,7 @@
  *     01llllll dddddddd dddddddd     l + 4 bytes from d + 1 bytes before
  *     00lllldd dddddddd              l + 3 bytes from d + 1 bytes before
  */
-
-import type { Inflater } from '../codec.ts'
-import { damaged } from '../damage.ts'
+import { damaged, type Inflater } from '@diskgraph/codecs'
 
 /** See the top of this file. */
 export const adc: Inflater = {

@@ -7,8 +7,7 @@
  *               symbols → runs and recent bytes → sorted rotations → runs of 4 and more → bytes
  */
 
-import type { Inflater } from '../codec.ts'
-import { damaged } from '../damage.ts'
+import { damaged, type Inflater } from '@diskgraph/codecs'
 import { BitReader } from './bit-reader.ts'
 import { PrefixCode } from './prefix-code.ts'
 
