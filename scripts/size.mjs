@@ -18,10 +18,10 @@ const page = ['@diskgraph/core', '@diskgraph/driver-qcow2', '@diskgraph/driver-h
 /** Bytes, compressed, that code and types of a minimal install are to come to, and those that they may have until then. */
 const goal = 150_000
 // It was 164,000 until the engine that qcow2 shares with other formats became a package of its own.
-const limit = 196_000
+const limit = 201_000
 /** The same for the bundle of a page. */
 const pageGoal = 80_000
-const pageLimit = 84_500
+const pageLimit = 86_000
 
 /** The parts of a tarball that users have different use for. */
 const parts = {
