@@ -24,6 +24,7 @@ export type ErrorCode =
   | 'EOVERFLOW'
   | 'EPERM'
   | 'EROFS'
+  | 'ESHUTDOWN'
   | 'ESTALE'
   | 'ETIMEDOUT'
 
@@ -87,6 +88,7 @@ const descriptions: Readonly<Record<ErrorCode, string>> = {
   EOVERFLOW: 'Value too large for defined data type',
   EPERM: 'Operation not permitted',
   EROFS: 'Read-only file system',
+  ESHUTDOWN: 'Cannot send after transport endpoint shutdown',
   ESTALE: 'Stale file handle',
   ETIMEDOUT: 'Connection timed out',
 }

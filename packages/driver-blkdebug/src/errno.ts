@@ -23,6 +23,7 @@ const numbers: Readonly<Record<ErrorCode, number>> = {
   EOVERFLOW: 75,
   ENOTSUP: 95,
   ECONNRESET: 104,
+  ESHUTDOWN: 108,
   ETIMEDOUT: 110,
   ESTALE: 116,
   EDQUOT: 122,

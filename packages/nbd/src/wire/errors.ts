@@ -12,6 +12,7 @@ const numbers: Partial<Readonly<Record<ErrorCode, number>>> = {
   EFBIG: WireError.NBD_ENOSPC,
   EOVERFLOW: WireError.NBD_EOVERFLOW,
   ENOTSUP: WireError.NBD_ENOTSUP,
+  ESHUTDOWN: WireError.NBD_ESHUTDOWN,
   ENODEV: WireError.NBD_ESHUTDOWN,
 }
 
@@ -36,7 +37,7 @@ export function codeOfWireError(number: number): ErrorCode {
     case WireError.NBD_ENOTSUP:
       return 'ENOTSUP'
     case WireError.NBD_ESHUTDOWN:
-      return 'ENODEV'
+      return 'ESHUTDOWN'
     default:
       return 'EINVAL'
   }
