@@ -19,7 +19,7 @@ else {
   await conformance({
     test: { describe, it },
     driver: ssh,
-    operations: 150,
+    operations: 60,
     async setUp({ size, blank }) {
       const path = shared.folder.file(`disk-${number++}`)
       const content = new Uint8Array(size)
