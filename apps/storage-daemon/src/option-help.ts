@@ -1,5 +1,5 @@
 /** `help` as the value of an option: what the option takes. */
-import type { OptionSchema } from '@diskgraph/core/driver'
+import type { OptionSchema, OptionSchemas } from '@diskgraph/core/driver'
 import { toKebabCase } from '@diskgraph/core/internal'
 import { asksForHelp, Schema } from '@diskgraph/qapi'
 import { chardevBackends } from './chardev.ts'
@@ -46,7 +46,8 @@ export function objectHelp(value: string): string {
     .join('')}`
 }
 
-async function blockdevHelp(value: string): Promise<string> {
+/** The drivers, or the options of the one that `value` names. StartError for one that is none. */
+export async function blockdevHelp(value: string): Promise<string> {
   const [name = ''] = value.split(',').map((word) => word.replace(/^driver=/, ''))
   if (name === 'help' || name === '?') {
     const names = drivers.map((driver) => driver.name).join(' ')
@@ -54,11 +55,27 @@ async function blockdevHelp(value: string): Promise<string> {
   }
   const driver = await drivers.find((one) => one.name === name)?.load()
   if (driver === undefined) throw new StartError(`--blockdev ${value}: Unknown driver '${name}'`)
-  const told = Object.entries(driver.options).map(([option, schema]) => {
+  return `${name} options:\n${optionLines(driver.options, '').join('')}`
+}
+
+/** A line for each option; those of objects stand under the names that they have on command lines. */
+function optionLines(schemas: OptionSchemas, prefix: string): string[] {
+  return Object.entries(schemas).flatMap(([option, schema]) => {
+    const name = `${prefix}${schema.qapi ?? toKebabCase(option)}`
     const required = schema.required ? ', required' : ''
-    return line(`${schema.qapi ?? toKebabCase(option)}=<${typeText(schema)}>${required}  ${schema.description}`)
+    const own = line(`${name}=<${typeText(schema)}>${required}  ${schema.description}`)
+    return [own, ...inner(schema).flatMap((schemas) => optionLines(schemas, `${name}.`))]
   })
-  return `${name} options:\n${told.join('')}`
+}
+
+/** The options within the values of `schema`; of a union with the one that tells its variants apart. */
+function inner(schema: OptionSchema): OptionSchemas[] {
+  if (schema.type === 'object') return [schema.properties]
+  if (schema.type === 'alternate') return schema.of.flatMap(inner)
+  if (schema.type !== 'union') return []
+  const variants = Object.keys(schema.variants)
+  const tag = { type: 'enum', values: variants, required: true, description: 'Which of them it is.' } as const
+  return [{ [schema.tag]: tag, ...Object.assign({}, ...Object.values(schema.variants)) }]
 }
 
 function typeText(schema: OptionSchema): string {
