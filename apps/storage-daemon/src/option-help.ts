@@ -1,7 +1,7 @@
 /** `help` as the value of an option: what the option takes. */
 import type { OptionSchema, OptionSchemas } from '@diskgraph/core/driver'
 import { toKebabCase } from '@diskgraph/core/internal'
-import { asksForHelp, Schema } from '@diskgraph/qapi'
+import { asksForHelp, memberTexts, objectHelp, Schema } from '@diskgraph/qapi'
 import { chardevBackends } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
 import { drivers } from './driver-table.ts'
@@ -30,20 +30,6 @@ export async function optionHelp(options: readonly GivenOption[]): Promise<strin
 /** The kinds of character devices, as QEMU lists them. */
 export function chardevHelp(): string {
   return `Available chardev backend types: \n${chardevBackends.map(line).join('')}`
-}
-
-/** The types of objects, or the properties of the one that `value` names. */
-export function objectHelp(value: string): string {
-  const schema = new Schema()
-  const options = schema.type('ObjectOptions')
-  const variants = options !== undefined && 'struct' in options ? (options.variants ?? {}) : {}
-  const [type = ''] = value.split(',').map((word) => word.replace(/^qom-type=/, ''))
-  // As in QEMU, who misspells a type sees those that there are.
-  if (!Object.hasOwn(variants, type))
-    return `List of user creatable objects:\n${Object.keys(variants).map(line).join('')}`
-  return `${type} options:\n${properties(schema, variants[type] as string)
-    .sort()
-    .join('')}`
 }
 
 /** The drivers, or the options of the one that `value` names. StartError for one that is none. */
@@ -97,18 +83,7 @@ function paragraph(name: string): string {
 }
 
 function members(type: string): string {
-  return `${type}:\n${properties(new Schema(), type, ', required').join('')}`
-}
-
-/** A line for each property; `required` stands behind those that may not be left out. */
-function properties(schema: Schema, type: string, required = ''): string[] {
-  const definition = schema.type(type)
-  if (definition === undefined || !('struct' in definition)) return []
-  return Object.entries(definition.struct).map(([name, ref]) => {
-    const [one] = typeof ref === 'string' ? [ref] : ref
-    const text = `${name.replace(/^\*/, '')}=<${one === 'str' ? 'string' : one}>`
-    return line(name.startsWith('*') ? text : `${text}${required}`)
-  })
+  return `${type}:\n${memberTexts(new Schema(), type, ', required').map(line).join('')}`
 }
 
 function line(text: string): string {

@@ -1,6 +1,7 @@
 /** What `help` among the options prints. */
+import { objectHelp } from '@diskgraph/qapi'
 import { drivers } from '../driver-table.ts'
-import { blockdevHelp, chardevHelp, objectHelp } from '../option-help.ts'
+import { blockdevHelp, chardevHelp } from '../option-help.ts'
 import { modelNames } from './model-kinds.ts'
 import { propertyHelp } from './model-properties.ts'
 import { optionGroups } from './option-groups.ts'
