@@ -1,5 +1,6 @@
 /** Runs one program in this process: signals, exit code, and the last catch of every error. */
 import { CommandError, showFailure, type Terminal } from '@diskgraph/tools'
+import { ObjectHelpRequest } from './objects.ts'
 import { OutputClosed, processTerminal } from './terminal.ts'
 
 /** A program: gets its words, returns its exit code. */
@@ -59,12 +60,16 @@ export async function runProgram(program: Program, words: readonly string[], ter
   try {
     return await program(words, terminal)
   } catch (error) {
-    return failureCode(terminal, error)
+    return await failureCode(terminal, error)
   }
 }
 
-/** Shows the error that a program ended with. The result is the exit code. */
-export function failureCode(terminal: Terminal, error: unknown): number {
+/** Shows the error that a program ended with, or the help that it asks for. The result is the exit code. */
+export async function failureCode(terminal: Terminal, error: unknown): Promise<number> {
+  if (error instanceof ObjectHelpRequest) {
+    terminal.out(await error.text())
+    return 0
+  }
   if (error instanceof OutputClosed) return 1
   const { aborted, reason } = terminal.signal
   const code = reason instanceof CommandError ? reason.exitCode : 1

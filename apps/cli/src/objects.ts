@@ -2,7 +2,7 @@
 import type { Graph } from '@diskgraph/core'
 import { fromQapi } from '@diskgraph/core/internal'
 import { CommandError } from '@diskgraph/tools'
-import { parseKeyValues, toObject } from './key-values.ts'
+import { asksForHelp, parseKeyValues, toObject } from './key-values.ts'
 
 /** Objects of the command line, in their order. */
 export type Objects = readonly GivenObject[]
@@ -14,18 +14,39 @@ interface GivenObject {
   addTo(graph: Graph): void | Promise<void>
 }
 
+/** `--object help`: nothing is done but to tell what there is. Thrown through the command to the program's end. */
+export class ObjectHelpRequest extends Error {
+  readonly #definition: string
+
+  constructor(definition: string) {
+    super('--object: help is asked for')
+    this.#definition = definition
+  }
+
+  async text(): Promise<string> {
+    const { objectHelp } = await import('@diskgraph/qapi')
+    return objectHelp(this.#definition, isKnownType)
+  }
+}
+
 /** Types whose code is loaded when one is defined. */
 const tlsType = /^(tls-creds-(x509|psk|anon)|authz-(simple|list|list-file))$/
 
+function isKnownType(type: string): boolean {
+  return type === 'secret' || tlsType.test(type)
+}
+
 /**
  * The objects together with the one that `definition` (`secret,id=sec0,file=pw.txt`) adds.
- * @throws CommandError for an object of another type, without an id, or whose data cannot be read.
+ * @throws CommandError for an object of another type, without an id, or whose data cannot be read, ObjectHelpRequest for one that asks for help.
  */
 export function addObject(objects: Objects, definition: string): Objects {
+  if (!definition.startsWith('{') && asksForHelp(definition)) throw new ObjectHelpRequest(definition)
   const { 'qom-type': type, id, ...properties } = propertiesOf(definition)
   if (type === undefined) throw new CommandError("Parameter 'qom-type' is missing")
-  if (type !== 'secret' && !tlsType.test(type)) {
-    throw new CommandError(`Parameter 'qom-type' does not accept value '${type}'`)
+  if (!isKnownType(type)) {
+    const hint = "'--object help' lists the types that there are"
+    throw new CommandError(`Parameter 'qom-type' does not accept value '${type}'`, { hint })
   }
   if (id === undefined) throw new CommandError("Parameter 'id' is missing")
   if (objects.some((object) => object.id === id)) {
@@ -57,7 +78,10 @@ const secretProperties = ['data', 'file', 'format', 'keyid', 'iv']
 
 function secretObject(id: string, properties: Readonly<Record<string, string>>): GivenObject {
   const unknown = Object.keys(properties).find((name) => !secretProperties.includes(name))
-  if (unknown !== undefined) throw new CommandError(`Parameter '${unknown}' is unexpected`)
+  if (unknown !== undefined) {
+    const hint = `a secret has ${secretProperties.join(', ')}`
+    throw new CommandError(`Parameter '${unknown}' is unexpected`, { hint })
+  }
   const { format = 'raw', ...rest } = properties
   if (format !== 'raw' && format !== 'base64') {
     throw new CommandError(`Parameter 'format' does not accept value '${format}'`)

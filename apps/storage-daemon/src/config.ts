@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { describeErrorCode, errorCodeOf } from '@diskgraph/core'
+import { nearestName } from '@diskgraph/core/internal'
 import { type GivenOption, optionNames } from './command-line.ts'
 import { StartError } from './failure.ts'
 
@@ -16,16 +17,37 @@ const unfit = new Set(['help', 'version', 'trace', 'config', 'daemonize', 'demo'
 
 const mostBytes = 2 ** 20
 
-/** The options that the file says, in its order. Errors name the file and the member. */
+/** Each refers to those before it only; a file, whose members have no order, is taken in this one. */
+const order = [
+  'log',
+  'add-fd',
+  'object',
+  'chardev',
+  'blockdev',
+  'drive',
+  'nbd-server',
+  'export',
+  'monitor',
+  'metrics',
+  'console',
+  'pidfile',
+  'allow-tcp',
+  'allow-references',
+]
+
+/** The options that the file says, those first that others may refer to. Errors name the file and the member. */
 export function readConfig(path: string): GivenOption[] {
   const config = parse(path)
   if (!isObject(config)) throw new StartError(`'${path}' holds no object: members named as the options are expected`)
-  return Object.entries(config).flatMap(([name, value]) => {
+  const members = Object.entries(config).sort(([one], [other]) => order.indexOf(one) - order.indexOf(other))
+  return members.flatMap(([name, value]) => {
     const place = `${path}: ${name}`
     const takesValue = unfit.has(name) ? undefined : optionNames.get(name)
     if (takesValue === undefined) {
       const known = [...optionNames.keys()].filter((one) => !unfit.has(one))
-      throw new StartError(`${place}: there is no such member; known are ${known.join(', ')}`)
+      const near = nearestName(name, known)
+      const advice = near === undefined ? `known are ${known.join(', ')}` : `did you mean '${near}'?`
+      throw new StartError(`${place}: there is no such member; ${advice}`)
     }
     if (!takesValue) {
       if (typeof value !== 'boolean') throw new StartError(`${place}: true or false is expected`)

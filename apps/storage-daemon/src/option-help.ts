@@ -1,7 +1,7 @@
 /** `help` as the value of an option: what the option takes. */
-import type { OptionSchema } from '@diskgraph/core/driver'
+import type { OptionSchema, OptionSchemas } from '@diskgraph/core/driver'
 import { toKebabCase } from '@diskgraph/core/internal'
-import { asksForHelp, Schema } from '@diskgraph/qapi'
+import { asksForHelp, memberTexts, objectHelp, Schema } from '@diskgraph/qapi'
 import { chardevBackends } from './chardev.ts'
 import type { GivenOption } from './command-line.ts'
 import { drivers } from './driver-table.ts'
@@ -32,21 +32,8 @@ export function chardevHelp(): string {
   return `Available chardev backend types: \n${chardevBackends.map(line).join('')}`
 }
 
-/** The types of objects, or the properties of the one that `value` names. */
-export function objectHelp(value: string): string {
-  const schema = new Schema()
-  const options = schema.type('ObjectOptions')
-  const variants = options !== undefined && 'struct' in options ? (options.variants ?? {}) : {}
-  const [type = ''] = value.split(',').map((word) => word.replace(/^qom-type=/, ''))
-  // As in QEMU, who misspells a type sees those that there are.
-  if (!Object.hasOwn(variants, type))
-    return `List of user creatable objects:\n${Object.keys(variants).map(line).join('')}`
-  return `${type} options:\n${properties(schema, variants[type] as string)
-    .sort()
-    .join('')}`
-}
-
-async function blockdevHelp(value: string): Promise<string> {
+/** The drivers, or the options of the one that `value` names. StartError for one that is none. */
+export async function blockdevHelp(value: string): Promise<string> {
   const [name = ''] = value.split(',').map((word) => word.replace(/^driver=/, ''))
   if (name === 'help' || name === '?') {
     const names = drivers.map((driver) => driver.name).join(' ')
@@ -54,11 +41,27 @@ async function blockdevHelp(value: string): Promise<string> {
   }
   const driver = await drivers.find((one) => one.name === name)?.load()
   if (driver === undefined) throw new StartError(`--blockdev ${value}: Unknown driver '${name}'`)
-  const told = Object.entries(driver.options).map(([option, schema]) => {
+  return `${name} options:\n${optionLines(driver.options, '').join('')}`
+}
+
+/** A line for each option; those of objects stand under the names that they have on command lines. */
+function optionLines(schemas: OptionSchemas, prefix: string): string[] {
+  return Object.entries(schemas).flatMap(([option, schema]) => {
+    const name = `${prefix}${schema.qapi ?? toKebabCase(option)}`
     const required = schema.required ? ', required' : ''
-    return line(`${schema.qapi ?? toKebabCase(option)}=<${typeText(schema)}>${required}  ${schema.description}`)
+    const own = line(`${name}=<${typeText(schema)}>${required}  ${schema.description}`)
+    return [own, ...inner(schema).flatMap((schemas) => optionLines(schemas, `${name}.`))]
   })
-  return `${name} options:\n${told.join('')}`
+}
+
+/** The options within the values of `schema`; of a union with the one that tells its variants apart. */
+function inner(schema: OptionSchema): OptionSchemas[] {
+  if (schema.type === 'object') return [schema.properties]
+  if (schema.type === 'alternate') return schema.of.flatMap(inner)
+  if (schema.type !== 'union') return []
+  const variants = Object.keys(schema.variants)
+  const tag = { type: 'enum', values: variants, required: true, description: 'Which of them it is.' } as const
+  return [{ [schema.tag]: tag, ...Object.assign({}, ...Object.values(schema.variants)) }]
 }
 
 function typeText(schema: OptionSchema): string {
@@ -80,18 +83,7 @@ function paragraph(name: string): string {
 }
 
 function members(type: string): string {
-  return `${type}:\n${properties(new Schema(), type, ', required').join('')}`
-}
-
-/** A line for each property; `required` stands behind those that may not be left out. */
-function properties(schema: Schema, type: string, required = ''): string[] {
-  const definition = schema.type(type)
-  if (definition === undefined || !('struct' in definition)) return []
-  return Object.entries(definition.struct).map(([name, ref]) => {
-    const [one] = typeof ref === 'string' ? [ref] : ref
-    const text = `${name.replace(/^\*/, '')}=<${one === 'str' ? 'string' : one}>`
-    return line(name.startsWith('*') ? text : `${text}${required}`)
-  })
+  return `${type}:\n${memberTexts(new Schema(), type, ', required').map(line).join('')}`
 }
 
 function line(text: string): string {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
@@ -6,6 +7,7 @@ import { join } from 'node:path'
 import { type BlockEvent, Graph } from '@diskgraph/core'
 import { DeviceTable } from '@diskgraph/devices'
 import { nullCo } from '@diskgraph/driver-null'
+import { peer } from '@diskgraph/driver-testkit'
 import { type JobTable, startMirror } from '@diskgraph/jobs'
 import { createMonitor, System } from '@diskgraph/qmp'
 import { describe, expect, it } from 'vitest'
@@ -16,9 +18,13 @@ import { type Globals, parseGlobals } from '../src/emulator/device-options.ts'
 import { runHuman } from '../src/emulator/human/commands.ts'
 import { defaultDrives, machineOf } from '../src/emulator/machine.ts'
 import { MachineClock } from '../src/emulator/machine-clock.ts'
+import { modelNames } from '../src/emulator/model-kinds.ts'
+import { propertyHelp } from '../src/emulator/model-properties.ts'
 import { Models } from '../src/emulator/models.ts'
 import { QemuIo } from '../src/emulator/qemu-io.ts'
 import { answerQtest } from '../src/emulator/qtest.ts'
+
+const emulator = peer('qemu-system-x86_64', { describe, it })
 
 /** A machine with the drives that `values` of `-drive` say, and what it tells. */
 function machine(work: (machine: Machine) => Promise<void>, ...values: readonly string[]): Promise<void> {
@@ -119,6 +125,29 @@ describe('drives and devices', () => {
       'if=virtio,id=d0,driver=null-co,node-name=n0,cache=writethrough,iops=10',
       'if=ide,media=cdrom',
     ))
+
+  emulator.it('the properties of each kind are those of QEMU', () => {
+    const names = (text: string): string[] => text.split('\n').flatMap((line) => /^ {2}([^=]+)/.exec(line)?.[1] ?? [])
+    // A PC has no channels of an s390.
+    for (const kind of modelNames.filter((name) => !name.endsWith('-ccw'))) {
+      const told = execFileSync(emulator.path ?? '', ['-device', `${kind},help`], { encoding: 'utf8' })
+      expect(names(propertyHelp(kind)).sort(), kind).toEqual(names(told).sort())
+    }
+  })
+
+  // Texts of QEMU 7.2.
+  it('a property that a device does not have is refused, before its drive is looked for', () =>
+    machine(async ({ models, devices }) => {
+      await expect(models.add({ driver: 'virtio-blk', drive: 'nosuch', bar: 'x' })).rejects.toThrow(
+        "Property 'virtio-blk-pci.bar' not found",
+      )
+      await expect(models.add({ driver: 'pci-bridge', chasis_nr: 1 })).rejects.toMatchObject({
+        message: "Property 'pci-bridge.chasis_nr' not found",
+        hint: "did you mean 'chassis_nr'?",
+      })
+      expect(models.list()).toEqual([])
+      expect([...devices]).toEqual([])
+    }))
 
   it('a device without its medium, with an unknown drive, or twice is refused', () =>
     machine(async ({ models }) => {

@@ -115,7 +115,8 @@ describe('--config', () => {
   it.each([
     ['[]', 'holds no object'],
     ['{', 'is no JSON'],
-    ['{"blockdv": []}', 'blockdv: there is no such member; known are '],
+    ['{"blockdv": []}', "blockdv: there is no such member; did you mean 'blockdev'?"],
+    ['{"disks": []}', 'disks: there is no such member; known are add-fd, blockdev, '],
     ['{"daemonize": true}', 'daemonize: there is no such member'],
     ['{"allow-tcp": 1}', 'allow-tcp: true or false is expected'],
     ['{"blockdev": [{}, 5.5, true]}', 'blockdev[2]: an object or a text is expected'],
@@ -148,7 +149,18 @@ describe('--config', () => {
     expect(readConfig(folder.file('c'))).toHaveLength(2)
   })
 
-  it('keeps the order, and doubles commas where values are texts', () => {
+  it('takes members in the order in which they refer to each other, those of a list in its own', () => {
+    const names = ['export', 'nbd-server', 'blockdev', 'monitor', 'chardev', 'object']
+    const config = Object.fromEntries(names.map((name) => [name, ['second', 'first']]))
+    writeFileSync(folder.file('c'), JSON.stringify(config))
+    const given = readConfig(folder.file('c'))
+    expect(given.map(({ name }) => name)).toEqual(
+      ['object', 'chardev', 'blockdev', 'nbd-server', 'export', 'monitor'].flatMap((name) => [name, name]),
+    )
+    expect(given.map(({ value }) => value).slice(0, 4)).toEqual(['second', 'first', 'second', 'first'])
+  })
+
+  it('doubles commas where values are texts', () => {
     const config = {
       object: [{ id: 'a', 'qom-type': 'iothread' }],
       chardev: { id: 'c', path: 'a,b' },
@@ -247,6 +259,9 @@ describe('help', () => {
   it('lists drivers, and the options of one', async () => {
     expect(await helpOf('--blockdev', 'help')).toMatch(/^ {2}--blockdev OPTIONS.*\nDrivers: blkdebug .*qcow2/s)
     expect(await helpOf('--blockdev', 'qcow2,help')).toMatch(/^qcow2 options:\n(?: {2}\S+=<.*\n)+$/)
+    expect(await helpOf('--blockdev', 'qcow2,help')).toMatch(
+      / {2}encrypt\.format=<aes\|luks> .*\n {2}encrypt\.key-secret=<string> /,
+    )
     expect(await helpOf('--blockdev', 'driver=null-co,help')).toContain('  size=<size>  ')
     await expect(helpOf('--blockdev', 'nosuch,help')).rejects.toThrow("--blockdev nosuch,help: Unknown driver 'nosuch'")
   })
@@ -268,15 +283,25 @@ describe('help', () => {
 })
 
 // Texts of QEMU 7.2, of which the lists are longer.
-it('the emulator tells of objects, character devices and descriptors', () => {
-  expect(emulatorHelp('p', 'object', 'secret,help')).toMatch(/^secret options:\n {2}data=<string>\n {2}file=<string>\n/)
-  expect(emulatorHelp('p', 'chardev', 'help')).toMatch(/^Available chardev backend types: \n {2}/)
-  expect(emulatorHelp('p', 'chardev', 'socket,help')).toMatch(
+it('the emulator tells of objects, character devices and descriptors', async () => {
+  expect(await emulatorHelp('p', 'object', 'secret,help')).toMatch(
+    /^secret options:\n {2}data=<string>\n {2}file=<string>\n/,
+  )
+  expect(await emulatorHelp('p', 'chardev', 'help')).toMatch(/^Available chardev backend types: \n {2}/)
+  expect(await emulatorHelp('p', 'chardev', 'socket,help')).toMatch(
     /^chardev options:\n {2}backend=<str>\n(?: {2}.*\n)* {2}server=<bool \(on\/off\)>\n/,
   )
-  expect(emulatorHelp('p', 'add-fd', 'help')).toMatch(
+  expect(await emulatorHelp('p', 'add-fd', 'help')).toMatch(
     /^add-fd options:\n {2}fd=<num>\n {2}opaque=<str>\n {2}set=<num>\n$/,
   )
+})
+
+it('the emulator tells of drivers and their options, devices and their properties', async () => {
+  expect(await emulatorHelp('p', 'blockdev', 'help')).toContain('Drivers: blkdebug ')
+  expect(await emulatorHelp('p', 'blockdev', 'null-co,help')).toContain('  size=<size>  ')
+  expect(await emulatorHelp('p', 'device', 'help')).toContain('name "scsi-hd"\n')
+  expect(await emulatorHelp('p', 'device', 'virtio-blk,help')).toMatch(/^virtio-blk-pci options:\n {2}account-failed\n/)
+  await expect(emulatorHelp('p', 'device', 'nosuch,help')).rejects.toThrow("Device 'nosuch' not found")
 })
 
 describe('stats-intervals of --drive', () => {

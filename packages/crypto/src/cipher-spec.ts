@@ -19,6 +19,9 @@ export interface CipherSpec {
   readonly ivHash?: HashAlgorithm
 }
 
+/** What a header says of a cipher, in the words of {@link CipherSpec}; there may be no code for it. */
+export type NamedCipher = { readonly [K in keyof CipherSpec]: string }
+
 /** Bytes of a key for `spec`: XTS takes two. */
 export function keySizeOf({ algorithm, mode }: Pick<CipherSpec, 'algorithm' | 'mode'>): number {
   return cipherKeySizes[algorithm] * (mode === 'xts' ? 2 : 1)
@@ -47,14 +50,29 @@ export function essivCipher(hash: HashAlgorithm): CipherAlgorithm {
 }
 
 /**
- * Reads the names in a header: a cipher (`aes`), a mode (`xts-plain64`, `cbc-essiv:sha256`), and the bytes of the key.
- * ENOTSUP for what is not known.
+ * A cipher as a header names it, known or not: a name (`twofish`), a mode (`xts-plain64`), and the bytes of the key, of
+ * which XTS takes two. EINVAL for a mode that is no list of names.
  */
-export function parseCipherSpec(name: string, mode: string, keySize: number): CipherSpec {
+export function nameCipher(name: string, mode: string, keySize: number): NamedCipher {
+  const { chaining, generator, hash } = splitMode(mode)
+  const algorithm = `${name}-${(chaining === 'xts' ? keySize / 2 : keySize) * 8}`
+  return { algorithm, mode: chaining, ivGenerator: generator, ...(hash === undefined ? {} : { ivHash: hash }) }
+}
+
+function splitMode(mode: string): { chaining: string; generator: string; hash: string | undefined } {
   const match = /^([^-]*)-([^:]*)(?::(.*))?$/.exec(mode)
   // The only mode without vectors.
   if (match === null && mode !== 'ecb') throw new BlockError('EINVAL', `Unexpected cipher mode string format '${mode}'`)
   const [, chaining = 'ecb', generator = 'plain', hash] = match ?? []
+  return { chaining, generator, hash }
+}
+
+/**
+ * Reads the names in a header: a cipher (`aes`), a mode (`xts-plain64`, `cbc-essiv:sha256`), and the bytes of the key.
+ * ENOTSUP for what is not known.
+ */
+export function parseCipherSpec(name: string, mode: string, keySize: number): CipherSpec {
+  const { chaining, generator, hash } = splitMode(mode)
   if (!isOneOf(cipherModes, chaining)) throw new BlockError('ENOTSUP', `Cipher mode '${chaining}' not supported`)
   const algorithm = algorithmOf(name, chaining === 'xts' ? keySize / 2 : keySize)
   if (!isOneOf(ivGenerators, generator)) throw new BlockError('ENOTSUP', `IV generator '${generator}' not supported`)

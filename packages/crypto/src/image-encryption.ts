@@ -5,7 +5,15 @@
  */
 import { BlockError, type Clock, type InfoValue } from '@diskgraph/core/driver'
 import type { HeaderStorage } from './key-slots.ts'
-import { formatLuks, type LuksSettings, luksHeaderSize, luksInfo, openLuks, readLuks1Header } from './luks1-volume.ts'
+import {
+  formatLuks,
+  type LuksSettings,
+  luksHeaderSize,
+  luksInfo,
+  openLuks,
+  readLuks1Facts,
+  readLuks1Header,
+} from './luks1-volume.ts'
 import type { Platform } from './platform.ts'
 import { SectorCipher } from './sector-cipher.ts'
 import { type SlotOptions, slotChange } from './slot-options.ts'
@@ -66,7 +74,7 @@ export function imageEncryption(platform: Platform) {
 
     /** What the header tells without a password. */
     async info(storage: Pick<HeaderStorage, 'read'>) {
-      return luksInfo(await readLuks1Header(storage))
+      return luksInfo(await readLuks1Facts(storage))
     },
 
     /** Bytes that `options` need for a header; 0 for `aes`. EINVAL for options that do not go together. */

@@ -3,7 +3,7 @@
 export { type CipherSpec, keySizeOf } from './cipher-spec.ts'
 export type { EncryptionHost, EncryptionOptions, ImageEncryption } from './image-encryption.ts'
 export type { HeaderStorage, KeyTools } from './key-slots.ts'
-export { hasLuksMagic, keySlotCount, type Luks1Header } from './luks1-header.ts'
+export { hasLuksMagic, keySlotCount, type Luks1Facts, type Luks1Header } from './luks1-header.ts'
 export {
   formatLuks,
   type LuksSettings,
@@ -12,6 +12,7 @@ export {
   luksHeaderSize,
   luksInfo,
   openLuks,
+  readLuks1Facts,
   readLuks1Header,
 } from './luks1-volume.ts'
 export type { BlockCipher, CipherAlgorithm, HashAlgorithm, Platform } from './platform.ts'

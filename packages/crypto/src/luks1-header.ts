@@ -6,7 +6,15 @@
  *     slot: 0 active │ 4 iterations │ 8 salt │ 40 key material │ 44 stripes
  */
 import { BlockError } from '@diskgraph/core/driver'
-import { type CipherSpec, keySizeOf, modeText, parseCipherSpec, parseHash } from './cipher-spec.ts'
+import {
+  type CipherSpec,
+  keySizeOf,
+  modeText,
+  type NamedCipher,
+  nameCipher,
+  parseCipherSpec,
+  parseHash,
+} from './cipher-spec.ts'
 import type { HashAlgorithm } from './platform.ts'
 
 export const luks1HeaderSize = 592
@@ -34,10 +42,10 @@ export interface KeySlot {
   readonly materialOffset: number
 }
 
-/** See the top of this file. */
-export interface Luks1Header {
-  readonly cipher: CipherSpec
-  readonly hash: HashAlgorithm
+/** What a header says, which can be told of ciphers and hashes that are not known. */
+export interface Luks1Facts {
+  readonly cipher: NamedCipher
+  readonly hash: string
   /** In bytes. */
   readonly payloadOffset: number
   readonly digest: Uint8Array
@@ -47,6 +55,12 @@ export interface Luks1Header {
   readonly slots: readonly KeySlot[]
 }
 
+/** The header of a volume that can be read; see the top of this file. */
+export interface Luks1Header extends Luks1Facts {
+  readonly cipher: CipherSpec
+  readonly hash: HashAlgorithm
+}
+
 /** Whether `head` starts as a LUKS header of `version` does. */
 export function hasLuksMagic(head: Uint8Array, version: number): boolean {
   return head.length >= 8 && magic.every((byte, i) => head[i] === byte) && head[6] === 0 && head[7] === version
@@ -54,26 +68,30 @@ export function hasLuksMagic(head: Uint8Array, version: number): boolean {
 
 /** Parses and checks a header, of which the first {@link luks1HeaderSize} bytes are in `bytes`. EINVAL or ENOTSUP with the reason. */
 export function parseLuks1Header(bytes: Uint8Array): Luks1Header {
+  const facts = parseLuks1Facts(bytes)
+  const [name, mode, hash] = namesIn(bytes)
+  return { ...facts, cipher: parseCipherSpec(name, mode, keySizeIn(bytes)), hash: parseHash(hash) }
+}
+
+/** As {@link parseLuks1Header}, of any cipher and hash. */
+export function parseLuks1Facts(bytes: Uint8Array): Luks1Facts {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (bytes.length < 8 || magic.some((byte, i) => bytes[i] !== byte)) refuse('Volume is not in LUKS format')
   if (view.getUint16(6) !== 1) {
     throw new BlockError('ENOTSUP', `LUKS version ${view.getUint16(6)} is not supported`)
   }
   if (bytes.length < luks1HeaderSize) refuse('Unable to read LUKS header')
-  const cipherName = text(bytes, 8, 'cipher name')
-  const cipherMode = text(bytes, 40, 'cipher mode')
-  const hashName = text(bytes, 72, 'hash spec')
+  const [cipherName, cipherMode, hash] = namesIn(bytes)
   const payloadOffset = view.getUint32(104) * sector
-  const keySize = view.getUint32(108)
+  const keySize = keySizeIn(bytes)
   const slots = Array.from({ length: keySlotCount }, (_, i) => parseSlot(bytes, view, i))
   const digestIterations = view.getUint32(164)
   if (digestIterations === 0) refuse('LUKS key iteration count is zero')
   if (payloadOffset < luks1HeaderSize) refuse('LUKS payload is overlapping with the header')
   checkMaterial(slots, keySize, payloadOffset)
-  const cipher = parseCipherSpec(cipherName, cipherMode, keySize)
   return {
-    cipher,
-    hash: parseHash(hashName),
+    cipher: nameCipher(cipherName, cipherMode, keySize),
+    hash,
     payloadOffset,
     digest: bytes.slice(112, 112 + keyDigestSize),
     digestSalt: bytes.slice(132, 132 + saltSize),
@@ -81,6 +99,15 @@ export function parseLuks1Header(bytes: Uint8Array): Luks1Header {
     uuid: uuidText(bytes.subarray(168, slotsAt)),
     slots,
   }
+}
+
+/** Cipher, mode and hash. */
+function namesIn(bytes: Uint8Array): [string, string, string] {
+  return [text(bytes, 8, 'cipher name'), text(bytes, 40, 'cipher mode'), text(bytes, 72, 'hash spec')]
+}
+
+function keySizeIn(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(108)
 }
 
 function text(bytes: Uint8Array, at: number, what: string): string {

@@ -9,9 +9,11 @@ import {
   type KeySlot,
   keyDigestSize,
   keySlotCount,
+  type Luks1Facts,
   type Luks1Header,
   luks1HeaderSize,
   newPayloadOffset,
+  parseLuks1Facts,
   parseLuks1Header,
   serializeLuks1Header,
   stripes,
@@ -98,11 +100,20 @@ export async function formatLuks(tools: KeyTools, settings: LuksSettings, passwo
   return new LuksVolume(platform, header, key)
 }
 
-/** Reads and checks the header. */
+/** Reads and checks the header. ENOTSUP for a cipher or a hash that is not known. */
 export async function readLuks1Header(storage: Pick<HeaderStorage, 'read'>): Promise<Luks1Header> {
+  return parseLuks1Header(await readHeader(storage))
+}
+
+/** Reads and checks the header to tell of it: of any cipher and hash. */
+export async function readLuks1Facts(storage: Pick<HeaderStorage, 'read'>): Promise<Luks1Facts> {
+  return parseLuks1Facts(await readHeader(storage))
+}
+
+async function readHeader(storage: Pick<HeaderStorage, 'read'>): Promise<Uint8Array> {
   const bytes = new Uint8Array(luks1HeaderSize)
   await storage.read(0, bytes)
-  return parseLuks1Header(bytes)
+  return bytes
 }
 
 /** Opens a volume. EPERM when `password` opens none of its slots. */
@@ -111,7 +122,7 @@ export async function openLuks(tools: KeyTools, header: Luks1Header, password: U
 }
 
 /** What `info` tells of a volume, with the keys of QAPI's QCryptoBlockInfoLUKS. */
-export function luksInfo(header: Luks1Header): { readonly [key: string]: InfoValue | undefined } {
+export function luksInfo(header: Luks1Facts): { readonly [key: string]: InfoValue | undefined } {
   const { cipher } = header
   return {
     ivgenAlg: cipher.ivGenerator,

@@ -12,7 +12,7 @@ import {
   type OpenImage,
   type TruncateOptions,
 } from '@diskgraph/core/driver'
-import { type KeyTools, type Luks1Header, type LuksVolume, luksInfo, slotChange } from '@diskgraph/crypto'
+import { type KeyTools, type Luks1Facts, type LuksVolume, luksInfo, slotChange } from '@diskgraph/crypto'
 
 /** What an image has of its node. */
 interface ImageParts {
@@ -26,9 +26,9 @@ interface ImageParts {
 /** A volume that is only looked at: nobody knows its key. */
 export class InspectedVolume implements OpenImage {
   readonly file: ChildHandle
-  readonly #header: Luks1Header
+  readonly #header: Luks1Facts
 
-  constructor(file: ChildHandle, header: Luks1Header) {
+  constructor(file: ChildHandle, header: Luks1Facts) {
     this.file = file
     this.#header = header
   }
@@ -105,11 +105,11 @@ export class LuksImage implements OpenImage {
   }
 }
 
-function volumeSize(file: ChildHandle, { payloadOffset }: Luks1Header): number {
+function volumeSize(file: ChildHandle, { payloadOffset }: Luks1Facts): number {
   return alignDown(Math.max(file.size - payloadOffset, 0), 512)
 }
 
-async function volumeInfo(file: ChildHandle, header: Luks1Header): Promise<DriverInfo> {
+async function volumeInfo(file: ChildHandle, header: Luks1Facts): Promise<DriverInfo> {
   const { allocatedSize } = await file.info()
   return {
     ...(allocatedSize === undefined ? {} : { allocatedSize }),

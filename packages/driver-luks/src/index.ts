@@ -15,10 +15,12 @@ import {
   formatLuks,
   type HeaderStorage,
   hasLuksMagic,
+  type Luks1Facts,
   type LuksSettings,
   luksHeaderSize,
   openLuks,
   platform,
+  readLuks1Facts,
   readLuks1Header,
 } from '@diskgraph/crypto'
 import { InspectedVolume, LuksImage } from './image.ts'
@@ -46,17 +48,24 @@ export const luks: DriverDescriptor = defineDriver<LuksOptions, LuksCreateOption
 async function openVolume(context: OpenContext<Omit<LuksOptions, 'file'>>): Promise<OpenImage> {
   const file = context.children.require('file')
   const storage = storageOf(file)
-  const header = await readLuks1Header(storage)
-  if (header.payloadOffset > alignUp(file.size, 512)) {
-    throw new BlockError('EIO', 'Could not refresh total sector count: the file ends before the payload', {
-      hint: 'the image was cut off, or its header is damaged',
-    })
-  }
   const { keySecret } = context.options
-  if (context.keyless) return new InspectedVolume(file, header)
+  if (context.keyless) {
+    const facts = await readLuks1Facts(storage)
+    checkPayload(file, facts)
+    return new InspectedVolume(file, facts)
+  }
+  const header = await readLuks1Header(storage)
+  checkPayload(file, header)
   const tools = { platform, clock: context.clock, storage, signal: context.signal }
   const volume = await openLuks(tools, header, passwordOf(context, keySecret))
   return new LuksImage({ file, tools, keySecret, secret: context.secret }, volume)
+}
+
+function checkPayload(file: ChildHandle, { payloadOffset }: Luks1Facts): void {
+  if (payloadOffset <= alignUp(file.size, 512)) return
+  throw new BlockError('EIO', 'Could not refresh total sector count: the file ends before the payload', {
+    hint: 'the image was cut off, or its header is damaged',
+  })
 }
 
 async function createVolume(context: CreateContext<Omit<LuksCreateOptions, 'file'>>): Promise<void> {

@@ -57,6 +57,26 @@ describe('a volume', () => {
     await expect(seen.read(0, new Uint8Array(512))).rejects.toMatchObject({ code: 'EACCES' })
   })
 
+  it('of a cipher or a hash that is not known is told of, and is not opened', async () => {
+    const { open, files } = await volume()
+    const name = (at: number, text: string) => files.file('image').write(at, new TextEncoder().encode(`${text}\0`))
+    name(8, 'twofish')
+    name(40, 'xts-plain64')
+    const seen = await open({}, { inspect: true })
+    const told = { cipherAlg: 'twofish-64', cipherMode: 'xts', ivgenAlg: 'plain64', hashAlg: 'sha256' }
+    expect(await seen.info()).toMatchObject({ specific: { data: told } })
+    await expect(open()).rejects.toMatchObject({
+      message: expect.stringContaining("Algorithm 'twofish' with key size 8 bytes not supported"),
+      hint: 'of the ciphers only AES is supported',
+    })
+    name(8, 'aes')
+    name(40, 'cbc-plain64')
+    name(72, 'whirlpool')
+    const other = await open({}, { inspect: true })
+    expect(await other.info()).toMatchObject({ specific: { data: { cipherAlg: 'aes-128', hashAlg: 'whirlpool' } } })
+    await expect(open()).rejects.toThrow("Hash algorithm 'whirlpool' not supported")
+  })
+
   it('never tells the password', async () => {
     const { open } = await volume()
     const disk = await open()

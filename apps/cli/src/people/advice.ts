@@ -45,7 +45,15 @@ function adviceFor(error: Error, words: readonly string[], terminal: Terminal): 
   if (message.endsWith('Requested export not available')) {
     return `${hintOf(error) ?? 'the server has none of that name'}; 'dg-nbd --list' tells of those that there are`
   }
+  const [, missing] = /Parameter '((?:encrypt\.)?key-secret)' is required/.exec(message) ?? []
+  if (missing !== undefined) return forSecret(missing)
   return inOwnWords(hintOf(error), terminal)
+}
+
+/** Where the password of an encrypted image comes from; `option` is what names it. */
+function forSecret(option: string): string {
+  const format = option === 'key-secret' ? 'luks' : 'FORMAT'
+  return `its password comes from a file: --object secret,id=ID,file=PASSWORD --image-opts driver=${format},${option}=ID,file.filename=IMAGE; for a new image -o ${option}=ID names it`
 }
 
 /** A hint that names commands of QEMU, with those of this program; undefined for one that names none. */

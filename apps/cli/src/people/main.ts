@@ -104,8 +104,9 @@ async function runTold(
     tell({ ended: exitCode === 0 || exitCode in exitCodes ? 'ok' : 'error', exitCode })
     return exitCode
   } catch (error) {
-    const exitCode = failureCode(terminal, error)
-    tell({ ended: 'error', exitCode, message: terminal.signal.aborted ? 'interrupted' : messageOf(error) })
+    const exitCode = await failureCode(terminal, error)
+    if (exitCode === 0) tell({ ended: 'ok', exitCode })
+    else tell({ ended: 'error', exitCode, message: terminal.signal.aborted ? 'interrupted' : messageOf(error) })
     return exitCode
   }
 }

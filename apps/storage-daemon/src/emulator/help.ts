@@ -1,15 +1,19 @@
 /** What `help` among the options prints. */
+import { objectHelp } from '@diskgraph/qapi'
 import { drivers } from '../driver-table.ts'
-import { chardevHelp, objectHelp } from '../option-help.ts'
+import { blockdevHelp, chardevHelp } from '../option-help.ts'
 import { modelNames } from './model-kinds.ts'
+import { propertyHelp } from './model-properties.ts'
 import { optionGroups } from './option-groups.ts'
 
-/** The text for `-help`, or for an option whose `value` asks for help. */
-export function helpText(program: string, option: string, value: string): string {
+/** The text for `-help`, or for an option whose `value` asks for help. EINVAL for a device that is none. */
+export async function helpText(program: string, option: string, value: string): Promise<string> {
   if (option === 'object') return objectHelp(value)
   if (option === 'chardev') return value === 'help' ? chardevHelp() : groupHelp('chardev')
   if (option === 'add-fd') return groupHelp('add-fd')
   if (option === 'M' || option === 'machine') return machines
+  if (option === 'blockdev') return blockdevHelp(value)
+  if (option === 'device' && value.endsWith(',help')) return propertyHelp(value.slice(0, -',help'.length))
   if (option === 'device') return modelNames.map((name) => `name "${name}"\n`).join('')
   if (option === 'drive') {
     const names = drivers.map(({ name }) => name).join(' ')

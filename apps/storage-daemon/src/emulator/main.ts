@@ -15,7 +15,7 @@ try {
       name === 'h' ||
       value === 'help' ||
       value.startsWith('help,') ||
-      (['object', 'chardev', 'add-fd'].includes(name) && value.endsWith(',help')),
+      (['object', 'chardev', 'add-fd', 'blockdev', 'device'].includes(name) && value.endsWith(',help')),
   )
   if (options.some(({ name }) => name === 'version')) {
     process.stdout.write(`QEMU emulator version ${compatibleVersion} (${program} ${version})\n`)
@@ -24,7 +24,7 @@ try {
     options.some(({ name, value }) => name === 'drive' && /format=help\b/.test(value))
   ) {
     const { helpText } = await import('./help.ts')
-    process.stdout.write(helpText(program, asksHelp?.name ?? 'drive', asksHelp?.value ?? ''))
+    process.stdout.write(await helpText(program, asksHelp?.name ?? 'drive', asksHelp?.value ?? ''))
   } else if (words.some((word) => /^--?daemonize$/.test(word))) {
     const { daemonize } = await import('../daemonize.ts')
     process.exitCode = await daemonize(words.filter((word) => word !== '-daemonize'))

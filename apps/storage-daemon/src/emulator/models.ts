@@ -20,6 +20,7 @@ import {
   withGlobals,
 } from './device-options.ts'
 import { type Kind, kinds } from './model-kinds.ts'
+import { checkProperties } from './model-properties.ts'
 
 /** A bus that a controller has. */
 interface Bus {
@@ -87,6 +88,7 @@ export class Models {
       throw new BlockError('EEXIST', `Duplicate device ID '${id}'`)
     }
     const above = this.#busFor(driver, kind, bus)
+    checkProperties(driver, Object.keys(options))
     this.#checkThread(options, above)
     const path = id === undefined ? `/machine/peripheral-anon/device[${this.#anonymous}]` : `/machine/peripheral/${id}`
     const { device, unit } = await this.#disk(driver, kind, options, id, path)
