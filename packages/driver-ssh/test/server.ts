@@ -50,6 +50,8 @@ export class SshServer {
         '',
       ].join('\n'),
     )
+    // Where root starts sshd it wants this folder, which the service makes when it starts.
+    if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 })
     process.env.HOME = home
     delete process.env.SSH_AUTH_SOCK
     const server = new SshServer(folder, port, await SshServer.#run(folder, port))
