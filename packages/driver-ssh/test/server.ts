@@ -1,7 +1,7 @@
 /** OpenSSH's server on a port of the loopback, with a home that knows it. */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { userInfo } from 'node:os'
 import { findTool, ServerProcess, TempFolder } from '@diskgraph/driver-testkit'
@@ -73,14 +73,14 @@ export class SshServer {
   /** Ends the server and all its sessions at once. */
   async stop(): Promise<void> {
     const { pid } = this.#process.child
-    const children = execFileSync('ps', ['-eo', 'pid,ppid'], { encoding: 'utf8' })
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/).map(Number) as [number, number])
+    const children = await processes()
     const end = (parent: number | undefined): void => {
       for (const [child, of] of children) {
         if (of !== parent) continue
         end(child)
-        process.kill(child, 'SIGKILL')
+        try {
+          process.kill(child, 'SIGKILL')
+        } catch {} // It has ended by itself.
       }
     }
     end(pid)
@@ -106,6 +106,18 @@ export class SshServer {
     await this.stop()
     await this.folder.remove()
   }
+}
+
+/** All processes with their parents. */
+async function processes(): Promise<readonly (readonly [number, number])[]> {
+  const found: [number, number][] = []
+  for (const name of await readdir('/proc')) {
+    // The name of the program stands in brackets, and may hold anything.
+    const stat = /^\d+$/.test(name) ? await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '') : ''
+    const parent = /\) \S (\d+) [^)]*$/.exec(stat)?.[1]
+    if (parent !== undefined) found.push([Number(name), Number(parent)])
+  }
+  return found
 }
 
 async function freePort(): Promise<number> {
