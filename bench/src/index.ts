@@ -25,6 +25,9 @@ const { values } = parseArgs({
   },
 })
 
+/** What `--only` may name beside the rows. */
+const others = ['nbd', 'qmp', 'jobs']
+
 const program = (name: string, app = 'cli'): string[] => [
   process.execPath,
   fileURLToPath(new URL(`../../apps/${app}/bin/${name}.js`, import.meta.url)),
@@ -37,9 +40,6 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }
-
-/** What `--only` may name beside the rows. */
-const others = ['nbd', 'qmp', 'jobs']
 
 async function main(): Promise<void> {
   process.stderr.write(`making images of ${values.size} MiB …\n`)
