@@ -26,6 +26,11 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-bochs')).bochs,
   },
   {
+    name: 'cache',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-cache')).cache,
+  },
+  {
     name: 'cloop',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-cloop')).cloop,
@@ -49,6 +54,11 @@ export const drivers: readonly LazyDriver[] = [
     name: 'cow',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-cow')).cow,
+  },
+  {
+    name: 'delay',
+    kind: 'filter',
+    load: async () => (await import('@diskgraph/driver-delay')).delay,
   },
   {
     name: 'dmg',

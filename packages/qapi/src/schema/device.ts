@@ -139,8 +139,14 @@ export const deviceTypes = {
   BlockStatsSpecific: {
     struct: { driver: 'BlockdevDriver' },
     tag: 'driver',
-    variants: { file: 'BlockStatsSpecificFile', host_device: 'BlockStatsSpecificFile', nvme: 'BlockStatsSpecificNvme' },
+    variants: {
+      file: 'BlockStatsSpecificFile',
+      host_device: 'BlockStatsSpecificFile',
+      nvme: 'BlockStatsSpecificNvme',
+      cache: 'BlockStatsSpecificCache',
+    },
   },
+  BlockStatsSpecificCache: { struct: { hits: 'int', misses: 'int', pages: 'int' } },
   BlockStatsSpecificFile: { struct: { 'discard-nb-ok': 'int', 'discard-nb-failed': 'int', 'discard-bytes-ok': 'int' } },
   BlockStatsSpecificNvme: {
     struct: { 'completion-errors': 'int', 'aligned-accesses': 'int', 'unaligned-accesses': 'int' },
