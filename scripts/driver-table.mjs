@@ -6,8 +6,8 @@
  *     "diskgraph": { "drivers": { "null-co": { "export": "nullCo", "kind": "protocol", "prefixes": ["null-co"] } } }
  *
  * A format that no image begins with says `"probe": false`, and is not loaded to look at one; one that goes by names says
- * `"probe": { "suffix": ".dmg" }`. A test holds the table to
- * the manifests, and the manifests to the drivers.
+ * `"probe": { "suffix": ".dmg" }`. A protocol that plain paths may belong to says `"claimsPaths": true`, and is loaded to be
+ * asked. A test holds the table to the manifests, and the manifests to the drivers.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -45,13 +45,15 @@ ${drivers.map(rowOf).join('')}]
 `
 }
 
-function rowOf({ name, kind, prefixes, probe, packageName, export: exported }) {
+function rowOf({ name, kind, prefixes, probe, claimsPaths, packageName, export: exported }) {
+  const driver = `(await import('${packageName}')).${exported}`
+  const asked = claimsPaths ? `    claimsPath: async (path) => (await ${driver}.claimsPath?.(path)) ?? false,\n` : ''
   const unprobed = probe === undefined ? '' : `    probe: ${probeOf(probe)},\n`
   const claimed = prefixes === undefined ? '' : `    prefixes: [${prefixes.map((one) => `'${one}'`).join(', ')}],\n`
   return `  {
     name: '${name}',
     kind: '${kind}',
-${claimed}${unprobed}    load: async () => (await import('${packageName}')).${exported},
+${claimed}${unprobed}${asked}    load: async () => ${driver},
   },
 `
 }

@@ -13,11 +13,15 @@ describe('the drivers of the tools', () => {
     expect(withDrivers(daemon, found)).toEqual(daemon)
   })
 
-  it.each(found)('$name is what its package.json says', async ({ name, path, kind, prefixes, export: exported }) => {
-    const driver = (await import(join(root, path, 'src', 'index.ts')))[exported]
-    expect(driver).toMatchObject({ name, kind })
-    expect(driver.prefixes).toEqual(prefixes)
-  })
+  it.each(found)(
+    '$name is what its package.json says',
+    async ({ name, path, kind, prefixes, claimsPaths, export: exported }) => {
+      const driver = (await import(join(root, path, 'src', 'index.ts')))[exported]
+      expect(driver).toMatchObject({ name, kind })
+      expect(driver.prefixes).toEqual(prefixes)
+      expect(driver.claimsPath !== undefined).toBe(claimsPaths === true)
+    },
+  )
 
   it('leave out no driver of a package that says what it has', () => {
     const told = packages().flatMap(({ manifest }) => Object.keys(manifest.diskgraph?.drivers ?? {}))

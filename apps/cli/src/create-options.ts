@@ -60,7 +60,7 @@ export async function findFormat(graph: Graph, format: string): Promise<DriverDe
 
 async function storageDriver(graph: Graph, filename: string): Promise<DriverDescriptor> {
   const protocol = protocolOf(filename)
-  if (protocol === undefined) return graph.registry.get('file')
+  if (protocol === undefined) return graph.registry.get(await graph.registry.forPath(filename))
   const driver = await graph.registry.forPrefix(protocol)
   if (driver === undefined) throw new CommandError(`Unknown protocol '${protocol}'`)
   return driver

@@ -1,6 +1,5 @@
 import type { Group } from './differential.ts'
 
-const refused = 'character devices are refused'
 const rawPreallocates = 'the raw driver has the option preallocation itself'
 const jsonNames = 'members of generated json: names stand in the order of the options, and numbers are numbers'
 const snapshotFormat = 'snapshot takes -f'
@@ -19,9 +18,6 @@ const namedByOptions = [
 export const groups: readonly Group[] = [
   {
     name: 'usage errors',
-    deliberate: {
-      'info /dev/null': refused,
-    },
     lines: [
       '',
       'foo',
@@ -61,6 +57,11 @@ export const groups: readonly Group[] = [
       'info foo:x',
       'info .',
       'info /dev/null',
+      'info -f raw /dev/zero',
+      'create -f raw /dev/null 1M',
+      'resize -f raw /dev/null 1M',
+      'map /dev/zero',
+      'check -f raw /dev/null',
       'info --frobnicate a',
       'check',
       'check -r',

@@ -76,6 +76,7 @@ export const drivers: readonly LazyDriver[] = [
     name: 'host_device',
     kind: 'protocol',
     prefixes: ['host_device'],
+    claimsPath: async (path) => (await (await import('@diskgraph/driver-file')).hostDevice.claimsPath?.(path)) ?? false,
     load: async () => (await import('@diskgraph/driver-file')).hostDevice,
   },
   {

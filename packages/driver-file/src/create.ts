@@ -5,6 +5,7 @@ import { close, open, stat, truncate, unlink } from './calls.ts'
 import { syncDirectory } from './directory.ts'
 import { fileError, systemCode } from './errors.ts'
 import { ImageLocks, knowsLocks } from './locks.ts'
+import { checkKind } from './open.ts'
 import { openFlags } from './open-flags.ts'
 import type { ResolvedCreateOptions } from './options.ts'
 import { resizeFile } from './preallocation.ts'
@@ -102,8 +103,11 @@ export async function createOnDevice(context: CreateContext): Promise<void> {
     throw fileError(error, `Could not open '${filename}'`)
   }
   try {
-    if (!(await stat(fd)).isBlockDevice()) {
-      throw new BlockError('EINVAL', `'host_device' driver requires '${filename}' to be a block device`)
+    const stats = await stat(fd)
+    checkKind('host_device', filename, stats)
+    if (stats.isCharacterDevice()) {
+      if (size > 0) throw new BlockError('EINVAL', 'Cannot grow device files')
+      return
     }
     const posix = native()
     if (posix === null) throw new BlockError('ENOTSUP', `devices need native access: npm install koffi`)

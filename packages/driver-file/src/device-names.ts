@@ -1,9 +1,10 @@
 import { statPath } from './calls.ts'
 
-/** Whether a path leads to a block device, which `host_device` opens and `file` refuses. False when it leads nowhere. */
-export async function isBlockDevice(filename: string): Promise<boolean> {
+/** Whether a path leads to a device, which `host_device` opens and `file` refuses. False when it leads nowhere. */
+export async function isDevice(filename: string): Promise<boolean> {
   try {
-    return (await statPath(filename)).isBlockDevice()
+    const stats = await statPath(filename)
+    return stats.isBlockDevice() || stats.isCharacterDevice()
   } catch {
     return false
   }

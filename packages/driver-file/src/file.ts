@@ -12,8 +12,7 @@ export const file: DriverDescriptor = {
   createOptions: fileCreateSchemas,
   prefixes: ['file'],
   parseFilename: (filename) => ({ filename: withoutPrefix(filename, 'file:') }),
-  // No other option changes the content.
-  formatFilename: ({ filename }) => (typeof filename === 'string' ? plainName(filename) : undefined),
+  formatFilename: nameOfPath,
   open: (context) => openImage(context, 'file'),
   create: createFile,
   remove: (options) => {
@@ -26,6 +25,11 @@ export const file: DriverDescriptor = {
 /** `filename` without a leading `prefix`. */
 export function withoutPrefix(filename: string, prefix: string): string {
   return filename.startsWith(prefix) ? filename.slice(prefix.length) : filename
+}
+
+/** The name of a file or device: its path, as no other option changes the content. */
+export function nameOfPath({ filename }: Readonly<Record<string, unknown>>): string | undefined {
+  return typeof filename === 'string' ? plainName(filename) : undefined
 }
 
 /** A name that reads as a path, although a colon may stand in it. What references beside it are relative to stays, too. */

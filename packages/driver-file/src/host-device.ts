@@ -1,11 +1,11 @@
 import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { createOnDevice } from './create.ts'
-import { isBlockDevice } from './device-names.ts'
-import { withoutPrefix } from './file.ts'
+import { isDevice } from './device-names.ts'
+import { nameOfPath, withoutPrefix } from './file.ts'
 import { openImage } from './open.ts'
 import { fileSchemas, hostDeviceCreateSchemas } from './options.ts'
 
-/** The `host_device` driver: block devices of the host. */
+/** The `host_device` driver: devices of the host. Those of characters have no bytes, as in QEMU. */
 export const hostDevice: DriverDescriptor = {
   name: 'host_device',
   kind: 'protocol',
@@ -13,8 +13,9 @@ export const hostDevice: DriverDescriptor = {
   options: fileSchemas,
   createOptions: hostDeviceCreateSchemas,
   prefixes: ['host_device'],
-  claimsPath: isBlockDevice,
+  claimsPath: isDevice,
   parseFilename: (filename) => ({ filename: withoutPrefix(filename, 'host_device:') }),
+  formatFilename: nameOfPath,
   open: (context) => openImage(context, 'host_device'),
   create: createOnDevice,
 }

@@ -52,6 +52,7 @@ interface FileState {
   readonly rangeUnit: number
   readonly locking: boolean
   readonly dropCache: boolean
+  /** Null, too, where the device is one of characters. */
   readonly posix: Posix | null
   /** Where the descriptor comes from, if it stands for a file. */
   readonly sets: DescriptorSets | undefined
@@ -219,8 +220,8 @@ export class FileImage implements OpenImage {
 
   async #truncateDevice(size: number, exact: boolean): Promise<void> {
     await this.#refreshSize()
+    if (size !== this.size && exact) throw new BlockError('ENOTSUP', 'Cannot resize device files')
     if (size > this.size) throw new BlockError('EINVAL', 'Cannot grow device files')
-    if (size < this.size && exact) throw new BlockError('ENOTSUP', 'Cannot resize device files')
   }
 
   async invalidateCache(): Promise<void> {
@@ -298,7 +299,8 @@ export class FileImage implements OpenImage {
 
   async #refreshSize(): Promise<void> {
     try {
-      this.size = this.kind === 'file' ? Number((await stat(this.fd)).size) : (this.#posix as Posix).deviceSize(this.fd)
+      if (this.kind === 'file') this.size = Number((await stat(this.fd)).size)
+      else if (this.#posix !== null) this.size = this.#posix.deviceSize(this.fd)
     } catch (error) {
       throw fileError(error, `cannot ask for the size of '${this.filename}'`)
     }

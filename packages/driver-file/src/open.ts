@@ -10,7 +10,7 @@ import { knowsLocks } from './locks.ts'
 import { openFlags } from './open-flags.ts'
 import type { ResolvedFileOptions } from './options.ts'
 
-/** Opens a file or block device as an image. Anything else is refused, without waiting for it. */
+/** Opens a file or device as an image. Anything else is refused, without waiting for it. */
 export async function openImage(context: OpenContext, kind: FileKind): Promise<FileImage> {
   const options = context.options as unknown as ResolvedFileOptions
   const { filename } = options
@@ -26,21 +26,24 @@ export async function openImage(context: OpenContext, kind: FileKind): Promise<F
   try {
     const stats = await stat(fd)
     checkKind(kind, filename, stats)
-    const size = kind === 'file' ? Number(stats.size) : deviceSize(fd, filename)
+    // A device of characters has no size, so no request reaches it.
+    const isEmpty = stats.isCharacterDevice()
+    const size = isEmpty ? 0 : kind === 'file' ? Number(stats.size) : deviceSize(fd, filename)
     if (!Number.isSafeInteger(size)) throw new BlockError('EFBIG', `'${filename}' is larger than 2^53 bytes`)
     if (readOnly && !context.readOnly) context.becomeReadOnly(`'${filename}' cannot be written`)
-    const direct = context.cache.direct
+    const direct = context.cache.direct && !isEmpty
+    const posix = isEmpty ? null : native()
     return new FileImage({
       kind,
       fd,
       filename,
       size,
-      identity: kind === 'file' ? `${stats.dev}:${stats.ino}` : `device:${stats.rdev}`,
-      rangeUnit: kind === 'file' ? 1 : (native()?.logicalBlockSize(fd) ?? 512),
+      identity: kind === 'file' ? `${stats.dev}:${stats.ino}` : `${isEmpty ? 'characters' : 'device'}:${stats.rdev}`,
+      rangeUnit: kind === 'file' ? 1 : (posix?.logicalBlockSize(fd) ?? 512),
       directUnit: direct ? directUnit(fd, size) : undefined,
-      locking: decideLocking(options.locking, fd, filename, context),
+      locking: !isEmpty && decideLocking(options.locking, fd, filename, context),
       dropCache: options.dropCache,
-      posix: native(),
+      posix,
       sets,
     })
   } catch (error) {
@@ -97,16 +100,21 @@ function openError(error: unknown, filename: string, context: OpenContext): Bloc
 interface Kinds {
   isFile(): boolean
   isBlockDevice(): boolean
+  isCharacterDevice(): boolean
 }
 
-function checkKind(kind: FileKind, filename: string, stats: Kinds): void {
+/** Throws EINVAL for what the driver does not open. */
+export function checkKind(kind: FileKind, filename: string, stats: Kinds): void {
   if (kind === 'file' && !stats.isFile()) {
     throw new BlockError('EINVAL', `'file' driver requires '${filename}' to be a regular file`, {
       hint: stats.isBlockDevice() ? "open block devices with driver 'host_device'" : undefined,
     })
   }
-  if (kind === 'host_device' && !stats.isBlockDevice()) {
-    throw new BlockError('EINVAL', `'host_device' driver requires '${filename}' to be a block device`)
+  if (kind === 'host_device' && !stats.isBlockDevice() && !stats.isCharacterDevice()) {
+    throw new BlockError(
+      'EINVAL',
+      `'host_device' driver requires '${filename}' to be either a character or block device`,
+    )
   }
 }
 

@@ -3,7 +3,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Flag } from '@diskgraph/core'
 import { afterAll, describe, expect, it } from 'vitest'
-import { isBlockDevice } from '../src/device-names.ts'
+import { isDevice } from '../src/device-names.ts'
 import { createImage, hasNative, openImage, pattern, temporaryFolder } from './support.ts'
 
 const folder = temporaryFolder()
@@ -77,8 +77,8 @@ describe.skipIf(device === undefined)('a block device', () => {
   })
 })
 
-it('files and missing names are no block devices', async () => {
-  if (device !== undefined) expect(await isBlockDevice(device)).toBe(true)
-  expect(await isBlockDevice(backing)).toBe(false)
-  expect(await isBlockDevice(join(folder, 'missing'))).toBe(false)
+it('files and missing names are no devices', async () => {
+  if (device !== undefined) expect(await isDevice(device)).toBe(true)
+  expect(await isDevice(backing)).toBe(false)
+  expect(await isDevice(join(folder, 'missing'))).toBe(false)
 })

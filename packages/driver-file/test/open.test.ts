@@ -4,8 +4,8 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Graph, isBlockError } from '@diskgraph/core'
 import { afterAll, describe, expect, it } from 'vitest'
-import { file } from '../src/index.ts'
-import { hasQemu, openImage, pattern, temporaryFolder } from './support.ts'
+import { file, hostDevice } from '../src/index.ts'
+import { createImage, hasQemu, openImage, pattern, temporaryFolder } from './support.ts'
 
 const folder = temporaryFolder()
 const at = (name: string) => join(folder, name)
@@ -57,19 +57,35 @@ describe('what is no file', () => {
     if (hasQemu) expect(messageOfQemu(filename)).toBe(message)
   })
 
-  it('is refused at once, where opening would wait: FIFOs, terminals, character devices', async () => {
+  it('is refused at once, where opening would wait: FIFOs', async () => {
     for (const readOnly of [true, false]) {
       expect(await messageOf(at('fifo'), { readOnly })).toBe(
         `'file' driver requires '${at('fifo')}' to be a regular file`,
       )
     }
     expect(await messageOf('/dev/null')).toBe("'file' driver requires '/dev/null' to be a regular file")
-    expect(await messageOf('/dev/zero', { driver: 'host_device' })).toBe(
-      "'host_device' driver requires '/dev/zero' to be a block device",
-    )
-    expect(await messageOf(regular, { driver: 'host_device' })).toBe(
-      `'host_device' driver requires '${regular}' to be a block device`,
-    )
+    for (const filename of [regular, at('fifo'), at('directory')]) {
+      expect(await messageOf(filename, { driver: 'host_device', readOnly: true })).toBe(
+        `'host_device' driver requires '${filename}' to be either a character or block device`,
+      )
+    }
+  })
+
+  it.each(['/dev/null', '/dev/zero', '/dev/full'])('is empty where it is the character device %s', async (filename) => {
+    await using graph = new Graph({ drivers: [file, hostDevice] })
+    const disk = await graph.open(filename, { format: 'host_device' })
+    expect([disk.size, disk.node.filename]).toEqual([0, filename])
+    await disk.flush()
+    await expect(disk.read(0, new Uint8Array(512))).rejects.toMatchObject({ code: 'EIO' })
+    await expect(disk.write(0, new Uint8Array(512))).rejects.toMatchObject({ code: 'EIO' })
+    await expect(disk.truncate(512)).rejects.toMatchObject({ message: expect.stringContaining('Cannot grow device') })
+    const exact = disk.truncate(512, { exact: true })
+    await expect(exact).rejects.toMatchObject({ message: expect.stringContaining('Cannot resize device') })
+    await disk.truncate(0)
+    expect(disk.size).toBe(0)
+    await expect(createImage({ filename, size: 512 }, { driver: 'host_device' })).rejects.toMatchObject({
+      message: 'Cannot grow device files',
+    })
   })
 
   it('takes no native AIO beside the page cache, as in QEMU', async () => {
