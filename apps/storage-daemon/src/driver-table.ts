@@ -73,6 +73,18 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-file')).file,
   },
   {
+    name: 'ftp',
+    kind: 'protocol',
+    prefixes: ['ftp'],
+    load: async () => (await import('@diskgraph/driver-ftp')).ftp,
+  },
+  {
+    name: 'ftps',
+    kind: 'protocol',
+    prefixes: ['ftps'],
+    load: async () => (await import('@diskgraph/driver-ftp')).ftps,
+  },
+  {
     name: 'host_device',
     kind: 'protocol',
     prefixes: ['host_device'],

@@ -14,12 +14,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { bochsImage } from '../../../packages/driver-bochs/test/image.ts'
 import { cloopImage } from '../../../packages/driver-cloop/test/image.ts'
 import { dmgImage, usualPieces } from '../../../packages/driver-dmg/test/image.ts'
+import { FtpServer } from '../../../packages/driver-ftp/test/server.ts'
 import { TestServer } from '../../../packages/driver-http/test/server.ts'
 import { LocalClient } from '../../../packages/qmp/test/local-client.ts'
 import { drivers } from '../src/driver-table.ts'
 
 /** Those that have no package yet. A name that has one must leave this list. */
-const awaited = ['host_cdrom', 'host_floppy', 'ftp', 'ftps', 'tftp', 'vvfat']
+const awaited = ['host_cdrom', 'host_floppy', 'tftp', 'vvfat']
 
 interface Block {
   readonly enums: { readonly BlockdevDriver: readonly string[] }
@@ -48,6 +49,8 @@ const device = ((): string | undefined => {
 
 let plainServer: TestServer
 let tlsServer: TestServer
+let ftpServer: FtpServer
+let ftpsServer: FtpServer
 let graph: Graph
 const ends: (() => Promise<void>)[] = []
 
@@ -55,7 +58,10 @@ beforeAll(async () => {
   const fixture = (name: string): Buffer =>
     readFileSync(fileURLToPath(new URL(`../../../packages/driver-http/test/fixtures/${name}.pem`, import.meta.url)))
   plainServer = await TestServer.start()
-  tlsServer = await TestServer.start({ tls: { cert: fixture('good'), key: fixture('server-key') } })
+  const tls = { cert: fixture('good'), key: fixture('server-key') }
+  tlsServer = await TestServer.start({ tls })
+  ftpServer = await FtpServer.start({ content })
+  ftpsServer = await FtpServer.start({ content, tls, implicit: true })
   for (const name of ['raw', 'base', 'copy', 'third']) writeFileSync(at(name), content)
   writeFileSync(at('bochs'), bochsImage().bytes)
   writeFileSync(at('cloop'), cloopImage(4, 4096).bytes)
@@ -79,6 +85,8 @@ afterAll(async () => {
   if (device !== undefined) spawnSync('losetup', ['--detach', device])
   await plainServer.close()
   await tlsServer.close()
+  await ftpServer.close()
+  await ftpsServer.close()
   rmSync(folder, { recursive: true })
 })
 
@@ -111,6 +119,8 @@ const cases: Readonly<Record<string, Case>> = {
     holds: () => tlsServer.content,
     readOnly: true,
   },
+  ftp: { options: () => ({ filename: ftpServer.url }), readOnly: true },
+  ftps: { options: () => ({ filename: ftpsServer.url, sslverify: false }), readOnly: true },
   blkdebug: {
     options: () => ({
       image: file('raw'),
