@@ -180,6 +180,12 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-ssh')).ssh,
   },
   {
+    name: 'tftp',
+    kind: 'protocol',
+    prefixes: ['tftp'],
+    load: async () => (await import('@diskgraph/driver-tftp')).tftp,
+  },
+  {
     name: 'throttle',
     kind: 'filter',
     load: async () => (await import('@diskgraph/driver-throttle')).throttle,

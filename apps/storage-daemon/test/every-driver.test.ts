@@ -16,11 +16,12 @@ import { cloopImage } from '../../../packages/driver-cloop/test/image.ts'
 import { dmgImage, usualPieces } from '../../../packages/driver-dmg/test/image.ts'
 import { FtpServer } from '../../../packages/driver-ftp/test/server.ts'
 import { TestServer } from '../../../packages/driver-http/test/server.ts'
+import { TftpServer } from '../../../packages/driver-tftp/test/server.ts'
 import { LocalClient } from '../../../packages/qmp/test/local-client.ts'
 import { drivers } from '../src/driver-table.ts'
 
 /** Those that have no package yet. A name that has one must leave this list. */
-const awaited = ['host_cdrom', 'host_floppy', 'tftp', 'vvfat']
+const awaited = ['host_cdrom', 'host_floppy', 'vvfat']
 
 interface Block {
   readonly enums: { readonly BlockdevDriver: readonly string[] }
@@ -51,6 +52,7 @@ let plainServer: TestServer
 let tlsServer: TestServer
 let ftpServer: FtpServer
 let ftpsServer: FtpServer
+let tftpServer: TftpServer
 let graph: Graph
 const ends: (() => Promise<void>)[] = []
 
@@ -61,6 +63,7 @@ beforeAll(async () => {
   const tls = { cert: fixture('good'), key: fixture('server-key') }
   tlsServer = await TestServer.start({ tls })
   ftpServer = await FtpServer.start({ content })
+  tftpServer = await TftpServer.start(content)
   ftpsServer = await FtpServer.start({ content, tls, implicit: true })
   for (const name of ['raw', 'base', 'copy', 'third']) writeFileSync(at(name), content)
   writeFileSync(at('bochs'), bochsImage().bytes)
@@ -87,6 +90,7 @@ afterAll(async () => {
   await tlsServer.close()
   await ftpServer.close()
   await ftpsServer.close()
+  await tftpServer.close()
   rmSync(folder, { recursive: true })
 })
 
@@ -121,6 +125,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
   ftp: { options: () => ({ filename: ftpServer.url }), readOnly: true },
   ftps: { options: () => ({ filename: ftpsServer.url, sslverify: false }), readOnly: true },
+  tftp: { options: () => ({ filename: tftpServer.url }), readOnly: true },
   blkdebug: {
     options: () => ({
       image: file('raw'),
