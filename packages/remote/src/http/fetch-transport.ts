@@ -3,14 +3,14 @@
  * asked for and it cannot do is refused when the node is opened, and redirects are judged when they have been followed.
  */
 import { BlockError } from '@diskgraph/core/driver'
-import { Interruption } from './interruption.ts'
-import type { Settings } from './options.ts'
+import { Interruption } from '../reading/interruption.ts'
+import type { HttpSettings } from './settings.ts'
 import type { Exchange, Reply, Transport } from './transport.ts'
 
 class FetchTransport implements Transport {
   readonly #redirect: RequestRedirect
 
-  constructor(settings: Settings) {
+  constructor(settings: HttpSettings) {
     this.#redirect = settings.redirect === 'none' ? 'error' : 'follow'
   }
 
@@ -48,7 +48,7 @@ class FetchTransport implements Transport {
 }
 
 /** Makes the transport of a node. ENOTSUP for what only Node can do. */
-export async function fetchTransport(settings: Settings): Promise<Transport> {
+export async function fetchTransport(settings: HttpSettings): Promise<Transport> {
   const refuse = (option: string, reason: string): never => {
     throw new BlockError('ENOTSUP', `${option} cannot be used in a browser: ${reason}`)
   }

@@ -1,4 +1,4 @@
-/** URLs of the driver: parsing, and the credentials inside. */
+/** URLs of nodes: parsing, and the credentials inside. */
 import { BlockError, withoutSecrets } from '@diskgraph/core/driver'
 
 /** A URL taken apart. */
@@ -10,7 +10,7 @@ export interface Address {
 }
 
 /** Parses the URL of a node. EINVAL, with QEMU's text, for one that does not begin with the protocol. */
-export function parseAddress(protocol: 'http' | 'https', text: string): Address {
+export function parseAddress(protocol: string, text: string): Address {
   const shown = withoutSecrets(text)
   if (!text.startsWith(`${protocol}://`)) {
     throw new BlockError(

@@ -1,5 +1,5 @@
 /** What the driver needs of a platform to talk HTTP: one request at a time, no cache, no redirects followed blindly. */
-import type { Settings } from './options.ts'
+import type { HttpSettings } from './settings.ts'
 import type { Zone } from './zones.ts'
 
 /** One request: GET, with these headers. */
@@ -39,7 +39,7 @@ export interface Transport {
 }
 
 /** Makes a transport for one node. ENOTSUP for settings that the platform cannot honour. */
-export type MakeTransport = (settings: Settings) => Promise<Transport>
+export type MakeTransport = (settings: HttpSettings) => Promise<Transport>
 
 /** Longest head of an answer, in bytes. */
 export const maxHeaderSize = 16 * 1024

@@ -11,13 +11,15 @@
  * forgotten in one stretch too, so nobody can join one that is about to fail for another's sake.
  */
 import { done } from '@diskgraph/core/driver'
-import type { Settings } from './options.ts'
-import type { Sink } from './remote-file.ts'
+import type { ReadingSettings } from './options.ts'
 import { Slots } from './slots.ts'
 import { Transfer } from './transfer.ts'
 
 /** Longest transfer, unless the read-ahead is longer: several small ones share the connections better. */
 const maxTransfer = 512 * 1024
+
+/** Receives the bytes of a transfer, in order. The chunk is only valid during the call. */
+export type Sink = (offset: number, chunk: Uint8Array) => void
 
 /** Where the bytes come from. */
 export interface Source {
@@ -48,7 +50,7 @@ export class ReadAhead {
   #next = -1
   #followed = 0
 
-  constructor(source: Source, settings: Pick<Settings, 'readahead' | 'cacheSize' | 'connections'>) {
+  constructor(source: Source, settings: Pick<ReadingSettings, 'readahead' | 'cacheSize' | 'connections'>) {
     this.#source = source
     this.#readahead = settings.readahead
     this.#cacheSize = settings.cacheSize

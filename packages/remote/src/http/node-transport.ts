@@ -3,15 +3,15 @@
  * each WebAssembly memory takes 10 GB of address space, which processes under a limit do not have.
  */
 import { lookup as dnsLookup, type LookupAddress, type LookupOptions } from 'node:dns'
-import { readFile } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
 import { isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { BlockError } from '@diskgraph/core/driver'
-import { Interruption } from './interruption.ts'
-import type { Settings } from './options.ts'
+import { readCertificates } from '../reading/certificates.ts'
+import { networkError } from '../reading/network-errors.ts'
 import { nearerAddress } from './redirects.ts'
+import type { HttpSettings } from './settings.ts'
 import { type Exchange, maxHeaderSize, type Reply, type Transport } from './transport.ts'
 import { type Zone, zoneOf } from './zones.ts'
 
@@ -22,7 +22,7 @@ export class NodeTransport implements Transport {
   readonly #agents: { readonly 'http:': http.Agent; readonly 'https:': https.Agent }
   readonly #findZone: ZoneOf
 
-  constructor(settings: Settings, ca: string | undefined, findZone: ZoneOf = zoneOf) {
+  constructor(settings: HttpSettings, ca: string | undefined, findZone: ZoneOf = zoneOf) {
     const shared = { keepAlive: true, maxSockets: settings.connections, maxFreeSockets: settings.connections }
     this.#agents = {
       'http:': new http.Agent(shared),
@@ -98,18 +98,8 @@ export class NodeTransport implements Transport {
 type LookupCallback = (error: NodeJS.ErrnoException | null, found: string | LookupAddress[], family?: number) => void
 
 /** Makes the transport of a node. EINVAL when its file of certificates cannot be read. */
-export async function nodeTransport(settings: Settings): Promise<Transport> {
-  return new NodeTransport(settings, settings.ca === undefined ? undefined : await readCertificates(settings.ca))
-}
-
-async function readCertificates(filename: string): Promise<string> {
-  try {
-    return await readFile(filename, 'utf8')
-  } catch (cause) {
-    throw new BlockError('EINVAL', `cannot read the certificates in '${filename}': ${(cause as Error).message}`, {
-      cause,
-    })
-  }
+export async function nodeTransport(settings: HttpSettings): Promise<Transport> {
+  return new NodeTransport(settings, await readCertificates(settings.ca))
 }
 
 function watchConnection(request: http.ClientRequest, secure: boolean, exchange: Exchange): void {
@@ -127,42 +117,15 @@ async function* bodyOf(response: http.IncomingMessage, exchange: Exchange): Asyn
   }
 }
 
-const unreachable: Readonly<Record<string, string>> = {
-  EAI_AGAIN: 'its name cannot be resolved now',
-  ECONNREFUSED: 'connection refused',
-  EHOSTUNREACH: 'no route to the host',
-  ENETUNREACH: 'the network is unreachable',
-  ENOTFOUND: 'its name cannot be resolved',
-}
-
 /** A failure of the platform in the terms of the driver. Errors that come from an abort are the reason of that. */
 function translate(error: unknown, { url, signal }: Exchange, reused: boolean): unknown {
   if (signal.aborted) return signal.reason
-  if (error instanceof BlockError || error instanceof Interruption) return error
-  const cause = firstOf(error)
-  const { code = '', message } = cause
-  if (code in unreachable)
-    return new BlockError('EIO', `cannot connect to ${url.host}: ${unreachable[code]}`, { cause })
-  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'ECONNABORTED' || code === 'ERR_STREAM_PREMATURE_CLOSE') {
-    const broken = new BlockError('ECONNRESET', `the connection to ${url.host} was lost`, { cause })
-    return new Interruption(broken, { stale: reused })
-  }
-  if (code === 'EPROTO' || code.startsWith('ERR_SSL_')) {
-    return new BlockError('EIO', `cannot agree on TLS with ${url.host}`, { cause, hint: 'does it speak https at all?' })
-  }
-  if (code === 'ETIMEDOUT') return new BlockError('ETIMEDOUT', `cannot connect to ${url.host}: timed out`, { cause })
+  const { code = '', message } = error as NodeJS.ErrnoException
   if (code === 'HPE_HEADER_OVERFLOW') {
-    return new BlockError('EIO', `the server's headers are longer than ${maxHeaderSize} bytes`, { cause })
+    return new BlockError('EIO', `the server's headers are longer than ${maxHeaderSize} bytes`, { cause: error })
   }
-  if (code.startsWith('HPE_'))
-    return new BlockError('EIO', `the server's answer is not valid HTTP: ${message}`, { cause })
-  if (/^(CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_|HOSTNAME_MISMATCH|INVALID_)/.test(code)) {
-    return new BlockError('EACCES', `the server's certificate is refused: ${message}`, { cause })
+  if (code.startsWith('HPE_')) {
+    return new BlockError('EIO', `the server's answer is not valid HTTP: ${message}`, { cause: error })
   }
-  return new BlockError('EIO', `the transfer failed: ${message}`, { cause })
-}
-
-/** The first of several failures (one per address that was tried). */
-function firstOf(error: unknown): NodeJS.ErrnoException {
-  return (error instanceof AggregateError ? error.errors[0] : error) as NodeJS.ErrnoException
+  return networkError(error, url.host, reused)
 }

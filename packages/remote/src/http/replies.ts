@@ -1,6 +1,6 @@
 /** What the answer to a request for a range means. Everything that is not exactly what was asked for is an error. */
 import { BlockError, type ErrorCode } from '@diskgraph/core/driver'
-import { Interruption } from './interruption.ts'
+import { Interruption } from '../reading/interruption.ts'
 import type { Reply } from './transport.ts'
 import { difference, type Version, versionOf } from './version.ts'
 
@@ -122,9 +122,9 @@ function refusal(reply: Reply, now: number): BlockError | Interruption {
 }
 
 function hintOfChallenge(challenge = ''): string {
-  return /^\s*basic\b|,\s*basic\b/i.test(challenge) || challenge === ''
+  return /(^|,)\s*(basic|digest)\b/i.test(challenge) || challenge === ''
     ? 'give username and password-secret, or other ones'
-    : 'the server does not offer Basic authentication, the only one that is supported'
+    : 'the server offers neither Basic nor Digest authentication, the only ones that are supported'
 }
 
 /** Milliseconds of a Retry-After header, which gives seconds or a date. */

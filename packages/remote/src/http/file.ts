@@ -12,18 +12,18 @@
  * Redirects are followed here, not by the platform, because the rules need each step. The place where they end is
  * remembered; if it refuses one day (signed links expire), the next attempt starts from the node's own URL.
  */
-import { BlockError, delay, isBlockError } from '@diskgraph/core/driver'
-import { Interruption } from './interruption.ts'
-import type { Settings } from './options.ts'
+import { BlockError, isBlockError } from '@diskgraph/core/driver'
+import type { RemoteSource } from '../reading/image.ts'
+import { Interruption } from '../reading/interruption.ts'
+import type { Sink } from '../reading/read-ahead.ts'
+import { type Cursor, repeat } from '../reading/repetition.ts'
+import { Watchdog } from '../reading/watchdog.ts'
 import { checkRedirect, redirectTarget } from './redirects.ts'
 import { checkReply } from './replies.ts'
+import type { HttpSettings } from './settings.ts'
 import type { Reply, Transport } from './transport.ts'
 import type { Version } from './version.ts'
-import { Watchdog } from './watchdog.ts'
 import { isNearer, type Zone } from './zones.ts'
-
-/** Receives the bytes of a transfer, in order. The chunk is only valid during the call. */
-export type Sink = (offset: number, chunk: Uint8Array) => void
 
 /** Where requests go, and which addresses they may reach. */
 interface Route {
@@ -31,34 +31,20 @@ interface Route {
   readonly nearest: Zone
 }
 
-/** How far a transfer has come. */
-interface Cursor {
-  at: number
-  end: number
-  readonly sink: Sink
-}
-
-/** Wait before the first repetition; it doubles with each. */
-const firstWait = 100
-/** Repetitions that cost nothing, because the connection had been closed before it was used. */
-const maxStale = 16
-
 /** See the top of the file. */
-export class RemoteFile {
-  readonly #settings: Settings
+export class HttpFile implements RemoteSource {
+  readonly #settings: HttpSettings
   readonly #transport: Transport
   readonly #start: Route
-  readonly #headers: Readonly<Record<string, string>>
   #route: Route
   #version: Version | undefined
   #failure: BlockError | undefined
 
-  constructor(settings: Settings, transport: Transport) {
+  constructor(settings: HttpSettings, transport: Transport) {
     this.#settings = settings
     this.#transport = transport
-    this.#start = { url: settings.address.url, nearest: 'loopback' }
+    this.#start = { url: settings.url, nearest: 'loopback' }
     this.#route = this.#start
-    this.#headers = credentialHeaders(settings)
   }
 
   /** Size in bytes; 0 before the first transfer. */
@@ -71,39 +57,29 @@ export class RemoteFile {
     return this.#version?.etag !== undefined || this.#version?.lastModified !== undefined
   }
 
-  /** Takes whatever version the server has the next time. */
-  forget(): void {
+  /** Transfers the start of the file, by which its size is learnt; at least what probing a format looks at. */
+  async start(signal: AbortSignal | undefined): Promise<Uint8Array> {
     this.#version = undefined
     this.#failure = undefined
     this.#route = this.#start
+    let head = new Uint8Array(0)
+    const longest = Math.max(2048, Math.min(this.#settings.readahead, 64 * 1024))
+    const keep: Sink = (offset, chunk) => {
+      if (head.length === 0) head = new Uint8Array(Math.min(longest, this.size))
+      head.set(chunk, offset)
+    }
+    await this.transfer(0, longest, keep, signal)
+    return head
   }
 
   /** Transfers the bytes from `start` to before `end`, or to the end of the file if the size is not known yet. */
-  async transfer(start: number, end: number, sink: Sink, signal?: AbortSignal): Promise<void> {
-    const watchdog = new Watchdog(this.#settings.clock, signal)
-    watchdog.expect('the transfer takes too long', this.#settings.timeout)
-    const deadline = this.#settings.clock.now() + this.#settings.timeout
+  transfer(start: number, end: number, sink: Sink, signal?: AbortSignal): Promise<void> {
     const cursor: Cursor = { at: start, end, sink }
-    let failures = 0
-    let stale = 0
-    try {
-      for (;;) {
-        const before = cursor.at
-        try {
-          return await this.#attempt(cursor, watchdog.signal)
-        } catch (error) {
-          const interruption = interruptionOf(error, watchdog.signal)
-          if (interruption.stale && ++stale <= maxStale) continue
-          failures = cursor.at > before ? 1 : failures + 1
-          if (failures > this.#settings.retries) throw interruption.error
-          const wait = interruption.wait ?? firstWait * 2 ** (failures - 1)
-          if (this.#settings.clock.now() + wait >= deadline) throw interruption.error
-          await delay(this.#settings.clock, wait, watchdog.signal)
-        }
-      }
-    } finally {
-      watchdog.stop()
-    }
+    return repeat(this.#settings, cursor, (watched) => this.#attempt(cursor, watched), signal)
+  }
+
+  close(): void {
+    this.#transport.close()
   }
 
   async #attempt(cursor: Cursor, signal: AbortSignal): Promise<void> {
@@ -162,22 +138,32 @@ export class RemoteFile {
     }
   }
 
-  #send(route: Route, cursor: Cursor, watchdog: Watchdog): Promise<Reply> {
-    const { connectTimeout, idleTimeout } = this.#settings
+  async #send(route: Route, cursor: Cursor, watchdog: Watchdog): Promise<Reply> {
+    const { connectTimeout, idleTimeout, authorizer, cookie } = this.#settings
     const own = route.url.origin === this.#start.url.origin
     const ifRange = this.#version?.ifRange
+    const headers: Record<string, string> = { range: `bytes=${cursor.at}-${cursor.end - 1}` }
+    if (ifRange !== undefined) headers['if-range'] = ifRange
+    if (own && cookie !== undefined) headers.cookie = cookie
+    if (own && authorizer !== undefined) Object.assign(headers, await authorizer.headers(route.url, headers))
     watchdog.expect('connecting takes too long', connectTimeout)
-    return this.#transport.send({
+    const reply = await this.#transport.send({
       url: route.url,
       nearest: route.nearest,
-      headers: {
-        range: `bytes=${cursor.at}-${cursor.end - 1}`,
-        ...(ifRange === undefined ? {} : { 'if-range': ifRange }),
-        ...(own ? this.#headers : {}),
-      },
+      headers,
       signal: watchdog.signal,
       connected: () => watchdog.expect('the server does not answer', idleTimeout),
     })
+    if (own && reply.status === 401) this.#answerChallenge(reply)
+    return reply
+  }
+
+  /** Throws an interruption that costs no attempt where the authorizer has an answer. */
+  #answerChallenge(reply: Reply): void {
+    const challenge = reply.header('www-authenticate') ?? ''
+    if (this.#settings.authorizer?.challenged?.(challenge) !== true) return
+    reply.discard()
+    throw new Interruption(new BlockError('EACCES', 'The requested URL returned error: 401'), { stale: true })
   }
 
   /** Remembers where `reply` came from, or, if that place refuses, that it is no longer of use. */
@@ -212,23 +198,4 @@ async function receive(reply: Reply, cursor: Cursor, watchdog: Watchdog): Promis
     const error = new BlockError('ECONNRESET', `the server ended the body ${cursor.end - cursor.at} bytes too early`)
     throw new Interruption(error)
   }
-}
-
-/** A failed attempt that may be repeated; anything else is thrown, and so is the end of the whole transfer. */
-function interruptionOf(error: unknown, signal: AbortSignal): Interruption {
-  if (signal.aborted) throw signal.reason
-  if (error instanceof Interruption) return error
-  if (isBlockError(error) && error.code === 'ETIMEDOUT') return new Interruption(error)
-  throw error
-}
-
-function credentialHeaders({ username, password, cookie }: Settings): Record<string, string> {
-  const headers: Record<string, string> = {}
-  if (username !== undefined) headers.authorization = `Basic ${base64(`${username}:${password ?? ''}`)}`
-  if (cookie !== undefined) headers.cookie = cookie
-  return headers
-}
-
-function base64(text: string): string {
-  return btoa(String.fromCharCode(...new TextEncoder().encode(text)))
 }

@@ -1,6 +1,6 @@
 /** Where a redirect may lead. */
 import { BlockError } from '@diskgraph/core/driver'
-import type { RedirectRule } from './options.ts'
+import type { RedirectRule } from './settings.ts'
 import { isNearer, type Zone } from './zones.ts'
 
 /** The URL that a reply of `from` redirects to. EACCES for one that `rule` does not allow, EIO for none. */

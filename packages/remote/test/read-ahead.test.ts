@@ -2,9 +2,8 @@ import { BlockError } from '@diskgraph/core'
 import { abortedError } from '@diskgraph/core/driver'
 import { Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
-import { ReadAhead, type Source } from '../src/read-ahead.ts'
-import type { Sink } from '../src/remote-file.ts'
-import { patternOf } from './server.ts'
+import { patternOf } from '../../driver-http/test/server.ts'
+import { ReadAhead, type Sink, type Source } from '../src/reading/read-ahead.ts'
 
 const content = patternOf(300_000)
 
