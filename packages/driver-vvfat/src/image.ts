@@ -3,20 +3,24 @@ import { GeneratedFat } from './disk/fat.ts'
 import { sectorSize } from './disk/geometry.ts'
 import type { HostFiles } from './host/files.ts'
 import type { Folder } from './host/folder.ts'
-import type { Span, Volume } from './volume.ts'
+import { type Span, SpanMap } from './span-map.ts'
+import type { Volume } from './volume.ts'
 
-/** A directory as it was when it was opened. */
+/** A directory as a disk, as it was when it was opened. */
 export class VvfatImage implements OpenImage {
   readonly size: number
   readonly limits = { alignment: sectorSize }
-  readonly #root: Folder
-  readonly #files: HostFiles
-  readonly #spans: readonly Span[]
+  protected readonly root: Folder
+  protected readonly files: HostFiles
+  readonly #metadata: SpanMap
+  /** The content of files. What stands here hides what `#metadata` has. */
+  protected content: SpanMap
 
   constructor(root: Folder, files: HostFiles, volume: Volume) {
-    this.#root = root
-    this.#files = files
-    this.#spans = volume.spans
+    this.root = root
+    this.files = files
+    this.#metadata = new SpanMap(volume.metadata)
+    this.content = new SpanMap(volume.content)
     this.size = volume.geometry.diskSectors * sectorSize
   }
 
@@ -34,16 +38,15 @@ export class VvfatImage implements OpenImage {
   async #readSpan({ source }: Span, skip: number, part: Uint8Array): Promise<void> {
     if (source instanceof Uint8Array) part.set(source.subarray(skip, skip + part.length))
     else if (source instanceof GeneratedFat) source.read(skip, part)
-    else await this.#files.read(source.file, source.start + skip, part)
+    else await this.files.read(source.file, source.start + skip, part)
   }
 
   blockStatus(offset: number, length: number): Promise<BlockStatus> {
     const at = this.#at(offset, length)
     const zero = at.span === undefined
     // A sector that belongs to a file in part is data.
-    const end = offset + at.length
-    const whole = zero ? Math.floor(end / sectorSize) * sectorSize : Math.ceil(end / sectorSize) * sectorSize
-    return Promise.resolve({ length: Math.max(whole - offset, sectorSize), data: !zero, zero, allocated: true })
+    const sectors = zero ? Math.floor(at.length / sectorSize) : Math.ceil(at.length / sectorSize)
+    return Promise.resolve({ length: sectors * sectorSize, data: !zero, zero, allocated: true })
   }
 
   info(): Promise<DriverInfo> {
@@ -51,22 +54,12 @@ export class VvfatImage implements OpenImage {
   }
 
   async close(): Promise<void> {
-    await this.#files.closeAll()
-    await this.#root.close()
+    await this.files.closeAll()
+    await this.root.close()
   }
 
-  /** The span that `offset` stands in, or none, and for how many bytes that holds. */
   #at(offset: number, length: number): { readonly length: number; readonly span: Span | undefined } {
-    let [low, high] = [0, this.#spans.length]
-    while (low < high) {
-      const middle = (low + high) >> 1
-      const span = this.#spans[middle] as Span
-      if (span.offset + span.length > offset) high = middle
-      else low = middle + 1
-    }
-    const span = this.#spans[low]
-    if (span === undefined) return { length, span }
-    if (span.offset > offset) return { length: Math.min(length, span.offset - offset), span: undefined }
-    return { length: Math.min(length, span.offset + span.length - offset), span }
+    const content = this.content.at(offset, length)
+    return content.span === undefined ? this.#metadata.at(offset, content.length) : content
   }
 }

@@ -6,24 +6,30 @@ import { scan } from './host/scan.ts'
 import { VvfatImage } from './image.ts'
 import type { VvfatOptions } from './options.ts'
 import { layOut } from './volume.ts'
+import { WritableVvfatImage } from './write/image.ts'
+import { Overlay } from './write/overlay.ts'
 
 const labelSize = 11
 const usualLabel = 'QEMU VVFAT'
 
 /** Opens a directory as a disk. */
 export async function openDirectory(context: OpenContext<VvfatOptions>): Promise<OpenImage> {
-  const { dir, floppy = false, fatType = 0 } = context.options
+  const { dir, floppy = false, fatType = 0, rw = false } = context.options
   if (dir === undefined) throw new BlockError('EINVAL', "vvfat block driver requires a 'dir' option")
   if (!isFatType(fatType)) throw new BlockError('EINVAL', 'Valid FAT types are only 12, 16 and 32')
-  if (context.options.rw === true) throw refusalToWrite(context.readOnly)
+  if (rw && context.readOnly) {
+    throw new BlockError('EACCES', "Unable to set VVFAT to 'rw' when drive is read-only")
+  }
   const label = labelBytes(context.options.label ?? usualLabel)
   const root = await Folder.open(dir).catch((error) => {
     throw toBlockError(error, `Could not read directory ${dir}`)
   })
   try {
-    const tree = await scan(root, { links: true, signal: context.signal, warn: context.warn })
+    const tree = await scan(root, { links: !rw, signal: context.signal, warn: context.warn })
     const volume = layOut(tree, { fatType, floppy, label })
-    return new VvfatImage(root, new HostFiles(root), volume)
+    const files = new HostFiles(root)
+    if (!rw) return new VvfatImage(root, files, volume)
+    return new WritableVvfatImage(root, files, volume, await Overlay.make(), context.warn)
   } catch (error) {
     await root.close()
     throw toBlockError(error, `Could not read directory ${dir}`)
@@ -41,9 +47,4 @@ function labelBytes(label: string): Uint8Array {
   const padded = new Uint8Array(labelSize).fill(0x20)
   padded.set(bytes)
   return padded
-}
-
-function refusalToWrite(readOnly: boolean): BlockError {
-  if (readOnly) return new BlockError('EACCES', "Unable to set VVFAT to 'rw' when drive is read-only")
-  return new BlockError('ENOTSUP', 'directories are shown read-only', { hint: 'leave rw out' })
 }

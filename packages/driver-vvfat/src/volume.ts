@@ -13,21 +13,13 @@ import {
   type Geometry,
   geometryFor,
   mostEntries,
+  offsetOf,
   placesOf,
   sectorSize,
 } from './disk/geometry.ts'
 import { type FatName, NameTable } from './disk/names.ts'
-import type { HostFile, Times, TreeDirectory, TreeEntry } from './host/tree.ts'
-
-/** A part of the disk that is more than zeroes. Bytes. */
-export interface Span {
-  readonly offset: number
-  readonly length: number
-  readonly source: SpanSource
-}
-
-/** Where the bytes of a span come from: memory, the FAT, or a file of the host from `start` on. */
-type SpanSource = Uint8Array | GeneratedFat | { readonly file: HostFile; readonly start: number }
+import type { Times, TreeDirectory, TreeEntry } from './host/tree.ts'
+import type { Span } from './span-map.ts'
 
 /** What is shown, and how. */
 interface VolumeSettings {
@@ -40,13 +32,15 @@ interface VolumeSettings {
 /** A tree laid out. */
 export interface Volume {
   readonly geometry: Geometry
-  /** Sorted, without overlaps. */
-  readonly spans: readonly Span[]
+  /** All but the content of files. */
+  readonly metadata: readonly Span[]
+  readonly content: readonly Span[]
   readonly root: PlacedDirectory
+  readonly boot: Uint8Array
 }
 
 /** A directory with the names and places that its entries have on the disk. */
-interface PlacedDirectory {
+export interface PlacedDirectory {
   readonly directory: TreeDirectory
   readonly children: readonly PlacedEntry[]
   /** 0: the root directory of FAT12 and FAT16. */
@@ -66,7 +60,7 @@ interface PlacedEntry {
 export function layOut(tree: TreeDirectory, settings: VolumeSettings): Volume {
   const root = named(tree)
   const geometry = geometryFor(settings.fatType, settings.floppy, contentOf(root))
-  const { runs, spans, next } = place(root, geometry, settings.label)
+  const { runs, tables, content, next } = place(root, geometry, settings.label)
   const free = { clusters: geometry.clusters - (next - firstCluster), next }
   const fat = new GeneratedFat(geometry.fatType, geometry.media, runs)
   const places = placesOf(geometry)
@@ -77,7 +71,13 @@ export function layOut(tree: TreeDirectory, settings: VolumeSettings): Volume {
     { offset: places.fat, length: fatBytes, source: fat },
     { offset: places.fat + fatBytes, length: fatBytes, source: fat },
   ]
-  return { geometry, spans: [...metadata, ...spans], root }
+  return {
+    geometry,
+    metadata: [...metadata, ...tables],
+    content,
+    root,
+    boot: header.subarray(places.boot, places.boot + sectorSize),
+  }
 }
 
 function named(directory: TreeDirectory): PlacedDirectory {
@@ -126,11 +126,11 @@ function place(
   root: PlacedDirectory,
   geometry: Geometry,
   label: Uint8Array,
-): { runs: Run[]; spans: Span[]; next: number } {
-  const { root: rootOffset, data } = placesOf(geometry)
+): { runs: Run[]; tables: Span[]; content: Span[]; next: number } {
+  const { root: rootOffset } = placesOf(geometry)
   const clusterBytes = geometry.clusterSectors * sectorSize
   const runs: Run[] = []
-  const spans: Span[] = []
+  const [spans, content]: [Span[], Span[]] = [[], []]
   let next = firstCluster
   const take = (bytes: number): number => {
     if (bytes === 0) return 0
@@ -140,7 +140,6 @@ function place(
     next += count
     return first
   }
-  const offsetOf = (cluster: number): number => data + (cluster - firstCluster) * clusterBytes
   const directories = [...directoriesOf(root)]
   const tables = new Map<PlacedDirectory, Uint8Array>()
   for (const directory of directories) {
@@ -148,14 +147,19 @@ function place(
     tables.set(directory, table)
     const isFixed = directory === root && geometry.rootEntries > 0
     if (!isFixed) directory.cluster = take(table.length)
-    spans.push({ offset: isFixed ? rootOffset : offsetOf(directory.cluster), length: table.length, source: table })
+    spans.push({
+      offset: isFixed ? rootOffset : offsetOf(geometry, directory.cluster),
+      length: table.length,
+      source: table,
+    })
   }
   for (const directory of directories) {
     for (const child of directory.children) {
       const { entry, below } = child
       child.cluster = entry.kind === 'file' ? take(entry.file.size) : (below as PlacedDirectory).cluster
       if (entry.kind === 'directory' || entry.file.size === 0) continue
-      spans.push({ offset: offsetOf(child.cluster), length: entry.file.size, source: { file: entry.file, start: 0 } })
+      const source = { file: entry.file, start: 0 }
+      content.push({ offset: offsetOf(geometry, child.cluster), length: entry.file.size, source })
     }
   }
   for (const [directory, table] of tables) {
@@ -165,7 +169,7 @@ function place(
       if (below !== undefined) fillDots(tables.get(below) as Uint8Array, below, directory === root ? 0 : directory)
     }
   }
-  return { runs, spans: spans.sort((a, b) => a.offset - b.offset), next }
+  return { runs, tables: spans, content, next }
 }
 
 const noTimes: Times = { created: 0, accessed: 0, modified: 0 }

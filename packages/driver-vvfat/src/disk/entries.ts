@@ -5,8 +5,8 @@ import { aliasChecksum, type FatName } from './names.ts'
 export const Attribute = { Volume: 0x08, Directory: 0x10, Archive: 0x20, LongName: 0x0f } as const
 
 /** Characters of a long name in one entry, and where each of them stands. */
-const longNameOffsets = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30]
-const lastPiece = 0x40
+export const longNameOffsets = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30]
+export const lastPiece = 0x40
 
 /** What an entry tells beside the name. Times are milliseconds since 1970. */
 interface EntryFields {

@@ -157,3 +157,8 @@ export function placesOf(geometry: Geometry): {
     data: data * sectorSize,
   }
 }
+
+/** Where a cluster begins on the disk, in bytes. */
+export function offsetOf(geometry: Geometry, cluster: number): number {
+  return placesOf(geometry).data + (cluster - firstCluster) * geometry.clusterSectors * sectorSize
+}

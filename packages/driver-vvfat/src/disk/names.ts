@@ -77,7 +77,7 @@ export class NameTable {
 }
 
 /** Names that differ in upper and lower case only are the same. */
-function folded(name: string): string {
+export function folded(name: string): string {
   return name.toUpperCase()
 }
 
@@ -89,7 +89,7 @@ export function aliasChecksum(alias: Uint8Array): number {
 }
 
 /** `NAME.EXT` of eight and three characters that are filled with spaces. */
-function plain(alias: string): string {
+export function plain(alias: string): string {
   const [base, type] = [alias.slice(0, 8).trimEnd(), alias.slice(8).trimEnd()]
   return type === '' ? base : `${base}.${type}`
 }

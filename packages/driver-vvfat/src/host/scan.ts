@@ -15,6 +15,8 @@ const largestFile = 2 ** 32 - 1
 const mostFiles = 2 ** 20
 const deepest = 64
 const namedInWarning = 3
+/** How the names of folders begin in which files are written before they get their place. */
+export const stageName = '.diskgraph-vvfat-'
 
 /** How a scan goes about it. */
 interface ScanSettings {
@@ -62,6 +64,7 @@ class Scan {
     for (const bytes of await readdir(folder.way('.'), { encoding: 'buffer' })) {
       if (++this.#found > mostFiles) throw tooMuch(`'${this.#root.path}' has more than ${mostFiles} files`)
       const name = bytes.toString()
+      if (name.startsWith(stageName) && folder === this.#root) continue
       if (Buffer.from(name).equals(bytes)) names.push(name)
       else this.#leaveOut(`${folder.path}${sep}${name}`)
     }
@@ -132,7 +135,7 @@ function fileOf(path: readonly string[], stats: BigIntStats): HostFile {
       },
     )
   }
-  return { path, device: stats.dev, inode: stats.ino, size }
+  return { path, device: stats.dev, inode: stats.ino, size, changed: stats.mtimeNs }
 }
 
 function timesOf(stats: BigIntStats): Times {

@@ -7,6 +7,8 @@ export interface HostFile {
   readonly device: bigint
   readonly inode: bigint
   readonly size: number
+  /** When its content changed last, in nanoseconds. */
+  readonly changed: bigint
 }
 
 /** Milliseconds since 1970. */
