@@ -210,4 +210,10 @@ export const drivers: readonly LazyDriver[] = [
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-vpc')).vpc,
   },
+  {
+    name: 'vvfat',
+    kind: 'protocol',
+    prefixes: ['fat'],
+    load: async () => (await import('@diskgraph/driver-vvfat')).vvfat,
+  },
 ]
