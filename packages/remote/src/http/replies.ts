@@ -1,6 +1,7 @@
 /** What the answer to a request for a range means. Everything that is not exactly what was asked for is an error. */
 import { BlockError, type ErrorCode } from '@diskgraph/core/driver'
 import { Interruption } from '../reading/interruption.ts'
+import type { HttpSettings } from './settings.ts'
 import type { Reply } from './transport.ts'
 import { difference, type Version, versionOf } from './version.ts'
 
@@ -28,7 +29,7 @@ export function checkReply(
   reply: Reply,
   { at: start, end }: { readonly at: number; readonly end: number },
   version: Version | undefined,
-  now: number,
+  settings: Pick<HttpSettings, 'clock' | 'refusalHint'>,
 ): Version {
   switch (reply.status) {
     case 206:
@@ -40,7 +41,7 @@ export function checkReply(
     case 412:
       throw changed('it no longer matches')
   }
-  throw refusal(reply, now)
+  throw refusal(reply, settings.clock.wallTime(), settings.refusalHint)
 }
 
 /** The error of a file that is not the one that was opened. */
@@ -114,9 +115,13 @@ function checkUnsatisfiable(reply: Reply, version: Version | undefined): Version
   throw new BlockError('EIO', 'The requested URL returned error: 416')
 }
 
-function refusal(reply: Reply, now: number): BlockError | Interruption {
+function refusal(reply: Reply, now: number, forbidden: string | undefined): BlockError | Interruption {
   const { status } = reply
-  const options = status === 401 ? { hint: hintOfChallenge(reply.header('www-authenticate')) } : {}
+  const hints: Readonly<Record<number, string | undefined>> = {
+    401: hintOfChallenge(reply.header('www-authenticate')),
+    403: forbidden,
+  }
+  const options = { hint: hints[status] }
   const error = new BlockError(codes[status] ?? 'EIO', `The requested URL returned error: ${status}`, options)
   return passing.has(status) ? new Interruption(error, { wait: retryAfter(reply.header('retry-after'), now) }) : error
 }

@@ -31,4 +31,6 @@ export interface HttpSettings extends ReadingSettings {
   readonly sslverify: boolean
   /** File of certificates to trust. */
   readonly ca: string | undefined
+  /** What to do about 403, where that is known better than in general. */
+  readonly refusalHint?: string
 }
