@@ -73,6 +73,18 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-file')).file,
   },
   {
+    name: 'ftp',
+    kind: 'protocol',
+    prefixes: ['ftp'],
+    load: async () => (await import('@diskgraph/driver-ftp')).ftp,
+  },
+  {
+    name: 'ftps',
+    kind: 'protocol',
+    prefixes: ['ftps'],
+    load: async () => (await import('@diskgraph/driver-ftp')).ftps,
+  },
+  {
     name: 'host_device',
     kind: 'protocol',
     prefixes: ['host_device'],
@@ -166,6 +178,12 @@ export const drivers: readonly LazyDriver[] = [
     kind: 'protocol',
     prefixes: ['ssh'],
     load: async () => (await import('@diskgraph/driver-ssh')).ssh,
+  },
+  {
+    name: 'tftp',
+    kind: 'protocol',
+    prefixes: ['tftp'],
+    load: async () => (await import('@diskgraph/driver-tftp')).tftp,
   },
   {
     name: 'throttle',

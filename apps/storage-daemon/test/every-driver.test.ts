@@ -14,12 +14,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { bochsImage } from '../../../packages/driver-bochs/test/image.ts'
 import { cloopImage } from '../../../packages/driver-cloop/test/image.ts'
 import { dmgImage, usualPieces } from '../../../packages/driver-dmg/test/image.ts'
+import { FtpServer } from '../../../packages/driver-ftp/test/server.ts'
 import { TestServer } from '../../../packages/driver-http/test/server.ts'
+import { TftpServer } from '../../../packages/driver-tftp/test/server.ts'
 import { LocalClient } from '../../../packages/qmp/test/local-client.ts'
 import { drivers } from '../src/driver-table.ts'
 
 /** Those that have no package yet. A name that has one must leave this list. */
-const awaited = ['host_cdrom', 'host_floppy', 'ftp', 'ftps', 'tftp']
+const awaited = ['host_cdrom', 'host_floppy']
 
 interface Block {
   readonly enums: { readonly BlockdevDriver: readonly string[] }
@@ -48,6 +50,9 @@ const device = ((): string | undefined => {
 
 let plainServer: TestServer
 let tlsServer: TestServer
+let ftpServer: FtpServer
+let ftpsServer: FtpServer
+let tftpServer: TftpServer
 let graph: Graph
 const ends: (() => Promise<void>)[] = []
 
@@ -55,7 +60,11 @@ beforeAll(async () => {
   const fixture = (name: string): Buffer =>
     readFileSync(fileURLToPath(new URL(`../../../packages/driver-http/test/fixtures/${name}.pem`, import.meta.url)))
   plainServer = await TestServer.start()
-  tlsServer = await TestServer.start({ tls: { cert: fixture('good'), key: fixture('server-key') } })
+  const tls = { cert: fixture('good'), key: fixture('server-key') }
+  tlsServer = await TestServer.start({ tls })
+  ftpServer = await FtpServer.start({ content })
+  tftpServer = await TftpServer.start(content)
+  ftpsServer = await FtpServer.start({ content, tls, implicit: true })
   for (const name of ['raw', 'base', 'copy', 'third']) writeFileSync(at(name), content)
   mkdirSync(at('shown'))
   writeFileSync(at('bochs'), bochsImage().bytes)
@@ -80,6 +89,9 @@ afterAll(async () => {
   if (device !== undefined) spawnSync('losetup', ['--detach', device])
   await plainServer.close()
   await tlsServer.close()
+  await ftpServer.close()
+  await ftpsServer.close()
+  await tftpServer.close()
   rmSync(folder, { recursive: true })
 })
 
@@ -122,6 +134,9 @@ const cases: Readonly<Record<string, Case>> = {
     holds: () => tlsServer.content,
     readOnly: true,
   },
+  ftp: { options: () => ({ filename: ftpServer.url }), readOnly: true },
+  ftps: { options: () => ({ filename: ftpsServer.url, sslverify: false }), readOnly: true },
+  tftp: { options: () => ({ filename: tftpServer.url }), readOnly: true },
   blkdebug: {
     options: () => ({
       image: file('raw'),
