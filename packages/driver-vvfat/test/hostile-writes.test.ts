@@ -130,13 +130,13 @@ describe('a long name', () => {
     await using run = await start({ [there]: 'x' })
     const before = holdings(join(run.dir, '..'))
     const pieces = Math.ceil(name.length / 13)
-    for (let i = 0; i < name.length; i++) {
-      const at = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30][i % 13] as number
-      const entry = rootAt + 32 + 32 * (pieces - 1 - Math.floor(i / 13))
-      await run.edit(entry + at, 2, (bytes) =>
-        new DataView(bytes.buffer, bytes.byteOffset).setUint16(0, name.charCodeAt(i), true),
-      )
-    }
+    await run.edit(rootAt + 32, 32 * pieces, (bytes) => {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+      for (let i = 0; i < name.length; i++) {
+        const at = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30][i % 13] as number
+        view.setUint16(32 * (pieces - 1 - Math.floor(i / 13)) + at, name.charCodeAt(i), true)
+      }
+    })
     const result = run.flush()
     if (name.includes('\0')) await result
     else await expect(result).rejects.toThrow('which no file can have')

@@ -115,6 +115,18 @@ mtools.it('brings what was written into the directory when the disk is closed', 
   expect(holdings(run.dir)).toEqual({ a: 'first', 'late.txt': 'late' })
 })
 
+mtools.it('a small change reaches the directory without a flush, a large one waits for it', async () => {
+  await using run = await start({ a: 'first' }, { fatType: 12 })
+  await run.guest.write(['mcopy', source('small'), '::/small'], ['mdel', '::/a'])
+  expect(holdings(run.dir)).toEqual({ small: 'small' })
+  await run.guest.write(['mcopy', source(new Uint8Array(2 ** 21).fill(7)), '::/large'])
+  expect(existsSync(join(run.dir, 'large'))).toBe(false)
+  await run.shown.disk.flush()
+  expect(statSync(join(run.dir, 'large')).size).toBe(2 ** 21)
+  await run.guest.write(['mcopy', source('again'), '::/again'])
+  expect(readFileSync(join(run.dir, 'again'), 'utf8')).toBe('again')
+})
+
 mtools.it('two files may change their content', async () => {
   await using run = await start({ a: pattern(30_000, 1), b: pattern(20_000, 2) })
   await run.guest.do(['mren', '::/a', '::/c'], ['mren', '::/b', '::/a'], ['mren', '::/c', '::/b'])

@@ -162,3 +162,8 @@ export function placesOf(geometry: Geometry): {
 export function offsetOf(geometry: Geometry, cluster: number): number {
   return placesOf(geometry).data + (cluster - firstCluster) * geometry.clusterSectors * sectorSize
 }
+
+/** The cluster that a byte of the disk belongs to; below the first one for what stands before them. */
+export function clusterAt(geometry: Geometry, offset: number): number {
+  return firstCluster + Math.floor((offset - placesOf(geometry).data) / (geometry.clusterSectors * sectorSize))
+}

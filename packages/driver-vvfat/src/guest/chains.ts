@@ -49,6 +49,11 @@ export class Chains {
     }
   }
 
+  /** Whether a file or directory that was found uses a cluster. */
+  isUsed(cluster: number): boolean {
+    return this.#used[cluster] === 1
+  }
+
   /** Whether the FAT says that a cluster is in use, and no file or directory that was found uses it. */
   isLost(cluster: number): boolean {
     return this.#next[cluster] !== 0 && this.#used[cluster] === 0

@@ -39,6 +39,9 @@ export class Commit {
   readonly #settings: CommitSettings
   readonly #host: HostChanges
   readonly #pairing: Pairing
+  /** How many files and directories the guest has. */
+  readonly files: number
+  readonly #changed = new Set<GuestFile>()
   readonly #staged = new Map<GuestFile, string>()
   /** The host may have changed: files that content was read from may be gone. */
   #hasBegun = false
@@ -47,6 +50,19 @@ export class Commit {
     this.#settings = settings
     this.#host = new HostChanges(settings.root, settings.known)
     this.#pairing = new Pairing(settings.guest.root, settings.known)
+    let files = 0
+    for (const { entry } of this.#entries(settings.guest.root)) {
+      files++
+      if (entry.kind === 'file' && this.#hasNewContent(entry)) this.#changed.add(entry)
+    }
+    this.files = files
+  }
+
+  /** Bytes of new and changed files. */
+  get size(): number {
+    let sum = 0
+    for (const { size } of this.#changed) sum += size
+    return sum
   }
 
   /** EBUSY and EEXIST for what the host holds otherwise than was seen; what the system says where it refuses. */
@@ -67,9 +83,7 @@ export class Commit {
   }
 
   async #stage(): Promise<void> {
-    for (const { entry } of this.#entries(this.#settings.guest.root)) {
-      if (entry.kind === 'file' && this.#hasNewContent(entry)) await this.#stageFile(entry)
-    }
+    for (const file of this.#changed) await this.#stageFile(file)
     await this.#keepLost()
   }
 

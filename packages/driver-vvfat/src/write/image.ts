@@ -1,5 +1,6 @@
 import { BlockError, type BlockStatus, RangeLock, toBlockError } from '@diskgraph/core/driver'
-import { firstCluster, type Geometry, sectorSize } from '../disk/geometry.ts'
+import { clusterAt, firstCluster, type Geometry, sectorSize } from '../disk/geometry.ts'
+import type { Chains } from '../guest/chains.ts'
 import { readGuestVolume } from '../guest/tree.ts'
 import type { HostFiles } from '../host/files.ts'
 import type { Folder } from '../host/folder.ts'
@@ -9,6 +10,9 @@ import type { Volume } from '../volume.ts'
 import { Commit } from './commit.ts'
 import { type KnownDirectory, knownBelow, knownRoot, spansOf } from './known.ts'
 import type { Overlay } from './overlay.ts'
+
+/** Beyond these, a change waits for a flush: to look for it with each write would take too long. */
+const mostAtOnce = { clusters: 2 ** 17, files: 1000, bytes: 2 ** 20 }
 
 /**
  * A directory as a disk that can be written. What a guest writes is kept in the overlay until its file system is sound, and
@@ -23,6 +27,10 @@ export class WritableVvfatImage extends VvfatImage {
   /** Shared by requests; a commit has it alone. */
   readonly #lock = new RangeLock()
   #isChanged = false
+  /** Changes are larger than what is brought into the directory without a flush. */
+  #isWaiting = false
+  /** Clusters that files and directories had when they were looked at last; undefined: they were not. */
+  #chains: Chains | undefined
 
   constructor(root: Folder, files: HostFiles, volume: Volume, overlay: Overlay, warn: (message: string) => void) {
     super(root, files, volume)
@@ -51,12 +59,29 @@ export class WritableVvfatImage extends VvfatImage {
     } finally {
       this.#lock.release(hold)
     }
+    // What a guest has half done is no error of its writes; a flush tells what stands against it.
+    if (this.#mayEndChange(offset, buf.length)) await this.#bringIn(mostAtOnce.bytes).catch(() => undefined)
   }
 
   async flush(): Promise<void> {
+    await this.#bringIn(Number.POSITIVE_INFINITY)
+  }
+
+  /** Whether a write may have been the last of a small change: it is no content of a file that is not there yet. */
+  #mayEndChange(offset: number, length: number): boolean {
+    const { clusters } = this.#geometry
+    if (this.#isWaiting || clusters > mostAtOnce.clusters) return false
+    const first = clusterAt(this.#geometry, offset)
+    if (first < firstCluster || this.#chains === undefined) return true
+    const last = clusterAt(this.#geometry, offset + length - 1)
+    for (let cluster = first; cluster <= last; cluster++) if (this.#chains.isUsed(cluster)) return true
+    return false
+  }
+
+  async #bringIn(mostBytes: number): Promise<void> {
     const hold = await this.#lock.acquire(0, this.size, true)
     try {
-      if (this.#isChanged) await this.#commit()
+      if (this.#isChanged) await this.#commit(mostBytes)
     } finally {
       this.#lock.release(hold)
     }
@@ -87,12 +112,15 @@ export class WritableVvfatImage extends VvfatImage {
     }
   }
 
-  async #commit(): Promise<void> {
+  async #commit(mostBytes: number): Promise<void> {
     const read = (offset: number, buf: Uint8Array): Promise<void> => this.#read(offset, buf, 0)
     try {
       const guest = await readGuestVolume(this.#geometry, this.#boot, read)
+      this.#chains = guest.chains
       const settings = { root: this.root, known: this.#known, guest, geometry: this.#geometry, overlay: this.#overlay }
       const commit = new Commit({ ...settings, read, warn: this.#warn })
+      this.#isWaiting = commit.size > mostBytes || commit.files > mostAtOnce.files
+      if (this.#isWaiting && mostBytes !== Number.POSITIVE_INFINITY) return
       try {
         await commit.run()
       } finally {
@@ -100,6 +128,7 @@ export class WritableVvfatImage extends VvfatImage {
         this.#showContent(commit)
       }
       this.#isChanged = false
+      this.#isWaiting = commit.files > mostAtOnce.files
     } catch (error) {
       const { code, message } = toBlockError(error)
       throw new BlockError(code, `cannot bring what was written into '${this.root.path}': ${message}`, {
