@@ -115,7 +115,10 @@ function allowOthers(response: ServerResponse, hidden: boolean): void {
   response.setHeader('access-control-allow-origin', '*')
   response.setHeader('access-control-allow-headers', 'range, if-range, authorization')
   if (hidden) return
-  response.setHeader('access-control-expose-headers', 'content-range, content-length, content-encoding, etag, www-authenticate')
+  response.setHeader(
+    'access-control-expose-headers',
+    'content-range, content-length, content-encoding, etag, www-authenticate',
+  )
 }
 
 function serveRange(
