@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { runImg } from '../src/img/main.ts'
+import { runIo } from '../src/io/main.ts'
 import { runProgram } from '../src/main.ts'
 import { runDiskgraph } from '../src/people/main.ts'
 import { type CapturedTerminal, capturedTerminal } from './captured-terminal.ts'
@@ -419,5 +420,34 @@ describe('tour', () => {
     }
     expect(left()).toEqual(had)
     expect(process.cwd()).not.toContain('diskgraph-tour-')
+  })
+})
+
+describe('compact', () => {
+  const name = 'disk.qcow2'
+
+  beforeEach(async () => {
+    await image('-f', 'qcow2', name, '8M')
+    const words = ['-c', 'write 0 4M', '-c', 'flush', '-c', 'discard 0 2M', name]
+    expect(await runProgram(runIo, ['-d', 'unmap', ...words], capturedTerminal('dg-io'))).toBe(0)
+  })
+
+  test('says how much shorter the file is, and is done once', async () => {
+    const before = readFileSync(name).length
+    expect(await run(['compact', name])).toEqual({ code: 0, stdout: `Freed 2 MiB of ${name}\n`, stderr: '' })
+    expect(before - readFileSync(name).length).toBe(2 * 2 ** 20)
+    expect((await run(['check', name])).code).toBe(0)
+    expect((await run(['compact', name])).stdout).toBe('There was nothing to free\n')
+  })
+
+  test('tells programs what was moved and freed, in bytes', async () => {
+    const { stdout } = await run(['compact', '--output=json', name])
+    expect(JSON.parse(stdout)).toEqual({ moved: 2 * 2 ** 20, freed: 2 * 2 ** 20 })
+  })
+
+  test('refuses formats that have nothing to move', async () => {
+    await image('-f', 'raw', 'disk.raw', '1M')
+    const { code, stderr } = await run(['compact', '-f', 'raw', 'disk.raw'])
+    expect([code, stderr]).toEqual([1, expect.stringContaining("'raw' cannot make its images compact")])
   })
 })

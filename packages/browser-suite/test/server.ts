@@ -21,7 +21,7 @@ interface Wishes {
 
 /** See the top of the file. */
 export class PageServer {
-  /** Scripts of the page by path. */
+  /** Scripts of the page by path; a page of its own stands at `/`. */
   files: ReadonlyMap<string, Uint8Array> = new Map()
   readonly #disks: ReadonlyMap<string, Uint8Array>
   readonly #etags = new Map<string, string>()
@@ -52,7 +52,7 @@ export class PageServer {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', this.origin)
-    if (url.pathname === '/') {
+    if (url.pathname === '/' && !this.files.has('/')) {
       response.setHeader('content-type', 'text/html')
       response.end('<!doctype html><title>diskgraph</title><script type="module" src="/main.js"></script>')
       return
@@ -64,7 +64,7 @@ export class PageServer {
       return
     }
     const file = this.files.get(url.pathname)
-    response.writeHead(file === undefined ? 404 : 200, { 'content-type': 'text/javascript' })
+    response.writeHead(file === undefined ? 404 : 200, { 'content-type': typeOf(url.pathname) })
     response.end(file)
   }
 
@@ -87,6 +87,11 @@ export class PageServer {
     }
     serveRange(disk, this.#etags.get(url.pathname) ?? wishes.etag, wishes.whole, request, response)
   }
+}
+
+function typeOf(path: string): string {
+  if (path === '/') return 'text/html'
+  return path.endsWith('.css') ? 'text/css' : 'text/javascript'
 }
 
 function wishesOf(query: URLSearchParams): Wishes {

@@ -6,6 +6,8 @@ import {
   BlockError,
   type BlockStatus,
   type CheckOptions,
+  type CompactOptions,
+  type CompactResult,
   type DriverInfo,
   done,
   errorCodeOf,
@@ -175,6 +177,12 @@ export class Qcow2Image implements OpenImage {
     if (this.inactive) await this.activate()
     const { amendImage } = await seldom()
     return amendImage(this.state, request)
+  }
+
+  async compact(options: CompactOptions): Promise<CompactResult> {
+    if (this.inactive) await this.activate()
+    const { compactImage } = await seldom()
+    return compactImage(this.state, options)
   }
 
   async changeBacking(filename: string | undefined, format: string | undefined): Promise<void> {

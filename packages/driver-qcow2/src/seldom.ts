@@ -5,6 +5,7 @@
 export { amendImage } from './amend/amend.ts'
 export { addBitmap, loadBitmaps, markInUse, removeBitmaps, storeBitmaps } from './bitmaps/store.ts'
 export { checkImage, repairDirty } from './check/check.ts'
+export { compactImage } from './compact/compact.ts'
 export {
   encryptionHeaderSize,
   encryptionInfo,

@@ -75,6 +75,7 @@ const general: readonly WholeOperation[] = [
   { ...truncate('shrink', size / 3 + 512), losesFrom: size / 3 + 512 },
   { name: 'check and repair leaks', run: (disk, signal) => disk.check({ repair: 'leaks', signal }) },
   { name: 'check and repair all', run: (disk, signal) => disk.check({ repair: 'all', signal }) },
+  { name: 'make the file compact', run: (disk, signal) => disk.compact({ signal }) },
   { name: 'forget all data', run: (disk) => disk.node.image.makeEmpty!() },
 ]
 

@@ -46,7 +46,7 @@ class History {
   /** One operation by this driver. */
   async step(disk: Disk): Promise<void> {
     const { random, content } = this
-    switch (random.below(12)) {
+    switch (random.below(13)) {
       case 0:
       case 1:
       case 2: {
@@ -73,6 +73,9 @@ class History {
       case 7:
         if (!this.version3 && this.saved.length > 0) return
         return this.resize(disk)
+      case 8:
+        await disk.compact()
+        return
       default:
         return this.snapshotStep(disk)
     }

@@ -10,6 +10,7 @@ import type { ProgramManual } from '../manual/program.ts'
 import { nbdProgram } from '../nbd/main.ts'
 import { version } from '../version.ts'
 import { withAdvice } from './advice.ts'
+import { compact } from './compact.ts'
 import { completionCommand } from './completion.ts'
 import { driversCommand } from './drivers.ts'
 import { anywhere, takeGlobalOptions, withFormats } from './global-options.ts'
@@ -24,6 +25,7 @@ import { tree } from './tree.ts'
 
 const commands: Readonly<Record<string, Command>> = {
   ...imgProgram.commands,
+  compact,
   completion: completionCommand(() => programs),
   convert,
   create,

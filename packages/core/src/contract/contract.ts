@@ -7,8 +7,8 @@
  * - offsets and lengths are safe integers, within `size` (a write may pass it only on a child whose parent has
  *   the resize permission), multiples of `limits.alignment`, no longer than `limits.maxTransfer`;
  * - `write`, `writeZeroes`, `discard`, `truncate` are never called on a read-only node;
- * - `truncate`, `amend`, `check` with repair, `reopen`, snapshot operations and `close` run drained: no other
- *   request is in flight. Reads, writes, zeroes, discards, flushes and status queries may overlap freely.
+ * - `truncate`, `amend`, `compact`, `check` with repair, `reopen`, snapshot operations and `close` run drained: no
+ *   other request is in flight. Reads, writes, zeroes, discards, flushes and status queries may overlap freely.
  * Promises that an image makes: there are no short transfers; a rejected request leaves the buffer's content
  * undefined but touches nothing outside it; the buffer belongs to the caller again when the promise settles;
  * a read writes every byte of the buffer.
@@ -18,6 +18,8 @@ import type { ErrorCode } from '../errors.ts'
 import type {
   AmendRequest,
   CheckOptions,
+  CompactOptions,
+  CompactResult,
   DriverInfo,
   ImageCheck,
   RemovableMedium,
@@ -198,6 +200,8 @@ export interface OpenImage {
   statistics?(): Readonly<Record<string, number>>
   check?(options: CheckOptions & { readonly repair: Repair }): Promise<ImageCheck>
   amend?(request: AmendRequest): Promise<void>
+  /** Moves what the image holds to the start of its file, and cuts that. Runs drained. */
+  compact?(options: CompactOptions): Promise<CompactResult>
   /** Records a new backing reference; undefined filename: none. Does not touch the graph. */
   changeBacking?(filename: string | undefined, format: string | undefined): Promise<void>
   /** Forgets all guest data of this layer quickly, so that the backing file shows again. */

@@ -111,6 +111,21 @@ export interface AmendRequest {
   readonly onProgress?: (done: number, total: number) => void
 }
 
+/** How `compact` is steered. */
+export interface CompactOptions {
+  /** Ends it early, at a point where nothing is lost and what was done counts. */
+  readonly signal?: AbortSignal | undefined
+  /** In bytes to move. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+/** What `compact` did, in bytes. */
+export interface CompactResult {
+  readonly moved: number
+  /** How much shorter the file is. */
+  readonly freed: number
+}
+
 /** Bytes that a new image takes at least, and with every byte of the disk written. */
 export interface Measurement {
   readonly required: number

@@ -5,6 +5,8 @@ import { Permission, type Preallocation, type TruncateOptions } from '../contrac
 import type {
   AmendRequest,
   CheckOptions,
+  CompactOptions,
+  CompactResult,
   DriverInfo,
   ImageCheck,
   Repair,
@@ -49,7 +51,7 @@ export interface DiskGraph extends BlockGraph {
 
 /**
  * An open disk. Close it (or `await using` it); closing closes the nodes below that nobody else uses.
- * Operations on the whole image (truncate, check with repair, amend, snapshots) wait for requests in flight.
+ * Operations on the whole image (truncate, check with repair, amend, compact, snapshots) wait for requests in flight.
  */
 export class Disk extends Root {
   readonly graph: DiskGraph
@@ -130,6 +132,18 @@ export class Disk extends Root {
     return this.#alone('amend', amend, request.signal)
   }
 
+  /**
+   * Moves what the image holds to the start of its file, and cuts that; whoever ends it early keeps what was done. ENOTSUP
+   * where the format cannot, EIO when the image is damaged.
+   */
+  compact(options: CompactOptions = {}): Promise<CompactResult> {
+    const compact = async ({ image, driver }: Node): Promise<CompactResult> => {
+      if (image.compact !== undefined) return image.compact(options)
+      throw new BlockError('ENOTSUP', `Format driver '${driver.name}' cannot make its images compact`)
+    }
+    return this.#alone('compact', compact, options.signal)
+  }
+
   /** Internal snapshots: list, create, apply, delete, load. ENOTSUP where the format has none, ENOMEDIUM when it is closed. */
   get snapshots(): Snapshots {
     this.#snapshots()
@@ -193,16 +207,16 @@ export class Disk extends Root {
   }
 
   /** Runs `work` drained, with the permissions that the operation takes. */
-  async #alone(
+  async #alone<T>(
     operation: keyof typeof changing,
-    work: (node: Node) => Promise<void>,
+    work: (node: Node) => Promise<T>,
     signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const { verb, needs, permissions } = changing[operation]
+  ): Promise<T> {
+    const { verb, needs, permissions, blockedAs } = changing[operation]
     return this.graph.change(
       async (change) => {
         if ((this.edge.permissions & needs) === 0) throw this.refusal(verb)
-        await change.alone(this, { operation, permissions }, work)
+        return change.alone(this, { operation: blockedAs, permissions }, work)
       },
       { signal },
     )
@@ -211,8 +225,19 @@ export class Disk extends Root {
 
 /** What a disk must have for an operation, and what that takes meanwhile. Users who share no writes may share resizing. */
 const changing = {
-  resize: { verb: 'truncate', needs: Permission.Write | Permission.Resize, permissions: Permission.Resize },
-  amend: { verb: 'amend', needs: Permission.Write, permissions: Permission.Write | Permission.Resize },
+  resize: {
+    verb: 'truncate',
+    blockedAs: 'resize',
+    needs: Permission.Write | Permission.Resize,
+    permissions: Permission.Resize,
+  },
+  amend: {
+    verb: 'amend',
+    blockedAs: 'amend',
+    needs: Permission.Write,
+    permissions: Permission.Write | Permission.Resize,
+  },
+  compact: { verb: 'compact', blockedAs: 'amend', needs: Permission.Write, permissions: Permission.Write },
 } as const
 
 const repairs: readonly Repair[] = ['none', 'leaks', 'all']

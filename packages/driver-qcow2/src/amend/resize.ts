@@ -77,7 +77,7 @@ async function dropTables(state: Qcow2State, from: number, to: number): Promise<
 }
 
 /** Cuts the file behind its last cluster in use, which is a tidying up: what counts is done. */
-async function cutFile(state: Qcow2State, signal?: AbortSignal): Promise<void> {
+export async function cutFile(state: Qcow2State, signal?: AbortSignal): Promise<void> {
   const { file, geometry } = state
   try {
     const end = ((await lastUsedCluster(state, signal)) + 1) * geometry.clusterSize

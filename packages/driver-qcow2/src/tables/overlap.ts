@@ -93,10 +93,11 @@ export class OverlapGuard {
     this.inactiveL2 = undefined
   }
 
-  /** The L1 table or the refcount table was replaced as a whole. */
+  /** The L1 table or the refcount table was replaced as a whole, or tables moved. */
   tablesReplaced(): void {
     this.l2Tables = undefined
     this.refcountBlocks = undefined
+    this.inactiveL2 = undefined
   }
 
   /** An entry of the L1 table changed from one host offset to another (0: none). */
