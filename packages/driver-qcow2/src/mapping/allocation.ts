@@ -55,10 +55,13 @@ export class ClusterAllocations implements Allocations {
     const { file, geometry } = this.image
     const begun = file.size < this.end && file.size > this.end - geometry.clusterSize
     if (!begun || geometry.external) return
-    await file.truncate(this.end, { exact: false }).catch((error) => {
-      // A storage that knows no truncate (a quorum, a block device) is as long as it is.
+    try {
+      await file.truncate(this.end, { exact: false })
+    } catch (error) {
+      // There is storage that grows by writes alone.
       if (errorCodeOf(error) !== 'ENOTSUP') throw error
-    })
+      await file.write(this.end - 1, new Uint8Array(1))
+    }
   }
 }
 
