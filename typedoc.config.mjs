@@ -7,6 +7,7 @@ export default {
     'packages/posix/src/index.ts',
     'packages/jobs/src/index.ts',
     'packages/sparse/src/index.ts',
+    'packages/remote/src/index.ts',
     'packages/console/src/index.ts',
     'packages/nbd/src/index.ts',
     'packages/throttle/src/index.ts',

@@ -47,9 +47,10 @@ const parameters = 'exports, require, module, __filename, __dirname, importModul
  */
 export function loadScript<Exports>(file: string, key: string, importModule: ImportModule): LoadedScript<Exports> {
   const require = createRequire(file)
-  const source = readFileSync(file, 'latin1') // The build writes plain ASCII.
+  const bytes = readFileSync(file)
+  const source = bytes.toString('latin1') // The build writes plain ASCII.
   const cache = cacheFile(key)
-  const origin = originOf(file)
+  const origin = originOf(file, bytes)
   const cachedData = cache === undefined ? undefined : attempt(() => readCache(cache, origin))
   const script = new Script(`(function (${parameters}) {${source}\n})`, { filename: file, cachedData })
   const module = { exports: {} }
@@ -74,15 +75,19 @@ function cacheFile(key: string): string | undefined {
   return join(base, base === given ? '' : '.cache', 'diskgraph', `${key}.compiled`)
 }
 
-function originOf(file: string): string {
-  const { size, mtimeMs } = statSync(file)
-  return `${process.version} ${process.arch} ${process.env.DISKGRAPH_VERSION} ${size} ${mtimeMs}`
+/** What compiled code is of: its place, by a sum since it may be long, is part of the code, for it stands in stack traces. */
+function originOf(file: string, source: Buffer): string {
+  const { version, arch, env } = process
+  return `${version} ${arch} ${env.DISKGRAPH_VERSION} ${source.length} ${crc32(source)} ${crc32(file)}`
 }
 
 function readCache(file: string, origin: string): Buffer | undefined {
-  const descriptor = openSync(file, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
+  // A pipe that stands there would be waited for.
+  const descriptor = openSync(file, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
   try {
-    const { uid, mode } = fstatSync(descriptor)
+    const stat = fstatSync(descriptor)
+    const { uid, mode } = stat
+    if (!stat.isFile()) return undefined
     if (process.geteuid !== undefined && (uid !== process.geteuid() || (mode & 0o022) !== 0)) return undefined
     const content = readFileSync(descriptor)
     const compiled = content.subarray(headLength)

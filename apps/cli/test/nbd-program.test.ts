@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { answers, ServerProcess } from '@diskgraph/driver-testkit'
@@ -123,7 +123,7 @@ describe('dg-nbd', () => {
 
 /** A connection on which the server has spoken. */
 async function greeted(): Promise<Socket> {
-  const one = connect({ path: socket })
+  const one = await connectSocket({ path: socket })
   one.on('error', () => {})
   await once(one, 'data')
   return one

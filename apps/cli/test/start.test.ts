@@ -1,5 +1,15 @@
-import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
@@ -19,7 +29,11 @@ afterAll(() => {
 beforeEach(() => rmSync(caches, { recursive: true, force: true }))
 
 function run(words: readonly string[], env: Record<string, string> = {}) {
-  const settings = { encoding: 'utf8', env: { ...process.env, XDG_CACHE_HOME: folder, ...env } } as const
+  const settings = {
+    encoding: 'utf8',
+    timeout: 20_000,
+    env: { ...process.env, XDG_CACHE_HOME: folder, ...env },
+  } as const
   const { status, stdout, stderr } = spawnSync(process.execPath, [built.script('dg-img'), ...words], settings)
   return { status, stdout, stderr }
 }
@@ -68,6 +82,25 @@ describe('the compiled code of a command', () => {
     expect(run(info)).toEqual(answer)
     expect(statSync(cache).ino).not.toBe(ino)
     expect(statSync(cache).size).toBeGreaterThan(whole.length / 2)
+  })
+
+  test('is made anew where a pipe stands in its place', () => {
+    run(info)
+    rmSync(cache)
+    execFileSync('mkfifo', [cache])
+    expect(run(info)).toEqual(answer)
+    expect(statSync(cache).isFile()).toBe(true)
+  })
+
+  test('is not taken of another script of the same length and time', () => {
+    const script = join(built.script('dg-img'), '../../dist/tools.cjs')
+    utimesSync(script, 1000, 1000)
+    run(info)
+    const text = readFileSync(script, 'latin1')
+    writeFileSync(script, text.replaceAll('virtual size', 'VIRTUAL size'), 'latin1')
+    utimesSync(script, 1000, 1000)
+    expect(run(info).stdout).toContain('VIRTUAL size: 4 KiB')
+    writeFileSync(script, text, 'latin1')
   })
 
   test('is not taken from a file that others can write', () => {

@@ -73,6 +73,18 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-file')).file,
   },
   {
+    name: 'ftp',
+    kind: 'protocol',
+    prefixes: ['ftp'],
+    load: async () => (await import('@diskgraph/driver-ftp')).ftp,
+  },
+  {
+    name: 'ftps',
+    kind: 'protocol',
+    prefixes: ['ftps'],
+    load: async () => (await import('@diskgraph/driver-ftp')).ftps,
+  },
+  {
     name: 'host_device',
     kind: 'protocol',
     prefixes: ['host_device'],
@@ -156,6 +168,12 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-raw')).raw,
   },
   {
+    name: 's3',
+    kind: 'protocol',
+    prefixes: ['s3'],
+    load: async () => (await import('@diskgraph/driver-s3')).s3,
+  },
+  {
     name: 'snapshot-access',
     kind: 'format',
     probe: () => 0,
@@ -166,6 +184,12 @@ export const drivers: readonly LazyDriver[] = [
     kind: 'protocol',
     prefixes: ['ssh'],
     load: async () => (await import('@diskgraph/driver-ssh')).ssh,
+  },
+  {
+    name: 'tftp',
+    kind: 'protocol',
+    prefixes: ['tftp'],
+    load: async () => (await import('@diskgraph/driver-tftp')).tftp,
   },
   {
     name: 'throttle',
@@ -191,5 +215,11 @@ export const drivers: readonly LazyDriver[] = [
     name: 'vpc',
     kind: 'format',
     load: async () => (await import('@diskgraph/driver-vpc')).vpc,
+  },
+  {
+    name: 'vvfat',
+    kind: 'protocol',
+    prefixes: ['fat'],
+    load: async () => (await import('@diskgraph/driver-vvfat')).vvfat,
   },
 ]

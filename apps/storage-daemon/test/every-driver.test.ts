@@ -3,7 +3,7 @@
  * it, spelled as the schema spells them, and read.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,12 +14,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { bochsImage } from '../../../packages/driver-bochs/test/image.ts'
 import { cloopImage } from '../../../packages/driver-cloop/test/image.ts'
 import { dmgImage, usualPieces } from '../../../packages/driver-dmg/test/image.ts'
+import { FtpServer } from '../../../packages/driver-ftp/test/server.ts'
 import { TestServer } from '../../../packages/driver-http/test/server.ts'
+import { TftpServer } from '../../../packages/driver-tftp/test/server.ts'
 import { LocalClient } from '../../../packages/qmp/test/local-client.ts'
 import { drivers } from '../src/driver-table.ts'
 
 /** Those that have no package yet. A name that has one must leave this list. */
-const awaited = ['host_cdrom', 'host_floppy', 'ftp', 'ftps', 'tftp', 'vvfat']
+const awaited = ['host_cdrom', 'host_floppy']
 
 interface Block {
   readonly enums: { readonly BlockdevDriver: readonly string[] }
@@ -48,6 +50,9 @@ const device = ((): string | undefined => {
 
 let plainServer: TestServer
 let tlsServer: TestServer
+let ftpServer: FtpServer
+let ftpsServer: FtpServer
+let tftpServer: TftpServer
 let graph: Graph
 const ends: (() => Promise<void>)[] = []
 
@@ -55,8 +60,13 @@ beforeAll(async () => {
   const fixture = (name: string): Buffer =>
     readFileSync(fileURLToPath(new URL(`../../../packages/driver-http/test/fixtures/${name}.pem`, import.meta.url)))
   plainServer = await TestServer.start()
-  tlsServer = await TestServer.start({ tls: { cert: fixture('good'), key: fixture('server-key') } })
+  const tls = { cert: fixture('good'), key: fixture('server-key') }
+  tlsServer = await TestServer.start({ tls })
+  ftpServer = await FtpServer.start({ content })
+  tftpServer = await TftpServer.start(content)
+  ftpsServer = await FtpServer.start({ content, tls, implicit: true })
   for (const name of ['raw', 'base', 'copy', 'third']) writeFileSync(at(name), content)
+  mkdirSync(at('shown'))
   writeFileSync(at('bochs'), bochsImage().bytes)
   writeFileSync(at('cloop'), cloopImage(4, 4096).bytes)
   writeFileSync(at('dmg'), dmgImage(usualPieces(8), 'property list').bytes)
@@ -79,6 +89,9 @@ afterAll(async () => {
   if (device !== undefined) spawnSync('losetup', ['--detach', device])
   await plainServer.close()
   await tlsServer.close()
+  await ftpServer.close()
+  await ftpsServer.close()
+  await tftpServer.close()
   rmSync(folder, { recursive: true })
 })
 
@@ -88,6 +101,16 @@ function membersOf(struct: string): string[] {
   const own = Object.keys(members).map((name) => name.replace(/^\*/, ''))
   return base === undefined ? own : [...membersOf(base), ...own]
 }
+
+/** The first two sectors of a directory as a floppy disk of 1.44 MB: what every boot sector says, and the FAT of no files. */
+const shownDirectory = ((): Uint8Array => {
+  const sectors = new Uint8Array(1024)
+  sectors.set(Buffer.from('eb3e904d5357494e342e310002100100020002400bf001001200020000000000', 'hex'))
+  sectors.set(Buffer.from('00000000000029fd1abefa51454d55205656464154204641543132202020', 'hex'), 32)
+  sectors.set([0x55, 0xaa], 510)
+  sectors.set([0xf0, 0xff, 0xff], 512)
+  return sectors
+})()
 
 interface Case {
   readonly options: () => object
@@ -111,6 +134,9 @@ const cases: Readonly<Record<string, Case>> = {
     holds: () => tlsServer.content,
     readOnly: true,
   },
+  ftp: { options: () => ({ filename: ftpServer.url }), readOnly: true },
+  ftps: { options: () => ({ filename: ftpsServer.url, sslverify: false }), readOnly: true },
+  tftp: { options: () => ({ filename: tftpServer.url }), readOnly: true },
   blkdebug: {
     options: () => ({
       image: file('raw'),
@@ -133,6 +159,11 @@ const cases: Readonly<Record<string, Case>> = {
     'pass-discard-snapshot': true,
     'pass-discard-other': false,
   }),
+  vvfat: {
+    options: () => ({ dir: at('shown'), 'fat-type': 12, floppy: true, rw: false }),
+    holds: () => shownDirectory,
+    readOnly: true,
+  },
   qed: withBacking('qed'),
   raw: onFile('raw'),
   vdi: onFile('vdi'),

@@ -67,7 +67,7 @@ async function runPage(executablePath: string): Promise<TestResult[]> {
       })
       await page.exposeFunction('reportResult', (result: TestResult) => void results.push(result))
       await page.goto(server.origin)
-      const finished = page.waitForFunction(() => globalThis.finished === true, undefined, { timeout: 300_000 })
+      const finished = page.waitForFunction(() => globalThis.finished === true, undefined, { timeout: 900_000 })
       await Promise.race([finished, crashed])
     } finally {
       await browser.close()
@@ -91,6 +91,7 @@ describe('bundles for browsers', () => {
     'driver-blob': 'blob',
     'driver-memory': 'memory',
     'driver-null': 'nullCo',
+    'driver-opfs': 'opfs',
   }
   for (const [name, what] of Object.entries(exported)) {
     it(`${name} builds without anything of Node`, async () => {
@@ -105,7 +106,7 @@ const browser = peer('chromium', { describe, it })
 const results = browser.path === undefined ? undefined : await runPage(browser.path)
 
 if (results === undefined) {
-  browser.it('core, raw, qcow2, http, blob and memory pass their suites in headless Chromium', () => undefined)
+  browser.it('core, raw, qcow2, http, blob, memory and opfs pass their suites in headless Chromium', () => undefined)
 } else {
   describe('in headless Chromium', () => {
     for (const { path, failure, duration } of results) {

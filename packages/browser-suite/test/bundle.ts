@@ -61,7 +61,8 @@ const shared: BuildOptions & { readonly write: false } = {
 
 /** The page with all suites, as file names and contents. */
 export async function bundlePage(): Promise<Map<string, Uint8Array>> {
-  const result = await build({ ...shared, entryPoints: [join(page, 'main.ts')], splitting: true, outdir: '/' })
+  const entryPoints = ['main.ts', 'worker.ts'].map((name) => join(page, name))
+  const result = await build({ ...shared, entryPoints, splitting: true, outdir: '/' })
   return new Map(result.outputFiles.map(({ path, contents }) => [path, contents]))
 }
 

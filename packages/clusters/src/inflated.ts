@@ -1,5 +1,5 @@
 /** Clusters as compression has them: whole. Those that were inflated last are kept, so that small reads of one inflate it once. */
-import { abortedError } from '@diskgraph/core/driver'
+import { unlessAborted } from '@diskgraph/core/driver'
 
 /** A cluster that may end with the disk, with zeroes behind it. */
 export function wholeCluster(data: Uint8Array, clusterSize: number): Uint8Array {
@@ -46,7 +46,11 @@ export class InflatedClusters {
       clusters.set(place, cluster)
     }
     cluster.waiting++
-    return signal === undefined ? cluster.bytes : this.#until(signal, place, cluster)
+    return unlessAborted(cluster.bytes, signal, () => {
+      if (--cluster.waiting > 0) return
+      this.#forget(place, cluster)
+      cluster.ended.abort(signal?.reason)
+    })
   }
 
   #begin(place: number, inflate: (signal: AbortSignal) => Promise<Uint8Array>): Inflated {
@@ -64,24 +68,6 @@ export class InflatedClusters {
 
   #forget(place: number, cluster: Inflated): void {
     if (this.#clusters.get(place) === cluster) this.#clusters.delete(place)
-  }
-
-  #until(signal: AbortSignal, place: number, cluster: Inflated): Promise<Uint8Array> {
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        reject(abortedError(signal))
-        if (--cluster.waiting > 0) return
-        this.#forget(place, cluster)
-        cluster.ended.abort(signal.reason)
-      }
-      if (signal.aborted) {
-        leave()
-        return
-      }
-      signal.addEventListener('abort', leave, { once: true })
-      const settle = (): void => signal.removeEventListener('abort', leave)
-      cluster.bytes.finally(settle).then(resolve, reject)
-    })
   }
 
   /** Forgets all: clusters were freed and may hold other data soon. */

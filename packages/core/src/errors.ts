@@ -128,3 +128,22 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 export function abortedError(signal: AbortSignal): BlockError {
   return new BlockError('ECANCELED', 'the operation was aborted', { cause: signal.reason })
 }
+
+/**
+ * Waits for `work`, which cannot be stopped or is others' too; rejects with ECANCELED as soon as `signal` is aborted, and calls
+ * `leave` then. What `work` rejects with later is nobody's.
+ */
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined, leave?: () => void): Promise<T> {
+  if (signal === undefined) return work
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      reject(abortedError(signal))
+      leave?.()
+    }
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort, { once: true })
+    const ended = (): void => signal.removeEventListener('abort', abort)
+    work.then(ended, ended)
+    work.then(resolve, reject)
+  })
+}

@@ -1,6 +1,5 @@
 /** For the programs and packages of this project, which change together with it: no promise is made about these. */
 
-export { unlessAborted } from './graph/change-lock.ts'
 export { chainStatus } from './graph/extents.ts'
 export { backingReference, imageFilename, referredFilename, shownFilename } from './graph/node-filename.ts'
 export { type Inspect, inspected, inspection, kindOf } from './inspection.ts'

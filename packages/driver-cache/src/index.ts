@@ -1,6 +1,5 @@
 /** `cache`: what was read is kept in memory, in pages, so that slow storage is asked for it once. */
 import {
-  abortedError,
   BlockError,
   type Child,
   type ChildHandle,
@@ -13,6 +12,7 @@ import {
   type Prepared,
   type ReopenChange,
   type TruncateOptions,
+  unlessAborted,
 } from '@diskgraph/core/driver'
 import { type Fill, Pages } from './pages.ts'
 
@@ -83,7 +83,7 @@ class CacheImage extends Passthrough {
     else this.#misses += Math.max(count, 1)
     const fill = underWay ?? (count > 0 ? this.#fill(first, count, flags, signal) : undefined)
     // Who began a read waits for its end whatever happens: a drained section must find it ended.
-    const bytes = await (underWay === undefined ? fill?.bytes : settled(underWay, signal))
+    const bytes = await (underWay === undefined ? fill?.bytes : unlessAborted(underWay.bytes, signal))
     const piece = buf.subarray(0, length)
     // What others asked for may have ended with their signal, and one bad sector must not cost those around it.
     if (fill === undefined || bytes === undefined) await this.file.read(offset, piece, flags, signal)
@@ -143,20 +143,6 @@ class CacheImage extends Passthrough {
     checkSizes(cacheSize, this.#pages.pageSize)
     return { commit: () => this.#pages.resize(cacheSize), abort: () => undefined }
   }
-}
-
-/** Waits for a read that somebody else began, no longer than until `signal`. */
-function settled(fill: Fill, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
-  if (signal === undefined) return fill.bytes
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(abortedError(signal))
-    if (signal.aborted) return abort()
-    signal.addEventListener('abort', abort, { once: true })
-    fill.bytes.then((bytes) => {
-      signal.removeEventListener('abort', abort)
-      resolve(bytes)
-    })
-  })
 }
 
 /** Copies as much of `bytes` from `start` on as `buf` takes; how many bytes that were. */

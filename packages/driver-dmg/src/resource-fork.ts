@@ -16,10 +16,19 @@ const wanted = 0x626c6b78
 export function tablesOfResourceFork(bytes: Uint8Array): Uint8Array[] {
   const fork = new ForkReader(bytes)
   const data = fork.u32(Fork.data)
+  let total = 0
   return fork.places(fork.u32(Fork.map)).map((place) => {
     const start = data + place + 4
-    return fork.bytes(start, fork.u32(start - 4))
+    const table = fork.bytes(start, fork.u32(start - 4))
+    total += table.length
+    // A list that names the same bytes again and again is as long as its maker likes.
+    if (total > bytes.length) throw damaged(`its tables take ${total} bytes or more, and it has ${bytes.length}`)
+    return table
   })
+}
+
+function damaged(text: string): BlockError {
+  return new BlockError('EINVAL', `the resource fork of the image is damaged: ${text}`)
 }
 
 /** Numbers of a fork, big-endian. EINVAL behind its end. */
@@ -34,8 +43,7 @@ class ForkReader {
 
   bytes(at: number, length: number): Uint8Array {
     if (at + length > this.#bytes.length) {
-      const text = `the resource fork of the image is damaged: it has ${this.#bytes.length} bytes, and ${length} at ${at}`
-      throw new BlockError('EINVAL', text)
+      throw damaged(`it has ${this.#bytes.length} bytes, and ${length} at ${at}`)
     }
     return this.#bytes.subarray(at, at + length)
   }
@@ -61,6 +69,9 @@ class ForkReader {
       if (this.u32(at) !== wanted) continue
       const references = types + this.u16(at + 6)
       const resources = this.u16(at + 4) + 1
+      if ((places.length + resources) * referenceSize > this.#bytes.length) {
+        throw damaged(`it lists ${places.length + resources} tables, and has ${this.#bytes.length} bytes`)
+      }
       for (let i = 0; i < resources; i++) places.push(this.u32(references + i * referenceSize + 4) & 0xffffff)
     }
     return places

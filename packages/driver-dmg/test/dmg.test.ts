@@ -149,6 +149,34 @@ describe('a damaged image', () => {
     await expect(opened(bytes)).rejects.toThrow(text)
   })
 
+  it.each([
+    ['lists', 100, 40_000, 'it lists 80000 tables'],
+    ['tables', 1, 3000, 'its tables take'],
+  ])(
+    'is refused soon when %s of its resource fork stand for the same bytes again',
+    async (_, types, resources, text) => {
+      const list = 28 + 2 + 8 * types
+      const map = Buffer.alloc(list + 12 * Math.max(resources, 1))
+      map.writeUInt16BE(28, 24)
+      map.writeUInt16BE(types - 1, 28)
+      for (let type = 0; type < types; type++) {
+        map.write('blkx', 30 + 8 * type)
+        map.writeUInt16BE(resources - 1, 34 + 8 * type)
+        map.writeUInt16BE(list - 28, 36 + 8 * type)
+      }
+      const head = Buffer.alloc(16 + 4 + 204)
+      head.writeUInt32BE(16, 0)
+      head.writeUInt32BE(head.length, 4)
+      head.writeUInt32BE(204, 16)
+      head.write('mish', 20)
+      const { bytes, fields } = dmgImage(usualPieces(1), 'resource fork')
+      const image = Buffer.concat([head, map, bytes.subarray(fields.trailer)])
+      image.writeBigUInt64BE(0n, head.length + map.length + 40)
+      image.writeBigUInt64BE(BigInt(head.length + map.length), head.length + map.length + 48)
+      await expect(opened(image)).rejects.toThrow(text)
+    },
+  )
+
   it('is refused soon when its property list is nothing but tags', async () => {
     const { bytes, fields } = dmgImage(usualPieces(1), 'property list')
     const list = Buffer.from('<a>'.repeat(2 ** 22))

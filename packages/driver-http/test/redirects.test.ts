@@ -1,11 +1,11 @@
 import { Graph } from '@diskgraph/core'
 import { http } from '@diskgraph/driver-http'
 import { afterEach, describe, expect, it } from 'vitest'
+import { NodeTransport } from '../../remote/src/http/node-transport.ts'
+import { checkRedirect, redirectTarget } from '../../remote/src/http/redirects.ts'
+import { type Zone, zoneOf } from '../../remote/src/http/zones.ts'
 import { httpDriver } from '../src/image.ts'
-import { NodeTransport } from '../src/node-transport.ts'
 import { httpOptions } from '../src/options.ts'
-import { checkRedirect, redirectTarget } from '../src/redirects.ts'
-import { type Zone, zoneOf } from '../src/zones.ts'
 import { TestServer } from './server.ts'
 
 const servers: TestServer[] = []

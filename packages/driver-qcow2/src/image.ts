@@ -152,6 +152,7 @@ export class Qcow2Image implements OpenImage {
       } finally {
         await state.makeClean()
       }
+      await state.allocations.completeLast()
     })
   }
 

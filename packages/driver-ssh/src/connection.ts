@@ -1,7 +1,15 @@
 /** A connection to a server, and the calls of SFTP as promises. */
 import { userInfo } from 'node:os'
-import { abortedError, BlockError, type ErrorCode, isBlockError, throwIfAborted } from '@diskgraph/core/driver'
+import {
+  BlockError,
+  type Clock,
+  type ErrorCode,
+  isBlockError,
+  throwIfAborted,
+  unlessAborted,
+} from '@diskgraph/core/driver'
 import ssh2, { type AnyAuthMethod, type Client, type SFTPWrapper } from 'ssh2'
+import { Calls } from './calls.ts'
 import { hostKeyVerifier } from './host-key.ts'
 import { authMethods } from './identities.ts'
 import { portNumber, type SshOptions, serverOf } from './options.ts'
@@ -14,23 +22,27 @@ const keepAlive = 5_000
 /** Codes of draft-ietf-secsh-filexfer-02, 7. */
 const codes: Readonly<Record<number, ErrorCode>> = { 2: 'ENOENT', 3: 'EACCES', 7: 'ECONNRESET', 8: 'ENOTSUP' }
 
+/** Where a connection is opened: a part of the context of its node. */
+interface Surroundings {
+  readonly clock: Clock
+  readonly signal?: AbortSignal | undefined
+}
+
 /** A connection with an SFTP channel. When it is lost, every call fails and goes on failing. */
 export class Connection {
   readonly sftp: SFTPWrapper
   readonly #client: Client
-  readonly #pending = new Set<(error: Error) => void>()
-  #lost: BlockError | undefined
+  readonly #calls: Calls
 
-  private constructor(client: Client, sftp: SFTPWrapper) {
+  private constructor(client: Client, calls: Calls, sftp: SFTPWrapper) {
     this.#client = client
+    this.#calls = calls
     this.sftp = sftp
-    client.on('error', (error) => this.#lose(error.message))
-    client.on('close', () => this.#lose('the server has closed the connection'))
-    sftp.on('close', () => this.#lose('the server has closed the channel'))
+    sftp.on('close', () => calls.lose('the server has closed the channel'))
   }
 
   /** Logs in. Throws, with QEMU's texts, where that is refused. */
-  static async open(options: SshOptions, signal: AbortSignal | undefined): Promise<Connection> {
+  static async open(options: SshOptions, { clock, signal }: Surroundings): Promise<Connection> {
     throwIfAborted(signal)
     const server = serverOf(options)
     const { host } = server
@@ -51,7 +63,10 @@ export class Connection {
     // Errors that come after the first one are no news.
     const client = new ssh2.Client().on('error', () => {})
     try {
-      await untilReady(client, signal, () => {
+      const ready = new Promise<void>((resolve, reject) => {
+        client.once('ready', resolve)
+        client.once('error', reject)
+        client.once('close', () => reject(new Error('the server has closed the connection')))
         client.connect({
           host,
           port,
@@ -64,10 +79,15 @@ export class Connection {
           algorithms: { serverHostKey: { remove: verifier.preferred, prepend: verifier.preferred } as never },
         })
       })
-      const sftp = await new Promise<SFTPWrapper>((resolve, reject) =>
-        client.sftp((error, channel) => (error === undefined ? resolve(channel) : reject(error))),
+      await unlessAborted(ready, signal)
+      const calls = new Calls(clock, () => client.destroy())
+      client.on('error', (error) => calls.lose(error.message))
+      client.on('close', () => calls.lose('the server has closed the connection'))
+      const channel = calls.begin<SFTPWrapper>(
+        (done) => client.sftp(done),
+        (error) => error,
       )
-      return new Connection(client, sftp)
+      return new Connection(client, calls, await unlessAborted(channel, signal))
     } catch (error) {
       client.destroy()
       throw refused ?? connectError(error, host, port)
@@ -76,24 +96,8 @@ export class Connection {
 
   /** One call; `about` begins the message of its error. */
   call<T>(about: string, begin: (done: (error: Error | undefined | null, result: T) => void) => void): Promise<T> {
-    return new Promise((resolve, reject) => {
-      if (this.#lost !== undefined) {
-        reject(this.#lost)
-        return
-      }
-      const fail = (error: Error): void => reject(error)
-      this.#pending.add(fail)
-      begin((error, result) => {
-        this.#pending.delete(fail)
-        if (!error) resolve(result)
-        else if (typeof (error as { code?: unknown }).code === 'number') reject(sftpError(error, about))
-        else {
-          // It is none of the server's answers.
-          this.#lose(error.message)
-          reject(this.#lost)
-        }
-      })
-    })
+    const isAnswer = (error: Error): boolean => typeof (error as { code?: unknown }).code === 'number'
+    return this.#calls.begin(begin, (error) => (isAnswer(error) ? sftpError(error, about) : undefined))
   }
 
   openFile(path: string, flags: 'r' | 'r+' | 'w'): Promise<Buffer> {
@@ -125,16 +129,8 @@ export class Connection {
   }
 
   close(): void {
-    this.#lose('the connection has been closed')
+    this.#calls.lose('the connection has been closed')
     this.#client.end()
-  }
-
-  #lose(reason: string): void {
-    if (this.#lost !== undefined) return
-    this.#lost = new BlockError('ECONNRESET', `lost the connection to the server: ${reason}`)
-    for (const fail of this.#pending) fail(this.#lost)
-    this.#pending.clear()
-    this.#client.destroy()
   }
 }
 
@@ -144,27 +140,6 @@ function nextMethod<T extends { type: string }>(methods: T[], left: readonly str
     if (name === 'none' || left === null || left.includes(name)) return method
   }
   return false
-}
-
-function untilReady(client: Client, signal: AbortSignal | undefined, connect: () => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(abortedError(signal as AbortSignal))
-    const settle = (): void => signal?.removeEventListener('abort', abort)
-    signal?.addEventListener('abort', abort, { once: true })
-    client.once('ready', () => {
-      settle()
-      resolve()
-    })
-    client.once('error', (error) => {
-      settle()
-      reject(error)
-    })
-    client.once('close', () => {
-      settle()
-      reject(new Error('the server has closed the connection'))
-    })
-    connect()
-  })
 }
 
 function connectError(error: unknown, host: string, port: number): unknown {

@@ -1,11 +1,12 @@
 /** The image of an `ssh` node: a file on a server, by SFTP. */
 import {
-  abortedError,
   BlockError,
   type CreateContext,
   isBlockError,
   type OpenContext,
   type OpenImage,
+  systemClock,
+  unlessAborted,
 } from '@diskgraph/core/driver'
 import type { Stats } from 'ssh2'
 import { Connection } from './connection.ts'
@@ -44,10 +45,8 @@ class SshImage implements OpenImage {
   async read(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     // Answers of requests that were given up must not come into a buffer that is its owner's again.
     const own = signal === undefined ? buf : new Uint8Array(buf.length)
-    await unlessAborted(
-      signal,
-      this.#inMessages(own, (part, at) => this.#readPart(offset + at, part)),
-    )
+    const reading = this.#inMessages(own, (part, at) => this.#readPart(offset + at, part))
+    await unlessAborted(reading, signal)
     if (own !== buf) buf.set(own)
   }
 
@@ -66,14 +65,12 @@ class SshImage implements OpenImage {
 
   async #write(offset: number, buf: Uint8Array, _flags: number, signal?: AbortSignal): Promise<void> {
     const own = signal === undefined ? buf : buf.slice()
-    await unlessAborted(
-      signal,
-      this.#inMessages(own, (part, at) =>
-        this.#connection.call<void>(`could not write '${this.#path}' at ${offset + at}`, (callback) =>
-          this.#connection.sftp.write(this.#handle, part, 0, part.length, offset + at, (error) => callback(error)),
-        ),
+    const writing = this.#inMessages(own, (part, at) =>
+      this.#connection.call<void>(`could not write '${this.#path}' at ${offset + at}`, (callback) =>
+        this.#connection.sftp.write(this.#handle, part, 0, part.length, offset + at, (error) => callback(error)),
       ),
     )
+    await unlessAborted(writing, signal)
     this.size = Math.max(this.size, offset + buf.length)
   }
 
@@ -111,33 +108,26 @@ class SshImage implements OpenImage {
   }
 }
 
-/** Settles as `work` does, or as soon as the signal is aborted. */
-function unlessAborted(signal: AbortSignal | undefined, work: Promise<void>): Promise<void> {
-  if (signal === undefined) return work
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(abortedError(signal))
-    signal.addEventListener('abort', abort, { once: true })
-    const settle = (): void => signal.removeEventListener('abort', abort)
-    work.finally(settle).then(resolve, reject)
-    if (signal.aborted) abort()
-  })
-}
-
 /** Opens an `ssh` node. */
 export async function openImage(context: OpenContext): Promise<OpenImage> {
   const options = context.options as unknown as SshOptions
-  const connection = await Connection.open(options, context.signal)
+  const connection = await Connection.open(options, context)
   try {
-    const handle = await openFile(connection, options.path, context)
-    const attributes = await connection.call<Stats>(`failed to read file attributes of '${options.path}'`, (callback) =>
-      connection.sftp.fstat(handle, callback),
-    )
-    if (!attributes.isFile()) throw new BlockError('EINVAL', `'${options.path}' on the server is no regular file`)
-    return new SshImage(connection, handle, attributes.size, context)
+    return await unlessAborted(imageOf(connection, context), context.signal)
   } catch (error) {
     connection.close()
     throw error
   }
+}
+
+async function imageOf(connection: Connection, context: OpenContext): Promise<OpenImage> {
+  const { path } = context.options as unknown as SshOptions
+  const handle = await openFile(connection, path, context)
+  const attributes = await connection.call<Stats>(`failed to read file attributes of '${path}'`, (callback) =>
+    connection.sftp.fstat(handle, callback),
+  )
+  if (!attributes.isFile()) throw new BlockError('EINVAL', `'${path}' on the server is no regular file`)
+  return new SshImage(connection, handle, attributes.size, context)
 }
 
 async function openFile(connection: Connection, path: string, context: OpenContext): Promise<Buffer> {
@@ -155,22 +145,25 @@ async function openFile(connection: Connection, path: string, context: OpenConte
 /** Makes a file, or empties one that is there, and gives it its size. */
 export async function createFile(context: CreateContext): Promise<void> {
   const options = context.options as unknown as SshCreateOptions
-  const { path, size } = options
-  const connection = await Connection.open(options, context.signal)
+  const connection = await Connection.open(options, context)
   try {
-    const handle = await connection.openFile(path, 'w')
-    await connection.resize(handle, path, size)
-    await connection.sync(handle, path)
-    await connection.closeFile(handle, path)
+    await unlessAborted(makeFile(connection, options), context.signal)
   } finally {
     connection.close()
   }
 }
 
+async function makeFile(connection: Connection, { path, size }: SshCreateOptions): Promise<void> {
+  const handle = await connection.openFile(path, 'w')
+  await connection.resize(handle, path, size)
+  await connection.sync(handle, path)
+  await connection.closeFile(handle, path)
+}
+
 /** Removes a file. */
 export async function removeFile(options: Readonly<Record<string, unknown>>): Promise<void> {
   const { path } = options as unknown as SshOptions
-  const connection = await Connection.open(options as unknown as SshOptions, undefined)
+  const connection = await Connection.open(options as unknown as SshOptions, { clock: systemClock })
   try {
     await connection.call<void>(`could not remove '${path}'`, (done) => connection.sftp.unlink(path, done as never))
   } finally {

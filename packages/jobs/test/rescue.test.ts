@@ -58,6 +58,12 @@ async function rescued(
   return { content, missing, result }
 }
 
+/** Rescues an image to nowhere. */
+async function rescuedFrom(graph: Graph, definition: Readonly<Record<string, unknown>>): Promise<RescueResult> {
+  await using source = await graph.addUnchecked(definition)
+  return await rescue(source, { write: async () => undefined, writeZeroes: async () => undefined })
+}
+
 it('everything of a disk that is whole is read', async () => {
   const { content, missing, result } = await rescued(async () => undefined)
   expect(missing).toEqual([])
@@ -71,10 +77,47 @@ it('clusters behind the end of a cut file are missing, and get the pattern', asy
     await cut((await read(l2 + 16)) + 10)
   }, 0xaa)
   expect(missing).toMatchObject([
-    { offset: 3 * cluster, length: cluster, reason: 'it stood behind the end of the file' },
+    { offset: 2 * cluster + 10, length: 2 * cluster - 10, reason: 'it stood behind the end of the file' },
   ])
-  expect(result.missing).toBe(cluster)
-  expect([2, 3, 4].map((i) => content[i * cluster])).toEqual([3, 0xaa, 0])
+  expect(result.missing).toBe(2 * cluster - 10)
+  expect([9, 10, cluster, 2 * cluster].map((at) => content[2 * cluster + at])).toEqual([3, 0xaa, 0xaa, 0])
+})
+
+it('a small write into a large cluster leaves a file that is not cut', async () => {
+  await using graph = new Graph({ drivers: [memory, raw, qcow2] })
+  const file = { driver: 'memory', name: 'image' }
+  await graph.createUnchecked({ driver: 'qcow2', file, size, clusterSize: 2 ** 20 })
+  const image = await graph.addUnchecked({ driver: 'qcow2', file })
+  await image.write(4096, bytes(4096, 1))
+  await image.close()
+  expect((await rescuedFrom(graph, { driver: 'qcow2', file, readOnly: true })).missing).toBe(0)
+})
+
+it('what an external data file has lost at its end is missing, to the byte', async () => {
+  await using graph = new Graph({ drivers: [memory, raw, qcow2] })
+  const file = { driver: 'memory', name: 'image' }
+  const dataFile = { driver: 'memory', name: 'data' }
+  await graph.createUnchecked({ driver: 'qcow2', file, dataFile, size })
+  const image = await graph.addUnchecked({ driver: 'qcow2', file, dataFile })
+  await image.write(0, bytes(size, 1))
+  await image.close()
+  const whole = await rescuedFrom(graph, { driver: 'qcow2', file, dataFile, readOnly: true })
+  expect(whole).toEqual({ data: size, zero: 0, missing: 0 })
+  const storage = await graph.addUnchecked(dataFile)
+  await storage.truncate(100_001)
+  await storage.close()
+  const cut = await rescuedFrom(graph, { driver: 'qcow2', file, dataFile, readOnly: true })
+  expect(cut).toEqual({ data: 100_001, zero: 0, missing: size - 100_001 })
+})
+
+it('the rest of the last sector of a raw file is not missing', async () => {
+  await using graph = new Graph({ drivers: [memory, raw] })
+  await graph.createUnchecked({ driver: 'memory', name: 'a', size: 1000 })
+  const storage = await graph.addUnchecked({ driver: 'memory', name: 'a' })
+  await storage.write(0, bytes(1000, 7))
+  await storage.close()
+  const result = await rescuedFrom(graph, { driver: 'raw', file: { driver: 'memory', name: 'a' }, readOnly: true })
+  expect(result).toMatchObject({ missing: 0 })
 })
 
 it('what a lost L2 table and a lost L1 table map is missing', async () => {

@@ -4,7 +4,7 @@ import { connect, createServer } from 'node:net'
 import { Graph } from '@diskgraph/core'
 import { memory } from '@diskgraph/driver-memory'
 import { TempFolder } from '@diskgraph/driver-testkit'
-import { listen, NbdServer } from '@diskgraph/nbd'
+import { connectSocket, listen, NbdServer } from '@diskgraph/nbd'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from './manual-clock.ts'
 import { Served } from './served.ts'
@@ -35,6 +35,19 @@ describe('a unix socket', () => {
     await listen(server, { path })
     writeFileSync(folder.file('note'), 'a note')
     await expect(listen(server, { path: folder.file('note') })).rejects.toMatchObject({ code: 'EEXIST' })
+  })
+
+  it('whose queue is full lets clients wait for room, for as long as they may', async () => {
+    await using folder = await TempFolder.make()
+    const path = folder.file('socket')
+    const server = createServer((socket) => socket.end())
+    await once(server.listen({ path, backlog: 1 }), 'listening')
+    // All of them ask before the server has a turn.
+    const patient = Array.from({ length: 20 }, () => connectSocket({ path }))
+    const hasty = connectSocket({ path }, AbortSignal.timeout(1))
+    await expect(hasty).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+    for (const socket of await Promise.all(patient)) socket.destroy()
+    server.close()
   })
 })
 

@@ -1,6 +1,6 @@
 /** A client for QMP monitors: those of this project and QEMU's, with commands and events typed by the schema. */
 import type { Duplex } from 'node:stream'
-import { abortedError, BlockError, type Clock, delay, systemClock } from '@diskgraph/core/driver'
+import { BlockError, type Clock, delay, systemClock, unlessAborted } from '@diskgraph/core/driver'
 import { amount, checkSettings, due, type Inspect, inspected, inspection, rule } from '@diskgraph/core/internal'
 import type { ArgumentsOf, CommandName, EventData, EventName, ReturnOf } from '@diskgraph/qapi'
 import { type ErrorClass, QmpError } from './errors.ts'
@@ -95,7 +95,7 @@ export class QmpClient {
     if (typeof settings.connect !== 'function') checkAddress('QmpClient.connect', settings.connect)
     const client = new QmpClient(settings)
     try {
-      await abortable(client.#link, settings.signal)
+      await unlessAborted(client.#link, settings.signal)
       return client
     } catch (error) {
       client.close()
@@ -120,14 +120,14 @@ export class QmpClient {
   async executeUnchecked(name: string, args: object = {}, settings: ExecuteSettings = {}): Promise<unknown> {
     checkSettings(`executing ${name}`, executeRules, settings)
     const { signal, outOfBand } = settings
-    const { stream } = await abortable(this.#link, signal)
+    const { stream } = await unlessAborted(this.#link, signal)
     const id = ++this.#lastId
     const answer = new Promise<unknown>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject })
       stream.write(`${jsonText({ [outOfBand ? 'exec-oob' : 'execute']: name, arguments: args, id })}\n`)
     })
     try {
-      return await abortable(answer, signal)
+      return await unlessAborted(answer, signal)
     } finally {
       this.#pending.delete(id)
     }
@@ -169,7 +169,7 @@ export class QmpClient {
       if (closing.aborted) fail()
       else closing.addEventListener('abort', fail)
     })
-    return abortable(event, signal).finally(stop)
+    return unlessAborted(event, signal).finally(stop)
   }
 
   /** Ends the connection; what waits for an answer fails with ECONNRESET. */
@@ -301,17 +301,6 @@ function errorOf(error: unknown): QmpError {
 
 function lost(): BlockError {
   return new BlockError('ECONNRESET', 'the connection to the monitor is closed')
-}
-
-/** `work`, or the error of an aborted signal, whichever comes first. */
-function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(abortedError(signal))
-    if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

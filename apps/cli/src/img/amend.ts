@@ -1,7 +1,7 @@
 /** `amend`: changes create options of an image in place. */
 
-import type { Disk, DriverDescriptor } from '@diskgraph/core'
-import { validateAmend } from '@diskgraph/core/internal'
+import type { Disk, DriverDescriptor, Graph } from '@diskgraph/core'
+import { imageFilename, resolveReference, validateAmend } from '@diskgraph/core/internal'
 import { CommandError, cacheMode, messageOf, type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
@@ -61,7 +61,7 @@ export const amend: Command = {
       const request = { ...image.opening, filename: operands[0] as string, cache, writable: true }
       const disk = await openImage(graph, { ...request, signal: terminal.signal })
       if (help) terminal.out(amendHelp(disk.node.driver, terminal))
-      else await amendDisk(disk, given, { force, progress: progress && !quiet }, terminal)
+      else await amendDisk(graph, disk, given, { force, progress: progress && !quiet }, terminal)
       await disk.close()
       if (terminal.forPeople && !quiet && !help) terminal.out(`Amended ${operands[0]}\n`)
       return 0
@@ -77,6 +77,7 @@ function amendHelp(driver: DriverDescriptor, { forPeople }: Terminal): string {
 }
 
 async function amendDisk(
+  graph: Graph,
   disk: Disk,
   text: string,
   { force, progress: wanted }: { force: boolean; progress: boolean },
@@ -100,6 +101,7 @@ async function amendDisk(
   }
   values.checkChoices()
   const options = validateAmend(driver.amendOptions ?? driver.createOptions ?? {}, values.toOptions(false))
+  await refuseItself(graph, disk, options.dataFile)
   const progress = progressFor(terminal, 'amend', wanted)
   const onProgress = (done: number, total: number): void => progress.update(done, total)
   try {
@@ -111,6 +113,17 @@ async function amendDisk(
   } finally {
     progress.end()
   }
+}
+
+/** An image that is its own data file, by whatever name, opens no more. */
+async function refuseItself(graph: Graph, { node }: Disk, name: unknown): Promise<void> {
+  if (typeof name !== 'string' || name === '') return
+  const filename = resolveReference(imageFilename(node), name)
+  const other = await openImage(graph, { filename, format: 'raw', forceShare: true }).catch(() => undefined)
+  const identity = other?.node.storage?.node.image.identity
+  await other?.close()
+  if (identity === undefined || identity !== node.storage?.node.image.identity) return
+  throw new CommandError(`'${name}' is the image itself, and cannot be its data file`)
 }
 
 function cannotAmend({ name }: DriverDescriptor): CommandError {

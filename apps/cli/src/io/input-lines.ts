@@ -1,3 +1,5 @@
+import { unlessAborted } from '@diskgraph/core/driver'
+
 /** The lines of `input`, without their ends. The last one may lack its end. Stops when `signal` is aborted. */
 export async function* inputLines(
   input: AsyncIterable<Uint8Array | string>,
@@ -8,7 +10,7 @@ export async function* inputLines(
   let rest = ''
   try {
     for (;;) {
-      const { value, done } = await untilAborted(chunks.next(), signal)
+      const { value, done } = await nextOrEnd(chunks.next(), signal)
       if (done) break
       const lines = (rest + (typeof value === 'string' ? value : decoder.decode(value, { stream: true }))).split('\n')
       rest = lines.pop() ?? ''
@@ -21,11 +23,9 @@ export async function* inputLines(
 }
 
 /** The next chunk; an abort is the end of the input. */
-function untilAborted<T>(next: Promise<IteratorResult<T>>, signal: AbortSignal): Promise<IteratorResult<T>> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => resolve({ value: undefined, done: true })
-    if (signal.aborted) return stop()
-    signal.addEventListener('abort', stop)
-    next.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+function nextOrEnd<T>(next: Promise<IteratorResult<T>>, signal: AbortSignal): Promise<IteratorResult<T>> {
+  return unlessAborted(next, signal).catch((error) => {
+    if (signal.aborted) return { value: undefined, done: true }
+    throw error
   })
 }

@@ -1,6 +1,19 @@
 /** The page: runs the suites of the packages and the tests that only a browser can have, and reports each test. */
 import { runFile, type TestResult } from './vitest.ts'
 
+/** What runs in a dedicated worker of the page. */
+function runWorker(): Promise<void> {
+  const worker = new Worker('/worker.js', { type: 'module' })
+  return new Promise((resolve, reject) => {
+    worker.onerror = ({ message }) => reject(new Error(message))
+    worker.onmessage = async ({ data }: MessageEvent<TestResult | 'finished'>) => {
+      if (data !== 'finished') return reportResult(data)
+      worker.terminate()
+      resolve()
+    }
+  })
+}
+
 declare global {
   /** Given by the program that drives the browser. */
   function reportResult(result: TestResult): Promise<void>
@@ -22,9 +35,17 @@ const files: Readonly<Record<string, () => Promise<unknown>>> = {
   'driver-blob': () => import('./blob.ts'),
   'driver-http: conformance': () => import('./http-conformance.ts'),
   'driver-http': () => import('./http.ts'),
+  'driver-opfs': () => import('../../../driver-opfs/test/opfs.test.ts'),
+  'driver-opfs: by a worker of its own': async () => (await import('./opfs.ts')).opfsSuite(),
+  'driver-opfs: without workers': async () => {
+    Object.assign(globalThis, { Worker: undefined })
+    await (await import('./opfs.ts')).opfsSuite()
+  },
   jobs: () => import('./jobs.ts'),
   stacks: () => import('./stacks.ts'),
 }
 
+// First, for one of the suites takes the page's workers away.
+await runWorker()
 for (const [name, load] of Object.entries(files)) await runFile(name, load, reportResult)
 globalThis.finished = true

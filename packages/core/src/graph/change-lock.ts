@@ -1,6 +1,6 @@
 /** The change lock of a graph: one change at a time, in the order they came. */
 import type { Clock } from '../clock.ts'
-import { abortedError } from '../errors.ts'
+import { unlessAborted } from '../errors.ts'
 
 /** A change that has waited so many milliseconds is worth a word. */
 const patience = 10_000
@@ -49,16 +49,3 @@ export class ChangeLock {
 }
 
 function nothing(): void {}
-
-/** Waits for `work`, which cannot be stopped; rejects with ECANCELED when `signal` is aborted first. */
-export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(abortedError(signal))
-    if (signal.aborted) return abort()
-    signal.addEventListener('abort', abort, { once: true })
-    const ended = (): void => signal.removeEventListener('abort', abort)
-    work.then(ended, ended)
-    work.then(resolve, reject)
-  })
-}

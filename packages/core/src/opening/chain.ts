@@ -34,7 +34,7 @@ export function tooDeep(maxDepth: number, chain: ReadonlyMap<string, string>): B
 }
 
 /** The string that tells the storage below a node from others. */
-function identityOf(node: Node): string | undefined {
+export function identityOf(node: Node): string | undefined {
   if (node.image.identity !== undefined) return node.image.identity
   const storage = node.children.get('file')
   return storage === undefined ? undefined : identityOf(storage.node)

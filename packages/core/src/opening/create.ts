@@ -13,6 +13,7 @@ import { topBase } from '../options/base-options.ts'
 import { withoutChildSchemas } from '../options/child-options.ts'
 import { protocolOf, resolveLiteral, resolveReference } from '../options/filenames.ts'
 import { isRecord, validateOptions } from '../options/validate.ts'
+import { identityOf } from './chain.ts'
 import { optionsFromFilename } from './named-definition.ts'
 import type { Scope } from './opener.ts'
 import { Opening, type OpeningGraph } from './opening.ts'
@@ -119,8 +120,19 @@ class Creation {
     await this.#opening.suspended(async () => {
       const node = await openStorage(this.#graph, definition, this.#made, this.#signal)
       await this.#opening.link([{ name, role: 'storage', node }])
+      this.#mustBeApart(name, node)
     })
     return this.#node.children.get(name) as GraphEdge
+  }
+
+  /** Two files of an image that are one would be written over each other. */
+  #mustBeApart(name: string, node: Node): void {
+    const identity = identityOf(node)
+    if (identity === undefined) return
+    for (const [other, edge] of this.#node.children) {
+      if (other === name || identityOf(edge.node) !== identity) continue
+      throw new BlockError('EINVAL', `'${node.filename}' cannot be both '${other}' and '${name}' of one new image`)
+    }
   }
 
   /** Puts everything on stable storage and lets go of it. */

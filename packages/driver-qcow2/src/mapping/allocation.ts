@@ -1,7 +1,7 @@
 /** Host clusters for guest data: taken, linked into the L2 tables, or given back; and all of a range at once. */
 
 import { type Allocation, type Allocations, Kind, type NewClusters, newRun, readBacking } from '@diskgraph/clusters'
-import { alignDown, alignUp, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
+import { alignDown, alignUp, errorCodeOf, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
 import { highHalf, lowHalf } from '../bytes.ts'
 import { ExtendedEntry, type Geometry, hiCompressed, hiCopied } from '../header/layout.ts'
 import { ensureTable, freeEntry, type MappedImage } from './active-tables.ts'
@@ -14,6 +14,8 @@ const zeroesSize = 1024 * 1024
 /** For the functions that move data. */
 export class ClusterAllocations implements Allocations {
   private readonly image: MappedImage
+  /** Behind the furthest host cluster that was linked. */
+  private end = 0
 
   constructor(image: MappedImage) {
     this.image = image
@@ -37,6 +39,7 @@ export class ClusterAllocations implements Allocations {
     if (wait !== undefined) await wait
     try {
       await linkClusters(image, { ...taken, guest: taken.allocation.start })
+      this.end = Math.max(this.end, taken.host + taken.clusters * image.geometry.clusterSize)
     } finally {
       image.mutex.unlock()
     }
@@ -45,6 +48,20 @@ export class ClusterAllocations implements Allocations {
   async giveBack({ host, clusters, reused }: NewClusters): Promise<void> {
     const { image } = this
     if (!reused) await image.exclusively(() => releaseClusters(image, host, clusters))
+  }
+
+  /** Zeroes at the end of the last cluster may not have been written: the file gets its whole size, as one that is not cut. */
+  async completeLast(): Promise<void> {
+    const { file, geometry } = this.image
+    const begun = file.size < this.end && file.size > this.end - geometry.clusterSize
+    if (!begun || geometry.external) return
+    try {
+      await file.truncate(this.end, { exact: false })
+    } catch (error) {
+      // There is storage that grows by writes alone.
+      if (errorCodeOf(error) !== 'ENOTSUP') throw error
+      await file.write(this.end - 1, new Uint8Array(1))
+    }
   }
 }
 

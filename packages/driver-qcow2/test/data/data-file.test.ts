@@ -1,6 +1,6 @@
 /** Images whose guest data stands in a file of its own. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, readFileSync, writeFileSync } from 'node:fs'
 import { Graph } from '@diskgraph/core'
 import { Flag } from '@diskgraph/core/driver'
 import { file } from '@diskgraph/driver-file'
@@ -26,6 +26,20 @@ async function make(graph: Graph, options: Record<string, unknown> = {}): Promis
 const bytes = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value)
 
 describe('an external data file', () => {
+  it('is another file than the image, by whatever name and without locks', async () => {
+    await using graph = newGraph()
+    const storage = (name: string) => ({ driver: 'file', filename: folder.file(name), locking: 'off' })
+    writeFileSync(folder.file('disk.qcow2'), '')
+    linkSync(folder.file('disk.qcow2'), folder.file('link'))
+    const making = graph.createUnchecked({
+      driver: 'qcow2',
+      file: storage('disk.qcow2'),
+      dataFile: storage('link'),
+      size,
+    })
+    await expect(making).rejects.toThrow("link' cannot be both 'file' and 'dataFile' of one new image")
+  })
+
   it('has guest data where the disk has it, and nothing of it is in the image', async () => {
     await using graph = newGraph()
     const filename = await make(graph)

@@ -7,7 +7,7 @@
  * list is kept: who calls hears of each missing range when it is over.
  */
 import { BlockError, type Disk, type Extent, type Node } from '@diskgraph/core'
-import { alignUp, toBlockError } from '@diskgraph/core/driver'
+import { alignDown, alignUp, toBlockError } from '@diskgraph/core/driver'
 import { checkSettings, due, kindOf, TimeSlice, wholeNumber } from '@diskgraph/core/internal'
 import { checkDisk, workRules } from '../engine/arguments.ts'
 import { RateLimit } from '../engine/rate-limit.ts'
@@ -50,6 +50,7 @@ const chunkSize = 2 ** 20
 /** So many bytes are missing at least where a chunk cannot be read. */
 const pieceSize = 4096
 const longestStatus = 2 ** 30
+const sectorSize = 512
 
 /**
  * Writes what can be read of `source` to the start of `target`, and zeroes or a pattern where nothing can be read, and
@@ -140,12 +141,18 @@ class Walk {
     return { lost: false, length: limit }
   }
 
-  /** How many bytes from `offset` on stand inside the file of a layer; its last cluster need not be there as a whole. */
+  /** How many bytes from `offset` on stand inside the file of a layer, in whole units of what it can read. */
   async #inFile(node: Node, offset: number, length: number): Promise<number> {
     // What the layer itself says: that a file has no data behind its end would be taken for zeroes.
-    const { data, file, offset: host } = await node.imageStatus(offset, length, this.#options.signal)
+    const status = await node.imageStatus(offset, length, this.#options.signal)
+    const { data, file, offset: host } = status
     if (!data || file === undefined || host === undefined) return Number.POSITIVE_INFINITY
-    return alignUp(file.size, await this.#clusterSize(node)) - host
+    // A raw disk is its file, in whole sectors.
+    const raw = status.recurse === 'all' && file === node.storage
+    const there = (raw ? alignUp(file.size, sectorSize) : file.size) - host
+    if (there >= length) return there
+    const { alignment } = node.limits
+    return alignDown(offset + Math.max(0, there), alignment) - offset
   }
 
   async #clusterSize(node: Node): Promise<number> {

@@ -1,7 +1,7 @@
 /** Bytes that come as a stream, of a length that nobody knows before its end, into a disk. */
 import { BlockError, type Disk, Flag, isBlockError } from '@diskgraph/core'
-import { alignUp, isBytes } from '@diskgraph/core/driver'
-import { checkSettings, due, kindOf, unlessAborted } from '@diskgraph/core/internal'
+import { alignUp, isBytes, unlessAborted } from '@diskgraph/core/driver'
+import { checkSettings, due, kindOf } from '@diskgraph/core/internal'
 import { checkDisk } from '../engine/arguments.ts'
 import { chunkLength } from '../engine/copier.ts'
 import { allSettled, JobError, runJob } from '../engine/work.ts'

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, fstatSync, lstatSync, unlinkSync } from 'node:fs
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
-import { BlockError, describeErrorCode, errorCodeOf, isBlockError } from '@diskgraph/core/driver'
+import { BlockError, delay, describeErrorCode, errorCodeOf, isBlockError, systemClock } from '@diskgraph/core/driver'
 import { kindOf } from '@diskgraph/core/internal'
 import type { NbdServer } from '../server/server.ts'
 
@@ -16,6 +16,12 @@ export type SocketAddress =
 
 /** Bytes of the path of a unix socket: those of `sun_path`, with a zero behind them. */
 const longestPath = 107
+
+/** Clients that may wait to be accepted; the system may allow fewer. */
+const longestQueue = 4096
+
+/** Milliseconds between attempts to get into the queue of a socket. */
+const queuePause = 20
 
 /** A listening socket of a server. */
 export interface NbdListener {
@@ -59,7 +65,7 @@ function start(listener: Server, address: SocketAddress): Promise<void> {
     })
     if ('path' in address) listenPrivately(listener, address.path)
     else if ('fd' in address) listener.listen({ fd: address.fd })
-    else listener.listen({ port: address.port, host: address.host ?? '0.0.0.0' })
+    else listener.listen({ port: address.port, host: address.host ?? '0.0.0.0', backlog: longestQueue })
   })
 }
 
@@ -68,7 +74,7 @@ export function listenPrivately(listener: Server, path: string): void {
   // A worker has no mask of its own.
   const mask = isMainThread ? process.umask(0o177) : undefined
   try {
-    listener.listen({ path })
+    listener.listen({ path, backlog: longestQueue })
     if (mask === undefined && listener.listening) chmodSync(path, 0o600)
   } finally {
     if (mask !== undefined) process.umask(mask)
@@ -144,9 +150,24 @@ function attemptToListen(address: SocketAddress): string {
   return 'path' in address ? `Failed to bind socket to ${address.path}` : 'Failed to find an available port'
 }
 
-/** Connects to a server. The errors are BlockErrors with QEMU's words. */
+/**
+ * Connects to a server; waits, until `signal`, for room in the queue of a unix socket. The errors are BlockErrors with
+ * QEMU's words.
+ */
 export async function connectSocket(address: SocketAddress, signal?: AbortSignal): Promise<Socket> {
   checkAddress(address)
+  for (;;) {
+    try {
+      return await connectOnce(address, signal)
+    } catch (error) {
+      // A socket that does not block, as all of Node's, is not let into a queue that is full.
+      if (errorCodeOf(error) !== 'EAGAIN') throw error
+      await delay(systemClock, queuePause, signal).catch(() => {})
+    }
+  }
+}
+
+function connectOnce(address: SocketAddress, signal?: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     let socket: Socket
     try {

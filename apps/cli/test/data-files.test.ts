@@ -1,0 +1,47 @@
+/** An image and its data file are two files, by whatever names. */
+import { copyFileSync, linkSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { runImg } from '../src/img/main.ts'
+import { runProgram } from '../src/main.ts'
+import { capturedTerminal } from './captured-terminal.ts'
+
+const before = process.cwd()
+
+async function img(...words: string[]): Promise<{ code: number; stderr: string }> {
+  const terminal = capturedTerminal('dg-img')
+  const code = await runProgram(runImg, words, terminal)
+  return { code, stderr: terminal.stderr }
+}
+
+describe('an image as its own data file', () => {
+  beforeAll(async () => {
+    process.chdir(mkdtempSync(`${tmpdir()}/data-files-`))
+    expect(await img('create', '-q', '-f', 'qcow2', '-o', 'data_file=a.data', 'a.qcow2', '1M')).toMatchObject({
+      code: 0,
+    })
+    symlinkSync('a.qcow2', 'symlink')
+    linkSync('a.qcow2', 'link')
+  })
+  afterAll(() => {
+    const folder = process.cwd()
+    process.chdir(before)
+    rmSync(folder, { recursive: true })
+  })
+
+  const names = ['a.qcow2', './a.qcow2', 'symlink', 'link']
+
+  test.each(names)('is refused by amend, and the image is as it was: %s', async (name) => {
+    expect(await img('amend', '-o', `data_file=${name}`, 'a.qcow2')).toEqual({
+      code: 1,
+      stderr: `dg-img: '${name}' is the image itself, and cannot be its data file\n`,
+    })
+    expect(await img('compare', 'a.qcow2', 'a.data', '-f', 'qcow2', '-F', 'raw')).toMatchObject({ code: 0 })
+  })
+
+  test('is not what another file is, or one that is not there yet', async () => {
+    copyFileSync('a.data', 'other')
+    expect(await img('amend', '-o', 'data_file=other', 'a.qcow2')).toEqual({ code: 0, stderr: '' })
+    expect(await img('amend', '-o', 'data_file=later', 'a.qcow2')).toEqual({ code: 0, stderr: '' })
+  })
+})

@@ -1,0 +1,15 @@
+/** A file of the origin private file system, however it is reached. Offsets and sizes are in bytes. */
+export interface OpfsFile {
+  /** Its size when it was opened. */
+  readonly size: number
+  /** Fills `buf`, all of which lies inside the file. */
+  read(offset: number, buf: Uint8Array): Promise<void>
+  /** The bytes are the caller's again when it has settled. Grows the file, with zeroes between. */
+  write(offset: number, bytes: Uint8Array): Promise<void>
+  truncate(size: number): Promise<void>
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+/** `read-only` lets others read meanwhile where the browser knows it; elsewhere a file is for one at a time. */
+export type OpfsMode = 'readwrite' | 'read-only'
