@@ -1,8 +1,10 @@
 /** What a tarball has to have, may have, and must not say, judged from its files. */
+import { dirname } from 'node:path'
+import { noticedPackages, noticesName, packageOf } from './notices.mjs'
 
 const required = ['LICENSE', 'README.md', 'package.json']
 const allowed =
-  /^(bin\/[\w-]+\.js|bin\/package\.json|dist\/[\w.-]+\.(c?js|c?js\.map|d\.ts)|dist\/man\/[\w-]+\.1|dist\/page\/[\w-]+\.(html|css|js|js\.map)|src\/[\w/.-]+\.tsx?|src\/page\/[\w-]+\.(html|css))$/
+  /^(bin\/[\w-]+\.js|bin\/package\.json|dist\/[\w.-]+\.(c?js|c?js\.map|d\.ts)|dist\/man\/[\w-]+\.1|dist\/page\/[\w-]+\.(html|css|js|js\.map)|dist\/(page\/)?THIRD-PARTY-NOTICES|src\/[\w/.-]+\.tsx?|src\/page\/[\w-]+\.(html|css))$/
 const conditions = new Set(['types', 'browser', 'default'])
 const described = ['description', 'keywords', 'homepage', 'bugs', 'license']
 
@@ -15,6 +17,7 @@ export function packingProblems(folder, files) {
   return [
     ...fileProblems(files),
     ...mapProblems(files),
+    ...noticeProblems(files),
     ...manifestProblems(folder, manifest),
     ...rangeProblems(manifest),
   ]
@@ -35,6 +38,20 @@ function mapProblems(files) {
     const { sources, sourcesContent } = JSON.parse(text(files, `${name}.map`))
     const lost = sources.filter((source, i) => !sourcesContent?.[i] && !files.has(source.replace(/^\.\.\//, '')))
     return lost.map((source) => `'${name}.map' leads to '${source}', which is not packed`)
+  })
+}
+
+/** A library of which something is bundled, as the map says, has its licence beside the bundle. */
+function noticeProblems(files) {
+  return [...files.keys()].flatMap((name) => {
+    if (!name.endsWith('.map')) return []
+    const { sources } = JSON.parse(text(files, name))
+    const beside = `${dirname(name)}/${noticesName}`
+    const noticed = files.has(beside) ? noticedPackages(text(files, beside)) : []
+    const bundled = new Set(sources.flatMap((source) => packageOf(source) ?? []))
+    return [...bundled]
+      .filter((library) => !noticed.includes(library))
+      .map((library) => `'${name}' holds parts of '${library}', whose licence is not in '${beside}'`)
   })
 }
 

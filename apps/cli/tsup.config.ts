@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { defineConfig, type Options } from 'tsup'
+import { notices } from '../../scripts/notices.mjs'
 
 type PluginBuild = Parameters<NonNullable<Options['esbuildPlugins']>[number]['setup']>[0]
 
@@ -34,7 +35,7 @@ export default defineConfig({
   sourcemap: true,
   noExternal: [/^@diskgraph\//],
   external: ['koffi', '@bokuweb/zstd-wasm', 'xz-decompress', 'cpu-features', /\.node$/],
-  esbuildPlugins: [apart],
+  esbuildPlugins: [apart, notices],
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { defineConfig } from 'tsup'
+import { notices } from '../../scripts/notices.mjs'
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 
@@ -23,6 +24,7 @@ export default defineConfig({
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url)",
   },
+  esbuildPlugins: [notices],
   clean: true,
   dts: false,
   define: { 'process.env.DISKGRAPH_VERSION': JSON.stringify(version) },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { withoutNotes } from '../build-package.mjs'
+import { noticesName } from '../notices.mjs'
 import { packingProblems } from '../packed-files.mjs'
 import { readManifest, root } from '../workspace.mjs'
 
@@ -49,6 +50,17 @@ describe('the check of packed files', () => {
   it('takes a map that holds its sources', () => {
     const map = JSON.stringify({ sources: ['../src/index.ts'], sourcesContent: ['export {}'] })
     expect(problemsWith({}, { 'src/index.ts': undefined, 'dist/index.js.map': map })).toEqual([])
+  })
+
+  it('refuses a bundle with a library whose licence does not go along', () => {
+    const sources = ['../src/index.ts', '../../../node_modules/.pnpm/a@1/node_modules/a/x.js', 'node_modules/@b/c/y.js']
+    const map = { 'dist/index.js.map': JSON.stringify({ sources, sourcesContent: sources }) }
+    const missing = (name) =>
+      `'dist/index.js.map' holds parts of '${name}', whose licence is not in 'dist/${noticesName}'`
+    expect(problemsWith({}, map)).toEqual([missing('a'), missing('@b/c')])
+    const line = '='.repeat(78)
+    const notices = `${line}\n@b/c 1.0.0 (MIT)\n${line}\n\nMIT License\n`
+    expect(problemsWith({}, { ...map, [`dist/${noticesName}`]: notices })).toEqual([missing('a')])
   })
 
   it('refuses a manifest that names another folder, or publishes without provenance', () => {

@@ -182,6 +182,12 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-raw')).raw,
   },
   {
+    name: 's3',
+    kind: 'protocol',
+    prefixes: ['s3'],
+    load: async () => (await import('@diskgraph/driver-s3')).s3,
+  },
+  {
     name: 'snapshot-access',
     kind: 'format',
     probe: () => 0,

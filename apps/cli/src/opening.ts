@@ -1,13 +1,12 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
 
 import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
-import { fromQapi, parseJsonFilename, warningOfGuess } from '@diskgraph/core/internal'
+import { fromQapi, inQapiSpelling, parseJsonFilename, warningOfGuess } from '@diskgraph/core/internal'
 import {
   type CacheMode,
   CommandError,
   cacheMode,
   hintOf,
-  inQapiSpelling,
   messageOf,
   reportWarning,
   type Terminal,

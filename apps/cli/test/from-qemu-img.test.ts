@@ -71,7 +71,7 @@ peer('qemu-img', { describe, it }).describe('the page for users of qemu-img', ()
 
   it('has tables that are found', () => {
     expect(rows('Command lines').length).toBeGreaterThan(15)
-    expect(rows('What is refused for safety').length).toBeGreaterThan(3)
+    expect(rows('What is refused for safety').length).toBeGreaterThan(2)
     expect(rows('Exit codes').length).toBeGreaterThan(5)
     expect(shellLines.length).toBeGreaterThan(3)
   })

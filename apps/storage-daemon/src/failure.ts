@@ -1,3 +1,6 @@
+import { isBlockError } from '@diskgraph/core'
+import { inQapiSpelling } from '@diskgraph/core/internal'
+
 /** An error that ends the program with its text and exit code 1. */
 export class StartError extends Error {
   /** What to do about it, where its cause does not say. */
@@ -12,7 +15,8 @@ export class StartError extends Error {
 
 /** The text of whatever was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  const text = error instanceof Error ? error.message : String(error)
+  return isBlockError(error) ? inQapiSpelling(text) : text
 }
 
 /** The value of an option, for messages: what is given as data of a secret is left out. */

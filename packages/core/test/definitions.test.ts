@@ -57,6 +57,12 @@ describe('a definition', () => {
       [{ driver: 'fmt', bogus: 1 }, "Block format 'fmt' does not support the option 'bogus'"],
       [{ driver: 'disk', bogus: 1 }, "Block protocol 'disk' doesn't support the option 'bogus'"],
       [{ driver: 'filter' }, 'A block device must be specified for "file"'],
+      [{ driver: 'fmt', bogusName: 1 }, "Block format 'fmt' does not support the option 'bogusName'"],
+      [{ driver: 'fmt', file: { driver: 'fmt', bogus: 1 } }, "Block format 'fmt' does not support the option 'bogus'"],
+      [{ driver: 'fmt', file: { driver: 'fmt', mark: 'x' } }, "Parameter 'file.mark' expects a number"],
+      [{ driver: 'fmt', extents: [{ driver: 'fmt', mark: 'x' }] }, "Parameter 'extents.0.mark' expects a number"],
+      [{ driver: 'fmt', file: { driver: 'file' } }, "A value is required for option 'file.filename'"],
+      [{ file: { driver: 'fmt', file: { driver: 'file' } } }, "A value is required for option 'file.file.filename'"],
       [{ driver: 'fmt', file: 5 }, "Parameter 'file' expects a node name or a definition of a node"],
       [{ driver: 'disk', detectZeroes: 'unmap' }, 'setting detect-zeroes to unmap is not allowed'],
     ] as const) {

@@ -157,7 +157,7 @@ test('reopen changes the mode of a node and its children agree', async () => {
   const { storage, graph } = setUp()
   storage.disks.set('a', new Uint8Array(512))
   const disk = await graph.addUnchecked({ driver: 'pass', nodeName: 'top', file: { driver: 'ram', disk: 'a' } })
-  await expect(graph.reopen('top', { nodeName: 'x' })).rejects.toThrow("Cannot change the option 'node-name'")
+  await expect(graph.reopen('top', { nodeName: 'x' })).rejects.toThrow("Cannot change the option 'nodeName'")
   await graph.reopen('top', { detectZeroes: 'on' })
   storage.log.length = 0
   await disk.write(0, new Uint8Array(512))

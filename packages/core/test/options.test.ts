@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { jsonFilename, type OptionSchemas, parseSize, validateOptions, withoutCredentials } from '../src/driver.ts'
 import {
   fromQapi,
+  inQapiSpelling,
   nearestName,
   parseJsonFilename,
   protocolOf,
@@ -81,6 +82,16 @@ test.each([
   ['99E', undefined],
 ])('parseSize(%j) is %s', (text, size) => {
   expect(parseSize(text)).toBe(size)
+})
+
+test.each([
+  ["Parameter 'file.dropCache' expects a number", "Parameter 'file.drop-cache' expects a number"],
+  ["A value is required for option 'nodeName'", "A value is required for option 'node-name'"],
+  ["driver 'aB' does not support the option 'l2-Cache'", "driver 'aB' does not support the option 'l2Cache'"],
+  ["did you mean 'l2CacheSize'?", "did you mean 'l2-cache-size'?"],
+  ["Parameter 'nodeName' is unexpected", "Parameter 'nodeName' is unexpected"],
+])('%s is, in the spelling of command lines, %s', (message, spelled) => {
+  expect(inQapiSpelling(message)).toBe(spelled)
 })
 
 test('names convert between the three spellings', () => {

@@ -136,7 +136,7 @@ describe('reopen', () => {
     const before = stateOf(graph)
     for (const [changes, message] of [
       [{ size: 1 }, "Cannot change the option 'size'"],
-      [{ nodeName: 'x' }, "Cannot change the option 'node-name'"],
+      [{ nodeName: 'x' }, "Cannot change the option 'nodeName'"],
       [{ driver: 'x' }, "Cannot change the option 'driver'"],
       [{ nonsense: 1 }, "Invalid parameter 'nonsense'"],
       [{ constructor: 1 }, "Invalid parameter 'constructor'"],
@@ -174,7 +174,7 @@ describe('reopen', () => {
     await graph.reopen('p', { file: graph.find('a') })
     await expect(graph.reopen('p', { kind: 'two' })).rejects.toThrow("Cannot change the option 'kind'")
     await expect(graph.reopen('p', { file: 'b' })).rejects.toThrow("Invalid parameter 'file'")
-    await expect(graph.reopen('p', { forceShare: true })).rejects.toThrow("Cannot change the option 'force-share'")
+    await expect(graph.reopen('p', { forceShare: true })).rejects.toThrow("Cannot change the option 'forceShare'")
     // A default is not what somebody said.
     await graph.addNode({ driver: 'plain', nodeName: 'q' })
     await expect(graph.reopen('q', { kind: '' })).rejects.toThrow("Cannot change the option 'kind'")

@@ -35,7 +35,7 @@ it.each([
   [{ encrypt: {} }, "A value is required for option 'encrypt.format'"],
   [{ encrypt: { format: 'des' } }, "Parameter 'encrypt.format' expects one of: aes, luks"],
   [{ encrypt: { format: 'constructor' } }, "Parameter 'encrypt.format' expects one of: aes, luks"],
-  [{ encrypt: { format: 'aes' } }, "A value is required for option 'encrypt.key-secret'"],
+  [{ encrypt: { format: 'aes' } }, "A value is required for option 'encrypt.keySecret'"],
   [{ encrypt: { format: 'aes', iterTime: 5 } }, "Invalid parameter 'encrypt.iterTime'"],
   [{ encrypt: { format: 'luks', iterTime: 0 } }, "Parameter 'encrypt.iterTime' must be at least 1"],
   [{ encrypt: 'luks' }, "Parameter 'encrypt' expects an object"],

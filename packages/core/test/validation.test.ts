@@ -125,9 +125,9 @@ describe('options', () => {
     } as const
     expect({ ...validateOptions(schemas, { a: undefined, lastOne: 3 }) }).toEqual({ a: 1, b: 0, lastOne: 3 })
     expect({ ...validateOptions(schemas, { lastOne: 3 }, { withoutDefaults: true }) }).toEqual({ lastOne: 3 })
-    const needed = "A value is required for option 'top.last-one'"
+    const needed = "A value is required for option 'top.lastOne'"
     expect(() => validateOptions(schemas, {}, { path: 'top' })).toThrow(needed)
-    expect(() => validateOptions(schemas, {}, { path: '' })).toThrow("A value is required for option 'last-one'")
+    expect(() => validateOptions(schemas, {}, { path: '' })).toThrow("A value is required for option 'lastOne'")
     expect({ ...validateOptions(optional(schemas), {}, { withoutDefaults: true }) }).toEqual({})
     expect(Object.getPrototypeOf(validateOptions({}, {}))).toBeNull()
   })
@@ -135,7 +135,7 @@ describe('options', () => {
   it('that nobody knows are refused in the words of whoever asks, by their path', () => {
     const schemas = { inner: { type: 'object', properties: {}, description } } as const
     const unknown = (name: string) => `no ${name} here`
-    expect(() => validateOptions(schemas, { someThing: 1 }, { unknown })).toThrow('no some-thing here')
-    expect(() => validateOptions(schemas, { inner: { someThing: 1 } }, { unknown })).toThrow('no inner.some-thing here')
+    expect(() => validateOptions(schemas, { someThing: 1 }, { unknown })).toThrow('no someThing here')
+    expect(() => validateOptions(schemas, { inner: { someThing: 1 } }, { unknown })).toThrow('no inner.someThing here')
   })
 })

@@ -14,6 +14,7 @@ import {
   maxSize,
   newGuid,
   noGuid,
+  Parameter,
   putGuid,
   RegionField,
   Required,
@@ -24,6 +25,7 @@ import {
   unit,
 } from './layout.ts'
 import type { VhdxCreateOptions } from './options.ts'
+import { newLocator } from './parent-locator.ts'
 
 const sectorSize = 512
 const gib = 2 ** 30
@@ -43,8 +45,26 @@ export function checkSettings(options: Readonly<Record<string, unknown>>): {
   if (wanted !== 0 && !isPowerOfTwo(wanted)) throw new BlockError('EINVAL', 'Block size must be a power of two')
   const blockSize = Math.min(blockSizes.most, Math.max(blockSizes.least, wanted === 0 ? blockSizeFor(size) : wanted))
   const logLength = Math.max(unit, alignUp((options.logSize as number | undefined) ?? unit, unit))
+  checkBacking(options)
   if (logLength >= 2 ** 32) throw new BlockError('EINVAL', 'Log size must be smaller than 4 GB')
   return { size, blockSize, logLength }
+}
+
+function checkBacking({ backingFile, backingFmt, subformat }: Readonly<Record<string, unknown>>): void {
+  if (backingFile === undefined) return
+  if (subformat === 'fixed') throw new BlockError('ENOTSUP', "Fixed image can't have backing file")
+  if (backingFmt !== undefined && backingFmt !== 'vhdx') {
+    throw new BlockError('EINVAL', 'backing_file must be a vhdx image')
+  }
+}
+
+/** The locator of the image below. */
+async function locatorOf({ options, describe }: CreateContext<Settings>): Promise<Uint8Array | undefined> {
+  const { backingFile } = options
+  if (backingFile === undefined) return undefined
+  const { contentId } = await describe({ filename: backingFile, format: 'vhdx' })
+  if (contentId === undefined) throw new BlockError('EINVAL', 'backing_file must be a vhdx image')
+  return newLocator(backingFile, contentId)
 }
 
 function blockSizeFor(size: number): number {
@@ -53,27 +73,33 @@ function blockSizeFor(size: number): number {
   return size > gib ? 16 * unit : 8 * unit
 }
 
+type Settings = Omit<VhdxCreateOptions, 'file'>
+
 /** Writes a new image into `children.file`. */
-export async function create(context: CreateContext<Omit<VhdxCreateOptions, 'file'>>): Promise<void> {
+export async function create(context: CreateContext<Settings>): Promise<void> {
   const { options, random, children } = context
   const { size, blockSize, logLength } = checkSettings({ ...options })
   const fixed = options.subformat === 'fixed'
   const chunkRatio = (sectorsPerChunk * sectorSize) / blockSize
   const blocks = divUp(size, blockSize)
-  const entries = blocks + Math.max(0, divUp(blocks, chunkRatio) - 1)
+  const locator = await locatorOf(context)
+  const chunks = divUp(blocks, chunkRatio)
+  const entries = locator === undefined ? blocks + Math.max(0, chunks - 1) : chunks * (chunkRatio + 1)
   const bat = { offset: unit + logLength, length: Math.max(unit, alignUp(entries * entrySize, unit)) }
   const metadata = { offset: bat.offset + bat.length, length: unit }
   const data = alignUp(metadata.offset + metadata.length, unit)
   const file = children.require('file')
   if (file.size > 0) await file.truncate(0)
   await file.truncate(fixed ? data + blocks * blockSize : data, { exact: false })
-  const state = (options.blockStateZero ?? !fixed) ? State.zero : State.absent
+  // What no block says of is that of the image below, where there is one.
+  const zeroes = locator === undefined && (options.blockStateZero ?? !fixed)
+  const state = zeroes ? State.zero : State.absent
   const entryOf = (block: number): number => (fixed ? data + block * blockSize + State.present : state)
   if (fixed || state !== State.absent) await writeTable(file, bat.offset, { entries, chunkRatio, entryOf })
-  await file.write(metadata.offset, metadataTable())
+  await file.write(metadata.offset, metadataTable(locator))
   await file.write(
     metadata.offset + MetadataField.tableSize,
-    metadataItems({ size, blockSize, fixed, id: newGuid(random) }),
+    metadataItems({ size, blockSize, fixed, id: newGuid(random), locator }),
   )
   const regions = regionTable(bat, metadata)
   for (const offset of regionOffsets) await file.write(offset, regions)
@@ -144,12 +170,16 @@ const items = [
   { guid: Guid.physicalSector, offset: 36, length: 4, flags: Required.item | itemOfDisk },
 ] as const
 
-function metadataTable(): Uint8Array {
-  const bytes = new Uint8Array(MetadataField.entries + items.length * MetadataField.entrySize)
+const locatorOffset = 40
+
+function metadataTable(locator: Uint8Array | undefined): Uint8Array {
+  const parent = { guid: Guid.parentLocator, offset: locatorOffset, length: locator?.length ?? 0, flags: Required.item }
+  const all = locator === undefined ? items : [...items, parent]
+  const bytes = new Uint8Array(MetadataField.entries + all.length * MetadataField.entrySize)
   const view = new DataView(bytes.buffer)
   bytes.set(new TextEncoder().encode('metadata'))
-  view.setUint16(MetadataField.count, items.length, true)
-  for (const [i, { guid, offset, length, flags }] of items.entries()) {
+  view.setUint16(MetadataField.count, all.length, true)
+  for (const [i, { guid, offset, length, flags }] of all.entries()) {
     const at = MetadataField.entries + i * MetadataField.entrySize
     putGuid(bytes, at, guid)
     view.setUint32(at + 16, MetadataField.tableSize + offset, true)
@@ -164,19 +194,22 @@ function metadataItems({
   blockSize,
   fixed,
   id,
+  locator,
 }: {
   readonly size: number
   readonly blockSize: number
   readonly fixed: boolean
   readonly id: string
+  readonly locator: Uint8Array | undefined
 }): Uint8Array {
-  const bytes = new Uint8Array(40)
+  const bytes = new Uint8Array(locatorOffset + (locator?.length ?? 0))
   const view = new DataView(bytes.buffer)
   view.setUint32(0, blockSize, true)
-  view.setUint32(4, fixed ? 1 : 0, true)
+  view.setUint32(4, locator !== undefined ? Parameter.hasParent : fixed ? Parameter.leaveAllocated : 0, true)
   view.setBigUint64(8, BigInt(size), true)
   putGuid(bytes, 16, id)
   view.setUint32(32, sectorSize, true)
   view.setUint32(36, sectorSize, true)
+  if (locator !== undefined) bytes.set(locator, locatorOffset)
   return bytes
 }

@@ -51,10 +51,9 @@ async function open(context: OpenContext<VhdxOptions>): Promise<OpenImage> {
   })
 }
 
-/** Opens the image below a differencing one, which is read-only here; returns its name. */
+/** Opens the image below a differencing one; returns its name. */
 async function openParent(context: OpenContext<VhdxOptions>, { parent }: Disk): Promise<string | undefined> {
   if (parent === undefined) return undefined
-  if (!context.readOnly) context.becomeReadOnly('differencing VHDX images are only read')
   const { filename, contents } = parseLocator(parent)
   if (context.inspect) return filename
   const given = context.children.get('backing') !== undefined
@@ -71,7 +70,7 @@ function hasIdentifier(head: Uint8Array): boolean {
 export const vhdx: DriverDescriptor = defineDriver<VhdxOptions, VhdxCreateOptions>()({
   name: 'vhdx',
   kind: 'format',
-  description: 'VHDX images of Hyper-V: dynamic and fixed, and differencing ones to read.',
+  description: 'VHDX images of Hyper-V: dynamic, fixed and differencing.',
   options,
   createOptions,
   probe: (head) => (hasIdentifier(head) ? 100 : 0),

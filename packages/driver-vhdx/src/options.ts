@@ -19,6 +19,10 @@ export interface VhdxCreateOptions {
   /** Bytes, a power of two from 1 MiB to 256 MiB. Default, and 0: by the size of the disk, 8 to 64 MiB. */
   blockSize?: number
   subformat?: 'dynamic' | 'fixed'
+  /** The image below: then it is a differencing one. */
+  backingFile?: string
+  /** `vhdx`, the only format that the image below may have. */
+  backingFmt?: string
   /** Blocks that were never written are said to be zeroes. Default: those of dynamic images. */
   blockStateZero?: boolean
 }
@@ -58,6 +62,8 @@ export const createOptions: SchemasOf<VhdxCreateOptions> = {
     quiet: true,
     description: "VHDX format type, can be either 'dynamic' or 'fixed'. Default is 'dynamic'.",
   },
+  backingFile: { type: 'string', description: 'File name of a base image' },
+  backingFmt: { type: 'string', description: "Must be 'vhdx' if present" },
   blockStateZero: {
     type: 'boolean',
     quiet: true,

@@ -1,6 +1,6 @@
 /** How a differencing image names the image below: a table of keys and values, in UTF-16. */
 import { BlockError } from '@diskgraph/core/driver'
-import { Guid, guidAt } from './layout.ts'
+import { Guid, guidAt, putGuid } from './layout.ts'
 
 /** The image below. */
 interface ParentName {
@@ -36,6 +36,27 @@ export function parseLocator(bytes: Uint8Array): ParentName {
     .flatMap((key) => values.get(key) ?? [])
     .map((guid) => guid.replace(/[{}]/g, '').toLowerCase())
   return { filename: path.replaceAll('\\', '/').replace(/^(\.\/)+/, ''), contents }
+}
+
+/** A locator of the image `filename`, whose content is called `contentId`. EINVAL for a name that is too long. */
+export function newLocator(filename: string, contentId: string): Uint8Array {
+  const path = filename.replaceAll('/', '\\')
+  const isAbsolute = path.startsWith('\\')
+  const texts = ['parent_linkage', `{${contentId}}`, isAbsolute ? 'absolute_win32_path' : 'relative_path', path]
+  const start = 20 + 2 * 12
+  const bytes = new Uint8Array(start + texts.reduce((sum, text) => sum + 2 * text.length, 0))
+  const view = new DataView(bytes.buffer)
+  if (2 * path.length > 0xffff) throw new BlockError('EINVAL', 'the name of the image below is too long')
+  putGuid(bytes, 0, Guid.vhdxParent)
+  view.setUint16(18, 2, true)
+  let at = start
+  for (const [i, text] of texts.entries()) {
+    const entry = 20 + Math.floor(i / 2) * 12
+    view.setUint32(entry + (i % 2) * 4, at, true)
+    view.setUint16(entry + 8 + (i % 2) * 2, 2 * text.length, true)
+    for (let j = 0; j < text.length; j++, at += 2) view.setUint16(at, text.charCodeAt(j), true)
+  }
+  return bytes
 }
 
 function damaged(): BlockError {

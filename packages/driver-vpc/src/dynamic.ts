@@ -6,10 +6,13 @@
  *
  * Until then the copy at the start of the file is the footer; a writer that opens the image puts the one at the end right.
  */
+import type { BackingFile } from '@diskgraph/clusters'
 import { type ChildHandle, type DriverInfo, errorCodeOf } from '@diskgraph/core/driver'
 import { type EntryTable, SparseImage, TableMap } from '@diskgraph/sparse'
 import { Blocks } from './blocks.ts'
 import { footerSize } from './layout.ts'
+import type { ParentName } from './parent.ts'
+import { PartialBlocks } from './partial-blocks.ts'
 
 /** What a dynamic image is made from. */
 interface DynamicParts {
@@ -21,6 +24,10 @@ interface DynamicParts {
   /** Where the first block may stand. */
   readonly start: number
   readonly readOnly: boolean
+  readonly uuid: string
+  /** The image below, of a differencing one. */
+  readonly parent: ParentName | undefined
+  backing(): ChildHandle | undefined
 }
 
 /** Storage whose length cannot change keeps what stands behind the footer: a device, or a disk in another image. */
@@ -34,14 +41,41 @@ export class DynamicImage extends SparseImage {
   readonly #footer: Uint8Array
   readonly #table: EntryTable
   readonly #blocks: Blocks
+  readonly #partial: PartialBlocks | undefined
+  readonly #facts: Pick<DynamicParts, 'uuid' | 'parent'>
 
-  constructor({ file, footer, size, blockSize, table, start, readOnly }: DynamicParts) {
-    const blocks = new Blocks(file, table, start, blockSize)
-    super({ file, clusterSize: blockSize, size: () => size, readOnly, map: new TableMap(blocks) })
+  constructor({ file, footer, size, blockSize, table, start, readOnly, uuid, parent, backing }: DynamicParts) {
+    const differs = parent !== undefined
+    const blocks = new Blocks(file, table, { start, blockSize, differs })
+    const partial = differs ? new PartialBlocks({ file, table, blocks, size, backing }) : undefined
+    super({
+      file,
+      clusterSize: blockSize,
+      size: () => size,
+      readOnly,
+      map: new TableMap(blocks),
+      ...(partial === undefined
+        ? {}
+        : { backing: backing as () => BackingFile | undefined, namesBacking: () => true, compressed: partial }),
+    })
+    this.#partial = partial
+    this.#facts = { uuid, parent }
     this.file = file
     this.#footer = footer
     this.#table = table
     this.#blocks = blocks
+  }
+
+  override write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
+    const completed = this.#partial?.complete(offset, buf.length)
+    if (completed === undefined) return super.write(offset, buf, flags, signal)
+    return completed.then(() => super.write(offset, buf, flags, signal))
+  }
+
+  override writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
+    const completed = this.#partial?.complete(offset, length)
+    if (completed === undefined) return super.writeZeroes(offset, length, flags, signal)
+    return completed.then(() => super.writeZeroes(offset, length, flags, signal))
   }
 
   flush(): Promise<void> {
@@ -67,6 +101,12 @@ export class DynamicImage extends SparseImage {
   }
 
   info(): Promise<DriverInfo> {
-    return Promise.resolve({ clusterSize: this.#blocks.clusterSize, dirty: false })
+    const { uuid, parent } = this.#facts
+    return Promise.resolve({
+      clusterSize: this.#blocks.clusterSize,
+      dirty: false,
+      contentId: uuid,
+      ...(parent === undefined ? {} : { backingFilename: parent.filename, backingFormat: 'vpc' }),
+    })
   }
 }

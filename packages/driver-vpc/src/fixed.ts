@@ -14,9 +14,11 @@ export class FixedImage implements OpenImage {
   readonly zeroFlags = Flag.Fua | Flag.MayUnmap | Flag.NoFallback | Flag.Unchanged
   readonly size: number
   readonly #file: ChildHandle
+  readonly #uuid: string
 
-  constructor(file: ChildHandle, size: number) {
+  constructor(file: ChildHandle, size: number, uuid: string) {
     this.#file = file
+    this.#uuid = uuid
     this.size = size
   }
 
@@ -49,7 +51,7 @@ export class FixedImage implements OpenImage {
   }
 
   info(): Promise<DriverInfo> {
-    return Promise.resolve({ dirty: false })
+    return Promise.resolve({ dirty: false, contentId: this.#uuid })
   }
 
   reopen(): Promise<Prepared> {

@@ -2,7 +2,7 @@
  * The numbers of the VHD format, big-endian. Source: Microsoft, "Virtual Hard Disk Image Format Specification" 1.0.
  *
  *     fixed     data │ footer
- *     dynamic   copy of the footer │ header │ table │ blocks: bitmap of sectors, data │ footer
+ *     dynamic   copy of the footer │ header │ (name of the image below) │ table │ blocks: bitmap of sectors, data │ footer
  *
  * An entry of the table is the sector at which the bitmap of a block begins; all ones is none.
  */
@@ -57,7 +57,16 @@ export const Header = {
   entries: 28,
   blockSize: 32,
   checksum: 36,
+  parentUuid: 40,
+  /** UTF-16, big-endian, of 512 bytes. */
+  parentName: 64,
+  locators: 576,
 } as const
+
+/** Fields of a parent locator. */
+export const Locator = { most: 8, size: 24, platform: 0, space: 4, length: 8, offset: 16 } as const
+/** Platforms whose text is a path on Windows, in UTF-16, little-endian. */
+export const locatorPlatform = { relative: 'W2ru', absolute: 'W2ku' } as const
 
 /** Bytes of the bitmap before the data of a block: a bit for each sector, in whole sectors. */
 export function bitmapSizeOf(blockSize: number): number {

@@ -1,9 +1,10 @@
 /** The options of the driver. */
 import type { Child, SchemasOf } from '@diskgraph/core/driver'
+import { type BackingOptions, backingOptions } from '@diskgraph/sparse'
 import type { SizeRule } from './structures.ts'
 
 /** Options of a `vpc` node. */
-export interface VpcOptions {
+export interface VpcOptions extends BackingOptions {
   /** Where the image stands. */
   file: Child
   /** Which of its two sizes the disk has. Default: as the program that made the image meant it. */
@@ -16,6 +17,10 @@ export interface VpcCreateOptions {
   /** Virtual size; rounded up to a multiple of 512, and to a geometry. */
   size: number
   subformat?: 'dynamic' | 'fixed'
+  /** The image below: then it is a differencing one. */
+  backingFile?: string
+  /** `vpc`, the only format that the image below may have. */
+  backingFmt?: string
   /** The size is meant exactly, not rounded up to a geometry. Default false. */
   forceSize?: boolean
 }
@@ -29,6 +34,7 @@ declare module '@diskgraph/core/driver' {
 /** The schemas of {@link VpcOptions}. */
 export const options: SchemasOf<VpcOptions> = {
   file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' },
+  ...backingOptions,
   forceSizeCalc: {
     type: 'enum',
     values: ['chs', 'current_size'],
@@ -41,6 +47,8 @@ export const options: SchemasOf<VpcOptions> = {
 /** The schemas of {@link VpcCreateOptions}. */
 export const createOptions: SchemasOf<VpcCreateOptions> = {
   file: { type: 'child', role: 'storage', required: true, description: 'Where to write' },
+  backingFile: { type: 'string', description: 'File name of a base image' },
+  backingFmt: { type: 'string', description: "Must be 'vpc' if present" },
   forceSize: {
     type: 'boolean',
     default: false,

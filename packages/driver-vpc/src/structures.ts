@@ -28,6 +28,7 @@ export interface Disk {
   /** All of the footer, which is written again as it is. */
   readonly bytes: Uint8Array
   readonly type: number
+  readonly uuid: string
   /** Bytes of the disk. */
   readonly size: number
   readonly dataOffset: number
@@ -57,7 +58,8 @@ export function parseFooter(bytes: Uint8Array, rule: SizeRule | undefined): Disk
   const current = Math.floor(numberAt(view, Footer.currentSize) / sectorSize) * sectorSize
   const size = exact ? current : sectorsOf(geometry) * sectorSize
   if (size > maxSize) throw new BlockError('EFBIG', `the disk of ${size} bytes is larger than 2040 GiB`)
-  return { bytes, type: view.getUint32(Footer.type), size, dataOffset: numberAt(view, Footer.dataOffset) }
+  const uuid = uuidText(bytes.subarray(Footer.uuid, Footer.uuid + 16))
+  return { bytes, type: view.getUint32(Footer.type), uuid, size, dataOffset: numberAt(view, Footer.dataOffset) }
 }
 
 /** What the header of a dynamic image says. */
@@ -85,7 +87,7 @@ export function parseHeader(bytes: Uint8Array, size: number): DynamicHeader {
 interface NewDisk {
   readonly size: number
   readonly geometry: Geometry
-  readonly isFixed: boolean
+  readonly type: number
   /** The size is meant as it is, not as the geometry has it. */
   readonly exact: boolean
   /** 16 random bytes. */
@@ -95,13 +97,13 @@ interface NewDisk {
 }
 
 /** The footer of a new image. */
-export function newFooter({ size, geometry, isFixed, exact, uuid, time }: NewDisk): Uint8Array {
+export function newFooter({ size, geometry, type, exact, uuid, time }: NewDisk): Uint8Array {
   const bytes = new Uint8Array(footerSize)
   const view = viewOf(bytes)
   put(bytes, Footer.cookie, footerCookie)
   view.setUint32(Footer.features, 2)
   view.setUint32(Footer.version, 0x10000)
-  view.setBigUint64(Footer.dataOffset, isFixed ? 2n ** 64n - 1n : BigInt(footerSize))
+  view.setBigUint64(Footer.dataOffset, type === DiskType.fixed ? 2n ** 64n - 1n : BigInt(footerSize))
   view.setUint32(Footer.time, time)
   // Other programs know by these names which size is meant.
   put(bytes, Footer.creator, exact ? 'qem2' : 'qemu')
@@ -112,24 +114,35 @@ export function newFooter({ size, geometry, isFixed, exact, uuid, time }: NewDis
   view.setUint16(Footer.cylinders, geometry.cylinders)
   view.setUint8(Footer.heads, geometry.heads)
   view.setUint8(Footer.sectorsPerTrack, geometry.sectorsPerTrack)
-  view.setUint32(Footer.type, isFixed ? DiskType.fixed : DiskType.dynamic)
+  view.setUint32(Footer.type, type)
   bytes.set(uuid, Footer.uuid)
   view.setUint32(Footer.checksum, checksum(bytes, Footer.checksum))
   return bytes
 }
 
-/** The header of a new dynamic image, whose table stands behind it. */
-export function newHeader(entries: number, blockSize: number): Uint8Array {
+/** The header of a new dynamic image, whose table stands at `tableOffset`. */
+export function newHeader(entries: number, blockSize: number, tableOffset: number): Uint8Array {
   const bytes = new Uint8Array(headerSize)
   const view = viewOf(bytes)
   put(bytes, Header.cookie, headerCookie)
   view.setBigUint64(Header.dataOffset, 2n ** 64n - 1n)
-  view.setBigUint64(Header.tableOffset, BigInt(footerSize + headerSize))
+  view.setBigUint64(Header.tableOffset, BigInt(tableOffset))
   view.setUint32(Header.version, 0x10000)
   view.setUint32(Header.entries, entries)
   view.setUint32(Header.blockSize, blockSize)
-  view.setUint32(Header.checksum, checksum(bytes, Header.checksum))
+  putHeaderChecksum(bytes)
   return bytes
+}
+
+/** Makes the checksum of a dynamic header right. */
+export function putHeaderChecksum(bytes: Uint8Array): void {
+  viewOf(bytes).setUint32(Header.checksum, checksum(bytes, Header.checksum))
+}
+
+/** The text of a UUID, whose bytes are in the order of the text. */
+export function uuidText(bytes: Uint8Array): string {
+  const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
 /** Bytes of a table, in whole sectors. */

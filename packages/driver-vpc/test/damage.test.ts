@@ -39,7 +39,11 @@ describe('a damaged image', () => {
   it.each([
     ['no cookie', (files: MemoryFiles) => footer(files, 0, [0]), 'invalid VPC image'],
     ['no place for the header', (files: MemoryFiles) => footer(files, 16, [9]), 'Invalid header magic'],
-    ['a differencing image', (files: MemoryFiles) => footer(files, 60, [0, 0, 0, 4]), 'differencing VHD images'],
+    [
+      'a differencing image without a name below',
+      (files: MemoryFiles) => footer(files, 60, [0, 0, 0, 4]),
+      'the name of the image below is damaged',
+    ],
     ['another header', (files: MemoryFiles) => header(files, 0, [9]), 'Invalid header magic'],
     ['no blocks', (files: MemoryFiles) => header(files, 32, [0, 0, 0, 0]), 'Invalid block size 0'],
     ['odd blocks', (files: MemoryFiles) => header(files, 32, [0, 0x30, 0, 0]), 'Invalid block size 3145728'],

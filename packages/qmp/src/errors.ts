@@ -1,5 +1,6 @@
 /** Errors as QMP tells them: a class to branch on, and a text. */
-import { BlockError, type ErrorCode } from '@diskgraph/core'
+import { BlockError, type ErrorCode, isBlockError } from '@diskgraph/core'
+import { inQapiSpelling } from '@diskgraph/core/internal'
 
 /** What a client may branch on. */
 export type ErrorClass = 'GenericError' | 'CommandNotFound' | 'DeviceNotActive' | 'DeviceNotFound' | 'KVMMissingCap'
@@ -17,6 +18,7 @@ export class QmpError extends BlockError {
 
 /** The member `error` of an answer. */
 export function errorMember(error: unknown): { readonly class: ErrorClass; readonly desc: string } {
-  const desc = error instanceof Error ? error.message : String(error)
+  const text = error instanceof Error ? error.message : String(error)
+  const desc = isBlockError(error) ? inQapiSpelling(text) : text
   return { class: error instanceof QmpError ? error.errorClass : 'GenericError', desc }
 }

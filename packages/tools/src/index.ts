@@ -14,7 +14,6 @@ export {
   errnoText,
   HelpRequested,
   hintOf,
-  inQapiSpelling,
   messageOf,
   reportError,
   reportWarning,

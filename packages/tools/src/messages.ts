@@ -1,6 +1,6 @@
 /** Errors of commands and how they are shown: `<program>: <message>`, hints below, an exit code. */
 import { describeErrorCode, type ErrorCode, isBlockError } from '@diskgraph/core'
-import { toKebabCase } from '@diskgraph/core/internal'
+import { inQapiSpelling } from '@diskgraph/core/internal'
 import type { Terminal } from './terminal.ts'
 
 /** An error that is told to the user as it stands, without a stack. */
@@ -90,11 +90,6 @@ export function hintOf(error: unknown): string | undefined {
 export function messageOf(error: unknown): string {
   const message = visible(error instanceof Error ? error.message : String(error))
   return isBlockError(error) ? inQapiSpelling(message) : message
-}
-
-/** Names of options as they are written on command lines. */
-export function inQapiSpelling(message: string): string {
-  return message.replace(/\b(?<=[Pp]arameter '|(?<!support the )option '|did you mean ')[\w.]+(?=')/g, toKebabCase)
 }
 
 /** What the C library would say for the code of `error`: QEMU prints it behind `<what was attempted>: `. */

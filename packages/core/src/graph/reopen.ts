@@ -4,7 +4,6 @@ import type { Prepared } from '../contract/contract.ts'
 import { BlockError, errorCodeOf } from '../errors.ts'
 import { baseOptions, checkBase, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { withoutChildSchemas } from '../options/child-options.ts'
-import { toKebabCase } from '../options/names.ts'
 import { isRecord, optional, validateOptions } from '../options/validate.ts'
 import type { Node } from './node.ts'
 import type { PermissionUpdate } from './permissions.ts'
@@ -38,7 +37,7 @@ export class StagedReopen {
       if (name in baseOptions && schemas[name]?.reopen) continue
       if (isSame(value, this.#present(name))) delete given[name]
       else if (!schemas[name]?.reopen) {
-        throw new BlockError('EINVAL', `Cannot change the option '${toKebabCase(name)}'`, { node: node.name })
+        throw new BlockError('EINVAL', `Cannot change the option '${name}'`, { node: node.name })
       }
     }
     const detectZeroes = given.detectZeroes ?? this.#next.detectZeroes

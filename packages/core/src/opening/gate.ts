@@ -90,3 +90,9 @@ function staysBelow(image: string, reference: string): boolean {
 function refuse(reason: string): ReferenceVerdict {
   return { code: 'EACCES', reason }
 }
+
+/** The directory that holds a file. */
+export function containingDirectory(filename: string): string {
+  const directory = directoryOf(filename)
+  return directory === '' ? '.' : directory
+}

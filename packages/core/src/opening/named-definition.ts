@@ -35,7 +35,7 @@ export async function namedDefinition(registry: Registry, filename: string, opti
 }
 
 /** Whether a file name says what the driver itself is to open, and not what lies below it. */
-export function takesNames(driver: DriverDescriptor): boolean {
+function takesNames(driver: DriverDescriptor): boolean {
   return driver.kind === 'protocol' || driver.parseFilename !== undefined
 }
 
@@ -86,4 +86,12 @@ export async function literalDefinition(registry: Registry, node: Node, filename
   const name = resolveLiteral(image, filename)
   if (protocolOf(image) !== undefined) return optionsFromFilename(registry, name)
   return { driver: storage.driver.name, filename: name }
+}
+
+/** The message for an option that a driver does not have, with QEMU's words. */
+export function unsupportedOption(driver: DriverDescriptor, option: string): string {
+  if (option === 'backing') return "Driver doesn't support backing files"
+  return takesNames(driver)
+    ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
+    : `Block format '${driver.name}' does not support the option '${option}'`
 }

@@ -23,16 +23,16 @@ import type { ObjectTable } from '../graph/object-table.ts'
 import { kindOf } from '../inspection.ts'
 import { baseOptions, checkBase, checkedName, type ResolvedBase, resolveBase } from '../options/base-options.ts'
 import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
-import { directoryOf, resolveReference } from '../options/filenames.ts'
-import { isRecord, validateOptions } from '../options/validate.ts'
+import { resolveReference } from '../options/filenames.ts'
+import { isRecord, optionPath, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
-import { judgeReference, type ReferencePolicy } from './gate.ts'
+import { containingDirectory, judgeReference, type ReferencePolicy } from './gate.ts'
 import {
   childDefinition,
   literalDefinition,
   namedDefinition,
   optionsFromFilename,
-  takesNames,
+  unsupportedOption,
 } from './named-definition.ts'
 import { type OpenedChild, Opening, type OpeningGraph, release } from './opening.ts'
 import { isOverride, refuseUnusedOverrides } from './overrides.ts'
@@ -41,6 +41,8 @@ import type { Registry } from './registry.ts'
 /** What one opening knows of the chain above it. */
 export interface Scope {
   readonly depth: number
+  /** Where the definition stands inside of another, for messages: `file`. */
+  readonly path: string
   /** Storage identities on the way from the top of the chain to here, with the names they were opened by. */
   readonly chain: Map<string, string>
   readonly inspect: boolean
@@ -92,9 +94,15 @@ export class Opener {
     if (complete.driver === undefined && complete.file !== undefined) return this.openProbed(complete, scope)
     const driver = await this.#graph.registry.of(complete.driver)
     requireChildren(driver.options, complete)
-    const unknown = (option: string): string => unsupportedOption(driver, option)
+    const { path } = scope
+    const unknown = (option: string): string =>
+      unsupportedOption(driver, path === '' ? option : option.slice(path.length + 1))
     const named = { ...complete, driver: driver.name }
-    const given = validateOptions({ ...driver.options, ...baseOptions }, named, { withoutDefaults: true, unknown })
+    const given = validateOptions({ ...driver.options, ...baseOptions }, named, {
+      path,
+      withoutDefaults: true,
+      unknown,
+    })
     const name = given.nodeName === undefined ? this.#graph.generateName() : checkedName(given.nodeName as string)
     const base = resolveBase(given, scope.base)
     const guess = Object.hasOwn(complete, probed)
@@ -120,7 +128,12 @@ export class Opener {
     const { file, ...rest } = definition
     // What is said of the format holds for its storage, too, as it does where the format is given.
     const base = storageBase(resolveBase(knownBase(rest), scope.base))
-    const storage = await this.#openChild(file as Definition | string, 'file', { ...scope, check: false, base })
+    const storage = await this.#openChild(file as Definition | string, 'file', {
+      ...scope,
+      check: false,
+      base,
+      path: optionPath(scope.path, 'file'),
+    })
     try {
       const format = await this.#graph.registry.probeNode(storage)
       const guess = format === 'raw' ? { [probed]: true } : {}
@@ -194,7 +207,7 @@ export class Opener {
         // A child beside or below the storage is a step down; the storage itself is the same image.
         const depth = role === 'cow' ? scope.depth + 1 : scope.depth
         const chain = role === 'replica' ? new Map(scope.chain) : scope.chain
-        const nested = { ...scope, check: false, base: below, depth, chain }
+        const nested = { ...scope, check: false, base: below, depth, path: optionPath(scope.path, name), chain }
         const opening = this.#openChild(value as Definition | string, name, nested)
         const child = await (role === 'cow' && isRecord(value) ? opening.catch(backingFailure) : opening)
         opened.push({ name, role, node: child, follows: typeof value !== 'string' && !isNode(value) })
@@ -272,7 +285,7 @@ export class Opener {
     }
     const below = { ...storageBase(base), readOnly: role === 'cow' || node.readOnly, autoReadOnly: true }
     const contain = this.#graph.references === 'neighbours' ? containingDirectory(imageFilename(node)) : scope.contain
-    const nested = { ...scope, check: false, depth: scope.depth + 1, base: below, contain }
+    const nested = { ...scope, check: false, depth: scope.depth + 1, path: '', base: below, contain }
     try {
       await opening.suspended(async () => {
         const open = () => this.#openReferenced(node, role, reference, { ...nested, overrides })
@@ -382,16 +395,4 @@ function spelledOptions(text: Options, given: Options): Options {
   return Object.fromEntries(
     Object.entries(text).filter(([name, value]) => typeof value === 'string' && typeof given[name] !== 'string'),
   )
-}
-
-function unsupportedOption(driver: DriverDescriptor, option: string): string {
-  if (option === 'backing') return "Driver doesn't support backing files"
-  return takesNames(driver)
-    ? `Block protocol '${driver.name}' doesn't support the option '${option}'`
-    : `Block format '${driver.name}' does not support the option '${option}'`
-}
-
-function containingDirectory(filename: string): string {
-  const directory = directoryOf(filename)
-  return directory === '' ? '.' : directory
 }

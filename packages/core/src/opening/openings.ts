@@ -37,6 +37,7 @@ export class Openings {
 export function newScope(settings: OpenSettings): Scope {
   return {
     depth: 0,
+    path: '',
     chain: new Map(),
     inspect: settings.inspect === true,
     keyless: settings.inspect === true || settings.keyless === true,

@@ -18,6 +18,14 @@ export function toKebabCase(name: string): string {
   return name.replace(/-?[A-Z]/g, (part) => (part.length > 1 ? (part[1] as string) : `-${part.toLowerCase()}`))
 }
 
+/**
+ * A message about options, which it names as TypeScript does, in the spelling of QAPI and command lines. A name that is
+ * `unexpected` stands there as it was given.
+ */
+export function inQapiSpelling(message: string): string {
+  return message.replace(/\b(?<=[Pp]arameter '|option '|did you mean ')[\w.-]+(?='(?! is unexpected))/g, toKebabCase)
+}
+
 /** `cacheSize` as `cache_size`, the spelling of create options on command lines. */
 export function toSnakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)

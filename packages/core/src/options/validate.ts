@@ -2,7 +2,7 @@
 
 import type { OptionSchema, OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError } from '../errors.ts'
-import { nearestName, toCamelCase, toKebabCase } from './names.ts'
+import { nearestName, toCamelCase } from './names.ts'
 import { parseSize } from './size.ts'
 
 /** How {@link validateOptions} reads its input. */
@@ -29,7 +29,7 @@ export function validateOptions(
   const result: Record<string, unknown> = Object.create(null)
   for (const [key, value] of Object.entries(input)) {
     const name = names.get(key)
-    const path = join(options.path, key)
+    const path = optionPath(options.path, key)
     if (name === undefined) throw unknownOption(path, key, names.keys(), options)
     if (name in result) throw new BlockError('EINVAL', `option '${path}' is given twice`)
     if (value !== undefined) result[name] = validateValue(schemas[name] as OptionSchema, value, path, options)
@@ -37,7 +37,7 @@ export function validateOptions(
   for (const [name, schema] of Object.entries(schemas)) {
     if (name in result) continue
     if (schema.required) {
-      throw new BlockError('EINVAL', `A value is required for option '${toKebabCase(join(options.path, name))}'`)
+      throw new BlockError('EINVAL', `A value is required for option '${optionPath(options.path, name)}'`)
     }
     if (!options.withoutDefaults && 'default' in schema && schema.default !== undefined) result[name] = schema.default
   }
@@ -97,7 +97,7 @@ function toVariant(
   const tag = { type: 'enum', values, required: true, description: schema.description } as const
   const given = Object.hasOwn(value, schema.tag) ? value[schema.tag] : undefined
   if (given === undefined) return validateOptions({ [schema.tag]: tag }, {}, { ...options, path })
-  const variant = schema.variants[toEnum(values, given, join(path, schema.tag))]
+  const variant = schema.variants[toEnum(values, given, optionPath(path, schema.tag))]
   return validateOptions({ [schema.tag]: tag, ...variant }, value, { ...options, path })
 }
 
@@ -173,7 +173,7 @@ function nameTable(schemas: OptionSchemas): Map<string, string> {
 function unknownOption(path: string, key: string, known: Iterable<string>, options: ValidateOptions): BlockError {
   const near = nearestName(toCamelCase(key), known)
   const hint = near === undefined ? undefined : `did you mean '${near}'?`
-  const own = options.unknown?.(toKebabCase(path))
+  const own = options.unknown?.(path)
   return new BlockError('EINVAL', own ?? `Invalid parameter '${path}'`, { hint })
 }
 
@@ -199,6 +199,7 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function join(path: string | undefined, key: string): string {
+/** Where an option stands: `file.locking`. */
+export function optionPath(path: string | undefined, key: string): string {
   return path === undefined || path === '' ? key : `${path}.${key}`
 }

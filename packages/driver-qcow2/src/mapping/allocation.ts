@@ -1,7 +1,7 @@
 /** Host clusters for guest data: taken, linked into the L2 tables, or given back; and all of a range at once. */
 
 import { type Allocation, type Allocations, Kind, type NewClusters, newRun, readBacking } from '@diskgraph/clusters'
-import { alignDown, alignUp, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
+import { alignDown, alignUp, errorCodeOf, isZero, type Preallocation, throwIfAborted } from '@diskgraph/core/driver'
 import { highHalf, lowHalf } from '../bytes.ts'
 import { ExtendedEntry, type Geometry, hiCompressed, hiCopied } from '../header/layout.ts'
 import { ensureTable, freeEntry, type MappedImage } from './active-tables.ts'
@@ -54,7 +54,14 @@ export class ClusterAllocations implements Allocations {
   async completeLast(): Promise<void> {
     const { file, geometry } = this.image
     const begun = file.size < this.end && file.size > this.end - geometry.clusterSize
-    if (begun && !geometry.external) await file.truncate(this.end, { exact: false })
+    if (!begun || geometry.external) return
+    try {
+      await file.truncate(this.end, { exact: false })
+    } catch (error) {
+      // There is storage that grows by writes alone.
+      if (errorCodeOf(error) !== 'ENOTSUP') throw error
+      await file.write(this.end - 1, new Uint8Array(1))
+    }
   }
 }
 

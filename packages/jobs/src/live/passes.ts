@@ -44,8 +44,9 @@ export async function copyDirty(pass: Pass): Promise<void> {
           throw error
         }
         if (own === 'ignore' && pass.leaveOut !== undefined) {
+          const before = units.dirty.dirtyBytes
           units.dirty.clear(piece.offset, piece.length)
-          job.advance(piece.length)
+          job.advance(before - units.dirty.dirtyBytes)
           pass.leaveOut(error)
         } else copies.failed = true
       } finally {

@@ -5,7 +5,7 @@
  * it fails. Bits are cleared before anything is asked of the source, its block status too, so a change that comes in
  * between is not forgotten: who changes the source marks what it has changed.
  */
-import { alignDown, alignUp, DirtyBitmap, RangeLock } from '@diskgraph/core/driver'
+import { alignDown, alignUp, DirtyBitmap, errorCodeOf, RangeLock } from '@diskgraph/core/driver'
 import type { Range } from '../engine/source.ts'
 import type { Transfer } from '../engine/transfer.ts'
 
@@ -87,30 +87,49 @@ export class Units {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
+  /** Copies a run, extent by extent. One that fails costs its own units alone: they are dirty again, and its error comes last. */
   async #copyRun(offset: number, length: number, buffer: (() => Uint8Array) | undefined): Promise<void> {
-    const { transfer, granularity } = this.#settings
+    const { granularity } = this.#settings
     this.dirty.clear(offset, length)
-    let at = offset
-    try {
-      while (at < offset + length) {
-        const { content, length: known } = await this.#settings.contentAt(at, offset + length - at)
-        const range = { offset: at, length: known, content }
-        if (content === 'zero') await transfer.zero(range)
-        else if (content === 'data') {
-          await transfer.copy(range, (buffer?.() ?? new Uint8Array(known)).subarray(0, known))
-        }
-        at += known
-      }
-    } catch (error) {
-      at = alignDown(at, granularity)
-      this.dirty.set(at, offset + length - at)
-      throw error
-    } finally {
-      // What was copied before a failure is copied.
-      if (at > offset) {
-        await this.#settings.copied?.(offset, at - offset)
-        this.onCopied?.(at - offset)
+    const end = offset + length
+    let failure: { readonly error: unknown } | undefined
+    let from = offset
+    for (let at = offset; at < end; ) {
+      const extent = { offset: at, length: end - at }
+      try {
+        await this.#copyExtent(extent, buffer)
+        at += extent.length
+      } catch (error) {
+        failure ??= { error }
+        // Where it was given up, nothing more is tried.
+        const failed =
+          errorCodeOf(error) === 'ECANCELED' ? end : Math.min(alignUp(at + extent.length, granularity), end)
+        const start = alignDown(at, granularity)
+        this.dirty.set(start, failed - start)
+        await this.#tellCopied(from, start)
+        at = failed
+        from = failed
       }
     }
+    await this.#tellCopied(from, end)
+    if (failure !== undefined) throw failure.error
+  }
+
+  /** Copies the start of `extent` that is of one kind, in whole units where it fills any, and makes it that long. */
+  async #copyExtent(extent: { offset: number; length: number }, buffer: (() => Uint8Array) | undefined): Promise<void> {
+    const { transfer, contentAt, granularity } = this.#settings
+    const { offset } = extent
+    const { content, length: known } = await contentAt(offset, extent.length)
+    const length = Math.max(alignDown(offset + known, granularity) - offset, 0) || known
+    extent.length = length
+    const range = { offset, length, content }
+    if (content === 'zero') await transfer.zero(range)
+    else if (content === 'data') await transfer.copy(range, (buffer?.() ?? new Uint8Array(length)).subarray(0, length))
+  }
+
+  async #tellCopied(start: number, end: number): Promise<void> {
+    if (start === end) return
+    await this.#settings.copied?.(start, end - start)
+    this.onCopied?.(end - start)
   }
 }

@@ -2,7 +2,7 @@
 import { Permission } from '@diskgraph/core'
 import { delay } from '@diskgraph/core/driver'
 import { VirtualClock } from '@diskgraph/driver-testkit'
-import { type ErrorPolicy, type Job, JobTable, startBackup, startMirror } from '@diskgraph/jobs'
+import { type ErrorPolicy, type Job, JobTable, startBackup, startMirror, startStream } from '@diskgraph/jobs'
 import { describe, expect, it } from 'vitest'
 import { contentOf, stack } from '../stack.ts'
 import { reached, recorded } from './events.ts'
@@ -201,6 +201,40 @@ describe('an error that ends a job', () => {
     const job = await startBackup(made.jobs, { jobId: 'j', device, target: 'b', sync: 'full', maxWorkers: 1 })
     await expect(job.finished).rejects.toMatchObject({ code: 'EIO' })
     expect(made.events).toContain(`BLOCK_JOB_COMPLETED ${2 * 65536}/${size} Input/output error`)
+  })
+
+  it('costs the content it came with, and what stands behind it in the same run is copied', async () => {
+    const made = await setUp()
+    await using _ = made.graph
+    await made.disk.writeZeroes(65536, 65536)
+    made.faults.arm({ nth: 1, code: 'EIO', kinds: ['write'] })
+    const device = made.disk.node
+    const job = await startBackup(made.jobs, { jobId: 'j', device, target: 'b', sync: 'full', maxWorkers: 1 })
+    await expect(job.finished).rejects.toMatchObject({ code: 'EIO' })
+    expect(made.events).toContain(`BLOCK_JOB_COMPLETED ${2 ** 20 - 65536}/${size} Input/output error`)
+    const copied = new Uint8Array(2 ** 20)
+    made.storages.get('b')?.read(0, copied)
+    expect([0, 65535, 131072, 2 ** 20 - 1].map((at) => copied[at])).toEqual([0, 0, 7, 7])
+  })
+
+  it('that a stream ignores costs the content it came with, and every byte counts once', async () => {
+    const made = stack()
+    await using _ = made.graph
+    const base = await made.qcow2('base', { size: 2 ** 19 })
+    await base.write(0, new Uint8Array(2 ** 19).fill(7))
+    await base.writeZeroes(65536, 65536)
+    await base.close()
+    const top = await made.qcow2('top', { size: 2 ** 19, backing: 'base', faulty: true })
+    await top.read(0, new Uint8Array(1))
+    made.faults.arm({ nth: 1, code: 'EIO', kinds: ['read'] })
+    const jobs = new JobTable(made.graph)
+    const events = recorded(made.graph)
+    const job = await startStream(jobs, { jobId: 'j', device: top.node, onError: 'ignore' })
+    await expect(job.finished).rejects.toMatchObject({ code: 'EIO' })
+    expect(made.faults.hits.map(({ kind }) => kind)).toEqual(['read'])
+    expect(events).toContain(`BLOCK_JOB_COMPLETED ${2 ** 19}/${2 ** 19} Input/output error`)
+    const present = async (at: number) => (await top.status(at, 1, top.node.backing?.node))?.present
+    expect([await present(0), await present(65536), await present(131072)]).toEqual([false, true, true])
   })
 })
 

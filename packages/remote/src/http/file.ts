@@ -89,7 +89,7 @@ export class HttpFile implements RemoteSource {
       const reply = await this.#request(cursor, watchdog)
       watchdog.expect('the server stopped sending', this.#settings.idleTimeout)
       try {
-        this.#adopt(checkReply(reply, cursor, this.#version, this.#settings.clock.wallTime()), cursor)
+        this.#adopt(checkReply(reply, cursor, this.#version, this.#settings), cursor)
         if (reply.status === 206) await receive(reply, cursor, watchdog)
         else reply.discard()
       } catch (error) {

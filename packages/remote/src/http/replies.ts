@@ -1,6 +1,7 @@
 /** What the answer to a request for a range means. Everything that is not exactly what was asked for is an error. */
 import { BlockError, type ErrorCode } from '@diskgraph/core/driver'
 import { Interruption } from '../reading/interruption.ts'
+import type { HttpSettings } from './settings.ts'
 import type { Reply } from './transport.ts'
 import { difference, type Version, versionOf } from './version.ts'
 
@@ -28,7 +29,7 @@ export function checkReply(
   reply: Reply,
   { at: start, end }: { readonly at: number; readonly end: number },
   version: Version | undefined,
-  now: number,
+  settings: Pick<HttpSettings, 'clock' | 'refusalHint'>,
 ): Version {
   switch (reply.status) {
     case 206:
@@ -40,7 +41,7 @@ export function checkReply(
     case 412:
       throw changed('it no longer matches')
   }
-  throw refusal(reply, now)
+  throw refusal(reply, settings.clock.wallTime(), settings.refusalHint)
 }
 
 /** The error of a file that is not the one that was opened. */
@@ -78,7 +79,10 @@ function checkEncoding(reply: Reply): void {
 
 function parseContentRange(reply: Reply): { first: number; last: number; size: number } {
   const text = reply.header('content-range')
-  if (text === undefined) throw new BlockError('EIO', 'the server sends a part without saying which (Content-Range)')
+  if (text === undefined) {
+    const hint = reply.filtered ? 'let it send Access-Control-Expose-Headers: content-range, etag' : undefined
+    throw new BlockError('EIO', 'the server sends a part without saying which (Content-Range)', { hint })
+  }
   const match = /^\s*bytes\s+(\d+)-(\d+)\/(\d+|\*)\s*$/i.exec(text)
   if (match === null) throw new BlockError('EIO', `the Content-Range of the server makes no sense`)
   if (match[3] === '*') throw new BlockError('ENOTSUP', "Server didn't report file size.")
@@ -114,9 +118,14 @@ function checkUnsatisfiable(reply: Reply, version: Version | undefined): Version
   throw new BlockError('EIO', 'The requested URL returned error: 416')
 }
 
-function refusal(reply: Reply, now: number): BlockError | Interruption {
+function refusal(reply: Reply, now: number, forbidden: string | undefined): BlockError | Interruption {
   const { status } = reply
-  const options = status === 401 ? { hint: hintOfChallenge(reply.header('www-authenticate')) } : {}
+  const hints: Readonly<Record<number, string | undefined>> = {
+    401: hintOfChallenge(reply.header('www-authenticate')),
+    403: forbidden,
+    407: 'give proxy-username and proxy-password-secret, or other ones',
+  }
+  const options = { hint: hints[status] }
   const error = new BlockError(codes[status] ?? 'EIO', `The requested URL returned error: ${status}`, options)
   return passing.has(status) ? new Interruption(error, { wait: retryAfter(reply.header('retry-after'), now) }) : error
 }
