@@ -10,6 +10,7 @@ export const hostDevice: DriverDescriptor = {
   name: 'host_device',
   kind: 'protocol',
   description: 'a block device',
+  imageMethods: ['write', 'writeZeroes', 'discard', 'truncate', 'blockStatus'],
   options: fileSchemas,
   createOptions: hostDeviceCreateSchemas,
   prefixes: ['host_device'],
