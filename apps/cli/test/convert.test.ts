@@ -149,7 +149,7 @@ describe('standard output', () => {
     const bytes = sample(2 ** 20)
     writeFileSync(path('s.raw'), bytes)
     const terminal = capturedTerminal('diskgraph', { forPeople: true })
-    expect(await img(terminal, 'convert', '-f', 'raw', '-O', 'qcow2', path('s.raw'), '-')).toBe(0)
+    expect(await img(terminal, 'convert', '-f', 'raw', '-c', '-O', 'qcow2', path('s.raw'), '-')).toBe(0)
     writeFileSync(path('o'), Buffer.from(terminal.stdout, 'latin1'))
     expect(await img(capturedTerminal(), 'compare', '-q', path('s.raw'), path('o'))).toBe(0)
   })

@@ -12,8 +12,12 @@ interface Wishes {
   readonly delay: number
   /** Allows pages from elsewhere. */
   readonly cors: boolean
+  /** But shows them none of the headers. */
+  readonly hidden: boolean
   /** Needs this Authorization. */
   readonly authorization: string | null
+  /** Asks for an answer by Digest, with this algorithm; any will do. */
+  readonly digest: string | null
   readonly redirect: string | null
   /** Fails this many requests of the same URL by ending the connection. */
   readonly failures: number
@@ -69,7 +73,7 @@ export class PageServer {
   }
 
   #serveDisk(url: URL, disk: Uint8Array, wishes: Wishes, request: IncomingMessage, response: ServerResponse): void {
-    if (wishes.cors) allowOthers(response)
+    if (wishes.cors) allowOthers(response, wishes.hidden)
     if (request.method === 'OPTIONS') return void response.writeHead(204).end()
     if (request.method === 'PUT') {
       // A page changes the file that the others see.
@@ -84,6 +88,10 @@ export class PageServer {
     if (wishes.redirect !== null) return void response.writeHead(302, { location: wishes.redirect }).end()
     if (wishes.authorization !== null && request.headers.authorization !== wishes.authorization) {
       return void response.writeHead(401).end()
+    }
+    if (wishes.digest !== null && request.headers.authorization?.startsWith('Digest ') !== true) {
+      const challenge = `Digest realm="x", nonce="y", qop="auth", algorithm=${wishes.digest}`
+      return void response.writeHead(401, { 'www-authenticate': challenge }).end()
     }
     serveRange(disk, this.#etags.get(url.pathname) ?? wishes.etag, wishes.whole, request, response)
   }
@@ -100,16 +108,22 @@ function wishesOf(query: URLSearchParams): Wishes {
     whole: query.has('whole'),
     delay: Number(query.get('delay') ?? 0),
     cors: query.has('cors'),
+    hidden: query.has('hidden'),
     authorization: query.get('authorization'),
+    digest: query.get('digest'),
     redirect: query.get('redirect'),
     failures: Number(query.get('failures') ?? 0),
   }
 }
 
-function allowOthers(response: ServerResponse): void {
+function allowOthers(response: ServerResponse, hidden: boolean): void {
   response.setHeader('access-control-allow-origin', '*')
   response.setHeader('access-control-allow-headers', 'range, if-range, authorization')
-  response.setHeader('access-control-expose-headers', 'content-range, content-length, content-encoding, etag')
+  if (hidden) return
+  response.setHeader(
+    'access-control-expose-headers',
+    'content-range, content-length, content-encoding, etag, www-authenticate',
+  )
 }
 
 function serveRange(

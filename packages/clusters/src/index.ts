@@ -18,6 +18,7 @@ export {
 } from './image.ts'
 export { type Allocation, InFlight } from './in-flight.ts'
 export { InflatedClusters, wholeCluster } from './inflated.ts'
+export { neededClusters } from './needed-clusters.ts'
 export { readBacking, readRange } from './read.ts'
 export { blockStatus } from './status.ts'
 export { writeRange } from './write.ts'

@@ -56,12 +56,12 @@ export interface BlkdebugOptions {
   /** Discards are cut at multiples of this before they reach the image. */
   optDiscard?: number
   maxDiscard?: number
-  injectError?: InjectErrorOptions[]
-  setState?: SetStateOptions[]
+  injectError?: readonly InjectErrorOptions[]
+  setState?: readonly SetStateOptions[]
   /** Permissions to take on the image, whatever the parents need. */
-  takeChildPerms?: PermissionName[]
+  takeChildPerms?: readonly PermissionName[]
   /** Permissions not to share with other users of the image. */
-  unshareChildPerms?: PermissionName[]
+  unshareChildPerms?: readonly PermissionName[]
 }
 
 declare module '@diskgraph/core/driver' {

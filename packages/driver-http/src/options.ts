@@ -9,10 +9,13 @@ import {
 import {
   type CredentialOptions,
   checkCredentials,
+  checkProxy,
   checkReading,
   credentialOptions,
   type HttpSettings,
+  type ProxyOptions,
   parseAddress,
+  proxyOptions,
   type ReadingOptions,
   type RedirectOptions,
   readingOptions,
@@ -24,13 +27,9 @@ import {
 import { type Authentication, authorizerOf } from './authorization.ts'
 
 /** Options of an `http` node. */
-export interface HttpOptions extends CredentialOptions, ReadingOptions, RedirectOptions {
+export interface HttpOptions extends CredentialOptions, ProxyOptions, ReadingOptions, RedirectOptions {
   /** Begins with `http://`. A user name and password in it are used and never shown. */
   url: string
-  /** Proxies are not supported: refused. */
-  proxyUsername?: string
-  /** Proxies are not supported: refused. */
-  proxyPasswordSecret?: string
   /** Cookies to send, `name=value; name=value`. */
   cookie?: string
   /** Id of the secret that holds the cookies. */
@@ -53,8 +52,7 @@ declare module '@diskgraph/core/driver' {
 export const httpOptions: OptionSchemas = {
   url: { type: 'string', required: true, strong: true, description: 'URL of the file' },
   ...credentialOptions,
-  proxyUsername: { type: 'string', description: 'User name for a proxy (proxies are not supported)' },
-  proxyPasswordSecret: { type: 'string', description: 'Id of the secret for a proxy (proxies are not supported)' },
+  ...proxyOptions,
   cookie: { type: 'string', strong: true, confidential: true, description: 'Cookies to send' },
   cookieSecret: { type: 'string', strong: true, description: 'Id of the secret that holds the cookies' },
   authentication: {
@@ -75,13 +73,10 @@ export function checkOptions(protocol: 'http' | 'https', context: OpenContext): 
   const options = context.options as unknown as HttpOptions &
     Required<RedirectOptions & Pick<HttpOptions, 'authentication'>> &
     TlsOptions
-  const { cookie, cookieSecret, proxyUsername, proxyPasswordSecret } = options
+  const { cookie, cookieSecret } = options
   const reading = checkReading(context)
   if (cookie !== undefined && cookieSecret !== undefined) {
     throw new BlockError('EINVAL', 'curl driver cannot handle both cookie and cookie secret')
-  }
-  if (proxyUsername !== undefined || proxyPasswordSecret !== undefined) {
-    throw new BlockError('ENOTSUP', 'proxies are not supported: remove proxy-username and proxy-password-secret')
   }
   const address = parseAddress(protocol, options.url)
   return {
@@ -89,6 +84,7 @@ export function checkOptions(protocol: 'http' | 'https', context: OpenContext): 
     url: address.url,
     authorizer: authorizerOf(checkCredentials(context, address), options.authentication, context.random),
     cookie: checkCookie(secretText(context, cookieSecret) ?? cookie),
+    proxy: checkProxy(context),
     redirect: options.redirect,
     maxRedirects: options.maxRedirects,
     sslverify: options.sslverify ?? true,

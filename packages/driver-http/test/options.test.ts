@@ -65,11 +65,6 @@ describe('options', () => {
     })
   }
 
-  it('for a proxy are refused', async () => {
-    expect(await ours({ driver: 'http', url, 'proxy-username': 'x' })).toContain('proxies are not supported')
-    expect(await ours({ driver: 'http', url, 'proxy-password-secret': 'x' })).toContain('proxies are not supported')
-  })
-
   it('of https are unknown to http', async () => {
     const message = "Block protocol 'http' doesn't support the option 'sslverify'"
     expect(await ours({ driver: 'http', url, sslverify: 'off' })).toContain(message)

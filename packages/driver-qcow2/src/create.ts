@@ -31,12 +31,13 @@ import { setRefcountAt } from './refcounts/entries.ts'
 import { Qcow2State } from './state.ts'
 import { RootTable } from './tables/root-table.ts'
 
-interface Plan {
+export interface Plan {
   readonly refcountTableClusters: number
   readonly refcountBlocks: number
   readonly l1Entries: number
-  /** Where the header of LUKS stands, if there is one. */
-  readonly encryptionOffset: number
+  /** Where the tables end: the header of LUKS stands there, if there is one, or the data. */
+  readonly tablesEnd: number
+  /** All that are in use. */
   readonly clusters: number
 }
 
@@ -50,19 +51,20 @@ export async function create(context: CreateContext): Promise<void> {
   const headerBytes = encrypt === undefined ? 0 : await (await seldom()).encryptionHeaderSize(encrypt)
   const file = context.children.require('file')
   if (file.size > 0) await file.truncate(0).catch(() => {})
-  const plan = planTables(image, headerBytes)
+  const plan = planTables(image, Math.ceil(headerBytes / image.geometry.clusterSize))
   const header = newHeader(image, plan, headerBytes, dataFile?.filename)
   const bytes = serializeHeader(header)
   const { clusterSize } = image.geometry
-  const table = new RootTable(header.refcountTableOffset, new Uint8Array(plan.refcountTableClusters * clusterSize))
-  for (let i = 0; i < plan.refcountBlocks; i++) {
-    table.set(i, (1 + plan.refcountTableClusters + i) * clusterSize, 0)
+  await file.write(header.refcountTableOffset, refcountTableOf(image.geometry, plan))
+  for (let block = 0; block < plan.refcountBlocks; block++) {
+    await file.write(
+      (1 + plan.refcountTableClusters + block) * clusterSize,
+      refcountBlockOf(image.geometry, plan, block),
+    )
   }
-  await file.write(table.offset, table.data)
-  await writeBlocks(file, image.geometry, plan)
   await writeL1(file, header.l1TableOffset, plan.l1Entries * entrySize)
   if (encrypt !== undefined) {
-    const place = { offset: plan.encryptionOffset, length: headerBytes }
+    const place = { offset: plan.tablesEnd, length: headerBytes }
     // The clusters of the header are data, whatever of it is written.
     if (headerBytes > 0) await file.write(plan.clusters * clusterSize - 1, new Uint8Array(1))
     await (await seldom()).formatEncryption(context, encrypt, place)
@@ -74,27 +76,26 @@ export async function create(context: CreateContext): Promise<void> {
   if (dataFile !== undefined && dataFile.size < image.size) await dataFile.truncate(image.size)
 }
 
-/** How many clusters each table takes, so that the refcount blocks describe all of them. */
-function planTables(image: NewImage, headerBytes: number): Plan {
+/** How many clusters each table takes, so that the refcount blocks describe all of them, and `more` behind them. */
+export function planTables(image: NewImage, more: number): Plan {
   const { clusterSize, l2Span, refcountBlockEntries } = image.geometry
   const l1Entries = Math.ceil(image.size / l2Span)
   const l1Clusters = Math.ceil((l1Entries * entrySize) / clusterSize)
-  const encryptionClusters = Math.ceil(headerBytes / clusterSize)
   let refcountBlocks = 1
   for (;;) {
     const refcountTableClusters = Math.ceil((refcountBlocks * entrySize) / clusterSize)
     const tables = 1 + refcountTableClusters + refcountBlocks + l1Clusters
-    const clusters = tables + encryptionClusters
+    const clusters = tables + more
     const needed = Math.ceil(clusters / refcountBlockEntries)
     if (needed <= refcountBlocks) {
-      const encryptionOffset = tables * clusterSize
-      return { refcountTableClusters, refcountBlocks, l1Entries, encryptionOffset, clusters }
+      return { refcountTableClusters, refcountBlocks, l1Entries, tablesEnd: tables * clusterSize, clusters }
     }
     refcountBlocks = needed
   }
 }
 
-function newHeader(image: NewImage, plan: Plan, headerBytes: number, dataFile: string | undefined): Header {
+/** The header of a new image. */
+export function newHeader(image: NewImage, plan: Plan, headerBytes: number, dataFile: string | undefined): Header {
   const { geometry, version } = image
   const lazy = version === 3 && image.lazyRefcounts
   const header: Header = {
@@ -126,7 +127,7 @@ function newHeader(image: NewImage, plan: Plan, headerBytes: number, dataFile: s
     extensions: withExtension(
       withExtension(initialExtensions(version, geometry.clusterBits), ExtensionType.dataFile, dataFileName(dataFile)),
       ExtensionType.encryptionHeader,
-      headerBytes === 0 ? undefined : encryptionExtension(plan.encryptionOffset, headerBytes),
+      headerBytes === 0 ? undefined : encryptionExtension(plan.tablesEnd, headerBytes),
     ),
   }
   return withBacking(header, image.backingFile, image.backingFormat)
@@ -144,15 +145,21 @@ function encryptionExtension(offset: number, length: number): Uint8Array {
   return data
 }
 
-async function writeBlocks(file: ChildHandle, geometry: Geometry, plan: Plan): Promise<void> {
+/** The refcount table of a new image. */
+export function refcountTableOf({ clusterSize }: Geometry, plan: Plan): Uint8Array {
+  const table = new RootTable(0, new Uint8Array(plan.refcountTableClusters * clusterSize))
+  for (let i = 0; i < plan.refcountBlocks; i++) table.set(i, (1 + plan.refcountTableClusters + i) * clusterSize, 0)
+  return table.data
+}
+
+/** One of its refcount blocks: each cluster in use has one reference. */
+export function refcountBlockOf(geometry: Geometry, plan: Plan, block: number): Uint8Array {
   const { clusterSize, refcountBlockEntries, refcountOrder } = geometry
-  for (let block = 0; block < plan.refcountBlocks; block++) {
-    const data = new Uint8Array(clusterSize)
-    const slice = { data, view: viewOf(data) }
-    const used = Math.min(refcountBlockEntries, plan.clusters - block * refcountBlockEntries)
-    for (let i = 0; i < used; i++) setRefcountAt(slice, refcountOrder, i, 1)
-    await file.write((1 + plan.refcountTableClusters + block) * clusterSize, data)
-  }
+  const data = new Uint8Array(clusterSize)
+  const slice = { data, view: viewOf(data) }
+  const used = Math.min(refcountBlockEntries, plan.clusters - block * refcountBlockEntries)
+  for (let i = 0; i < used; i++) setRefcountAt(slice, refcountOrder, i, 1)
+  return data
 }
 
 /** Writes the empty L1 table as data: entries that are set later need its room. */

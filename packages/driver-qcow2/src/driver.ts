@@ -8,6 +8,7 @@ import { seldom } from './lazy.ts'
 import { checkCreateOptions } from './new-image.ts'
 import { activate, openState } from './open.ts'
 import { amendOptions, createOptions, openOptions } from './options.ts'
+import { streamImage } from './stream.ts'
 
 /** The driver `qcow2`. */
 export const qcow2: DriverDescriptor = {
@@ -39,4 +40,5 @@ export const qcow2: DriverDescriptor = {
   },
   create,
   measure: async (request) => (await seldom()).measureImage(request),
+  stream: streamImage,
 }

@@ -6,6 +6,7 @@
  * Metadata is counted for the fully written disk in both figures; `required` then has only the clusters that the
  * content needs, or all of them when they are preallocated.
  */
+import { neededClusters } from '@diskgraph/clusters'
 import { alignUp, BlockError, isBlockError, type Measurement, type MeasureRequest } from '@diskgraph/core/driver'
 import { encodeText } from './bytes.ts'
 import { encryptionHeaderSize } from './encryption.ts'
@@ -65,15 +66,7 @@ function wholeSize(virtualSize: number, { clusterSize, refcountBits, l2Entries, 
 /** Bytes of all clusters that hold data; zeroes and holes take none. */
 async function neededData(extents: NonNullable<MeasureRequest['extents']>, clusterSize: number): Promise<number> {
   let bytes = 0
-  let counted = 0
-  for await (const { offset, length, data, zero } of extents) {
-    if (!data || zero) continue
-    const start = Math.max(counted, Math.floor(offset / clusterSize) * clusterSize)
-    const end = alignUp(offset + length, clusterSize)
-    if (end <= start) continue
-    bytes += end - start
-    counted = end
-  }
+  for await (const { start, end } of neededClusters(extents, clusterSize)) bytes += end - start
   return bytes
 }
 

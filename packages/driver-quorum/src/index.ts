@@ -4,7 +4,7 @@ import { QuorumImage, type QuorumSettings } from './image.ts'
 /** Options of a `quorum` node. */
 export interface QuorumOptions {
   /** The copies, at least one, all of one size. */
-  children: Child[]
+  children: readonly Child[]
   /** How many children must agree; at least 1, at most as many as there are. */
   voteThreshold: number
   /** Two children that must always agree: a read of different content fails with the place. Default false. */

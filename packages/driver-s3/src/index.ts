@@ -1,12 +1,9 @@
 /** The driver `s3`: an object in a bucket, read by ranges. */
 import type { DriverDescriptor } from '@diskgraph/core/driver'
 import { httpTransport, openHttp } from '@diskgraph/remote'
-import { checkOptions, type Environment, formatFilename, s3Options } from './options.ts'
+import { checkOptions, formatFilename, s3Options } from './options.ts'
 
 export type { S3Options } from './options.ts'
-
-/** Browsers have no environment. */
-const environment = (): Environment => (globalThis as { process?: { env: Environment } }).process?.env ?? {}
 
 /** The driver `s3`. Read-only. */
 export const s3: DriverDescriptor = {
@@ -20,6 +17,6 @@ export const s3: DriverDescriptor = {
   formatFilename,
   open(context) {
     context.becomeReadOnly('the driver s3 does not write')
-    return openHttp(context, checkOptions(context, environment()), httpTransport)
+    return openHttp(context, checkOptions(context), httpTransport)
   },
 }

@@ -2,8 +2,13 @@
 import { BlockError, jsonFilename, type OpenContext, type OptionSchemas, withoutSecrets } from '@diskgraph/core/driver'
 import {
   type Authorizer,
+  checkProxy,
   checkReading,
+  type Environment,
+  environment,
   type HttpSettings,
+  type ProxyOptions,
+  proxyOptions,
   type ReadingOptions,
   readingOptions,
   secretText,
@@ -13,7 +18,7 @@ import {
 import { encode, type Signer, signingHeaders } from './signature.ts'
 
 /** Options of an `s3` node. What is left out comes from the environment, where that names it. */
-export interface S3Options extends ReadingOptions, TlsOptions {
+export interface S3Options extends ProxyOptions, ReadingOptions, TlsOptions {
   /** `s3://BUCKET/KEY`; the key as it is, nothing in it is decoded. */
   url: string
   /** URL of the server. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or that of AWS for the region. */
@@ -51,28 +56,28 @@ export const s3Options: OptionSchemas = {
   sessionTokenSecret: { type: 'string', strong: true, description: 'Id of the secret that holds the session token' },
   anonymous: { type: 'boolean', default: false, strong: true, description: 'Sign nothing' },
   versionId: { type: 'string', strong: true, description: 'Version of the object' },
+  ...proxyOptions,
   ...readingOptions,
   ...tlsOptions,
 }
 
-/** Variables by name; those of the process where there is one. */
-export type Environment = Readonly<Record<string, string | undefined>>
-
 /** The settings that options and environment come to. EINVAL for options that are wrong or do not go together. */
-export function checkOptions(context: OpenContext, environment: Environment): HttpSettings {
+export function checkOptions(context: OpenContext): HttpSettings {
   const options = context.options as unknown as S3Options
+  const variables = environment()
   const reading = checkReading(context)
-  const region = options.region ?? (environment.AWS_REGION || environment.AWS_DEFAULT_REGION || 'us-east-1')
-  const signer = signerOf(context, options, region, environment)
+  const region = options.region ?? (variables.AWS_REGION || variables.AWS_DEFAULT_REGION || 'us-east-1')
+  const signer = signerOf(context, options, region, variables)
   const authorizer: Authorizer | undefined = signer && {
     headers: (url, { range }) =>
       signingHeaders(signer, url, range === undefined ? {} : { range }, context.clock.wallTime()),
   }
   return {
     ...reading,
-    url: objectUrl(options, region, environment),
+    url: objectUrl(options, region, variables),
     authorizer,
     cookie: undefined,
+    proxy: checkProxy(context),
     // A signature is for one server.
     redirect: 'same-origin',
     maxRedirects: 5,
@@ -89,7 +94,7 @@ function signerOf(
   context: OpenContext,
   options: S3Options,
   region: string,
-  environment: Environment,
+  variables: Environment,
 ): Signer | undefined {
   const { accessKeyId, secretKeySecret, sessionTokenSecret, anonymous } = options
   const given = accessKeyId ?? secretKeySecret ?? sessionTokenSecret
@@ -107,7 +112,7 @@ function signerOf(
       region,
     })
   }
-  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = environment
+  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = variables
   if (!AWS_ACCESS_KEY_ID || !AWS_SECRET_ACCESS_KEY) return undefined
   const sessionToken = AWS_SESSION_TOKEN || undefined
   return checkSigner({ accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY, sessionToken, region })
@@ -124,7 +129,7 @@ function checkSigner(signer: Signer): Signer {
   return signer
 }
 
-function objectUrl(options: S3Options, region: string, environment: Environment): URL {
+function objectUrl(options: S3Options, region: string, variables: Environment): URL {
   const wrong = (why: string): BlockError => new BlockError('EINVAL', `'${withoutSecrets(options.url)}' ${why}`)
   const match = /^s3:\/\/([^/?#]*)\/(.+)$/s.exec(options.url)
   if (match === null) throw wrong('is not s3://BUCKET/KEY')
@@ -133,7 +138,7 @@ function objectUrl(options: S3Options, region: string, environment: Environment)
   const parts = key.split('/')
   if (parts.some((part) => part === '.' || part === '..'))
     throw wrong("has a key with a part '.' or '..': no URL can name it")
-  const named = options.endpoint ?? (environment.AWS_ENDPOINT_URL_S3 || environment.AWS_ENDPOINT_URL || undefined)
+  const named = options.endpoint ?? (variables.AWS_ENDPOINT_URL_S3 || variables.AWS_ENDPOINT_URL || undefined)
   const url = endpointUrl(named ?? `https://s3.${region}.amazonaws.com`)
   const pathStyle = options.pathStyle ?? (named !== undefined || bucket.includes('.'))
   if (!pathStyle) url.host = `${bucket}.${url.host}`

@@ -17,7 +17,8 @@ import type { Subformat, VmdkCreateOptions } from './options.ts'
 
 type Settings = Omit<VmdkCreateOptions, 'file'>
 
-const grainSize = NewExtent.grainSectors * sectorSize
+/** Bytes of a grain of a new image. */
+export const grainSize = NewExtent.grainSectors * sectorSize
 const piece = 2 ** 20
 
 /** Checks what goes together. EINVAL, in QEMU's words; EFBIG for a disk whose tables cannot be pointed to. */
@@ -65,12 +66,28 @@ export async function create(context: CreateContext<Settings>): Promise<void> {
     lines.push(extentLine(size, subformat, name))
   }
   const cid = Math.floor(random() * 0xfffffffe)
-  const descriptor = new TextEncoder().encode(descriptorText({ options, size, cid, parentCid, subformat, lines }))
-  if (isFlat(subformat) || isSplit(subformat)) return file.write(0, descriptor)
-  if (descriptor.length > NewExtent.descriptorSectors * sectorSize) {
-    throw new BlockError('EINVAL', 'the names of the image are too long for its descriptor')
-  }
-  await file.write(NewExtent.descriptorOffset * sectorSize, descriptor)
+  const parts = { options, size, cid, parentCid, subformat, lines }
+  if (isFlat(subformat) || isSplit(subformat)) return file.write(0, new TextEncoder().encode(descriptorText(parts)))
+  await file.write(NewExtent.descriptorOffset * sectorSize, descriptorBytes(parts))
+}
+
+/** The descriptor of a stream-optimized image that stands on nothing. EINVAL when it has no room. */
+export function streamDescriptor(
+  all: Readonly<Record<string, unknown>>,
+  size: number,
+  random: () => number,
+): Uint8Array {
+  const options = all as unknown as Settings
+  const cid = Math.floor(random() * 0xfffffffe)
+  const lines = [extentLine(size, 'streamOptimized', 'disk.vmdk')]
+  return descriptorBytes({ options, size, cid, parentCid: noParent, subformat: 'streamOptimized', lines })
+}
+
+/** A descriptor that stands in the extent. */
+function descriptorBytes(parts: DescriptorParts): Uint8Array {
+  const bytes = new TextEncoder().encode(descriptorText(parts))
+  if (bytes.length <= NewExtent.descriptorSectors * sectorSize) return bytes
+  throw new BlockError('EINVAL', 'the names of the image are too long for its descriptor')
 }
 
 async function parentCidOf({ options, describe }: CreateContext<Settings>): Promise<number> {
@@ -186,13 +203,32 @@ async function writeExtent(file: ChildHandle, capacity: number, options: Setting
   const { tables, directory, secondRoot, root, grains } = layoutOf(capacity)
   const compressed = options.subformat === 'streamOptimized'
   const zeroes = options.zeroedGrain === true
+  const bytes = headerOf(capacity, { compressed, zeroes, overhead: grains, second: secondRoot })
+  new DataView(bytes.buffer).setBigUint64(Hosted.root, BigInt(root), true)
+  await file.truncate(grains * sectorSize, { exact: false })
+  for (const at of [secondRoot, root]) await writeDirectory(file, at * sectorSize, at + directory, tables)
+  await file.write(0, bytes)
+}
+
+/** What a header says besides the place of its directory. In sectors. */
+interface HeaderSettings {
+  readonly compressed: boolean
+  readonly zeroes: boolean
+  readonly overhead: number
+  /** Where the second directory stands; 0: there is none. */
+  readonly second: number
+}
+
+/** The header of a new extent of `capacity` bytes. */
+export function headerOf(capacity: number, { compressed, zeroes, overhead, second }: HeaderSettings): Uint8Array {
   const bytes = new Uint8Array(sectorSize)
   const view = new DataView(bytes.buffer)
   const u64 = (at: number, value: number): void => view.setBigUint64(at, BigInt(value), true)
   bytes.set(new TextEncoder().encode(hostedMagic), Hosted.magic)
   view.setUint32(Hosted.version, compressed ? 3 : zeroes ? 2 : 1, true)
   const flags =
-    (HeaderFlag.lineEnds | HeaderFlag.secondRoot) +
+    HeaderFlag.lineEnds +
+    (second > 0 ? HeaderFlag.secondRoot : 0) +
     (zeroes ? HeaderFlag.zeroGrains : 0) +
     (compressed ? HeaderFlag.compressed + HeaderFlag.markers : 0)
   view.setUint32(Hosted.flags, flags, true)
@@ -201,14 +237,11 @@ async function writeExtent(file: ChildHandle, capacity: number, options: Setting
   u64(Hosted.descriptorOffset, NewExtent.descriptorOffset)
   u64(Hosted.descriptorSize, NewExtent.descriptorSectors)
   view.setUint32(Hosted.tableEntries, NewExtent.tableEntries, true)
-  u64(Hosted.secondRoot, secondRoot)
-  u64(Hosted.root, root)
-  u64(Hosted.overhead, grains)
+  u64(Hosted.secondRoot, second)
+  u64(Hosted.overhead, overhead)
   bytes.set(new TextEncoder().encode(lineEnds), Hosted.lineEnds)
   view.setUint16(Hosted.compression, compressed ? compressionMethod : 0, true)
-  await file.truncate(grains * sectorSize, { exact: false })
-  for (const at of [secondRoot, root]) await writeDirectory(file, at * sectorSize, at + directory, tables)
-  await file.write(0, bytes)
+  return bytes
 }
 
 /** Writes a directory at `offset`, whose tables stand behind each other from sector `first` on. */

@@ -5,6 +5,7 @@ import { isDescriptor } from './descriptor.ts'
 import { isSparse } from './header.ts'
 import { openImage } from './open.ts'
 import { createOptions, options, type VmdkCreateOptions, type VmdkOptions } from './options.ts'
+import { streamImage } from './stream.ts'
 
 /** The driver `vmdk`. */
 export const vmdk: DriverDescriptor = defineDriver<VmdkOptions, VmdkCreateOptions>()({
@@ -18,4 +19,5 @@ export const vmdk: DriverDescriptor = defineDriver<VmdkOptions, VmdkCreateOption
   open: openImage,
   validateCreate: checkSettings,
   create,
+  stream: streamImage,
 })

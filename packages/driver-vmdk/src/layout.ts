@@ -66,6 +66,8 @@ export const compressionMethod = 1
 export const zeroEntry = 1
 /** Bytes before the data of a compressed grain: its first sector on the disk, and the length of the data. */
 export const markerSize = 12
+/** The type in a marker of a sector that has no data of its own: what follows it, in as many sectors as it says. */
+export const Marker = { end: 0, table: 1, directory: 2, footer: 3 } as const
 
 /** What QEMU writes, as VMware does: grains of 64 KiB, tables of 512 entries, 20 sectors for the descriptor. */
 export const NewExtent = { grainSectors: 128, tableEntries: 512, descriptorOffset: 1, descriptorSectors: 20 } as const

@@ -7,7 +7,7 @@ export interface VmdkOptions extends BackingOptions {
   /** The image, or the descriptor of one. */
   file: Child
   /** The extents, instead of those that the descriptor names. */
-  extents?: Child[]
+  extents?: readonly Child[]
 }
 
 /** Kinds of new images. */

@@ -55,7 +55,7 @@ async function parentOf({ options, describe }: CreateContext<Settings>): Promise
 }
 
 /** The size that a new disk gets, and its geometry. */
-function shapeOf(options: Readonly<Record<string, unknown>>) {
+export function shapeOf(options: Readonly<Record<string, unknown>>) {
   const wanted = checkSize(options)
   const exact = options.forceSize === true
   const geometry = exact ? largestGeometry : coveringGeometry(wanted / sectorSize)
@@ -76,19 +76,23 @@ export async function measure(request: MeasureRequest): Promise<Measurement> {
   return { required: metadata + blocks * block, fullyAllocated: metadata + entries * block }
 }
 
+/** A new UUID, and the time of now, in seconds since the year 2000. */
+export function markOf({ random, clock }: Pick<CreateContext, 'random' | 'clock'>): { uuid: Uint8Array; time: number } {
+  const uuid = Uint8Array.from({ length: 16 }, () => Math.floor(random() * 256))
+  uuid[6] = (uuid[6]! & 0x0f) | 0x40
+  uuid[8] = (uuid[8]! & 0x3f) | 0x80
+  return { uuid, time: Math.max(0, Math.floor(clock.wallTime() / 1000) - year2000) }
+}
+
 type Settings = Omit<VpcCreateOptions, 'file'>
 
 /** Writes a new image into `children.file`. */
 export async function create(context: CreateContext<Settings>): Promise<void> {
   const { options, random, clock } = context
   const { size, geometry, exact, isFixed } = shapeOf({ ...options })
-  const uuid = Uint8Array.from({ length: 16 }, () => Math.floor(random() * 256))
-  uuid[6] = (uuid[6]! & 0x0f) | 0x40
-  uuid[8] = (uuid[8]! & 0x3f) | 0x80
-  const time = Math.max(0, Math.floor(clock.wallTime() / 1000) - year2000)
   const parent = await parentOf(context)
   const type = isFixed ? DiskType.fixed : parent === undefined ? DiskType.dynamic : DiskType.differencing
-  const footer = newFooter({ size, geometry, type, exact, uuid, time })
+  const footer = newFooter({ size, geometry, type, exact, ...markOf({ random, clock }) })
   const file = context.children.require('file')
   if (file.size > 0) await file.truncate(0)
   if (isFixed) {

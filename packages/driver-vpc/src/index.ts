@@ -16,6 +16,7 @@ import { FixedImage } from './fixed.ts'
 import { DiskType, entrySize, footerSize, headerSize, sectorSize } from './layout.ts'
 import { createOptions, options, type VpcCreateOptions, type VpcOptions } from './options.ts'
 import { checkParent, type ParentName, readParent } from './parent.ts'
+import { streamImage } from './stream.ts'
 import { type Disk, hasFooter, parseFooter, parseHeader } from './structures.ts'
 
 export type { VpcCreateOptions, VpcOptions } from './options.ts'
@@ -104,4 +105,5 @@ export const vpc: DriverDescriptor = defineDriver<VpcOptions, VpcCreateOptions>(
   },
   create,
   measure,
+  stream: streamImage,
 })

@@ -1,9 +1,18 @@
 /** What is the same on every platform. */
 export { openHttp } from './http/open.ts'
-export { type RedirectOptions, redirectOptions, type TlsOptions, tlsOptions } from './http/options.ts'
+export {
+  checkProxy,
+  type ProxyOptions,
+  proxyOptions,
+  type RedirectOptions,
+  redirectOptions,
+  type TlsOptions,
+  tlsOptions,
+} from './http/options.ts'
 export type { Authorizer, DigestHash, HttpSettings, RedirectRule } from './http/settings.ts'
 export type { MakeTransport } from './http/transport.ts'
 export { parseAddress } from './reading/address.ts'
+export { type Environment, environment } from './reading/environment.ts'
 export { openRemote, type RemoteSource } from './reading/image.ts'
 export { Interruption } from './reading/interruption.ts'
 export {

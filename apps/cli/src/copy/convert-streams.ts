@@ -2,18 +2,19 @@
  * Conversion from standard input and to standard output, for the front end for people.
  *
  * A regular file behind standard input is used like any file. A pipe has no size and cannot seek: only raw data can
- * come through it, and the target grows while it comes. Raw data goes to standard output as it is read; other formats
- * need to seek, so they are made in a temporary file first.
+ * come through it, and the target grows while it comes. Raw data goes to standard output as it is read, and images whose
+ * driver can write them in one go (`stream`) as they are made; others need to seek, so they are made in a temporary file first.
  */
 
 import { createReadStream, fstatSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Disk, Graph } from '@diskgraph/core'
-import { throwIfAborted } from '@diskgraph/core/driver'
+import { throwIfAborted, validateOptions } from '@diskgraph/core/driver'
 import { foreignFooter, foreignFormat, signatureHeadLength, signatureTailLength } from '@diskgraph/core/internal'
 import { copy, copyStream } from '@diskgraph/jobs'
 import { CommandError, errnoText, type Terminal } from '@diskgraph/tools'
+import { findFormat, valuesOf } from '../create-options.ts'
 import { openImage } from '../opening.ts'
 import { type ConvertRequest, targetOf } from './convert-request.ts'
 import { copyFailure } from './copy-failure.ts'
@@ -117,6 +118,39 @@ export function writeRaw(
     writeZeroes: async (): Promise<void> => undefined,
   }
   return copy(disks, target, { sparseSize: 0, parallel: Math.min(request.lanes, 4), signal })
+}
+
+/** Writes `disk` to standard output as an image of another format; false where that needs seeking. */
+export async function writeImage(
+  graph: Graph,
+  disk: Disk,
+  request: ConvertRequest,
+  terminal: Terminal,
+): Promise<boolean> {
+  const { outBytes, signal } = terminal
+  const format = await findFormat(graph, request.targetFormat as string)
+  const { backingFile, bitmaps, salvage, skipCreation } = request
+  if (format.stream === undefined || backingFile !== undefined || bitmaps || salvage || skipCreation) return false
+  const values = valuesOf({ format, storage: undefined }, { format: format.name, options: request.options })
+  values.checkChoices()
+  const { file: _, ...schemas } = format.createOptions ?? {}
+  const { size } = disk
+  const pieces = format.stream({
+    options: validateOptions(schemas, { size, ...values.toOptions(false) }),
+    compressed: request.compress,
+    clock: graph.clock,
+    random: graph.random,
+    signal,
+    extents: () => disk.extents({ signal }),
+    read: async (offset, buf) => {
+      const length = Math.max(0, Math.min(buf.length, size - offset))
+      buf.fill(0, length)
+      if (length > 0) await disk.read(offset, buf.subarray(0, length), 0, signal)
+    },
+  })
+  if (pieces === undefined) return false
+  for await (const piece of pieces) outBytes(piece)
+  return true
 }
 
 /** Makes a target of another format in a temporary folder by `convert`, and copies it to standard output. */

@@ -40,7 +40,9 @@ export async function convertImages(graph: Graph, request: ConvertRequest, termi
 
 /** Standard input as a source, or standard output as the target. */
 async function convertStreams(graph: Graph, request: ConvertRequest, terminal: Terminal): Promise<void> {
-  const { convertFromPipe, standardInputFile, throughTemporaryFile, writeRaw } = await import('./convert-streams.ts')
+  const { convertFromPipe, standardInputFile, throughTemporaryFile, writeImage, writeRaw } = await import(
+    './convert-streams.ts'
+  )
   if (request.sources.includes(streamName)) {
     const file = standardInputFile()
     if (file === undefined) return convertFromPipe(graph, request, terminal)
@@ -48,6 +50,7 @@ async function convertStreams(graph: Graph, request: ConvertRequest, terminal: T
   }
   if (request.target !== streamName) return convertImages(graph, request, terminal)
   if ((request.targetFormat ?? 'raw') !== 'raw') {
+    if (request.sources.length === 1 && (await convertInOneGo(graph, request, terminal, writeImage))) return
     return throughTemporaryFile(terminal, async (filename) => {
       request.target = filename
       await convertImages(graph, request, terminal)
@@ -57,6 +60,23 @@ async function convertStreams(graph: Graph, request: ConvertRequest, terminal: T
     await writeRaw(await openSources(graph, request, terminal), request, terminal)
   } catch (error) {
     throw copyFailure(error, terminal.signal)
+  }
+}
+
+/** Whether the image could be written to standard output without seeking. */
+async function convertInOneGo(
+  graph: Graph,
+  request: ConvertRequest,
+  terminal: Terminal,
+  write: (graph: Graph, disk: Disk, request: ConvertRequest, terminal: Terminal) => Promise<boolean>,
+): Promise<boolean> {
+  const [disk] = await openSources(graph, request, terminal)
+  try {
+    return await write(graph, disk as Disk, request, terminal)
+  } catch (error) {
+    throw copyFailure(error, terminal.signal)
+  } finally {
+    await disk?.close()
   }
 }
 

@@ -81,6 +81,19 @@ describe('http in a browser', () => {
     await expect(failure).rejects.toMatchObject({ code: 'EIO', hint: expect.stringContaining('CORS') })
   })
 
+  it('says what an origin must allow that hides which part it sends', async () => {
+    const failure = graph.add({ driver: 'http', url: elsewhere('?cors&hidden'), retries: 0 })
+    await expect(failure).rejects.toMatchObject({ code: 'EIO', hint: expect.stringContaining('content-range') })
+  })
+
+  it('answers Digest authentication of another origin by SHA-256, and has no MD5', async () => {
+    const options = { driver: 'http', username: 'me', passwordSecret: 'pw', authentication: 'digest' } as const
+    const disk = await graph.add({ ...options, url: elsewhere('?cors&digest=SHA-256') })
+    expect(disk.size).toBe(patternSize)
+    const failure = graph.add({ ...options, url: elsewhere('?cors&digest=MD5') })
+    await expect(failure).rejects.toMatchObject({ code: 'ENOTSUP' })
+  })
+
   it('follows redirects as the rule says', async () => {
     const there = `?redirect=${encodeURIComponent('/disk/pattern')}`
     expect((await open(there)).size).toBe(patternSize)
@@ -94,6 +107,7 @@ describe('http in a browser', () => {
     const url = 'https://127.0.0.1/x'
     await expect(open('', { cookie: 'a=b' })).rejects.toMatchObject({ code: 'ENOTSUP' })
     await expect(graph.add({ driver: 'https', url, sslverify: false })).rejects.toMatchObject({ code: 'ENOTSUP' })
+    await expect(open('', { proxy: 'http://127.0.0.1:1' })).rejects.toMatchObject({ code: 'ENOTSUP' })
     await expect(graph.add({ driver: 'https', url, ca: 'x.pem' })).rejects.toMatchObject({ code: 'ENOTSUP' })
   })
 })

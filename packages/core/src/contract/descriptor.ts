@@ -37,6 +37,19 @@ export type ImageMethod =
   | 'snapshots'
   | 'amend'
 
+/** What {@link DriverDescriptor.stream} makes an image of. */
+export interface StreamRequest extends Pick<CreateContext, 'clock' | 'random'> {
+  /** Create options of the new image, validated with defaults. */
+  readonly options: Readonly<Record<string, unknown>>
+  /** The data is to be stored compressed. */
+  readonly compressed: boolean
+  readonly signal?: AbortSignal | undefined
+  /** Status of the content, whole chain, from its start to its end; each call begins anew, and gives the same. */
+  extents(): NonNullable<MeasureRequest['extents']>
+  /** Fills `buf` with content; zeroes behind its end. */
+  read(offset: number, buf: Uint8Array): Promise<void>
+}
+
 /** What a driver package exports: plain data and functions, no side effect on import. */
 export interface DriverDescriptor {
   /** QAPI name: `qcow2`, `file`, `copy-before-write`. */
@@ -91,6 +104,11 @@ export interface DriverDescriptor {
   /** Removes what `create` made. */
   remove?(options: Readonly<Record<string, unknown>>): Promise<void>
   measure?(request: MeasureRequest): Promise<Measurement>
+  /**
+   * The bytes of a new image, in order, for targets that cannot seek. A buffer is valid until the next one is asked for.
+   * Undefined for options whose images need seeking.
+   */
+  stream?(request: StreamRequest): AsyncIterable<Uint8Array> | undefined
 }
 
 type Of<Type extends OptionSchema['type']> = Extract<OptionSchema, { type: Type }>

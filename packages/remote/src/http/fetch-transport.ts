@@ -22,6 +22,7 @@ class FetchTransport implements Transport {
       url: new URL(response.url),
       zone: 'public',
       header: (name) => response.headers.get(name) ?? undefined,
+      filtered: response.type === 'cors',
       body: chunksOf(body, signal),
       discard: () => void body.cancel().catch(() => undefined),
     }
@@ -53,6 +54,7 @@ export async function fetchTransport(settings: HttpSettings): Promise<Transport>
     throw new BlockError('ENOTSUP', `${option} cannot be used in a browser: ${reason}`)
   }
   if (settings.cookie !== undefined) refuse('cookie', 'it sends its own cookies')
+  if (settings.proxy.url !== undefined || settings.proxy.username !== undefined) refuse('proxy', 'it has its own')
   if (!settings.sslverify) refuse('sslverify=off', 'it always verifies')
   if (settings.ca !== undefined) refuse('ca', 'it has its own certificates')
   return new FetchTransport(settings)

@@ -1,5 +1,8 @@
-/** Options of TLS and of redirects: types and schemas. */
-import type { OptionSchemas } from '@diskgraph/core/driver'
+/** Options of TLS, redirects and proxies: types and schemas. */
+import type { OpenContext, OptionSchemas } from '@diskgraph/core/driver'
+import { environment } from '../reading/environment.ts'
+import { secretText } from '../reading/options.ts'
+import type { ProxySettings } from './proxy.ts'
 import type { RedirectRule } from './settings.ts'
 
 /** Options of TLS. */
@@ -44,4 +47,32 @@ export const redirectOptions: OptionSchemas = {
     default: 5,
     description: 'How many redirects in a row are followed',
   },
+}
+
+/** Options of proxies. */
+export interface ProxyOptions {
+  /** URL of the proxy, `http://…`; empty for none. Default: as `http_proxy`, `https_proxy` and `no_proxy` say. */
+  proxy?: string
+  /** User name for the proxy. */
+  proxyUsername?: string
+  /** Id of the secret that holds the password for the proxy. */
+  proxyPasswordSecret?: string
+}
+
+/** Schema of {@link ProxyOptions}. */
+export const proxyOptions: OptionSchemas = {
+  proxy: { type: 'string', confidential: true, description: 'URL of a proxy; empty for none' },
+  proxyUsername: { type: 'string', description: 'User name for the proxy' },
+  proxyPasswordSecret: { type: 'string', description: 'Id of the secret that holds the password for the proxy' },
+}
+
+/** The settings that {@link ProxyOptions} come to. */
+export function checkProxy(context: OpenContext): ProxySettings {
+  const { proxy, proxyUsername, proxyPasswordSecret } = context.options as ProxyOptions
+  return {
+    url: proxy,
+    username: proxyUsername,
+    password: secretText(context, proxyPasswordSecret),
+    environment: environment(),
+  }
 }

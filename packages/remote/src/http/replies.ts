@@ -79,7 +79,10 @@ function checkEncoding(reply: Reply): void {
 
 function parseContentRange(reply: Reply): { first: number; last: number; size: number } {
   const text = reply.header('content-range')
-  if (text === undefined) throw new BlockError('EIO', 'the server sends a part without saying which (Content-Range)')
+  if (text === undefined) {
+    const hint = reply.filtered ? 'let it send Access-Control-Expose-Headers: content-range, etag' : undefined
+    throw new BlockError('EIO', 'the server sends a part without saying which (Content-Range)', { hint })
+  }
   const match = /^\s*bytes\s+(\d+)-(\d+)\/(\d+|\*)\s*$/i.exec(text)
   if (match === null) throw new BlockError('EIO', `the Content-Range of the server makes no sense`)
   if (match[3] === '*') throw new BlockError('ENOTSUP', "Server didn't report file size.")
@@ -120,6 +123,7 @@ function refusal(reply: Reply, now: number, forbidden: string | undefined): Bloc
   const hints: Readonly<Record<number, string | undefined>> = {
     401: hintOfChallenge(reply.header('www-authenticate')),
     403: forbidden,
+    407: 'give proxy-username and proxy-password-secret, or other ones',
   }
   const options = { hint: hints[status] }
   const error = new BlockError(codes[status] ?? 'EIO', `The requested URL returned error: ${status}`, options)

@@ -1,5 +1,6 @@
 /** What the HTTP client is told by a driver. */
 import type { ReadingSettings } from '../reading/options.ts'
+import type { ProxySettings } from './proxy.ts'
 
 /**
  * - `safe`: not from https to http, not from a public host to a private network, a link-local or a loopback address;
@@ -26,6 +27,7 @@ export interface HttpSettings extends ReadingSettings {
   readonly url: URL
   readonly authorizer: Authorizer | undefined
   readonly cookie: string | undefined
+  readonly proxy: ProxySettings
   readonly redirect: RedirectRule
   readonly maxRedirects: number
   readonly sslverify: boolean

@@ -22,6 +22,8 @@ export interface Reply {
   readonly zone: Zone
   /** The value of a header by its lower-case name. */
   header(name: string): string | undefined
+  /** The platform shows only those headers that the server allows for pages of another origin. */
+  readonly filtered: boolean
   /** Read once, or {@link discard} it. Ending the loop early discards the rest. */
   readonly body: AsyncIterable<Uint8Array>
   /** Gives up the body, and the connection with it. */
