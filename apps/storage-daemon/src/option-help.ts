@@ -7,6 +7,7 @@ import type { GivenOption } from './command-line.ts'
 import { drivers } from './driver-table.ts'
 import { StartError } from './failure.ts'
 import { helpText } from './help.ts'
+import { groupHelp } from './option-groups.ts'
 
 /** Types of the schema whose members an option takes. */
 const structs: Readonly<Record<string, readonly string[]>> = {
@@ -22,6 +23,7 @@ export async function optionHelp(options: readonly GivenOption[]): Promise<strin
     if (name === 'object') return objectHelp(value)
     if (name === 'chardev') return chardevHelp()
     if (name === 'blockdev') return blockdevHelp(value)
+    if (name === 'drive') return `${paragraph(name)}${groupHelp(name)}`
     return `${paragraph(name)}${(structs[name] ?? []).map(members).join('')}`
   }
   return undefined

@@ -257,6 +257,7 @@ describe('help', () => {
   })
 
   it('lists drivers, and the options of one', async () => {
+    expect(await helpOf('--drive', 'help')).toMatch(/^ {2}--drive OPTIONS.*\ndrive options:\n(?: {2}\S+=<.*\n)+$/)
     expect(await helpOf('--blockdev', 'help')).toMatch(/^ {2}--blockdev OPTIONS.*\nDrivers: blkdebug .*qcow2/s)
     expect(await helpOf('--blockdev', 'qcow2,help')).toMatch(/^qcow2 options:\n(?: {2}\S+=<.*\n)+$/)
     expect(await helpOf('--blockdev', 'qcow2,help')).toMatch(
@@ -297,6 +298,8 @@ it('the emulator tells of objects, character devices and descriptors', async () 
 })
 
 it('the emulator tells of drivers and their options, devices and their properties', async () => {
+  expect(await emulatorHelp('p', 'drive', 'help')).toMatch(/^drive options:\n(?: {2}\S+=<.*\n)+$/)
+  expect(await emulatorHelp('p', 'drive', '')).toContain('Supported formats: ')
   expect(await emulatorHelp('p', 'blockdev', 'help')).toContain('Drivers: blkdebug ')
   expect(await emulatorHelp('p', 'blockdev', 'null-co,help')).toContain('  size=<size>  ')
   expect(await emulatorHelp('p', 'device', 'help')).toContain('name "scsi-hd"\n')

@@ -205,6 +205,7 @@ export const bochs: DriverDescriptor = defineDriver<BochsOptions>()({
   name: 'bochs',
   kind: 'format',
   description: 'Growing images of Bochs, read-only.',
+  imageMethods: ['blockStatus'],
   options: { file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' } },
   probe: (head) => (isBochs(head) ? 100 : 0),
   open,

@@ -159,6 +159,7 @@ export const cloop: DriverDescriptor = defineDriver<CloopOptions>()({
   name: 'cloop',
   kind: 'format',
   description: 'Images of the compressed loop device, read-only.',
+  imageMethods: ['blockStatus'],
   options: { file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' } },
   probe: (head) => (hasSignature(head) ? 2 : 0),
   open,

@@ -47,6 +47,7 @@ export const compress = defineDriver<CompressOptions>()({
   name: 'compress',
   kind: 'filter',
   description: 'Every write is stored compressed.',
+  imageMethods: ['write', 'writeZeroes', 'discard', 'truncate', 'blockStatus'],
   options: {
     file: { type: 'child', role: 'filtered', required: true, description: 'The image that is written compressed' },
   },

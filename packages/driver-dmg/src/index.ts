@@ -50,6 +50,7 @@ export const dmg: DriverDescriptor = defineDriver<DmgOptions>()({
   name: 'dmg',
   kind: 'format',
   description: 'Disk images of macOS (UDIF), read-only.',
+  imageMethods: ['blockStatus'],
   options: { file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' } },
   probe: (_head, filename) => (filename.endsWith('.dmg') ? 2 : 0),
   probeTail: (tail) => trailerIn(tail) !== undefined,

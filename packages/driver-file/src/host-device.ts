@@ -23,6 +23,7 @@ function deviceDriver(name: DeviceKind, description: string): DriverDescriptor {
     name,
     kind: 'protocol',
     description,
+    imageMethods: ['write', 'writeZeroes', 'discard', 'truncate', 'blockStatus'],
     options: fileSchemas,
     prefixes: [name],
     claimsPath: async (path) => (await deviceKind(path)) === name,

@@ -11,6 +11,7 @@ function driver(protocol: 'ftp' | 'ftps', options: OptionSchemas): DriverDescrip
     name: protocol,
     kind: 'protocol',
     description: `A file on a server, read over ${protocol}.`,
+    imageMethods: [],
     options,
     prefixes: [protocol],
     parseFilename: (filename) => ({ url: filename }),

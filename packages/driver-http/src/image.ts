@@ -13,6 +13,7 @@ export function httpDriver(
     name: protocol,
     kind: 'protocol',
     description: `A file on a server, read by ranges over ${protocol}.`,
+    imageMethods: [],
     options,
     prefixes: [protocol],
     parseFilename: (filename) => ({ url: filename }),

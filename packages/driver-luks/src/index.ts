@@ -34,6 +34,7 @@ export const luks: DriverDescriptor = defineDriver<LuksOptions, LuksCreateOption
   name: 'luks',
   kind: 'format',
   description: 'Volumes that LUKS encrypts',
+  imageMethods: ['write', 'truncate', 'blockStatus', 'amend'],
   options: openOptions,
   createOptions,
   amendOptions,

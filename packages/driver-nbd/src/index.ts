@@ -11,6 +11,7 @@ export const nbd: DriverDescriptor = {
   name: 'nbd',
   kind: 'protocol',
   description: 'A disk that a server exports over NBD.',
+  imageMethods: ['write', 'writeZeroes', 'discard', 'truncate', 'blockStatus'],
   options: nbdOptions,
   prefixes: ['nbd', 'nbd+tcp', 'nbd+unix'],
   parseFilename,

@@ -10,6 +10,7 @@ export const s3: DriverDescriptor = {
   name: 's3',
   kind: 'protocol',
   description: 'An object in a bucket of S3 or a server like it, read by ranges.',
+  imageMethods: [],
   options: s3Options,
   prefixes: ['s3'],
   parseFilename: (filename) => ({ url: filename }),

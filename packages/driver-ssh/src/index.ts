@@ -11,6 +11,7 @@ export const ssh: DriverDescriptor = {
   name: 'ssh',
   kind: 'protocol',
   description: 'A file on another machine, over SSH.',
+  imageMethods: ['write', 'truncate'],
   options: sshOptions,
   createOptions: sshCreateOptions,
   prefixes: ['ssh'],

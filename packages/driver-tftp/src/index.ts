@@ -43,6 +43,7 @@ export const tftp: DriverDescriptor = defineDriver<TftpOptions>()({
   name: 'tftp',
   kind: 'protocol',
   description: 'A file on a TFTP server, fetched whole when it is opened.',
+  imageMethods: [],
   options: tftpOptions,
   prefixes: ['tftp'],
   parseFilename: (filename) => ({ url: filename }),

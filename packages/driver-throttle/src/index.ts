@@ -105,6 +105,7 @@ export const throttle = defineDriver<ThrottleOptions>()({
   name: 'throttle',
   kind: 'filter',
   description: 'Requests wait until the limits of a group allow them.',
+  imageMethods: ['write', 'writeZeroes', 'discard', 'truncate', 'blockStatus'],
   options: {
     file: { type: 'child', role: 'filtered', required: true, description: 'The image that is read and written' },
     throttleGroup: {

@@ -16,6 +16,7 @@ export const vvfat: DriverDescriptor = defineDriver<VvfatOptions>()({
   name: 'vvfat',
   kind: 'protocol',
   description: 'A directory of the host as a disk with a FAT file system.',
+  imageMethods: ['blockStatus'],
   options: schemas,
   prefixes: ['fat'],
   parseFilename,

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DriverDescriptor, Graph } from '@diskgraph/core'
-import type { OpenImage } from '@diskgraph/core/driver'
+import type { ImageMethod, OpenImage } from '@diskgraph/core/driver'
 import { type Terminal, UsageError } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
@@ -53,19 +53,21 @@ export const driversCommand: Command = {
 
 const size = 65536
 
-/** What an image of `driver` can do, seen on a new one in memory; undefined where that is not possible. */
+/** What images of `driver` can do: as it says, or seen on a new one in memory; undefined where that is not possible. */
 async function imageAbilities(driver: DriverDescriptor): Promise<string[] | undefined> {
+  const { imageMethods } = driver
+  if (imageMethods !== undefined) return abilitiesOf((name) => imageMethods.includes(name))
   const { memory } = await import('@diskgraph/driver-memory')
   await using graph = new Graph({ drivers: driver.name === 'memory' ? [driver] : [driver, memory] })
   const storage = { driver: 'memory', name: `abilities-of-${driver.name}` }
   try {
     if (driver.kind === 'format' && driver.create !== undefined) {
       await graph.createUnchecked({ driver: driver.name, size, file: { ...storage, size: 0 } })
-      return abilitiesOf((await graph.addUnchecked({ driver: driver.name, file: storage })).node.image)
+      return seenOf((await graph.addUnchecked({ driver: driver.name, file: storage })).node.image)
     }
     if (driver.kind === 'protocol') return await protocolAbilities(graph, driver)
     const child = { ...storage, size }
-    return abilitiesOf((await graph.addUnchecked({ driver: driver.name, ...childOf(driver, child) })).node.image)
+    return seenOf((await graph.addUnchecked({ driver: driver.name, ...childOf(driver, child) })).node.image)
   } catch {
     return undefined
   }
@@ -74,14 +76,14 @@ async function imageAbilities(driver: DriverDescriptor): Promise<string[] | unde
 /** What a protocol can do; one that stands for files shows it on a file in a temporary folder. */
 async function protocolAbilities(graph: Graph, driver: DriverDescriptor): Promise<string[]> {
   if (driver.createOptions?.filename === undefined) {
-    return abilitiesOf((await graph.addUnchecked({ driver: driver.name })).node.image)
+    return seenOf((await graph.addUnchecked({ driver: driver.name })).node.image)
   }
   const folder = await mkdtemp(join(tmpdir(), 'diskgraph-drivers-'))
   try {
     const filename = join(folder, 'file')
     await graph.createUnchecked({ driver: driver.name, filename, size })
     const disk = await graph.addUnchecked({ driver: driver.name, filename })
-    const abilities = abilitiesOf(disk.node.image)
+    const abilities = seenOf(disk.node.image)
     await disk.close()
     return abilities
   } finally {
@@ -100,18 +102,22 @@ function childOf(driver: DriverDescriptor, child: Record<string, unknown>): Reco
   return options
 }
 
-function abilitiesOf(image: OpenImage): string[] {
-  const optional: readonly (readonly [name: string, method: unknown])[] = [
-    ['write', image.write],
-    ['zero', image.writeZeroes],
-    ['discard', image.discard],
-    ['resize', image.truncate],
-    ['map', image.blockStatus],
-    ['check', image.check],
-    ['snapshots', image.snapshots],
-    ['amend', image.amend],
+function seenOf(image: OpenImage): string[] {
+  return abilitiesOf((name) => image[name] !== undefined)
+}
+
+function abilitiesOf(has: (method: ImageMethod) => boolean): string[] {
+  const optional: readonly (readonly [name: string, method: ImageMethod])[] = [
+    ['write', 'write'],
+    ['zero', 'writeZeroes'],
+    ['discard', 'discard'],
+    ['resize', 'truncate'],
+    ['map', 'blockStatus'],
+    ['check', 'check'],
+    ['snapshots', 'snapshots'],
+    ['amend', 'amend'],
   ]
-  return ['read', ...optional.filter(([, method]) => method !== undefined).map(([name]) => name)]
+  return ['read', ...optional.filter(([, method]) => has(method)).map(([name]) => name)]
 }
 
 /** What the descriptor itself tells. */

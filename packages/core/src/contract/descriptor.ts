@@ -26,6 +26,17 @@ export interface MeasureRequest {
   readonly bitmaps?: readonly { readonly name: string; readonly granularity: number }[]
 }
 
+/** Optional methods of an image that listings tell of. */
+export type ImageMethod =
+  | 'write'
+  | 'writeZeroes'
+  | 'discard'
+  | 'truncate'
+  | 'blockStatus'
+  | 'check'
+  | 'snapshots'
+  | 'amend'
+
 /** What {@link DriverDescriptor.stream} makes an image of. */
 export interface StreamRequest extends Pick<CreateContext, 'clock' | 'random'> {
   /** Create options of the new image, validated with defaults. */
@@ -50,6 +61,11 @@ export interface DriverDescriptor {
   readonly createOptions?: OptionSchemas
   /** What its images take to be amended, where that is more than those of `createOptions` that are marked so. */
   readonly amendOptions?: OptionSchemas
+  /**
+   * What its images can do besides reading, where the storage and the mode allow it; for those that cannot be made in
+   * memory to be looked at. The conformance suite holds images to it.
+   */
+  readonly imageMethods?: readonly ImageMethod[]
   /** Its images take writes with `Flag.Compressed`. */
   readonly compressedWrites?: boolean
   /** How surely the start of a file is this format: 0 not at all, 100 certainly. `head` is the first 2 KiB, zeroes behind the end. */

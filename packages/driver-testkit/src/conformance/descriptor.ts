@@ -28,6 +28,32 @@ export const descriptorCases: readonly Case[] = [
     },
   },
   {
+    name: 'says of its images what they can do',
+    run: async (fixture) => {
+      const { imageMethods } = fixture.settings.driver
+      if (imageMethods === undefined) return
+      const listed = [
+        'write',
+        'writeZeroes',
+        'discard',
+        'truncate',
+        'blockStatus',
+        'check',
+        'snapshots',
+        'amend',
+      ] as const
+      const disk = await fixture.open()
+      for (const name of listed) {
+        const has = disk.node.image[name] !== undefined
+        must(
+          has === imageMethods.includes(name),
+          `its images ${has ? 'have' : 'lack'} '${name}', unlike its imageMethods`,
+        )
+      }
+      await disk.close()
+    },
+  },
+  {
     name: 'opens and closes, several times, and leaves nothing behind',
     run: async (fixture) => {
       for (let i = 0; i < 3; i++) {

@@ -45,3 +45,15 @@ export function optionGroups(option: string | undefined): ReturnOf<'query-comman
   const told = Object.entries(groups).filter(([name]) => option === undefined || name === option)
   return told.map(([name, keys]) => ({ parameters: [...keys], option: name }))
 }
+
+const types: Readonly<Record<string, string>> = { string: 'str', number: 'num', boolean: 'bool (on/off)', size: 'size' }
+
+/** The keys of an option, as QEMU lists them. */
+export function groupHelp(option: string): string {
+  const parameters = optionGroups(option).flatMap((group) => group.parameters)
+  const lines = parameters.map(({ name, type, help }) => {
+    const key = `  ${name}=<${types[type]}>`
+    return help === undefined ? `${key}\n` : `${key.padEnd(24)} - ${help}\n`
+  })
+  return `${option} options:\n${lines.sort().join('')}`
+}
