@@ -1,4 +1,4 @@
-/** How many iterations of PBKDF2 take how long on this machine. */
+/** How many iterations of PBKDF2 take how long on this machine, and how much work of key derivation is done at most. */
 import { BlockError, type Clock } from '@diskgraph/core/driver'
 import type { HashAlgorithm, Platform } from './platform.ts'
 
@@ -83,5 +83,27 @@ export class IterationBudget {
     throw new BlockError('EINVAL', `to try all key slots takes more than ${3 * most} iterations of key derivation`, {
       hint: 'erase slots, or change their passwords with fewer iterations, by another program',
     })
+  }
+}
+
+/** KiB, cryptsetup's own limit unless somebody asks for more. */
+const mostMemory = 2 ** 20
+/** KiB that are gone through, in all passes: a minute's work. */
+const mostWork = 32 * mostMemory
+
+/** The same of Argon2, which nothing can stop either; memory is in KiB. */
+export class Argon2Budget {
+  #left = mostWork
+
+  /** Throws EINVAL for a slot that would take more memory, or longer, than anybody has. */
+  take({ passes, memory }: { readonly passes: number; readonly memory: number }): void {
+    const work = passes * memory
+    if (memory > mostMemory || work > this.#left) {
+      const bound = `at most ${mostMemory} KiB are taken, and ${mostWork} KiB in the passes of all slots`
+      throw new BlockError('EINVAL', `Argon2 over ${memory} KiB in ${passes} passes is refused`, {
+        hint: `${bound}: change the password with less by cryptsetup`,
+      })
+    }
+    this.#left -= work
   }
 }

@@ -1,9 +1,8 @@
 /** A LUKS2 volume whose key is known. Its header is never changed here. */
 import { BlockError, type InfoValue, throwIfAborted } from '@diskgraph/core/driver'
 import { mergeKey } from './anti-forensic.ts'
-import { Argon2Budget, argon2 } from './argon2.ts'
 import { keySizeOf, modeText } from './cipher-spec.ts'
-import { checkIterations, IterationBudget } from './iterations.ts'
+import { Argon2Budget, checkIterations, IterationBudget } from './iterations.ts'
 import type { KeyTools } from './key-slots.ts'
 import { materialSize, stripes } from './luks1-header.ts'
 import type { Luks2Header, Luks2Slot } from './luks2-header.ts'
@@ -53,6 +52,7 @@ async function keyIn(
     derived = await platform.pbkdf2(kdf.hash, password, kdf.salt, kdf.iterations, size)
   } else {
     budget.argon2.take(kdf)
+    const { argon2 } = await import('./argon2.ts')
     derived = await argon2(kdf, password, size)
   }
   const material = new Uint8Array(materialSize(keySize))
