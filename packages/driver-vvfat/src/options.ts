@@ -23,6 +23,6 @@ export const schemas: SchemasOf<VvfatOptions> = {
     description: 'FAT type: 12, 16 or 32; 0: 12 for a floppy disk, else 16',
   },
   floppy: { type: 'boolean', default: false, strong: true, description: 'Show a floppy disk instead of a hard disk' },
-  rw: { type: 'boolean', default: false, description: 'What is written goes into the directory' },
+  rw: { type: 'boolean', default: false, strong: true, description: 'What is written goes into the directory' },
   label: { type: 'string', strong: true, description: 'Label of the volume, `QEMU VVFAT` by default' },
 }

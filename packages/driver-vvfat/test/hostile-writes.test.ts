@@ -208,6 +208,19 @@ describe('what the host changed meanwhile', () => {
     expect(readFileSync(join(away, 'D'), 'utf8')).toBe('away')
   })
 
+  it('never lets a new file be made outside', async () => {
+    await using run = await start({ 'C/D': 'inside' })
+    const away = fill(join(run.dir, '..', 'away'), {})
+    renameSync(join(run.dir, 'C'), join(run.dir, '..', 'C'))
+    symlinkSync(away, join(run.dir, 'C'))
+    await run.edit(clusterAt(2) + 3 * 32, 32, (bytes) => {
+      bytes.fill(0)
+      bytes.set(Buffer.from('NEW     TXT '))
+    })
+    await expect(run.flush()).rejects.toThrow('cannot bring')
+    expect(holdings(away)).toEqual({})
+  })
+
   it('links of the host are left alone: they are not shown, and nothing takes their names', async () => {
     const dir = fill(join(folder, 'links'), { A: '' })
     writeFileSync(join(folder, 'target'), 'target')
