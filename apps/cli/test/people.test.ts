@@ -309,6 +309,22 @@ describe('tree', () => {
     const { stdout } = await run(['tree', '--json', 'top.qcow2'])
     expect(JSON.parse(stdout)).toMatchObject({ name: 'top.qcow2', below: [{ name: 'base.qcow2', role: 'backing' }] })
   })
+
+  test('shows a data file, also one that is missing, and below a backing file', async () => {
+    mkdirSync('sub')
+    process.chdir('sub')
+    await image('-f', 'qcow2', '-o', 'data_file=a:b.raw', 'base.qcow2', '1M')
+    process.chdir('..')
+    await image('-f', 'qcow2', '-b', 'sub/base.qcow2', '-F', 'qcow2', 'top.qcow2')
+    const data = { name: expect.stringMatching(/a:b\.raw$/), role: 'data-file', format: 'raw', below: [] }
+    const whole = await run(['tree', '--json', 'top.qcow2'])
+    expect(whole.code).toBe(0)
+    expect(JSON.parse(whole.stdout)).toMatchObject({ below: [{ name: 'sub/base.qcow2', below: [data] }] })
+    rmSync('sub/a:b.raw')
+    const missing = await run(['tree', 'top.qcow2'])
+    expect(missing.code).toBe(1)
+    expect(missing.stdout).toMatch(/data-file: \S*a:b\.raw +raw +✗ No such file or directory/)
+  })
 })
 
 describe('inspect --untrusted', () => {
