@@ -13,6 +13,7 @@ import { checkDisk, workRules } from '../engine/arguments.ts'
 import { RateLimit } from '../engine/rate-limit.ts'
 import type { Writer } from '../engine/transfer.ts'
 import { JobError, type JobOptions, runJob } from '../engine/work.ts'
+import { refuseSameStorage } from './chain.ts'
 
 /** A range of the disk that could not be read. */
 export interface MissingRange {
@@ -70,6 +71,7 @@ export function rescue(source: Disk, target: RescueTarget, options: RescueOption
     if (target.size !== undefined && target.size < source.size) {
       throw new BlockError('ENOSPC', `cannot rescue ${source.size} bytes to a target of ${target.size} bytes`)
     }
+    if ('edge' in target) refuseSameStorage('rescue', source, target as unknown as Disk)
     return new Walk(source, target, options).run()
   })
 }
