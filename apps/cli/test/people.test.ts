@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { dmgImage } from '../../../packages/driver-dmg/test/image.ts'
 import { runImg } from '../src/img/main.ts'
 import { runIo } from '../src/io/main.ts'
 import { runProgram } from '../src/main.ts'
@@ -384,6 +385,26 @@ describe('inspect --untrusted', () => {
     const { code, report } = await inspect('two')
     expect(code).toBe(2)
     expect(report.reasons).toEqual(['it looks like qcow2 and vpc at once'])
+  })
+
+  test('the first chunk of a dmg may be an xz stream', async () => {
+    const kind = 0x80000008
+    const content = new Uint8Array(4096)
+    const stored = Buffer.concat([Buffer.from('\xfd7zXZ\0', 'latin1'), Buffer.alloc(506)])
+    const { bytes } = dmgImage([[{ kind, content, stored }]], 'property list')
+    writeFileSync('a.dmg', bytes)
+    const { code, report } = await inspect('a.dmg')
+    expect([code, report.reasons, report.signatures]).toEqual([0, [], ['dmg', 'xz']])
+    writeFileSync('two', Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), bytes.subarray(4)]))
+    expect((await inspect('two')).code).toBe(2)
+  })
+
+  test('a format that there is none of is an error, and no verdict', async () => {
+    await image('-f', 'qcow2', 'a.qcow2', '1M')
+    const { code, stdout, stderr } = await run(['inspect', '-f', 'qcwo2', 'a.qcow2'])
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toContain("Unknown file format 'qcwo2'\n")
+    expect(stderr).toContain("hint: did you mean 'qcow2'?\n")
   })
 
   test('a guessed raw image with the signature of a format is unsafe', async () => {

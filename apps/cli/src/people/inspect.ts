@@ -12,12 +12,13 @@ import { type ImageInfo, imageInfo, kebabKeys } from '@diskgraph/qapi'
 import { CommandError, humanSize, messageOf, type Terminal, UsageError, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { findFormat } from '../create-options.ts'
 import { usableDrivers } from '../drivers.ts'
 import { outputGrammar } from '../image-options.ts'
 import { openImage, openReason } from '../opening.ts'
 import { type Style, styleFor } from '../style.ts'
 import { type HeaderFacts, readHeaderFacts } from './qcow2-references.ts'
-import { contentFormats, findSignatures, headLength, tailLength } from './signatures.ts'
+import { chunkFormats, contentFormats, findSignatures, headLength, tailLength } from './signatures.ts'
 
 const grammar = {
   ...outputGrammar,
@@ -89,6 +90,7 @@ async function inspectFile(filename: string, wanted: string | undefined, termina
   }
   await using graph = new Graph({ drivers: usable, references, onWarning: () => undefined })
   const signal = terminal.signal
+  if (wanted !== undefined) await findFormat(graph, wanted)
   const storage = await openStorage(graph, filename, signal)
   const { size } = storage
   const head = new Uint8Array(Math.min(headLength, size))
@@ -208,8 +210,9 @@ function judge({ signatures, wanted, references, size, header, info, failure }: 
   const reasons: string[] = []
   // That it refers to others is a reason of its own.
   if (failure !== undefined && !failure.endsWith(notFollowed)) reasons.push(`it cannot be opened: ${failure}`)
-  const containers = signatures.filter((name) => !contentFormats.includes(name))
   const named = wanted ?? info?.format
+  const content = [...contentFormats, ...(info?.format === 'dmg' ? chunkFormats : [])]
+  const containers = signatures.filter((name) => !content.includes(name))
   if (containers.length > 1) reasons.push(`it looks like ${list(containers)} at once`)
   else if (containers.length === 1 && named !== undefined && containers[0] !== named) {
     reasons.push(`it is taken for ${named}, but has the signature of ${containers[0]}`)

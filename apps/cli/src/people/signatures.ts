@@ -27,6 +27,9 @@ const signatures: readonly Signature[] = [
 /** Signatures that stand inside a disk's content: on a raw image they are what is to be expected. */
 export const contentFormats: readonly string[] = ['mbr', 'gpt', 'iso9660']
 
+/** Formats of the chunks of a dmg, the first of which stands where other files have their signature. */
+export const chunkFormats: readonly string[] = ['xz']
+
 /** How many bytes from the start, and from the end, {@link findSignatures} looks at. */
 export const headLength = 64 * 1024 + 512
 export const tailLength = signatureTailLength
