@@ -399,6 +399,17 @@ describe('inspect --untrusted', () => {
     expect((await inspect('two')).code).toBe(2)
   })
 
+  test('takes files of this machine alone, as its help says', async () => {
+    for (const name of ['http://host/disk.qcow2', 'json:{"driver":"null-co"}']) {
+      const { code, stderr } = await run(['inspect', name])
+      expect(code).toBe(1)
+      expect(stderr).toContain("hint: 'inspect' looks at files of this machine alone")
+    }
+    const { stdout } = await run(['inspect', '--help'])
+    expect(stdout).toMatch(/PATH +a file of this machine; no name with a protocol/)
+    expect(stdout).not.toContain('--image-opts')
+  })
+
   test('a format that there is none of is an error, and no verdict', async () => {
     await image('-f', 'qcow2', 'a.qcow2', '1M')
     const { code, stdout, stderr } = await run(['inspect', '-f', 'qcwo2', 'a.qcow2'])

@@ -56,7 +56,7 @@ interface Report {
 export const inspect: Command = {
   group: 'look',
   summary: 'whether an image from elsewhere may be opened',
-  operands: 'FILE',
+  operands: 'PATH',
   options: grammar,
   examples: [
     ['inspect disk.qcow2', 'what it is and refers to'],
@@ -121,7 +121,11 @@ async function openStorage(graph: Graph, filename: string, signal: AbortSignal):
   try {
     return await graph.addUnchecked({ driver: 'file', filename, readOnly: true, locking: 'off' }, { signal })
   } catch (error) {
-    throw new CommandError(`Could not open '${filename}': ${openReason(error)}`, { cause: error })
+    const hint = "'inspect' looks at files of this machine alone: it takes no name with a protocol, and no options"
+    throw new CommandError(`Could not open '${filename}': ${openReason(error)}`, {
+      cause: error,
+      ...(protocolOf(filename) === undefined ? {} : { hint }),
+    })
   }
 }
 
