@@ -1,6 +1,6 @@
 /** Opening images as QEMU's tools do: by name or by options, with a cache mode, shared or not. */
 
-import { type Disk, Graph, isBlockError, Permission } from '@diskgraph/core'
+import { type Disk, Graph, isBlockError, type OpenSettings, Permission } from '@diskgraph/core'
 import { fromQapi, inQapiSpelling, parseJsonFilename, warningOfGuess } from '@diskgraph/core/internal'
 import {
   type CacheMode,
@@ -36,6 +36,7 @@ export interface OpenRequest {
   readonly checking?: boolean
   /** Further options of the top node, camelCase. */
   readonly options?: Readonly<Record<string, unknown>>
+  readonly standIn?: OpenSettings['standIn']
   readonly signal?: AbortSignal
 }
 
@@ -119,6 +120,7 @@ function open(graph: Graph, request: OpenRequest): Promise<Disk> {
     ...(request.withoutBacking ? { withoutBacking: true } : {}),
     ...(request.keyless ? { keyless: true } : {}),
     ...(request.checking ? { check: true } : {}),
+    ...(request.standIn === undefined ? {} : { standIn: request.standIn }),
   }
   if (request.imageOpts) return graph.addUnchecked({ ...options, ...own }, settings)
   const { format } = request

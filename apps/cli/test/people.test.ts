@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { dmgImage } from '../../../packages/driver-dmg/test/image.ts'
 import { runImg } from '../src/img/main.ts'
 import { runIo } from '../src/io/main.ts'
 import { runProgram } from '../src/main.ts'
@@ -309,6 +310,22 @@ describe('tree', () => {
     const { stdout } = await run(['tree', '--json', 'top.qcow2'])
     expect(JSON.parse(stdout)).toMatchObject({ name: 'top.qcow2', below: [{ name: 'base.qcow2', role: 'backing' }] })
   })
+
+  test('shows a data file, also one that is missing, and below a backing file', async () => {
+    mkdirSync('sub')
+    process.chdir('sub')
+    await image('-f', 'qcow2', '-o', 'data_file=a:b.raw', 'base.qcow2', '1M')
+    process.chdir('..')
+    await image('-f', 'qcow2', '-b', 'sub/base.qcow2', '-F', 'qcow2', 'top.qcow2')
+    const data = { name: expect.stringMatching(/a:b\.raw$/), role: 'data-file', format: 'raw', below: [] }
+    const whole = await run(['tree', '--json', 'top.qcow2'])
+    expect(whole.code).toBe(0)
+    expect(JSON.parse(whole.stdout)).toMatchObject({ below: [{ name: 'sub/base.qcow2', below: [data] }] })
+    rmSync('sub/a:b.raw')
+    const missing = await run(['tree', 'top.qcow2'])
+    expect(missing.code).toBe(1)
+    expect(missing.stdout).toMatch(/data-file: \S*a:b\.raw +raw +✗ No such file or directory/)
+  })
 })
 
 describe('inspect --untrusted', () => {
@@ -368,6 +385,37 @@ describe('inspect --untrusted', () => {
     const { code, report } = await inspect('two')
     expect(code).toBe(2)
     expect(report.reasons).toEqual(['it looks like qcow2 and vpc at once'])
+  })
+
+  test('the first chunk of a dmg may be an xz stream', async () => {
+    const kind = 0x80000008
+    const content = new Uint8Array(4096)
+    const stored = Buffer.concat([Buffer.from('\xfd7zXZ\0', 'latin1'), Buffer.alloc(506)])
+    const { bytes } = dmgImage([[{ kind, content, stored }]], 'property list')
+    writeFileSync('a.dmg', bytes)
+    const { code, report } = await inspect('a.dmg')
+    expect([code, report.reasons, report.signatures]).toEqual([0, [], ['dmg', 'xz']])
+    writeFileSync('two', Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), bytes.subarray(4)]))
+    expect((await inspect('two')).code).toBe(2)
+  })
+
+  test('takes files of this machine alone, as its help says', async () => {
+    for (const name of ['http://host/disk.qcow2', 'json:{"driver":"null-co"}']) {
+      const { code, stderr } = await run(['inspect', name])
+      expect(code).toBe(1)
+      expect(stderr).toContain("hint: 'inspect' looks at files of this machine alone")
+    }
+    const { stdout } = await run(['inspect', '--help'])
+    expect(stdout).toMatch(/PATH +a file of this machine; no name with a protocol/)
+    expect(stdout).not.toContain('--image-opts')
+  })
+
+  test('a format that there is none of is an error, and no verdict', async () => {
+    await image('-f', 'qcow2', 'a.qcow2', '1M')
+    const { code, stdout, stderr } = await run(['inspect', '-f', 'qcwo2', 'a.qcow2'])
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toContain("Unknown file format 'qcwo2'\n")
+    expect(stderr).toContain("hint: did you mean 'qcow2'?\n")
   })
 
   test('a guessed raw image with the signature of a format is unsafe', async () => {

@@ -113,6 +113,61 @@ describe('formats', () => {
   })
 })
 
+describe('files that are missing', () => {
+  beforeEach(async () => {
+    await image('-f', 'qcow2', '-b', name, '-F', 'qcow2', 'top.qcow2', '2M')
+    await io('-c', 'write -P 2 64k 64k', '-c', 'write -z 512k 64k', 'top.qcow2')
+  })
+
+  const ranges = (stdout: string) => JSON.parse(stdout) as { start: number; length: number; reason: string }[]
+
+  test('what a backing file decides is missing, and nothing else', async () => {
+    rmSync(name)
+    const { code, stdout, stderr } = await run(['rescue', '--output=json', 'top.qcow2', 'saved.raw'])
+    expect(code).toBe(1)
+    const reason = expect.stringContaining("'disk.qcow2' could not be opened")
+    expect(ranges(stdout)).toEqual([
+      { start: 0, length: cluster, reason },
+      { start: 2 * cluster, length: 6 * cluster, reason },
+      { start: 9 * cluster, length: 23 * cluster, reason },
+    ])
+    expect(stderr).toContain("'disk.qcow2' could not be opened, all that it held is missing: ")
+    expect(stderr).toContain('No such file or directory')
+    expect(
+      readFileSync('saved.raw')
+        .subarray(cluster, 2 * cluster)
+        .every((byte) => byte === 2),
+    ).toBe(true)
+  })
+
+  test('a backing file whose tables are damaged is read where it can be', async () => {
+    damage()
+    const { stdout } = await run(['rescue', '--output=json', 'top.qcow2', 'saved.raw'])
+    // The damaged cluster is hidden by the overlay.
+    expect(ranges(stdout)).toEqual([])
+    const bytes = readFileSync(name)
+    bytes.writeBigUInt64BE(0x7fffffff0000n, 48)
+    writeFileSync(name, bytes)
+    expect(ranges((await run(['rescue', '--output=json', 'top.qcow2', 'again.raw'])).stdout)).toEqual([])
+    expect(readFileSync('again.raw')[0]).toBe(1)
+  })
+
+  test('what a data file held is missing; where nothing was written there are zeroes', async () => {
+    await image('-f', 'qcow2', '-o', 'data_file=data.raw', 'image.qcow2', '1M')
+    await io('-c', 'write -P 3 64k 64k', 'image.qcow2')
+    rmSync('data.raw')
+    const { code, stdout } = await run(['rescue', '--output=json', 'image.qcow2', 'saved.raw'])
+    expect(code).toBe(1)
+    const reason = expect.stringContaining("'data.raw' could not be opened")
+    expect(ranges(stdout)).toEqual([{ start: cluster, length: cluster, reason }])
+  })
+
+  test('other commands do not go on without them', async () => {
+    rmSync(name)
+    expect((await run(['convert', 'top.qcow2', 'saved.raw'])).code).toBe(1)
+  })
+})
+
 describe('what was saved', () => {
   test('a target that is there already is kept, unless --overwrite gives it up', async () => {
     writeFileSync('saved.raw', 'all that I have')

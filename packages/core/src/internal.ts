@@ -11,7 +11,14 @@ export {
   signatureHeadLength,
   signatureTailLength,
 } from './opening/signatures.ts'
-export { fromQapi, parseJsonFilename, protocolOf, resolveReference, toQapi } from './options/filenames.ts'
+export {
+  fromQapi,
+  parseJsonFilename,
+  protocolOf,
+  resolveLiteral,
+  resolveReference,
+  toQapi,
+} from './options/filenames.ts'
 export { inQemuOrder } from './options/member-order.ts'
 export * from './options/names.ts'
 export * from './options/settings.ts'

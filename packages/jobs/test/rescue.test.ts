@@ -1,5 +1,5 @@
 /** What is read of damaged images, and what is told of the rest. */
-import { Graph } from '@diskgraph/core'
+import { type Disk, Graph } from '@diskgraph/core'
 import { memory } from '@diskgraph/driver-memory'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { raw } from '@diskgraph/driver-raw'
@@ -176,6 +176,17 @@ it('pieces of 4 KiB that cannot be read are missing, and each is read once', asy
   expect(result).toEqual({ data: 61_440, zero: 0, missing: 4096 })
   expect([content[8191], content[8192], content[12_287], content[12_288]]).toEqual([7, 0, 0, 7])
   expect(reads).toBe(1 + 16)
+})
+
+it('a disk is not rescued onto itself, nor onto another disk in its storage', async () => {
+  await using graph = new Graph({ drivers: [memory, raw] })
+  await graph.createUnchecked({ driver: 'memory', name: 'a', size })
+  const file = { driver: 'memory', name: 'a' }
+  const disk = await graph.addUnchecked({ driver: 'raw', file })
+  const onto = (target: Disk) => rescue(disk, target)
+  const message = expect.stringContaining('cannot rescue')
+  await expect(onto(disk)).rejects.toMatchObject({ code: 'EINVAL', message })
+  await expect(onto(await graph.addUnchecked(file))).rejects.toMatchObject({ code: 'EINVAL', message })
 })
 
 it('an abort ends it, and a target that is too small is refused', async () => {

@@ -20,6 +20,7 @@ const words: Readonly<Record<string, Word>> = {
       'a path, a name such as json:{...} or http://...; with --image-opts a list driver=qcow2,file.filename=a.img',
     values: 'files',
   },
+  PATH: { meaning: 'a file of this machine; no name with a protocol', values: 'files' },
   FORMAT: { meaning: 'the format of an image; without one it is guessed, which is not safe for raw images' },
   SIZE: { meaning: 'bytes, or with one of the suffixes k M G T P E (powers of 1024)' },
   OPTIONS: { meaning: "a list name=value,name=value; '-o help' shows what a format has" },

@@ -12,6 +12,7 @@ import { type ImageInfo, imageInfo, kebabKeys } from '@diskgraph/qapi'
 import { CommandError, humanSize, messageOf, type Terminal, UsageError, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
 import { CommandLine } from '../command-line.ts'
+import { findFormat } from '../create-options.ts'
 import { usableDrivers } from '../drivers.ts'
 import { outputGrammar } from '../image-options.ts'
 import { openImage, openReason } from '../opening.ts'
@@ -55,7 +56,7 @@ interface Report {
 export const inspect: Command = {
   group: 'look',
   summary: 'whether an image from elsewhere may be opened',
-  operands: 'FILE',
+  operands: 'PATH',
   options: grammar,
   examples: [
     ['inspect disk.qcow2', 'what it is and refers to'],
@@ -89,6 +90,7 @@ async function inspectFile(filename: string, wanted: string | undefined, termina
   }
   await using graph = new Graph({ drivers: usable, references, onWarning: () => undefined })
   const signal = terminal.signal
+  if (wanted !== undefined) await findFormat(graph, wanted)
   const storage = await openStorage(graph, filename, signal)
   const { size } = storage
   const head = new Uint8Array(Math.min(headLength, size))
@@ -119,7 +121,11 @@ async function openStorage(graph: Graph, filename: string, signal: AbortSignal):
   try {
     return await graph.addUnchecked({ driver: 'file', filename, readOnly: true, locking: 'off' }, { signal })
   } catch (error) {
-    throw new CommandError(`Could not open '${filename}': ${openReason(error)}`, { cause: error })
+    const hint = "'inspect' looks at files of this machine alone: it takes no name with a protocol, and no options"
+    throw new CommandError(`Could not open '${filename}': ${openReason(error)}`, {
+      cause: error,
+      ...(protocolOf(filename) === undefined ? {} : { hint }),
+    })
   }
 }
 
@@ -208,8 +214,8 @@ function judge({ signatures, wanted, references, size, header, info, failure }: 
   const reasons: string[] = []
   // That it refers to others is a reason of its own.
   if (failure !== undefined && !failure.endsWith(notFollowed)) reasons.push(`it cannot be opened: ${failure}`)
-  const containers = containersOf(signatures)
   const named = wanted ?? info?.format
+  const containers = containersOf(signatures, info?.format)
   if (containers.length > 1) reasons.push(`it looks like ${list(containers)} at once`)
   else if (containers.length === 1 && named !== undefined && containers[0] !== named) {
     reasons.push(`it is taken for ${named}, but has the signature of ${containers[0]}`)

@@ -1,7 +1,7 @@
 /** `rescue`: copies what can be read of a damaged image into a new one, and says what is missing. */
 
-import type { Disk, Graph } from '@diskgraph/core'
-import { type MissingRange, type RescueResult, rescue as rescueDisk } from '@diskgraph/jobs'
+import type { BlockError, Disk, DriverDescriptor, Graph } from '@diskgraph/core'
+import { type MissingRange, missingFile, type RescueResult, rescue as rescueDisk } from '@diskgraph/jobs'
 import {
   CommandError,
   humanSize,
@@ -78,9 +78,17 @@ export const rescue: Command = {
     const note = options.json ? terminal.err : terminal.out
     const said = wishes.format ?? (await targetFormat(target, 'rescue', words, { ...terminal, out: note }))
     const wanted = { format: said, filename: target, options: wishes.options }
+    const standIn = (name: string, error: BlockError): DriverDescriptor => {
+      reportWarning(
+        terminal,
+        visible(`'${name}' could not be opened, all that it held is missing: ${messageOf(error)}`),
+      )
+      return missingFile(name, error)
+    }
     return withGraph(terminal, options.objects, async (graph) => {
       // What a check could repair does not keep the image from being read.
-      const source = await openImage(graph, { ...options.opening, filename, checking: true, signal: terminal.signal })
+      const settings = { ...options.opening, checking: true, standIn, signal: terminal.signal }
+      const source = await openImage(graph, { ...settings, filename })
       note(`Source format: ${source.node.driver.name}\n`)
       if (source.node.probeGuard !== undefined) checkGuess(filename, words, terminal)
       const result = await save(graph, source, wanted, { ...wishes, json: options.json }, terminal)

@@ -27,9 +27,13 @@ const signatures: readonly Signature[] = [
 /** Signatures that stand inside a disk's content: on a raw image they are what is to be expected. */
 const contentFormats: readonly string[] = ['mbr', 'gpt', 'iso9660']
 
-/** Those of `signatures` that are of images that hold a disk. */
-export function containersOf(signatures: readonly string[]): string[] {
-  return signatures.filter((name) => !contentFormats.includes(name))
+/** Formats of the chunks of a dmg, the first of which stands where other files have their signature. */
+const chunkFormats: readonly string[] = ['xz']
+
+/** Those of `signatures` that are of images that hold a disk, in a file whose format is known to be `format`. */
+export function containersOf(signatures: readonly string[], format?: string): string[] {
+  const content = format === 'dmg' ? [...contentFormats, ...chunkFormats] : contentFormats
+  return signatures.filter((name) => !content.includes(name))
 }
 
 /** How many bytes from the start, and from the end, {@link findSignatures} looks at. */

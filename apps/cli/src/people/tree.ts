@@ -1,7 +1,7 @@
 /** `tree`: an image and everything below it, drawn. */
 
 import type { Disk, Graph, GraphEdge } from '@diskgraph/core'
-import { imageFilename, resolveReference } from '@diskgraph/core/internal'
+import { imageFilename, protocolOf, resolveLiteral, resolveReference } from '@diskgraph/core/internal'
 import { imageInfo } from '@diskgraph/qapi'
 import { humanSize, messageOf, type Terminal, visibleLine } from '@diskgraph/tools'
 import type { Command } from '../command.ts'
@@ -25,7 +25,7 @@ interface Branch {
   readonly virtualSize?: number
   readonly actualSize?: number
   readonly snapshots?: number
-  /** What the image is to the one above: `backing`, or the name of a child. */
+  /** What the image is to the one above: `backing`, `data-file`, or the name of a child. */
   readonly role?: string
   /** Why there is nothing below. */
   readonly problem?: string
@@ -85,9 +85,21 @@ async function describe(
   const children = [...disk.node.children.values()].filter((edge) => !isPlainStorage(edge))
   for (const edge of children) branch.below.push(await describeChild(graph, edge, above, request))
   await disk.close()
-  if (info.backingFilename === undefined) return branch
   const chain = new Map(above).set(identity, info.filename)
-  branch.below.push(await describeBacking(graph, image, info.backingFilename, info.backingFormat, chain, request))
+  const dataFile = info.specific?.data.dataFile
+  if (typeof dataFile === 'string' && !children.some(({ name }) => name === 'dataFile')) {
+    const named: Named = {
+      role: 'data-file',
+      format: 'raw',
+      name: dataFile,
+      resolve: () => besideImage(image, dataFile),
+    }
+    branch.below.push(await describeNamed(graph, named, chain, request))
+  }
+  const { backingFilename: name, backingFormat: format } = info
+  if (name === undefined) return branch
+  const named: Named = { role: 'backing', format, name, resolve: () => resolveReference(image, name) }
+  branch.below.push(await describeNamed(graph, named, chain, request))
   return branch
 }
 
@@ -106,21 +118,35 @@ async function describeChild(
   return describe(graph, disk, above, request, name)
 }
 
-async function describeBacking(
+/** A file that an image names. */
+interface Named {
+  readonly role: 'backing' | 'data-file'
+  readonly format: string | undefined
+  /** As it stands in the image. */
+  readonly name: string
+  /** The name to open it by. */
+  readonly resolve: () => string
+}
+
+/** The name of a data file is literal: a colon in it makes no protocol. */
+function besideImage(image: string, name: string): string {
+  const path = resolveLiteral(image, name)
+  return protocolOf(image) === undefined && protocolOf(path) !== undefined ? `./${path}` : path
+}
+
+async function describeNamed(
   graph: Graph,
-  image: string,
-  reference: string,
-  format: string | undefined,
+  { role, format, name, resolve }: Named,
   chain: ReadonlyMap<string, string>,
   request: OpenRequest,
 ): Promise<Branch> {
   const known = format === undefined ? {} : { format }
-  const broken = (name: string, problem: string): Branch => ({ name, ...known, role: 'backing', problem, below: [] })
+  const broken = (name: string, problem: string): Branch => ({ name, ...known, role, problem, below: [] })
   let filename: string
   try {
-    filename = resolveReference(image, reference)
+    filename = resolve()
   } catch (error) {
-    return broken(reference, messageOf(error))
+    return broken(name, messageOf(error))
   }
   let disk: Disk
   try {
@@ -134,7 +160,7 @@ async function describeBacking(
     await disk.close()
     return broken(filename, 'the chain loops: this image is above already')
   }
-  return describe(graph, disk, chain, request, 'backing')
+  return describe(graph, disk, chain, request, role)
 }
 
 function reasonOf(error: unknown): string {

@@ -178,9 +178,12 @@ export interface OpenImage {
   blockStatus?(offset: number, length: number, signal?: AbortSignal): Promise<BlockStatus>
   /**
    * Whether what maps the range from `offset` on is lost (it stood behind the end of a file that was cut), so that it
-   * reads as if nothing were there; `length` says for how many bytes, at least one.
+   * reads as if nothing were there; `length` says for how many bytes, at least one, and `reason` what became of it.
    */
-  mappingLost?(offset: number, length: number): Promise<{ readonly lost: boolean; readonly length: number }>
+  mappingLost?(
+    offset: number,
+    length: number,
+  ): Promise<{ readonly lost: boolean; readonly length: number; readonly reason?: string }>
   /** Copies inside one storage or between two of the same driver without passing memory. ENOTSUP: use buffers. */
   copyRange?(
     offset: number,

@@ -21,10 +21,24 @@ import { isNode, Node } from '../graph/node.ts'
 import { imageFilename, nodeFilename } from '../graph/node-filename.ts'
 import type { ObjectTable } from '../graph/object-table.ts'
 import { kindOf } from '../inspection.ts'
-import { baseOptions, checkBase, checkedName, type ResolvedBase, resolveBase } from '../options/base-options.ts'
-import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
+import {
+  baseOptions,
+  checkBase,
+  checkedName,
+  knownBase,
+  type ResolvedBase,
+  resolveBase,
+  storageBase,
+} from '../options/base-options.ts'
+import {
+  namedChildren,
+  requireChildren,
+  roleOf,
+  withoutChildren,
+  withoutChildSchemas,
+} from '../options/child-options.ts'
 import { resolveReference } from '../options/filenames.ts'
-import { isRecord, optionPath, validateOptions } from '../options/validate.ts'
+import { isRecord, optionPath, spelledOptions, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
 import { containingDirectory, judgeReference, type ReferencePolicy } from './gate.ts'
 import {
@@ -37,6 +51,7 @@ import {
 import { type OpenedChild, Opening, type OpeningGraph, release } from './opening.ts'
 import { isOverride, refuseUnusedOverrides } from './overrides.ts'
 import type { Registry } from './registry.ts'
+import type { OpenSettings } from './settings.ts'
 
 /** What one opening knows of the chain above it. */
 export interface Scope {
@@ -51,6 +66,7 @@ export interface Scope {
   readonly check: boolean
   /** References inside images are not followed. */
   readonly withoutBacking: boolean
+  readonly standIn: OpenSettings['standIn']
   readonly base: ResolvedBase
   /** Only files in this directory may be opened. */
   readonly contain: string | undefined
@@ -285,10 +301,14 @@ export class Opener {
     }
     const below = { ...storageBase(base), readOnly: role === 'cow' || node.readOnly, autoReadOnly: true }
     const contain = this.#graph.references === 'neighbours' ? containingDirectory(imageFilename(node)) : scope.contain
-    const nested = { ...scope, check: false, depth: scope.depth + 1, path: '', base: below, contain }
+    const check = scope.check && scope.standIn !== undefined
+    const nested = { ...scope, check, depth: scope.depth + 1, path: '', base: below, contain }
     try {
       await opening.suspended(async () => {
-        const open = () => this.#openReferenced(node, role, reference, { ...nested, overrides })
+        const open = () =>
+          this.#openReferenced(node, role, reference, { ...nested, overrides }).catch((error: unknown) =>
+            this.#standIn(reference, error, nested),
+          )
         await opening.link([{ name, role, node: await inChain(node, scope.chain, open), follows: true }])
       })
       const child = node.children.get(name)
@@ -297,6 +317,13 @@ export class Opener {
     } catch (error) {
       throw part ? error : childFailure(what, error)
     }
+  }
+
+  /** What stands for a file that cannot be opened, where the opening is to go on without it. */
+  #standIn({ filename }: ImageReference, error: unknown, scope: Scope): Promise<Node> {
+    const driver = scope.signal?.aborted ? undefined : scope.standIn?.(filename, toBlockError(error))
+    if (driver === undefined) throw error
+    return this.open({ driver }, scope)
   }
 
   /** Backing files may have any name; other references are literal file names. */
@@ -357,15 +384,6 @@ function pinned(node: Node): Node {
   return node
 }
 
-/** What `given` says that every node knows. What is wrong with it is told when the format is known. */
-function knownBase(given: Options): Options {
-  try {
-    return validateOptions(baseOptions, { ...pick(given, baseOptions), driver: '' })
-  } catch {
-    return {}
-  }
-}
-
 function backingFailure(error: unknown): never {
   throw childFailure('backing file', error)
 }
@@ -375,24 +393,6 @@ function childFailure(what: string, error: unknown): BlockError {
   return new BlockError(code, `Could not open ${what}: ${message}`, { cause: error, hint, node })
 }
 
-/** What the storage of a node takes from it. */
-function storageBase(base: ResolvedBase): ResolvedBase {
-  return { ...base, discard: 'unmap', detectZeroes: 'off' }
-}
-
-/** The role of the child that an image refers to; one of a list is named `extents.3`. */
-function roleOf(driver: DriverDescriptor, name: string): ChildRole {
-  const schema = driver.options[name.replace(/\.\d+$/, '')]
-  return schema?.type === 'child' || schema?.type === 'children' ? schema.role : 'cow'
-}
-
 function isStorage(child: OpenedChild): boolean {
   return child.role !== 'cow'
-}
-
-/** The options that were given as text and are none. */
-function spelledOptions(text: Options, given: Options): Options {
-  return Object.fromEntries(
-    Object.entries(text).filter(([name, value]) => typeof value === 'string' && typeof given[name] !== 'string'),
-  )
 }

@@ -43,6 +43,7 @@ export function newScope(settings: OpenSettings): Scope {
     keyless: settings.inspect === true || settings.keyless === true,
     check: settings.check === true,
     withoutBacking: settings.withoutBacking === true,
+    standIn: settings.standIn,
     base: topBase,
     contain: undefined,
     signal: settings.signal,

@@ -36,6 +36,11 @@ export interface OpenSettings extends AttachSettings {
   readonly check?: boolean | undefined
   /** Open without the backing file. */
   readonly withoutBacking?: boolean | undefined
+  /**
+   * Called for each backing file, data file or extent that an image names and that cannot be opened: a driver without
+   * options takes its place, undefined fails the open. `check` holds for these files, too, then.
+   */
+  readonly standIn?: ((filename: string, error: BlockError) => DriverDescriptor | undefined) | undefined
 }
 
 const anything = rule('', () => true)
@@ -77,7 +82,8 @@ export function checkGraphSettings(settings: GraphSettings): void {
 /** Throws EINVAL for settings of an opening that are none. */
 export function checkOpenSettings(settings: OpenSettings): void {
   if (!isRecord(settings)) throw new BlockError('EINVAL', `settings are an object, not ${kindOf(settings)}`)
-  const { signal }: OpenSettings = settings
+  const { signal, standIn }: OpenSettings = settings
+  if (standIn !== undefined) mustBeFunction('settings.standIn', standIn)
   if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
     throw new BlockError('EINVAL', `settings.signal is an AbortSignal, not ${kindOf(signal)}`)
   }

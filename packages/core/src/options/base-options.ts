@@ -2,6 +2,8 @@
 
 import type { OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError } from '../errors.ts'
+import { pick } from './child-options.ts'
+import { validateOptions } from './validate.ts'
 
 export const baseOptions: OptionSchemas = {
   driver: { type: 'string', required: true, description: 'driver of the node' },
@@ -86,4 +88,18 @@ export function resolveBase(given: Readonly<Record<string, unknown>>, inherited:
     detectZeroes: (given.detectZeroes as ResolvedBase['detectZeroes'] | undefined) ?? 'off',
     cache: { direct: cache.direct ?? inherited.cache.direct, noFlush: cache.noFlush ?? inherited.cache.noFlush },
   }
+}
+
+/** What `given` says that every node knows. What is wrong with it is told when the format is known. */
+export function knownBase(given: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  try {
+    return validateOptions(baseOptions, { ...pick(given, baseOptions), driver: '' })
+  } catch {
+    return {}
+  }
+}
+
+/** What the storage of a node takes from it. */
+export function storageBase(base: ResolvedBase): ResolvedBase {
+  return { ...base, discard: 'unmap', detectZeroes: 'off' }
 }

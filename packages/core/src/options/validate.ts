@@ -203,3 +203,12 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 export function optionPath(path: string | undefined, key: string): string {
   return path === undefined || path === '' ? key : `${path}.${key}`
 }
+
+type Values = Readonly<Record<string, unknown>>
+
+/** The options that were given as text and are none. */
+export function spelledOptions(text: Values, given: Values): Values {
+  return Object.fromEntries(
+    Object.entries(text).filter(([name, value]) => typeof value === 'string' && typeof given[name] !== 'string'),
+  )
+}

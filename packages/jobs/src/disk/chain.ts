@@ -1,5 +1,5 @@
 /** The nodes of a backing chain, and of one image in it. */
-import { BlockError, type BlockGraph, type Change, type Node } from '@diskgraph/core'
+import { BlockError, type BlockGraph, type Change, type Disk, type Node } from '@diskgraph/core'
 
 /** The node below filters, whose backing file and references are the image's own. */
 export function unfiltered(node: Node): Node {
@@ -62,4 +62,16 @@ export function inChange<T>(
   work: (change: Change) => Promise<T>,
 ): Promise<T> {
   return change === undefined ? graph.change(work) : work(change)
+}
+
+/** EINVAL when the two write to one place: what the target forgets first would be gone from the source. */
+export function refuseSameStorage(work: 'copy' | 'rescue', source: Disk, target: Disk): void {
+  const own = storageNodes(target.node)
+  const places = new Set(own.flatMap(({ image }) => image.identity ?? []))
+  const common = storageNodes(source.node).find(
+    (node) => own.includes(node) || (node.image.identity !== undefined && places.has(node.image.identity)),
+  )
+  if (common === undefined) return
+  const message = `cannot ${work} '${source.filename}' to '${target.filename}': both are in '${common.filename}'`
+  throw new BlockError('EINVAL', message, { hint: `${work} to another disk, and move that over it` })
 }

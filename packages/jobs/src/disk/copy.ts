@@ -8,7 +8,7 @@ import { Source, type UnreadableListener } from '../engine/source.ts'
 import type { Writer } from '../engine/transfer.ts'
 import { JobError, type JobOptions, runJob } from '../engine/work.ts'
 import { zeroUnitOf } from '../engine/zero-runs.ts'
-import { storageNodes, unfiltered } from './chain.ts'
+import { refuseSameStorage, unfiltered } from './chain.ts'
 
 /** Where a copy goes: a {@link Disk}, or anything else that takes writes (a stream, if they are ordered). */
 export interface CopyTarget extends Writer {
@@ -89,7 +89,7 @@ async function copyAll(disks: readonly Disk[], target: CopyTarget, options: Copy
   const { skip, length, sync = 'full', targetIsZero, ordered = true, offload, ...job } = options
   const source = new Source(disks, { skip, length, signal, baseOf: sync === 'top' ? backingOf : undefined })
   const disk = isDisk(target) ? target : undefined
-  for (const one of disk === undefined ? [] : disks) refuseSameStorage(one, disk as Disk)
+  for (const one of disk === undefined ? [] : disks) refuseSameStorage('copy', one, disk as Disk)
   if (target.size !== undefined && target.size < source.length) {
     const message = `cannot copy ${source.length} bytes to a target of ${target.size} bytes`
     throw new BlockError('ENOSPC', message, { hint: 'resize the target, or copy less of the source' })
@@ -143,16 +143,4 @@ async function zero(disk: Disk | undefined, size: number, signal: AbortSignal | 
     }
   }
   return true
-}
-
-/** EINVAL when the two write to one place: what the target forgets first would be gone from the source. */
-function refuseSameStorage(source: Disk, target: Disk): void {
-  const own = storageNodes(target.node)
-  const places = new Set(own.flatMap(({ image }) => image.identity ?? []))
-  const common = storageNodes(source.node).find(
-    (node) => own.includes(node) || (node.image.identity !== undefined && places.has(node.image.identity)),
-  )
-  if (common === undefined) return
-  const message = `cannot copy '${source.filename}' to '${target.filename}': both are in '${common.filename}'`
-  throw new BlockError('EINVAL', message, { hint: 'copy to another disk, and move that over it' })
 }

@@ -2,17 +2,18 @@
  * Reading what can be read of a damaged disk.
  *
  * The disk is walked once, from its start to its end. A range is missing where its status cannot be told, where a layer
- * of the chain has lost what maps it, where it is mapped behind the end of a file that was cut, and where it cannot be
+ * of the chain has lost what maps it, where a file that an image names could not be opened, where it is mapped behind the end of a file that was cut, and where it cannot be
  * read: then the pieces of the chunk are read one by one, each of them once. Nothing is tried a second time, and no
  * list is kept: who calls hears of each missing range when it is over.
  */
 import { BlockError, type Disk, type Extent, type Node } from '@diskgraph/core'
-import { alignDown, alignUp, toBlockError } from '@diskgraph/core/driver'
+import { alignDown, alignUp, type OpenImage, toBlockError } from '@diskgraph/core/driver'
 import { checkSettings, due, kindOf, TimeSlice, wholeNumber } from '@diskgraph/core/internal'
 import { checkDisk, workRules } from '../engine/arguments.ts'
 import { RateLimit } from '../engine/rate-limit.ts'
 import type { Writer } from '../engine/transfer.ts'
 import { JobError, type JobOptions, runJob } from '../engine/work.ts'
+import { refuseSameStorage } from './chain.ts'
 
 /** A range of the disk that could not be read. */
 export interface MissingRange {
@@ -70,9 +71,12 @@ export function rescue(source: Disk, target: RescueTarget, options: RescueOption
     if (target.size !== undefined && target.size < source.size) {
       throw new BlockError('ENOSPC', `cannot rescue ${source.size} bytes to a target of ${target.size} bytes`)
     }
+    if ('edge' in target) refuseSameStorage('rescue', source, target as unknown as Disk)
     return new Walk(source, target, options).run()
   })
 }
+
+type Mapped = Awaited<ReturnType<NonNullable<OpenImage['mappingLost']>>>
 
 class Walk {
   readonly #source: Disk
@@ -124,7 +128,7 @@ class Walk {
     }
     if (extent === undefined) return length
     const mapped = await this.#mapped(extent)
-    if (mapped.lost) return this.#lose(offset, mapped.length, 'what maps it is lost')
+    if (mapped.lost) return this.#lose(offset, mapped.length, mapped.reason ?? 'what maps it is lost')
     const there = await this.#inFile(extent.node, offset, mapped.length)
     if (there <= 0) return this.#lose(offset, mapped.length, 'it stood behind the end of the file')
     if (extent.zero || !extent.data) return this.#zero(offset, Math.min(mapped.length, there))
@@ -132,13 +136,15 @@ class Walk {
   }
 
   /** Whether all layers down to the one that decides have what maps the range. */
-  async #mapped({ offset, length, node: deciding }: Extent): Promise<{ lost: boolean; length: number }> {
+  async #mapped({ offset, length, node: deciding, data, file }: Extent): Promise<Mapped> {
+    const host = data ? await file?.node.image.mappingLost?.(offset, length) : undefined
+    if (host?.lost) return { ...host, length }
     let limit = length
     for (let node: Node | undefined = this.#source.node; node !== undefined; ) {
       if (offset < node.size) {
         const mapping = await node.image.mappingLost?.(offset, Math.min(limit, node.size - offset))
         limit = Math.min(limit, mapping?.length ?? limit)
-        if (mapping?.lost) return { lost: true, length: limit }
+        if (mapping?.lost) return { ...mapping, length: limit }
       }
       node = node === deciding ? undefined : (node.filtered ?? node.backing)?.node
     }
