@@ -206,6 +206,7 @@ export const bochs: DriverDescriptor = defineDriver<BochsOptions>()({
   kind: 'format',
   description: 'Growing images of Bochs, read-only.',
   options: { file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' } },
+  readOnly: true,
   probe: (head) => (isBochs(head) ? 100 : 0),
   open,
 })

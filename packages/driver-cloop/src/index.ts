@@ -160,6 +160,7 @@ export const cloop: DriverDescriptor = defineDriver<CloopOptions>()({
   kind: 'format',
   description: 'Images of the compressed loop device, read-only.',
   options: { file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' } },
+  readOnly: true,
   probe: (head) => (hasSignature(head) ? 2 : 0),
   open,
 })

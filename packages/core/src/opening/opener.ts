@@ -104,7 +104,8 @@ export class Opener {
       unknown,
     })
     const name = given.nodeName === undefined ? this.#graph.generateName() : checkedName(given.nodeName as string)
-    const base = resolveBase(given, scope.base)
+    const resolved = resolveBase(given, scope.base)
+    const base = isForReading(driver, resolved) ? { ...resolved, readOnly: true } : resolved
     const guess = Object.hasOwn(complete, probed)
     const spelled = spelledOptions(named, given)
     return this.#graph.table.reserving(name, () =>
@@ -134,14 +135,25 @@ export class Opener {
       base,
       path: optionPath(scope.path, 'file'),
     })
+    let isOpen = true
+    const close = async (): Promise<void> => {
+      if (isOpen) await release(this.#graph, storage, scope.change)
+      isOpen = false
+    }
     try {
       const format = await this.#graph.registry.probeNode(storage)
+      const ownStorage = typeof file !== 'string' && !isNode(file)
+      if (ownStorage && isForReading(await this.#graph.registry.of(format), base)) {
+        // It was opened for writing, which its format has no use for.
+        await close()
+        return await this.open({ ...rest, driver: format, file }, scope)
+      }
       const guess = format === 'raw' ? { [probed]: true } : {}
       const node = await this.open({ ...rest, driver: format, file: storage, ...guess }, scope)
-      if (typeof file !== 'string' && !isNode(file)) storage.inheritsFrom = node
+      if (ownStorage) storage.inheritsFrom = node
       return node
     } finally {
-      await release(this.#graph, storage, scope.change)
+      await close()
     }
   }
 
@@ -373,6 +385,11 @@ function backingFailure(error: unknown): never {
 function childFailure(what: string, error: unknown): BlockError {
   const { code, message, hint, node } = toBlockError(error)
   return new BlockError(code, `Could not open ${what}: ${message}`, { cause: error, hint, node })
+}
+
+/** Whether a node that might be written is of a driver that cannot. */
+function isForReading(driver: DriverDescriptor, base: ResolvedBase): boolean {
+  return driver.readOnly === true && base.autoReadOnly && !base.readOnly
 }
 
 /** What the storage of a node takes from it. */
