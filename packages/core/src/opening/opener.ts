@@ -21,8 +21,17 @@ import { isNode, Node } from '../graph/node.ts'
 import { imageFilename, nodeFilename } from '../graph/node-filename.ts'
 import type { ObjectTable } from '../graph/object-table.ts'
 import { kindOf } from '../inspection.ts'
-import { baseOptions, checkBase, checkedName, type ResolvedBase, resolveBase } from '../options/base-options.ts'
-import { namedChildren, pick, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
+import {
+  baseOptions,
+  checkBase,
+  checkedName,
+  isForReading,
+  knownBase,
+  type ResolvedBase,
+  resolveBase,
+  storageBase,
+} from '../options/base-options.ts'
+import { namedChildren, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
 import { resolveReference } from '../options/filenames.ts'
 import { isRecord, optionPath, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
@@ -369,15 +378,6 @@ function pinned(node: Node): Node {
   return node
 }
 
-/** What `given` says that every node knows. What is wrong with it is told when the format is known. */
-function knownBase(given: Options): Options {
-  try {
-    return validateOptions(baseOptions, { ...pick(given, baseOptions), driver: '' })
-  } catch {
-    return {}
-  }
-}
-
 function backingFailure(error: unknown): never {
   throw childFailure('backing file', error)
 }
@@ -385,16 +385,6 @@ function backingFailure(error: unknown): never {
 function childFailure(what: string, error: unknown): BlockError {
   const { code, message, hint, node } = toBlockError(error)
   return new BlockError(code, `Could not open ${what}: ${message}`, { cause: error, hint, node })
-}
-
-/** Whether a node that might be written is of a driver that cannot. */
-function isForReading(driver: DriverDescriptor, base: ResolvedBase): boolean {
-  return driver.readOnly === true && base.autoReadOnly && !base.readOnly
-}
-
-/** What the storage of a node takes from it. */
-function storageBase(base: ResolvedBase): ResolvedBase {
-  return { ...base, discard: 'unmap', detectZeroes: 'off' }
 }
 
 /** The role of the child that an image refers to; one of a list is named `extents.3`. */
