@@ -1,5 +1,5 @@
 /** An image and its data file are two files, by whatever names. */
-import { copyFileSync, linkSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, linkSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { runImg } from '../src/img/main.ts'
@@ -37,6 +37,21 @@ describe('an image as its own data file', () => {
       stderr: `dg-img: '${name}' is the image itself, and cannot be its data file\n`,
     })
     expect(await img('compare', 'a.qcow2', 'a.data', '-f', 'qcow2', '-F', 'raw')).toMatchObject({ code: 0 })
+  })
+
+  test.each(names)('is refused by create before the old image is emptied: %s', async (name) => {
+    const old = readFileSync('a.qcow2')
+    const { code, stderr } = await img('create', '-q', '-f', 'qcow2', '-o', `data_file=${name}`, 'a.qcow2', '1M')
+    expect([code, stderr]).toEqual([1, expect.stringContaining('of one new image')])
+    expect(readFileSync('a.qcow2').equals(old)).toBe(true)
+  })
+
+  test('that cannot be made leaves the old image as it was', async () => {
+    const old = readFileSync('a.qcow2')
+    expect(await img('create', '-q', '-f', 'qcow2', '-o', 'data_file=none/x', 'a.qcow2', '1M')).toMatchObject({
+      code: 1,
+    })
+    expect(readFileSync('a.qcow2').equals(old)).toBe(true)
   })
 
   test('is not what another file is, or one that is not there yet', async () => {

@@ -31,7 +31,14 @@ import {
   resolveBase,
   storageBase,
 } from '../options/base-options.ts'
-import { namedChildren, requireChildren, withoutChildren, withoutChildSchemas } from '../options/child-options.ts'
+import {
+  namedChildren,
+  requireChildren,
+  roleOf,
+  spelledOptions,
+  withoutChildren,
+  withoutChildSchemas,
+} from '../options/child-options.ts'
 import { resolveReference } from '../options/filenames.ts'
 import { isRecord, optionPath, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
@@ -387,19 +394,6 @@ function childFailure(what: string, error: unknown): BlockError {
   return new BlockError(code, `Could not open ${what}: ${message}`, { cause: error, hint, node })
 }
 
-/** The role of the child that an image refers to; one of a list is named `extents.3`. */
-function roleOf(driver: DriverDescriptor, name: string): ChildRole {
-  const schema = driver.options[name.replace(/\.\d+$/, '')]
-  return schema?.type === 'child' || schema?.type === 'children' ? schema.role : 'cow'
-}
-
 function isStorage(child: OpenedChild): boolean {
   return child.role !== 'cow'
-}
-
-/** The options that were given as text and are none. */
-function spelledOptions(text: Options, given: Options): Options {
-  return Object.fromEntries(
-    Object.entries(text).filter(([name, value]) => typeof value === 'string' && typeof given[name] !== 'string'),
-  )
 }

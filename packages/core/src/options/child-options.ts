@@ -98,3 +98,19 @@ export function nextChildName(
     .map((name) => Number(name.slice(prefix.length)))
   return prefix + (Math.max(-1, ...indexes) + 1)
 }
+
+/** The role of the child that an image refers to; one of a list is named `extents.3`. */
+export function roleOf(driver: DriverDescriptor, name: string): ChildRole {
+  const schema = driver.options[name.replace(/\.\d+$/, '')]
+  return schema?.type === 'child' || schema?.type === 'children' ? schema.role : 'cow'
+}
+
+/** The options that were given as text and are none. */
+export function spelledOptions(
+  text: Readonly<Record<string, unknown>>,
+  given: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(
+    Object.entries(text).filter(([name, value]) => typeof value === 'string' && typeof given[name] !== 'string'),
+  )
+}
