@@ -1,5 +1,14 @@
 /** An image and its data file are two files, by whatever names. */
-import { copyFileSync, linkSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { runImg } from '../src/img/main.ts'
@@ -59,4 +68,20 @@ describe('an image as its own data file', () => {
     expect(await img('amend', '-o', 'data_file=other', 'a.qcow2')).toEqual({ code: 0, stderr: '' })
     expect(await img('amend', '-o', 'data_file=later', 'a.qcow2')).toEqual({ code: 0, stderr: '' })
   })
+})
+
+test('a data file holds no compressed clusters: convert says so before it makes one', async () => {
+  const folder = mkdtempSync(`${tmpdir()}/data-files-`)
+  const [source, target, data] = ['a', 'b.qcow2', 'b.data'].map((name) => `${folder}/${name}`) as [
+    string,
+    string,
+    string,
+  ]
+  writeFileSync(source, new Uint8Array(65536).fill(1))
+  expect(await img('convert', '-c', '-O', 'qcow2', '-o', `data_file=${data}`, source, target)).toEqual({
+    code: 1,
+    stderr: 'dg-img: Compression and an external data file not supported at the same time\n',
+  })
+  expect([existsSync(target), existsSync(data)]).toEqual([false, false])
+  rmSync(folder, { recursive: true })
 })
