@@ -98,6 +98,16 @@ export class NewTarget {
     return this.#path !== undefined
   }
 
+  /** Whether something stands there already, which {@link make} would write over. */
+  async isThere(graph: Graph, signal: AbortSignal): Promise<boolean> {
+    if (this.#path !== undefined) return this.#existed
+    const { storage, format } = this.drivers
+    const options = { format: storage === undefined ? format.name : 'raw', readOnly: true }
+    const disk = await graph.open(this.#request.filename, options, { signal, permissions: 0 }).catch(() => undefined)
+    await disk?.close()
+    return disk !== undefined
+  }
+
   /** The path of a target that is a plain file. */
   get #path(): string | undefined {
     const { storage, format } = this.drivers

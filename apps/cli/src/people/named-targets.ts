@@ -1,4 +1,4 @@
-/** `convert` and `create` of `diskgraph`: the name of the new image says its format, unless an option does. */
+/** `convert`, `create` and `rescue` of `diskgraph`: the name of the new image says its format, unless an option does. */
 
 import { extname } from 'node:path'
 import { CommandError, type Terminal, visibleLine } from '@diskgraph/tools'
@@ -35,10 +35,8 @@ export const convert: Command = {
     const target = operands.length > 1 ? operands.at(-1) : undefined
     const isSaid = given.has('targetFormat') || given.has('targetImageOpts') || target === '-'
     if (target === undefined || isSaid) return convertAsTold.run(words, terminal)
-    const format = formatOf(target, terminal) ?? (await refuse(target, 'convert', '-O', words, terminal))
-    if (!given.has('quiet')) {
-      terminal.out(`Target format: ${format}, from the name '${visibleLine(target)}' (-O FORMAT says otherwise)\n`)
-    }
+    const quiet = given.has('quiet') ? { out: () => undefined } : {}
+    const format = await targetFormat(target, 'convert', words, { ...terminal, ...quiet })
     return convertAsTold.run(['-O', format, ...words], terminal)
   },
 }
@@ -65,8 +63,20 @@ function read({ options }: Command, words: readonly string[]): { given: Set<stri
   return { given: new Set([...line].map(({ name }) => name)), operands: line.operands }
 }
 
+/** The format that the name of a target says, which is told. @throws CommandError for a name that says none. */
+export async function targetFormat(
+  target: string,
+  command: string,
+  words: readonly string[],
+  terminal: Terminal,
+): Promise<string> {
+  const format = formatOf(target, terminal) ?? (await refuse(target, command, '-O', words, terminal))
+  terminal.out(`Target format: ${format}, from the name '${visibleLine(target)}' (-O FORMAT says otherwise)\n`)
+  return format
+}
+
 /** The format whose name, or a short form of it, `filename` ends in. */
-function formatOf(filename: string, terminal: Terminal): string | undefined {
+export function formatOf(filename: string, terminal: Terminal): string | undefined {
   const ending = endingOf(filename)
   const format = Object.hasOwn(formatAliases, ending) ? (formatAliases[ending] as string) : ending
   return formatNames(terminal).includes(format) ? format : undefined

@@ -25,7 +25,12 @@ const signatures: readonly Signature[] = [
 ]
 
 /** Signatures that stand inside a disk's content: on a raw image they are what is to be expected. */
-export const contentFormats: readonly string[] = ['mbr', 'gpt', 'iso9660']
+const contentFormats: readonly string[] = ['mbr', 'gpt', 'iso9660']
+
+/** Those of `signatures` that are of images that hold a disk. */
+export function containersOf(signatures: readonly string[]): string[] {
+  return signatures.filter((name) => !contentFormats.includes(name))
+}
 
 /** How many bytes from the start, and from the end, {@link findSignatures} looks at. */
 export const headLength = 64 * 1024 + 512

@@ -126,9 +126,9 @@ export class Emulator {
     this.#start()
   }
 
-  /** The first call ends the program when everything is on storage, a second one at once. */
+  /** Ends the program when everything is on storage, or when its time is over. */
   stop(): void {
-    if (this.#stopping) process.exit(1)
+    if (this.#stopping) return
     this.#stopping = true
     for (const human of this.#humans) human.end()
     setTimeout(() => process.exit(1), grace).unref()

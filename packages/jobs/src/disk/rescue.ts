@@ -96,12 +96,16 @@ class Walk {
     const { size } = this.#source
     const slice = new TimeSlice(this.#source.graph.clock, signal)
     onProgress?.({ done: 0, total: size })
-    for (let at = 0; at < size; ) {
-      await slice.end()
-      at += await this.#step(at, Math.min(size - at, longestStatus))
-      onProgress?.({ done: at, total: size })
+    try {
+      for (let at = 0; at < size; ) {
+        await slice.end()
+        at += await this.#step(at, Math.min(size - at, longestStatus))
+        onProgress?.({ done: at, total: size })
+      }
+    } finally {
+      // Also of a walk that ends early: what it has written is of use with the list of what is missing there.
+      this.#tellMissing()
     }
-    this.#tellMissing()
     await this.#target.flush?.(signal)
     return this.#counts
   }
