@@ -1,5 +1,14 @@
 /** An image and its data file are two files, by whatever names. */
-import { copyFileSync, linkSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { runImg } from '../src/img/main.ts'
@@ -39,9 +48,40 @@ describe('an image as its own data file', () => {
     expect(await img('compare', 'a.qcow2', 'a.data', '-f', 'qcow2', '-F', 'raw')).toMatchObject({ code: 0 })
   })
 
+  test.each(names)('is refused by create before the old image is emptied: %s', async (name) => {
+    const old = readFileSync('a.qcow2')
+    const { code, stderr } = await img('create', '-q', '-f', 'qcow2', '-o', `data_file=${name}`, 'a.qcow2', '1M')
+    expect([code, stderr]).toEqual([1, expect.stringContaining('of one new image')])
+    expect(readFileSync('a.qcow2').equals(old)).toBe(true)
+  })
+
+  test('that cannot be made leaves the old image as it was', async () => {
+    const old = readFileSync('a.qcow2')
+    expect(await img('create', '-q', '-f', 'qcow2', '-o', 'data_file=none/x', 'a.qcow2', '1M')).toMatchObject({
+      code: 1,
+    })
+    expect(readFileSync('a.qcow2').equals(old)).toBe(true)
+  })
+
   test('is not what another file is, or one that is not there yet', async () => {
     copyFileSync('a.data', 'other')
     expect(await img('amend', '-o', 'data_file=other', 'a.qcow2')).toEqual({ code: 0, stderr: '' })
     expect(await img('amend', '-o', 'data_file=later', 'a.qcow2')).toEqual({ code: 0, stderr: '' })
   })
+})
+
+test('a data file holds no compressed clusters: convert says so before it makes one', async () => {
+  const folder = mkdtempSync(`${tmpdir()}/data-files-`)
+  const [source, target, data] = ['a', 'b.qcow2', 'b.data'].map((name) => `${folder}/${name}`) as [
+    string,
+    string,
+    string,
+  ]
+  writeFileSync(source, new Uint8Array(65536).fill(1))
+  expect(await img('convert', '-c', '-O', 'qcow2', '-o', `data_file=${data}`, source, target)).toEqual({
+    code: 1,
+    stderr: 'dg-img: Compression and an external data file not supported at the same time\n',
+  })
+  expect([existsSync(target), existsSync(data)]).toEqual([false, false])
+  rmSync(folder, { recursive: true })
 })

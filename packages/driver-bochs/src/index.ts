@@ -207,6 +207,7 @@ export const bochs: DriverDescriptor = defineDriver<BochsOptions>()({
   description: 'Growing images of Bochs, read-only.',
   imageMethods: ['blockStatus'],
   options: { file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' } },
+  readOnly: true,
   probe: (head) => (isBochs(head) ? 100 : 0),
   open,
 })

@@ -161,6 +161,7 @@ export const cloop: DriverDescriptor = defineDriver<CloopOptions>()({
   description: 'Images of the compressed loop device, read-only.',
   imageMethods: ['blockStatus'],
   options: { file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' } },
+  readOnly: true,
   probe: (head) => (hasSignature(head) ? 2 : 0),
   open,
 })

@@ -27,6 +27,15 @@ async function opened(change: (bytes: Uint8Array, view: DataView) => void) {
   return graph.addUnchecked({ driver: 'cloop', readOnly: true, file: { driver: 'testkit-file', name: 'image' } })
 }
 
+it('is opened with its file for reading where the format is found by its content, too', async () => {
+  const files = new MemoryFiles()
+  files.put('image').write(0, cloopImage(4, 4096).bytes)
+  await using graph = new Graph({ drivers: [cloop, files.driver] })
+  const disk = await graph.addUnchecked({ file: { driver: 'testkit-file', name: 'image' } })
+  expect(disk.node.children.get('file')?.node.readOnly).toBe(true)
+  expect([...graph.nodes].length).toBe(2)
+})
+
 describe('a damaged image', () => {
   it.each([
     ['no block size', 128, 0n, 4, 'block_size cannot be zero'],

@@ -52,6 +52,7 @@ export const dmg: DriverDescriptor = defineDriver<DmgOptions>()({
   description: 'Disk images of macOS (UDIF), read-only.',
   imageMethods: ['blockStatus'],
   options: { file: { type: 'child', role: 'storage', required: true, description: 'Where the image stands' } },
+  readOnly: true,
   probe: (_head, filename) => (filename.endsWith('.dmg') ? 2 : 0),
   probeTail: (tail) => trailerIn(tail) !== undefined,
   open,

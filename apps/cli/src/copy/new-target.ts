@@ -155,6 +155,9 @@ function checkCompression({ format }: NewImageDrivers, values: CreateValues): vo
   if (values.get('encryption') === true || values.get('encrypt.format') !== undefined) {
     throw new CommandError('Compression and encryption not supported at the same time')
   }
+  if (values.get('data_file') !== undefined) {
+    throw new CommandError('Compression and an external data file not supported at the same time')
+  }
   const preallocation = values.get('preallocation')
   if (preallocation !== undefined && preallocation !== 'off') {
     throw new CommandError('Compression and preallocation not supported at the same time')

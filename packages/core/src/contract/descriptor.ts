@@ -58,6 +58,8 @@ export interface DriverDescriptor {
   /** One sentence for listings. */
   readonly description: string
   readonly options: OptionSchemas
+  /** None of its images can be written, so what is below them is opened for reading, and may be used by others, too. */
+  readonly readOnly?: boolean
   readonly createOptions?: OptionSchemas
   /** What its images take to be amended, where that is more than those of `createOptions` that are marked so. */
   readonly amendOptions?: OptionSchemas

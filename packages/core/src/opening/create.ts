@@ -16,7 +16,7 @@ import { isRecord, validateOptions } from '../options/validate.ts'
 import { identityOf } from './chain.ts'
 import { optionsFromFilename } from './named-definition.ts'
 import type { Scope } from './opener.ts'
-import { Opening, type OpeningGraph } from './opening.ts'
+import { Opening, type OpeningGraph, release } from './opening.ts'
 import type { Registry } from './registry.ts'
 
 /** What making an image needs of the graph that it happens in. */
@@ -54,11 +54,14 @@ export async function createImage(
   driver.validateCreate?.(values)
   const creation = new Creation(graph, driver, signal)
   try {
-    for (const [childName, schema] of Object.entries(schemas)) {
+    const children = Object.entries(schemas).flatMap(([childName, { type }]): [string, unknown][] => {
       const definition = values[childName]
-      if (schema.type !== 'child' || definition === undefined || definition === null) continue
-      await creation.addStorage(childName, definition)
-    }
+      return type !== 'child' || definition === undefined || definition === null ? [] : [[childName, definition]]
+    })
+    if (children.length > 1) await creation.refuseOneFileTwice(children)
+    // An old image in the place of the new one is emptied last: what can fail before it fails.
+    children.sort(([one], [other]) => Number(one === 'file') - Number(other === 'file'))
+    for (const [childName, definition] of children) await creation.addStorage(childName, definition)
     await driver.create(creation.context(plain))
     await creation.end()
   } catch (error) {
@@ -125,13 +128,26 @@ class Creation {
     return this.#node.children.get(name) as GraphEdge
   }
 
+  /** EINVAL when two of the definitions are of one file that is there, before it is emptied. */
+  async refuseOneFileTwice(children: readonly (readonly [string, unknown])[]): Promise<void> {
+    const seen = new Map<string, string>()
+    for (const [name, definition] of children) {
+      const node = await openPresent(this.#graph, definition, this.#signal)
+      if (node === undefined) continue
+      const identity = identityOf(node)
+      await release(this.#graph, node, undefined)
+      const other = identity === undefined ? undefined : seen.get(identity)
+      if (other !== undefined) throw oneFileTwice(node, other, name)
+      if (identity !== undefined) seen.set(identity, name)
+    }
+  }
+
   /** Two files of an image that are one would be written over each other. */
   #mustBeApart(name: string, node: Node): void {
     const identity = identityOf(node)
     if (identity === undefined) return
     for (const [other, edge] of this.#node.children) {
-      if (other === name || identityOf(edge.node) !== identity) continue
-      throw new BlockError('EINVAL', `'${node.filename}' cannot be both '${other}' and '${name}' of one new image`)
+      if (other !== name && identityOf(edge.node) === identity) throw oneFileTwice(node, other, name)
     }
   }
 
@@ -166,6 +182,23 @@ class Creation {
     if (options.driver === file.driver.name) return options
     throw new BlockError('EINVAL', `there is no place beside '${file.filename}' for '${name}'`)
   }
+}
+
+function oneFileTwice({ filename }: Node, one: string, other: string): BlockError {
+  return new BlockError('EINVAL', `'${filename}' cannot be both '${one}' and '${other}' of one new image`)
+}
+
+/** Opens what a new file would replace, to look at it; undefined where nothing is, or it cannot be looked at. */
+async function openPresent(
+  graph: CreationGraph,
+  definition: unknown,
+  signal: AbortSignal | undefined,
+): Promise<Node | undefined> {
+  if (!isRecord(definition)) return undefined
+  const { options } = await graph.registry.of(definition.driver)
+  const given = pick(definition, (key) => key === 'driver' || key in options)
+  const base = { ...topBase, readOnly: true, forceShare: true }
+  return graph.openDefinition(given, { base, inspect: true, signal }).catch(() => undefined)
 }
 
 /** Creates (if it is defined inline and can be created) and opens the storage of a new image. It is pinned. */

@@ -25,6 +25,7 @@ import {
   baseOptions,
   checkBase,
   checkedName,
+  isForReading,
   knownBase,
   type ResolvedBase,
   resolveBase,
@@ -120,7 +121,8 @@ export class Opener {
       unknown,
     })
     const name = given.nodeName === undefined ? this.#graph.generateName() : checkedName(given.nodeName as string)
-    const base = resolveBase(given, scope.base)
+    const resolved = resolveBase(given, scope.base)
+    const base = isForReading(driver, resolved) ? { ...resolved, readOnly: true } : resolved
     const guess = Object.hasOwn(complete, probed)
     const spelled = spelledOptions(named, given)
     return this.#graph.table.reserving(name, () =>
@@ -150,14 +152,25 @@ export class Opener {
       base,
       path: optionPath(scope.path, 'file'),
     })
+    let isOpen = true
+    const close = async (): Promise<void> => {
+      if (isOpen) await release(this.#graph, storage, scope.change)
+      isOpen = false
+    }
     try {
       const format = await this.#graph.registry.probeNode(storage)
+      const ownStorage = typeof file !== 'string' && !isNode(file)
+      if (ownStorage && isForReading(await this.#graph.registry.of(format), base)) {
+        // It was opened for writing, which its format has no use for.
+        await close()
+        return await this.open({ ...rest, driver: format, file }, scope)
+      }
       const guess = format === 'raw' ? { [probed]: true } : {}
       const node = await this.open({ ...rest, driver: format, file: storage, ...guess }, scope)
-      if (typeof file !== 'string' && !isNode(file)) storage.inheritsFrom = node
+      if (ownStorage) storage.inheritsFrom = node
       return node
     } finally {
-      await release(this.#graph, storage, scope.change)
+      await close()
     }
   }
 

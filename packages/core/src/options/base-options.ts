@@ -1,9 +1,12 @@
 /** The options that every node has, as a schema. Their types are {@link BaseOptions} in `drivers.ts`. */
 
+import type { DriverDescriptor } from '../contract/descriptor.ts'
 import type { OptionSchemas } from '../contract/option-schema.ts'
 import { BlockError } from '../errors.ts'
 import { pick } from './child-options.ts'
 import { validateOptions } from './validate.ts'
+
+type Options = Readonly<Record<string, unknown>>
 
 export const baseOptions: OptionSchemas = {
   driver: { type: 'string', required: true, description: 'driver of the node' },
@@ -76,7 +79,7 @@ export function checkBase({ detectZeroes, discard, forceShare, readOnly }: Resol
 }
 
 /** `given` (validated) completed from `inherited`. */
-export function resolveBase(given: Readonly<Record<string, unknown>>, inherited: ResolvedBase): ResolvedBase {
+export function resolveBase(given: Options, inherited: ResolvedBase): ResolvedBase {
   const cache = (given.cache ?? {}) as { direct?: boolean; noFlush?: boolean }
   const readOnly = given.readOnly as boolean | undefined
   const discard = given.discard as string | undefined
@@ -91,12 +94,17 @@ export function resolveBase(given: Readonly<Record<string, unknown>>, inherited:
 }
 
 /** What `given` says that every node knows. What is wrong with it is told when the format is known. */
-export function knownBase(given: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+export function knownBase(given: Options): Options {
   try {
     return validateOptions(baseOptions, { ...pick(given, baseOptions), driver: '' })
   } catch {
     return {}
   }
+}
+
+/** Whether a node that might be written is of a driver that cannot. */
+export function isForReading(driver: DriverDescriptor, base: ResolvedBase): boolean {
+  return driver.readOnly === true && base.autoReadOnly && !base.readOnly
 }
 
 /** What the storage of a node takes from it. */

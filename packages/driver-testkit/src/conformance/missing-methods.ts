@@ -34,6 +34,10 @@ export const missingMethodCases: readonly Case[] = [
       const model = fixture.model(disk)
       must(disk.readOnly, 'the node says that it can be written')
       must((disk.edge.permissions & Permission.Write) === 0, 'the handle has the permission to write')
+      if (disk.node.driver.kind === 'format') {
+        for (const { name, node } of disk.node.children.values())
+          must(node.readOnly, `its child '${name}' can be written`)
+      }
       await mustReject(() => disk.write(0, new Uint8Array(512)), 'a write', ['EPERM'])
       await mustReject(() => disk.writeZeroes(0, 512), 'a write of zeroes', ['EPERM'])
       await mustReject(() => disk.discard(0, 512), 'a discard', ['EPERM'])
