@@ -2,7 +2,7 @@
  * `npm run bench`: our tools beside the real ones, in one run on one machine. Prints a table of ratios (ours / theirs,
  * below 1 is faster) and writes them as JSON.
  *
- *     npm run bench -- [--size MiB] [--runs N] [--only text] [--json file]      --only nbd, --only jobs: these alone
+ *     npm run bench -- [--size MiB] [--runs N] [--only text] [--json file]      --only nbd, http, jobs: these alone
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Images, makeImages } from './data.ts'
+import { httpRows } from './http.ts'
 import { hasPeer, measureJobs } from './jobs.ts'
 import { compare, median, run } from './measure.ts'
 import { hasFio, measureNbd } from './nbd.ts'
@@ -44,7 +45,17 @@ try {
 async function main(): Promise<void> {
   process.stderr.write(`making images of ${values.size} MiB …\n`)
   const images = makeImages(folder, Number(values.size) * 2 ** 20)
-  const all = rows(img, images, join(folder, 'out'))
+  const served = await httpRows(img, images, folder)
+  if (served === undefined) process.stdout.write('http: not measured, nginx is not installed\n')
+  try {
+    await measureAll(images, served?.rows ?? [])
+  } finally {
+    await served?.end()
+  }
+}
+
+async function measureAll(images: Images, http: readonly Row[]): Promise<void> {
+  const all = [...rows(img, images, join(folder, 'out')), ...http]
   const chosen = all.filter(({ name }) => name.includes(values.only))
   if (chosen.length === 0 && !others.includes(values.only)) {
     const names = [...all.map(({ name }) => `'${name}'`), ...others].join(', ')

@@ -85,11 +85,25 @@ export const drivers: readonly LazyDriver[] = [
     load: async () => (await import('@diskgraph/driver-ftp')).ftps,
   },
   {
+    name: 'host_cdrom',
+    kind: 'protocol',
+    prefixes: ['host_cdrom'],
+    claimsPath: async (path) => (await (await import('@diskgraph/driver-file')).hostCdrom.claimsPath?.(path)) ?? false,
+    load: async () => (await import('@diskgraph/driver-file')).hostCdrom,
+  },
+  {
     name: 'host_device',
     kind: 'protocol',
     prefixes: ['host_device'],
     claimsPath: async (path) => (await (await import('@diskgraph/driver-file')).hostDevice.claimsPath?.(path)) ?? false,
     load: async () => (await import('@diskgraph/driver-file')).hostDevice,
+  },
+  {
+    name: 'host_floppy',
+    kind: 'protocol',
+    prefixes: ['host_floppy'],
+    claimsPath: async (path) => (await (await import('@diskgraph/driver-file')).hostFloppy.claimsPath?.(path)) ?? false,
+    load: async () => (await import('@diskgraph/driver-file')).hostFloppy,
   },
   {
     name: 'http',

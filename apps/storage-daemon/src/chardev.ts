@@ -51,6 +51,8 @@ export function chardevInfo(
 interface ChardevSettings {
   /** Listening on TCP may be for others on the network. */
   readonly remote: boolean
+  /** There are ports of a machine, which have terminals, too. */
+  readonly ports?: boolean
 }
 
 /** The kinds there are. */
@@ -62,6 +64,7 @@ export function parseChardev(text: string, settings: ChardevSettings): Chardev {
   if (id === undefined) throw new StartError('chardev: no id specified')
   if (backend === 'stdio') return stdio(id, options)
   if (backend === 'socket') return socket(id, options, settings)
+  if (backend === 'pty' && settings.ports) return terminal(id, options)
   if (backend === 'null') {
     refuseOthers(options)
     return { id, filename: 'null', open: async () => async () => undefined }
@@ -69,6 +72,15 @@ export function parseChardev(text: string, settings: ChardevSettings): Chardev {
   throw new StartError(
     backend === undefined ? 'chardev: "" missing backend' : `'${backend}' is not a valid char driver name`,
   )
+}
+
+/** For a port of a machine, through which nothing comes. */
+function terminal(id: string, options: Record<string, string>): Chardev {
+  refuseOthers(options)
+  const open = async (): Promise<never> => {
+    throw new StartError(`a monitor cannot use the terminal '${id}'; socket and stdio serve one`)
+  }
+  return { id, filename: 'pty', open }
 }
 
 function stdio(id: string, { signal: _, mux: _mux, ...others }: Record<string, string>): Chardev {

@@ -127,9 +127,9 @@ class Daemon {
     }
   }
 
-  /** The first call ends the program when everything is on storage, a second one at once. */
+  /** Ends the program when everything is on storage, or when its time is over. */
   stop(): void {
-    if (this.#stopping) process.exit(1)
+    if (this.#stopping) return
     this.#stopping = true
     const force = setTimeout(() => {
       this.#log.error(`ending took longer than ${grace / 1000} s`)

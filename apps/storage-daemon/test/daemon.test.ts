@@ -8,6 +8,7 @@ import { file } from '@diskgraph/driver-file'
 import { qcow2 } from '@diskgraph/driver-qcow2'
 import { TempFolder } from '@diskgraph/driver-testkit'
 import { addBitmap } from '@diskgraph/jobs'
+import { connectSocket, NbdClient } from '@diskgraph/nbd'
 import { QmpClient } from '@diskgraph/qmp/client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { startSource } from './source-process.ts'
@@ -108,6 +109,36 @@ describe('dg-storage-daemon', () => {
     expect(await once(child, 'close')).toEqual([0, null])
     for (const gone of [path, pid, nbd]) expect(existsSync(gone)).toBe(false)
     expect(statSync(image).size).toBe(65536)
+  })
+
+  it('ends in order however often it is asked to', async () => {
+    const [path, image, nbd] = [folder.file('qmp.sock'), folder.file('disk.qcow2'), folder.file('nbd.sock')]
+    {
+      await using graph = new Graph({ drivers: [file, qcow2] })
+      await graph.create({ driver: 'qcow2', size: 2 ** 24, file: { driver: 'file', filename: image } })
+    }
+    const child = start(
+      ...['--blockdev', `driver=qcow2,node-name=disk,file.driver=file,file.filename=${image}`],
+      ...['--chardev', `socket,id=c,path=${path},server=on,wait=off`, '--monitor', 'c'],
+      ...['--nbd-server', `addr.type=unix,addr.path=${nbd}`, '--pidfile', folder.file('pid')],
+      ...['--export', 'nbd,id=e,node-name=disk,writable=on'],
+    )
+    await whenWritten(folder.file('pid'))
+    using client = await QmpClient.connect({ connect: { path } })
+    const guest = await NbdClient.connect({ connect: () => connectSocket({ path: nbd }), exportName: 'disk' })
+    const bytes = new Uint8Array(2 ** 20).fill(7)
+    for (let at = 0; at < 2 ** 24; at += bytes.length) await guest.write(at, bytes)
+    void client.execute('quit').catch(() => {})
+    await client.execute('quit').catch(() => {})
+    child.kill('SIGTERM')
+    child.kill('SIGHUP')
+    expect(await once(child, 'close')).toEqual([0, null])
+    await guest.close()
+    await using graph = new Graph({ drivers: [file, qcow2] })
+    const disk = await graph.open(image, { readOnly: true })
+    const buf = new Uint8Array(2 ** 24)
+    await disk.read(0, buf)
+    expect(buf.indexOf(0)).toBe(-1)
   })
 
   it('that was killed leaves bitmaps that it does not export: it says which, and how to go on', async () => {

@@ -72,6 +72,36 @@ describe('the command line', () => {
     expect(() => parseEmulatorLine(['-drive'])).toThrow('-drive: requires an argument')
   })
 
+  it('what would change disks or privileges is refused, as nothing would do it', () => {
+    expect(() => parseEmulatorLine(['-loadvm', 'a'])).toThrow('-loadvm: there is no such option here')
+    expect(() => parseEmulatorLine(['-incoming', 'tcp:0:1'])).toThrow('-incoming tcp:0:1: there is no migration here')
+    expect(parseEmulatorLine(['-incoming', 'defer'])).toHaveLength(1)
+  })
+
+  emulator.it('has all options of QEMU, with a value where QEMU takes one', () => {
+    const help = execFileSync(emulator.path ?? '', ['-help'], { encoding: 'utf8' })
+    const options = help
+      .split('\n')
+      .filter((line) => line.startsWith('-'))
+      .flatMap((line) => {
+        const [, names = '', value = ''] = /^(-\S+(?: or -\S+)?) ?(.*)/.exec(line) ?? []
+        // One space goes before a value, several before an explanation; two lines are not aligned so.
+        return names
+          .split(/ or |\//)
+          .map((name) => ({ name: name.replace(/^--/, '-'), isPlain: /^ +(?! |file )|^$|^enable /.test(value) }))
+      })
+    expect(options.length).toBeGreaterThan(150)
+    const differs: string[] = []
+    for (const { name, isPlain } of options) {
+      try {
+        if (parseEmulatorLine(isPlain ? [name] : [name, 'defer']).length !== 1) differs.push(name)
+      } catch (error) {
+        if (!/no such option here/.test(String(error))) differs.push(`${name}: ${String(error)}`)
+      }
+    }
+    expect(differs).toEqual([])
+  })
+
   // Texts of QEMU 7.2 for the same drives.
   it.each([
     ['file=a,driver=raw,format=raw', "Cannot specify both 'driver' and 'format'"],

@@ -44,14 +44,14 @@ class Lines {
     socket.resume()
   }
 
-  /** Sends text; resolves with the next `count` messages, or those that come within two seconds. */
+  /** Sends text; resolves with the next `count` messages, or those that come within ten seconds. */
   async exchange(text: string, count: number): Promise<unknown[]> {
     this.#socket.write(text)
     let isLate = false
     const late = setTimeout(() => {
       isLate = true
       this.#arrived()
-    }, 2000)
+    }, 10_000)
     const messages: unknown[] = []
     while (messages.length < count) {
       const end = this.#text.indexOf('\n')
@@ -101,6 +101,27 @@ describe.each(readdirSync(own))('as recorded in %s', (name) => {
       }
     })
   })
+})
+
+it('starts with the lines of a management tool, whose options are mostly those of a machine', () => {
+  const line = `-nodefaults -msg timestamp=on -overcommit mem-lock=off -compat deprecated-input=reject -no-hpet -usb -vnc none -L .
+    -smbios type=1 -numa node -mem-prealloc -action reboot=reset -watchdog-action none -fw_cfg name=a,string=b
+    -object rng-random,id=rng0,filename=/dev/urandom -object memory-backend-ram,id=ram0,size=1M
+    -chardev pty,id=port0 -device isa-serial,chardev=port0 -device virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01
+    -device VGA,vgamem_mb=16 -device usb-tablet -device virtio-balloon-pci,id=balloon0
+    -blockdev driver=null-co,node-name=n0 -device virtio-blk-pci,drive=n0,id=disk0`
+  return emulating(line.split(/\s+/), async (client) => {
+    await client.exchange('{"execute": "qmp_capabilities"}', 1)
+    const [answer] = await client.exchange('{"execute": "query-chardev"}', 1)
+    expect(JSON.stringify(answer)).toContain('"label":"port0"')
+    const [blocks] = await client.exchange('{"execute": "query-block"}', 1)
+    expect(blocks).toMatchObject({ return: [{ qdev: expect.stringContaining('disk0') }] })
+  })
+})
+
+it('a monitor on a terminal of a machine is refused, not left unserved', async () => {
+  const words = ['-chardev', 'pty,id=port0', '-mon', 'chardev=port0']
+  await expect(emulating(words, async () => undefined)).rejects.toThrow("a monitor cannot use the terminal 'port0'")
 })
 
 it('tells what there is of commands, events, types and edges', () =>

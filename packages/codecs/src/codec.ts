@@ -4,7 +4,7 @@
 export interface Codec {
   /**
    * Decompresses the start of `data` into exactly `size` bytes; what stands behind the stream does not matter. EIO when the
-   * stream is damaged, shorter or longer.
+   * stream is damaged, shorter or longer; EINVAL for a `size` that is no whole number from 1, and for data that is none.
    */
   inflate(data: Uint8Array, size: number): Promise<Uint8Array>
   /**

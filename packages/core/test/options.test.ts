@@ -1,5 +1,14 @@
 import { expect, test } from 'vitest'
-import { jsonFilename, type OptionSchemas, parseSize, validateOptions, withoutCredentials } from '../src/driver.ts'
+import {
+  decodeUrlPart,
+  encodeUrlPart,
+  jsonFilename,
+  type OptionSchemas,
+  parseSize,
+  portNumber,
+  validateOptions,
+  withoutCredentials,
+} from '../src/driver.ts'
 import {
   fromQapi,
   inQapiSpelling,
@@ -158,4 +167,22 @@ test('credentials are taken out of URLs', () => {
   expect(withoutCredentials('http://user:secret@host/a@b?c=d@e')).toBe('http://host/a@b?c=d@e')
   expect(withoutCredentials('json:{"url": "https://u:p@h/x"}')).toBe('json:{"url": "https://h/x"}')
   expect(withoutCredentials('a@b')).toBe('a@b')
+})
+
+test('parts of URLs are decoded, and encoded so that they end nothing', () => {
+  expect(decodeUrlPart('a%20b')).toBe('a b')
+  expect(() => decodeUrlPart('%e0')).toThrow('No valid URL specified')
+  expect(encodeUrlPart('/a b?c#d%e@f')).toBe('/a%20b%3Fc%23d%25e@f')
+})
+
+test.each([
+  ['0', 0],
+  ['65535', 65535],
+  ['nbd', 10809],
+])('port %s is %i', (text, port) => {
+  expect(portNumber('h', text, { nbd: 10809 })).toBe(port)
+})
+
+test.each(['', '65536', '-1', '1e3', '0x10', ' 1', 'ssh', 'constructor'])('port %j is none', (text) => {
+  expect(() => portNumber('h', text, { nbd: 10809 })).toThrow(`address resolution failed for h:${text}: Servname`)
 })

@@ -15,6 +15,8 @@ export {
   readLuks1Facts,
   readLuks1Header,
 } from './luks1-volume.ts'
+export { type Luks2Header, readLuks2Header } from './luks2-header.ts'
+export { luks2Info, openLuks2 } from './luks2-volume.ts'
 export type { BlockCipher, CipherAlgorithm, HashAlgorithm, Platform } from './platform.ts'
 export { SectorCipher } from './sector-cipher.ts'
 export { type SlotOptions, slotChange } from './slot-options.ts'

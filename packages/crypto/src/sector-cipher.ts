@@ -22,8 +22,17 @@ export class SectorCipher {
   readonly #tweaks: BlockCipher
   readonly #vectors: SectorVectors
 
-  /** `key` has as many bytes as `keySizeOf(spec)` says; it is not kept. `sectorSize` is in bytes. EINVAL for anything else. */
-  constructor(platform: Platform, spec: CipherSpec, key: Uint8Array, sectorSize = 512) {
+  /**
+   * `key` has as many bytes as `keySizeOf(spec)` says; it is not kept. `sectorSize` is in bytes, and so is `unit`, in which
+   * vectors count the sectors, `first` of them before the first one; by default their own size. EINVAL for anything else.
+   */
+  constructor(
+    platform: Platform,
+    spec: CipherSpec,
+    key: Uint8Array,
+    sectorSize = 512,
+    { unit = sectorSize, first = 0 }: { readonly unit?: number; readonly first?: number } = {},
+  ) {
     checkCipherSpec(spec)
     const size = keySizeOf(spec)
     if (key.length !== size) {
@@ -40,7 +49,7 @@ export class SectorCipher {
     this.#spec = spec
     this.#cipher = platform.blockCipher(spec.algorithm, key.subarray(0, own))
     this.#tweaks = own === size ? this.#cipher : platform.blockCipher(spec.algorithm, key.subarray(own, size))
-    this.#vectors = sectorVectors(platform, spec, key.subarray(0, size))
+    this.#vectors = sectorVectors(platform, spec, key.subarray(0, size), { step: sectorSize / unit, first })
   }
 
   /** The whole sectors of `data`, of which the first has the number `sector`, as they are stored: new bytes. */

@@ -324,6 +324,7 @@ export class Device extends Guest implements Backend {
   }
 
   async #attached(change: Change, node: Node): Promise<Medium> {
+    if (this.closed) throw new BlockError('ENODEV', `Device '${this.name}' is closed`)
     const medium = new Medium(this.#system.graph, node, this, `block device '${this.name}'`)
     await change.attach(medium, this.#permissions(node))
     await change.commit()

@@ -209,4 +209,14 @@ describe('names and users', () => {
       expect(deviceInfo(device).inserted?.readOnly).toBe(true)
       expect(bench.devices.runState.running).toBe(true)
     }))
+
+  it('a closed device takes no medium, not even one that was on its way', () =>
+    Bench.run(async (bench) => {
+      const device = await bench.devices.add({ id: 'cd' })
+      const node = await bench.node('a')
+      const closing = device.close()
+      await expect(device.insertMedium(node)).rejects.toMatchObject({ code: 'ENODEV' })
+      await closing
+      expect(bench.graph.find(node)?.parents.size).toBe(0)
+    }))
 })

@@ -34,22 +34,15 @@ declare module '@diskgraph/core/driver' {
 
 class CacheImage extends Passthrough {
   readonly #pages: Pages
-  /** The node that the pages are of. */
-  #source: string
   #hits = 0
   #misses = 0
 
   constructor(file: ChildHandle, pages: Pages) {
     super(file)
     this.#pages = pages
-    this.#source = file.nodeName
   }
 
   override async read(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
-    if (this.#source !== this.file.nodeName) {
-      this.#pages.clear()
-      this.#source = this.file.nodeName
-    }
     for (let at = 0; at < buf.length; ) {
       const rest = buf.subarray(at)
       at += this.#copyKept(offset + at, rest) || (await this.#fetch(offset + at, rest, flags, signal))
@@ -131,6 +124,10 @@ class CacheImage extends Passthrough {
   }
 
   async invalidateCache(): Promise<void> {
+    this.#pages.clear()
+  }
+
+  contentChanged(): void {
     this.#pages.clear()
   }
 

@@ -2,6 +2,7 @@ import { type Disk, Graph, Permission } from '@diskgraph/core'
 import { type DriverDescriptor, type OpenContext, Passthrough } from '@diskgraph/core/driver'
 import { cache } from '@diskgraph/driver-cache'
 import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
+import { raw } from '@diskgraph/driver-raw'
 import { Faults, Random, randomSeed } from '@diskgraph/driver-testkit'
 import { describe, expect, it } from 'vitest'
 
@@ -86,6 +87,30 @@ async function settle(): Promise<void> {
 }
 
 describe('cache', () => {
+  it('forgets what it has when something below it is replaced or has other options', async () => {
+    const storages = new Map(['a', 'b'].map((name) => [name, new MemoryStorage(2 * page)]))
+    storages.get('a')?.write(0, new Uint8Array(page).fill(1))
+    storages.get('a')?.write(page, new Uint8Array(page).fill(5))
+    storages.get('b')?.write(0, new Uint8Array(page).fill(2))
+    await using graph = new Graph({ drivers: [cache, raw, memoryDriver(storages)] })
+    for (const name of storages.keys()) await graph.addNode({ driver: 'memory', name, nodeName: name })
+    await graph.addNode({ driver: 'raw', nodeName: 'below', file: 'a' })
+    const disk = await graph.add({ driver: 'cache', pageSize: page, file: 'below' })
+    const first = async (): Promise<number | undefined> => {
+      const buf = new Uint8Array(512)
+      await disk.read(0, buf)
+      return buf[0]
+    }
+    expect(await first()).toBe(1)
+    await graph.setChild('below', 'file', 'b')
+    expect(await first()).toBe(2)
+    await graph.setChild('below', 'file', 'a')
+    storages.get('a')?.write(0, new Uint8Array(page).fill(9))
+    expect(await first()).toBe(9)
+    await graph.reopen('below', { offset: page, size: page })
+    expect(await first()).toBe(5)
+  })
+
   it('asks the storage for a page once', async () => {
     const stack = await open()
     await using _ = stack.graph

@@ -1,11 +1,21 @@
 import { statPath } from './calls.ts'
 
-/** Whether a path leads to a device, which `host_device` opens and `file` refuses. False when it leads nowhere. */
-export async function isDevice(filename: string): Promise<boolean> {
+/** The drivers of devices. */
+export type DeviceKind = 'host_device' | 'host_cdrom' | 'host_floppy'
+
+/** Numbers of Linux's kinds of block devices, from its list `devices.txt`. */
+const floppyDisks = 2
+const scsiCdroms = 11
+
+/** Which driver opens the device that a path leads to, and `file` refuses; undefined where it leads to none. */
+export async function deviceKind(filename: string): Promise<DeviceKind | undefined> {
   try {
     const stats = await statPath(filename)
-    return stats.isBlockDevice() || stats.isCharacterDevice()
+    if (stats.isCharacterDevice()) return 'host_device'
+    if (!stats.isBlockDevice()) return undefined
+    const number = process.platform === 'linux' ? Math.floor(stats.rdev / 256) % 4096 : undefined
+    return number === scsiCdroms ? 'host_cdrom' : number === floppyDisks ? 'host_floppy' : 'host_device'
   } catch {
-    return false
+    return undefined
   }
 }

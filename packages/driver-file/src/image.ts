@@ -15,6 +15,7 @@ import {
   type Limits,
   type OpenImage,
   type Prepared,
+  type RemovableMedium,
   type ReopenChange,
   type TruncateOptions,
   throwIfAborted,
@@ -24,8 +25,10 @@ import { CachedReader, cachedReadMax, settleCached } from './cached-reader.ts'
 import { close, stat, syncData } from './calls.ts'
 import { copyBetween } from './copy.ts'
 import type { DescriptorSets } from './descriptor-sets.ts'
+import type { DeviceKind } from './device-names.ts'
 import { DeviceRanges } from './device-ranges.ts'
 import { DirectTransfer } from './direct.ts'
+import { CdromDrive, FloppyDrive } from './drive.ts'
 import { fileError } from './errors.ts'
 import { FileRanges } from './file-ranges.ts'
 import { Flusher } from './flush.ts'
@@ -36,8 +39,8 @@ import type { Ranges } from './ranges.ts'
 import { prepareReopen, withBuffered } from './reopen.ts'
 import { readFully, writeFully } from './transfer.ts'
 
-/** The two drivers of this package. */
-export type FileKind = 'file' | 'host_device'
+/** The drivers of this package. */
+export type FileKind = 'file' | DeviceKind
 
 /** What a {@link FileImage} is made of. */
 interface FileState {
@@ -66,6 +69,7 @@ export class FileImage implements OpenImage {
   readonly zeroInit: boolean
   readonly zeroFlags = Flag.MayUnmap | Flag.NoFallback
   readonly permissions?: ImageLocks
+  readonly medium?: RemovableMedium
   readonly sets: DescriptorSets | undefined
   /** The size now; writes, zeroes and copies behind the end move it. */
   size: number
@@ -98,6 +102,8 @@ export class FileImage implements OpenImage {
     this.#direct = state.directUnit === undefined ? undefined : new DirectTransfer(state.directUnit)
     this.#flusher = new Flusher(this, this.#direct !== undefined)
     if (posix === null) return
+    if (kind === 'host_cdrom') this.medium = new CdromDrive(posix, this)
+    if (kind === 'host_floppy') this.medium = new FloppyDrive(posix, this)
     if (state.locking) this.permissions = new ImageLocks(posix, fd, filename)
     this.#cached = new CachedReader(posix)
     if (kind === 'file' && this.#cached.knows(fd)) this.#prompt = PromptWriter.ifAllowed()
@@ -198,7 +204,7 @@ export class FileImage implements OpenImage {
 
   async truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal)
-    if (this.kind === 'host_device') return this.#truncateDevice(size, options.exact === true)
+    if (this.kind !== 'file') return this.#truncateDevice(size, options.exact === true)
     const preallocation = options.preallocation ?? 'off'
     this.#ranges?.forget()
     const resize = { from: this.size, to: size, preallocation }

@@ -1,7 +1,7 @@
 import type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDeviceOptions } from './options.ts'
 
 export { file } from './file.ts'
-export { hostDevice } from './host-device.ts'
+export { hostCdrom, hostDevice, hostFloppy } from './host-device.ts'
 export type { FileCreateOptions, FileOptions, HostDeviceCreateOptions, HostDeviceOptions } from './options.ts'
 export { allowPromptWrites } from './prompt-writes.ts'
 
@@ -9,5 +9,7 @@ declare module '@diskgraph/core/driver' {
   interface BlockDrivers {
     file: { open: FileOptions; create: FileCreateOptions }
     host_device: { open: HostDeviceOptions; create: HostDeviceCreateOptions }
+    host_cdrom: { open: HostDeviceOptions }
+    host_floppy: { open: HostDeviceOptions }
   }
 }

@@ -110,11 +110,8 @@ export function checkKind(kind: FileKind, filename: string, stats: Kinds): void 
       hint: stats.isBlockDevice() ? "open block devices with driver 'host_device'" : undefined,
     })
   }
-  if (kind === 'host_device' && !stats.isBlockDevice() && !stats.isCharacterDevice()) {
-    throw new BlockError(
-      'EINVAL',
-      `'host_device' driver requires '${filename}' to be either a character or block device`,
-    )
+  if (kind !== 'file' && !stats.isBlockDevice() && !stats.isCharacterDevice()) {
+    throw new BlockError('EINVAL', `'${kind}' driver requires '${filename}' to be either a character or block device`)
   }
 }
 

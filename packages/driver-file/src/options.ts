@@ -14,7 +14,7 @@ export interface FileOptions {
   aioMaxBatch?: number
 }
 
-/** Options of the `host_device` driver. */
+/** Options of the drivers `host_device`, `host_cdrom` and `host_floppy`. */
 export type HostDeviceOptions = FileOptions
 
 /** Settings of a new file. */

@@ -3,7 +3,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Flag } from '@diskgraph/core'
 import { afterAll, describe, expect, it } from 'vitest'
-import { isDevice } from '../src/device-names.ts'
+import { deviceKind } from '../src/device-names.ts'
 import { createImage, hasNative, openImage, pattern, temporaryFolder } from './support.ts'
 
 const folder = temporaryFolder()
@@ -78,7 +78,8 @@ describe.skipIf(device === undefined)('a block device', () => {
 })
 
 it('files and missing names are no devices', async () => {
-  if (device !== undefined) expect(await isDevice(device)).toBe(true)
-  expect(await isDevice(backing)).toBe(false)
-  expect(await isDevice(join(folder, 'missing'))).toBe(false)
+  if (device !== undefined) expect(await deviceKind(device)).toBe('host_device')
+  expect(await deviceKind('/dev/null')).toBe('host_device')
+  expect(await deviceKind(backing)).toBeUndefined()
+  expect(await deviceKind(join(folder, 'missing'))).toBeUndefined()
 })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { CreateContext, OpenContext, OpenImage } from '@diskgraph/core/driver'
 import { native } from '@diskgraph/posix'
 import { afterAll } from 'vitest'
-import { file, hostDevice } from '../src/index.ts'
+import { file, hostCdrom, hostDevice, hostFloppy } from '../src/index.ts'
 
 /** Whether the tests of native access can run. */
 export const hasNative = native() !== null
@@ -23,7 +23,7 @@ export function temporaryFolder(): string {
 
 /** What a test may set of the context. */
 export interface ContextOverrides {
-  driver?: 'file' | 'host_device'
+  driver?: 'file' | 'host_device' | 'host_cdrom' | 'host_floppy'
   readOnly?: boolean
   autoReadOnly?: boolean
   direct?: boolean
@@ -38,7 +38,7 @@ export type Opened = Required<Omit<OpenImage, 'permissions'>> &
 
 /** Opens `filename` as the core would. */
 export async function openImage(filename: string, overrides: ContextOverrides = {}): Promise<Opened> {
-  const driver = overrides.driver === 'host_device' ? hostDevice : file
+  const driver = [file, hostDevice, hostCdrom, hostFloppy].find(({ name }) => name === (overrides.driver ?? 'file'))
   let readOnly = overrides.readOnly ?? false
   const autoReadOnly = overrides.autoReadOnly ?? false
   const context = {
@@ -56,7 +56,7 @@ export async function openImage(filename: string, overrides: ContextOverrides = 
     },
     warn: (message: string) => overrides.warnings?.push(message),
   } as unknown as OpenContext
-  return (await driver.open(context)) as Opened
+  return (await driver?.open(context)) as Opened
 }
 
 /** Creates `filename` as the core would. */

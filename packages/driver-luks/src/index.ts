@@ -15,15 +15,16 @@ import {
   formatLuks,
   type HeaderStorage,
   hasLuksMagic,
-  type Luks1Facts,
   type LuksSettings,
   luksHeaderSize,
   openLuks,
+  openLuks2,
   platform,
   readLuks1Facts,
   readLuks1Header,
+  readLuks2Header,
 } from '@diskgraph/crypto'
-import { InspectedVolume, LuksImage } from './image.ts'
+import { type Facts, factsOf, factsOf2, InspectedVolume, LuksImage } from './image.ts'
 import { amendOptions, createOptions, type LuksCreateOptions, type LuksOptions, openOptions } from './options.ts'
 
 export type { LuksCreateOptions, LuksOptions } from './options.ts'
@@ -49,19 +50,44 @@ async function openVolume(context: OpenContext<Omit<LuksOptions, 'file'>>): Prom
   const file = context.children.require('file')
   const storage = storageOf(file)
   const { keySecret } = context.options
+  if (await isSecond(storage)) return openSecond(context, storage)
   if (context.keyless) {
-    const facts = await readLuks1Facts(storage)
+    const facts = factsOf(await readLuks1Facts(storage))
     checkPayload(file, facts)
     return new InspectedVolume(file, facts)
   }
   const header = await readLuks1Header(storage)
-  checkPayload(file, header)
+  checkPayload(file, factsOf(header))
   const tools = { platform, clock: context.clock, storage, signal: context.signal }
   const volume = await openLuks(tools, header, passwordOf(context, keySecret))
   return new LuksImage({ file, tools, keySecret, secret: context.secret }, volume)
 }
 
-function checkPayload(file: ChildHandle, { payloadOffset }: Luks1Facts): void {
+/** Whether the header is one of version 2. Where the first copy of one is lost the second stands in its place. */
+async function isSecond(storage: HeaderStorage): Promise<boolean> {
+  const head = new Uint8Array(8)
+  await storage.read(0, head)
+  if (hasLuksMagic(head, 2)) return true
+  if (hasLuksMagic(head, 1)) return false
+  return readLuks2Header(platform, storage).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function openSecond(context: OpenContext<Omit<LuksOptions, 'file'>>, storage: HeaderStorage): Promise<OpenImage> {
+  const file = context.children.require('file')
+  const header = await readLuks2Header(platform, storage)
+  const facts = factsOf2(header)
+  checkPayload(file, facts)
+  if (context.keyless) return new InspectedVolume(file, facts)
+  const { keySecret } = context.options
+  const tools = { platform, clock: context.clock, storage, signal: context.signal }
+  const cipher = await openLuks2(tools, header, passwordOf(context, keySecret))
+  return new LuksImage({ file, tools, keySecret, secret: context.secret }, { header, cipher })
+}
+
+function checkPayload(file: ChildHandle, { payloadOffset }: Facts): void {
   if (payloadOffset <= alignUp(file.size, 512)) return
   throw new BlockError('EIO', 'Could not refresh total sector count: the file ends before the payload', {
     hint: 'the image was cut off, or its header is damaged',

@@ -6,7 +6,7 @@
  *     nbd:HOST:PORT[:exportname=EXPORT]
  *     nbd:unix:PATH[:exportname=EXPORT]
  */
-import { BlockError, jsonFilename } from '@diskgraph/core/driver'
+import { BlockError, decodeUrlPart, encodeUrlPart, jsonFilename } from '@diskgraph/core/driver'
 import { type NbdOptions, type NbdServerAddress, serverOf } from './options.ts'
 
 const exportMark = ':exportname='
@@ -21,7 +21,7 @@ function parseUri(filename: string): Record<string, unknown> {
   if (match === null) throw noUrl()
   const [, scheme, authority = '', path = '', query = ''] = match
   const socket = socketOf(query)
-  const name = decode(path.replace(/^\//, ''))
+  const name = decodeUrlPart(path.replace(/^\//, ''))
   const named = name === '' ? {} : { export: name }
   if (scheme === 'nbd+unix') {
     if (authority !== '' || socket === undefined) throw noUrl()
@@ -29,7 +29,7 @@ function parseUri(filename: string): Record<string, unknown> {
   }
   const place = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d*))?$/.exec(authority)
   if (place === null || query !== '') throw noUrl()
-  const host = decode(place[1] ?? (place[2] as string))
+  const host = decodeUrlPart(place[1] ?? (place[2] as string))
   return { server: { type: 'inet', host, port: place[3] || '10809' }, ...named }
 }
 
@@ -42,15 +42,7 @@ function socketOf(query: string): string | undefined {
   if (query === '') return undefined
   const match = /^socket=([^&]*)$/.exec(query)
   if (match === null) throw noUrl()
-  return decode(match[1] as string)
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw noUrl()
-  }
+  return decodeUrlPart(match[1] as string)
 }
 
 function parseOld(filename: string): Record<string, unknown> {
@@ -75,14 +67,9 @@ export function formatFilename(options: Readonly<Record<string, unknown>>): stri
 }
 
 function shortName(server: NbdServerAddress, name: string): string | undefined {
-  const path = name === '' ? '' : `/${encode(name)}`
-  if (server.type === 'unix') return `nbd+unix://${path}?socket=${encode(server.path)}`
+  const path = name === '' ? '' : `/${encodeUrlPart(name)}`
+  if (server.type === 'unix') return `nbd+unix://${path}?socket=${encodeUrlPart(server.path)}`
   if (server.type === 'fd') return undefined
   const host = server.host.includes(':') ? `[${server.host}]` : server.host
   return `nbd://${host}:${server.port}${path}`
-}
-
-/** As it stands where nothing in it would end a part of the name. */
-function encode(text: string): string {
-  return text.replace(/[%?#\s]/g, encodeURIComponent)
 }

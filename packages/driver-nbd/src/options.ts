@@ -1,5 +1,5 @@
 /** Options of `nbd` nodes: types, schemas, and the server that they name. */
-import { BlockError, type OptionSchemas } from '@diskgraph/core/driver'
+import { BlockError, type OptionSchemas, portNumber } from '@diskgraph/core/driver'
 import type { SocketAddress } from '@diskgraph/nbd'
 
 /** Where a server listens, as QAPI's SocketAddress has it. */
@@ -110,7 +110,7 @@ export function socketAddress(server: NbdServerAddress): SocketAddress {
     case 'inet': {
       const { host, ipv4, ipv6 } = server
       const family = ipv6 === false || (ipv4 && !ipv6) ? 4 : ipv4 === false || (ipv6 && !ipv4) ? 6 : undefined
-      const port = portNumber(server.host, server.port)
+      const port = portNumber(server.host, server.port, services)
       return family === undefined ? { host, port } : { host, port, family }
     }
   }
@@ -118,10 +118,3 @@ export function socketAddress(server: NbdServerAddress): SocketAddress {
 
 /** Services that people name in place of ports. */
 const services: Readonly<Record<string, number>> = { nbd: 10809 }
-
-function portNumber(host: string, text: string): number {
-  const port = services[text] ?? Number(text)
-  if ((/^\d+$/.test(text) || text in services) && port <= 65535) return port
-  const reason = 'Servname not supported for ai_socktype'
-  throw new BlockError('EINVAL', `address resolution failed for ${host}:${text}: ${reason}`)
-}

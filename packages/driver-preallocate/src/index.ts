@@ -13,6 +13,7 @@ import {
   isAligned,
   Passthrough,
   Permission,
+  type PermissionHooks,
   type Prepared,
   type ReopenChange,
   type TruncateOptions,
@@ -34,6 +35,7 @@ declare module '@diskgraph/core/driver' {
   }
 }
 
+const { Write, Resize } = Permission
 const sector = 512
 
 interface Steps {
@@ -43,8 +45,11 @@ interface Steps {
 
 class PreallocateImage extends Passthrough {
   #steps: Steps
-  /** Where what was written ends: the size of the node. The file is longer while space is preallocated. */
-  #end: number
+  /**
+   * Where what was written ends, while this node has made the file longer. Then it has a writer, and nobody else may write;
+   * with the last writer it gives up what it allocated, for others may move the end of the file from then on.
+   */
+  #end: number | undefined
   /** The step that is being taken, whether it succeeds; writes that need it wait. */
   #growing: Promise<boolean> | undefined
   /** What the storage answered to a step, where it cannot allocate ahead at all. */
@@ -53,31 +58,40 @@ class PreallocateImage extends Passthrough {
   constructor(file: ChildHandle, steps: Steps) {
     super(file)
     this.#steps = steps
-    this.#end = file.size
   }
 
   override get size(): number {
-    return this.#end
+    return this.#end ?? this.file.size
+  }
+
+  readonly permissions: PermissionHooks = {
+    prepare: async (permissions) => {
+      try {
+        if ((permissions & Write) === 0) await this.#cut()
+      } finally {
+        if ((permissions & Write) === 0) this.#end = undefined
+      }
+      return { commit: () => undefined, abort: () => undefined }
+    },
   }
 
   override async write(offset: number, buf: Uint8Array, flags: number, signal?: AbortSignal): Promise<void> {
     const end = offset + buf.length
     if (end > this.file.size) await this.#reach(end)
     await this.file.write(offset, buf, flags, signal)
-    if (end > this.#end) this.#end = end
+    if (this.#end !== undefined && end > this.#end) this.#end = end
   }
 
   override async writeZeroes(offset: number, length: number, flags: number, signal?: AbortSignal): Promise<void> {
     const end = offset + length
     if (end > this.file.size) await this.#reach(end)
     await this.file.writeZeroes(offset, length, flags, signal)
-    if (end > this.#end) this.#end = end
+    if (this.#end !== undefined && end > this.#end) this.#end = end
   }
 
   override async truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {
     await this.#cut()
     await this.file.truncate(size, options, signal)
-    this.#end = this.file.size
   }
 
   async reopen({ options, readOnly }: ReopenChange): Promise<Prepared> {
@@ -104,8 +118,10 @@ class PreallocateImage extends Passthrough {
 
   async #grow(end: number): Promise<boolean> {
     const { preallocAlign, preallocSize } = this.#steps
+    const { size } = this
     try {
       await this.file.truncate(alignUp(end + preallocSize, preallocAlign), { preallocation: 'falloc', exact: false })
+      this.#end ??= size
       return true
     } catch (error) {
       this.#refused = errorCodeOf(error) === 'ENOTSUP'
@@ -117,7 +133,9 @@ class PreallocateImage extends Passthrough {
 
   /** Gives back what was allocated ahead. */
   async #cut(): Promise<void> {
-    if (!this.file.readOnly && this.file.size > this.#end) await this.file.truncate(this.#end, { exact: false })
+    if (this.#end === undefined) return
+    if (this.file.size > this.#end) await this.file.truncate(this.#end, { exact: false })
+    this.#end = undefined
   }
 }
 
@@ -125,8 +143,6 @@ function checked(steps: Steps): Steps {
   if (isAligned(steps.preallocAlign, sector)) return steps
   throw new BlockError('EINVAL', `prealloc-align parameter of preallocate filter is not aligned to ${sector}`)
 }
-
-const { Write, Resize } = Permission
 
 /** The driver `preallocate`. */
 export const preallocate = defineDriver<PreallocateOptions>()({

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { Graph } from '@diskgraph/core'
+import { Graph, Permission } from '@diskgraph/core'
 import { file } from '@diskgraph/driver-file'
 import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
 import { preallocate } from '@diskgraph/driver-preallocate'
@@ -59,6 +59,33 @@ describe('preallocate', () => {
     await graph.reopen('p', { readOnly: true })
     expect(storage.size).toBe(1537)
     await graph.close()
+  })
+
+  it('moves no end of a file to which others write: before it has a writer, and when it has none any more', async () => {
+    const storage = new MemoryStorage(0)
+    const graph = new Graph({ drivers: [preallocate, memoryDriver(new Map([['file', storage]]))] })
+    const below = await graph.addNode({ driver: 'memory', name: 'file', nodeName: 'below' })
+    const steps = { preallocSize: 1000, preallocAlign: 512 }
+    const idle = await graph.addNode({ driver: 'preallocate', nodeName: 'idle', ...steps, file: 'below' })
+    const grows = { permissions: Permission.ConsistentRead | Permission.Write | Permission.Resize }
+    const writer = await graph.attach(below, grows)
+    await writer.truncate(100)
+    expect(idle.size).toBe(100)
+    await graph.remove('idle')
+    expect(storage.size).toBe(100)
+    await writer.close()
+    // One that had a writer, whose place somebody else takes then.
+    const node = await graph.addNode({ driver: 'preallocate', nodeName: 'p', ...steps, file: 'below' })
+    const disk = await graph.attach(node)
+    await node.write(100, new Uint8Array(100).fill(1), 0)
+    expect([node.size, storage.size]).toEqual([200, 1536])
+    await disk.close()
+    expect([node.size, storage.size]).toEqual([200, 200])
+    const other = await graph.attach(below, grows)
+    await other.truncate(5000)
+    await other.close()
+    await graph.close()
+    expect(storage.size).toBe(5000)
   })
 
   it('shows and keeps the new size after a resize inside of what was allocated', async () => {

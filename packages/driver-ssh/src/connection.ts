@@ -5,6 +5,7 @@ import {
   type Clock,
   type ErrorCode,
   isBlockError,
+  portNumber,
   throwIfAborted,
   unlessAborted,
 } from '@diskgraph/core/driver'
@@ -12,7 +13,7 @@ import ssh2, { type AnyAuthMethod, type Client, type SFTPWrapper } from 'ssh2'
 import { Calls } from './calls.ts'
 import { hostKeyVerifier } from './host-key.ts'
 import { authMethods } from './identities.ts'
-import { portNumber, type SshOptions, serverOf } from './options.ts'
+import { type SshOptions, serverOf } from './options.ts'
 
 /** Milliseconds until a server must have let us in. */
 const readyTimeout = 20_000
@@ -46,7 +47,7 @@ export class Connection {
     throwIfAborted(signal)
     const server = serverOf(options)
     const { host } = server
-    const port = portNumber(server)
+    const port = portNumber(host, server.port)
     const username = options.user ?? userInfo().username
     const verifier = await hostKeyVerifier(options.hostKeyCheck ?? { mode: 'known_hosts' }, host, port)
     const methods = await authMethods(username, ssh2.utils)

@@ -1,5 +1,5 @@
 /** Names of `ssh` nodes: `ssh://[USER@]HOST[:PORT]/PATH[?host_key_check=no|yes|md5:…|sha1:…|sha256:…]`. */
-import { BlockError, jsonFilename } from '@diskgraph/core/driver'
+import { BlockError, decodeUrlPart, encodeUrlPart, jsonFilename } from '@diskgraph/core/driver'
 import { type HostKeyCheck, type SshOptions, serverOf } from './options.ts'
 
 /** The options that a name stands for. EINVAL, with QEMU's texts, for one that is malformed. */
@@ -13,18 +13,10 @@ export function parseFilename(filename: string): Record<string, unknown> {
   if (host === '') throw new BlockError('EINVAL', 'missing hostname in URI')
   if (path === '' || path === '/') throw new BlockError('EINVAL', 'missing remote path in URI')
   return {
-    server: { host: decode(host), port: place?.[3] || '22' },
-    path: decode(path),
-    ...(user === '' ? {} : { user: decode(user) }),
+    server: { host: decodeUrlPart(host), port: place?.[3] || '22' },
+    path: decodeUrlPart(path),
+    ...(user === '' ? {} : { user: decodeUrlPart(user) }),
     ...checkOf(query),
-  }
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw new BlockError('EINVAL', 'No valid URL specified')
   }
 }
 
@@ -32,7 +24,7 @@ function checkOf(query: string): { hostKeyCheck?: HostKeyCheck } {
   if (query === '') return {}
   const match = /^host_key_check=([^&]*)$/.exec(query)
   if (match === null) throw new BlockError('EINVAL', `unknown parameter in '?${query}'; there is host_key_check`)
-  const setting = decode(match[1] as string)
+  const setting = decodeUrlPart(match[1] as string)
   if (setting === 'no') return { hostKeyCheck: { mode: 'none' } }
   if (setting === 'yes') return { hostKeyCheck: { mode: 'known_hosts' } }
   const hash = /^(md5|sha1|sha256):(.*)$/.exec(setting)
@@ -47,10 +39,10 @@ export function formatFilename(options: Readonly<Record<string, unknown>>): stri
   const { path, user, hostKeyCheck } = given
   // A path that is relative to the home of the user has no such name.
   if (!path.startsWith('/')) return jsonFilename({ driver: 'ssh', server, path, user, hostKeyCheck })
-  const host = server.host.includes(':') ? `[${server.host}]` : encode(server.host)
+  const host = server.host.includes(':') ? `[${server.host}]` : encodeUrlPart(server.host)
   const port = server.port === '22' ? '' : `:${server.port}`
-  const name = user === undefined ? '' : `${encode(user)}@`
-  return `ssh://${name}${host}${port}${encode(path)}${queryOf(hostKeyCheck)}`
+  const name = user === undefined ? '' : `${encodeURIComponent(user)}@`
+  return `ssh://${name}${host}${port}${encodeUrlPart(path)}${queryOf(hostKeyCheck)}`
 }
 
 function queryOf(check: HostKeyCheck | undefined): string {
@@ -58,13 +50,8 @@ function queryOf(check: HostKeyCheck | undefined): string {
     case 'none':
       return '?host_key_check=no'
     case 'hash':
-      return `?host_key_check=${check.type}:${encode(check.hash)}`
+      return `?host_key_check=${check.type}:${encodeUrlPart(check.hash)}`
     default:
       return ''
   }
-}
-
-/** As it stands where nothing in it would end a part of the name. */
-function encode(text: string): string {
-  return text.replace(/[%?#@\s]/g, encodeURIComponent)
 }

@@ -87,13 +87,3 @@ export function serverOf({ server, host, port }: SshOptions): SshServerAddress {
   if (host === undefined) throw new BlockError('EINVAL', "Parameter 'server' is missing")
   return { host, port: port ?? defaultPort }
 }
-
-/** The number of a port. EINVAL for text that is none. */
-export function portNumber({ host, port }: SshServerAddress): number {
-  const number = Number(port)
-  if (/^\d{1,5}$/.test(port) && number > 0 && number < 65536) return number
-  throw new BlockError(
-    'EINVAL',
-    `address resolution failed for ${host}:${port}: Servname not supported for ai_socktype`,
-  )
-}

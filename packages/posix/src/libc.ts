@@ -32,6 +32,7 @@ export interface Libc {
   fcntl: NativeFunction<[fd: number, command: number, argument: Memory]>
   fcntlNumber: NativeFunction<[fd: number, command: number, argument: number]>
   ioctl: NativeFunction<[fd: number, request: number, argument: Memory]>
+  ioctlNumber: NativeFunction<[fd: number, request: number, argument: number]>
   recvmsg: NativeFunction<[fd: number, message: Memory, flags: number]>
   lseek: NativeFunction<[fd: number, offset: number, whence: number]>
   fallocate: NativeFunction<[fd: number, mode: number, offset: number, length: number]>
@@ -82,6 +83,7 @@ export function loadLibc(): Libc {
     fcntl: declareInt(library, 'fcntl', ['int', 'int', 'void *']),
     fcntlNumber: declareInt(library, 'fcntl', ['int', 'int', 'long']),
     ioctl: declareInt(library, 'ioctl', ['int', 'ulong', 'void *']),
+    ioctlNumber: declareInt(library, 'ioctl', ['int', 'ulong', 'long']),
     recvmsg: declare('recvmsg', ['int', 'void *', 'int']),
     lseek: declare('lseek', ['int', 'int64', 'int']),
     fallocate: declareInt(library, 'fallocate', ['int', 'int', 'int64', 'int64']),

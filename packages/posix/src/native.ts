@@ -3,13 +3,14 @@ import { type CachedRead, createCachedRead } from './cached-read.ts'
 import { type Copy, createCopy } from './copy.ts'
 import { createDescriptors, type Descriptors } from './descriptors.ts'
 import { createDevices, type Devices } from './devices.ts'
+import { createDrives, type Drives } from './drives.ts'
 import { createFileHints, type FileHints } from './file-hints.ts'
 import { createHoles, type Holes } from './holes.ts'
 import { type Libc, loadLibc } from './libc.ts'
 import { createLocks, type Locks } from './locks.ts'
 
 /** The system calls that Node lacks. */
-export interface Posix extends Locks, Holes, CachedRead, Copy, Devices, Alignment, FileHints, Descriptors {
+export interface Posix extends Locks, Holes, CachedRead, Copy, Devices, Drives, Alignment, FileHints, Descriptors {
   /** The address of the first byte of `memory`. */
   address(memory: Uint8Array): bigint
 }
@@ -53,6 +54,7 @@ function createPosix(libc: Libc): Posix {
     ...createCachedRead(libc),
     ...createCopy(libc),
     ...createDevices(libc),
+    ...createDrives(libc),
     ...createAlignment(libc),
     ...createFileHints(libc),
     ...createDescriptors(libc),

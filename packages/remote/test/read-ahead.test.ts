@@ -95,4 +95,35 @@ describe('read-ahead', () => {
     await reads.read(0, buf, undefined)
     expect(source.bytes).toBeGreaterThan(before)
   })
+
+  it('transfers less for reads here and there, and more again when one finds what is there', async () => {
+    const source = new SlowSource(new Random(1), false)
+    const reads = new ReadAhead(source, { readahead: 65_536, cacheSize: 2 ** 20, connections: 1 })
+    const buf = new Uint8Array(10)
+    const costs: number[] = []
+    for (const offset of [200_000, 120_000, 60_000, 20_000, 20_100, 290_000 - 100_000]) {
+      const before = source.bytes
+      await reads.read(offset, buf, undefined)
+      await expect.poll(() => source.running).toBe(0)
+      costs.push(source.bytes - before)
+    }
+    expect(costs).toEqual([65_536, 32_768, 16_384, 16_384, 0, 10_000])
+  })
+
+  it('has one listener on a signal, however many reads wait for it, and tells all of them', async () => {
+    const source = new SlowSource(new Random(1), false)
+    const reads = new ReadAhead(source, { readahead: 0, cacheSize: 0, connections: 1 })
+    const warnings: Error[] = []
+    const listen = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', listen)
+    const controller = new AbortController()
+    const reading = Array.from({ length: 30 }, (_, i) => reads.read(i * 5000, new Uint8Array(10), controller.signal))
+    const settled = Promise.allSettled(reading)
+    controller.abort()
+    expect(new Set((await settled).map(({ status }) => status))).toEqual(new Set(['rejected']))
+    await expect(reads.read(0, new Uint8Array(10), controller.signal)).rejects.toMatchObject({ code: 'ECANCELED' })
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', listen)
+    expect(warnings).toEqual([])
+  })
 })

@@ -73,6 +73,8 @@ function forForeign(format: string, words: readonly string[], terminal: Terminal
   if (isInstalled(format)) return enabling(format, words, terminal)
   const [command = '', ...others] = words
   const asRaw = line([command, '-f', 'raw', ...others], terminal)
+  // Like QEMU, nobody takes it for one by itself.
+  if (format === 'luks2') return `'luks' opens it where it is asked for, with -f luks; for raw data: ${asRaw}`
   return `enable a driver for it with --driver, or say that raw data is meant: ${asRaw}`
 }
 

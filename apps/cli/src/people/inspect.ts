@@ -18,7 +18,7 @@ import { outputGrammar } from '../image-options.ts'
 import { openImage, openReason } from '../opening.ts'
 import { type Style, styleFor } from '../style.ts'
 import { type HeaderFacts, readHeaderFacts } from './qcow2-references.ts'
-import { chunkFormats, contentFormats, findSignatures, headLength, tailLength } from './signatures.ts'
+import { containersOf, findSignatures, headLength, tailLength } from './signatures.ts'
 
 const grammar = {
   ...outputGrammar,
@@ -158,7 +158,7 @@ async function describeImage(
 
 function formatOf(info: ImageInfo | undefined, signatures: readonly string[]): Pick<Report, 'format' | 'virtualSize'> {
   if (info !== undefined) return { format: info.format, virtualSize: info.virtualSize }
-  const [format, ...others] = signatures.filter((name) => !contentFormats.includes(name))
+  const [format, ...others] = containersOf(signatures)
   return format === undefined || others.length > 0 ? {} : { format }
 }
 
@@ -215,8 +215,7 @@ function judge({ signatures, wanted, references, size, header, info, failure }: 
   // That it refers to others is a reason of its own.
   if (failure !== undefined && !failure.endsWith(notFollowed)) reasons.push(`it cannot be opened: ${failure}`)
   const named = wanted ?? info?.format
-  const content = [...contentFormats, ...(info?.format === 'dmg' ? chunkFormats : [])]
-  const containers = signatures.filter((name) => !content.includes(name))
+  const containers = containersOf(signatures, info?.format)
   if (containers.length > 1) reasons.push(`it looks like ${list(containers)} at once`)
   else if (containers.length === 1 && named !== undefined && containers[0] !== named) {
     reasons.push(`it is taken for ${named}, but has the signature of ${containers[0]}`)

@@ -25,10 +25,16 @@ const signatures: readonly Signature[] = [
 ]
 
 /** Signatures that stand inside a disk's content: on a raw image they are what is to be expected. */
-export const contentFormats: readonly string[] = ['mbr', 'gpt', 'iso9660']
+const contentFormats: readonly string[] = ['mbr', 'gpt', 'iso9660']
 
 /** Formats of the chunks of a dmg, the first of which stands where other files have their signature. */
-export const chunkFormats: readonly string[] = ['xz']
+const chunkFormats: readonly string[] = ['xz']
+
+/** Those of `signatures` that are of images that hold a disk; `format` is that which the image was opened as. */
+export function containersOf(signatures: readonly string[], format?: string): string[] {
+  const inside = format === 'dmg' ? [...contentFormats, ...chunkFormats] : contentFormats
+  return signatures.filter((name) => !inside.includes(name))
+}
 
 /** How many bytes from the start, and from the end, {@link findSignatures} looks at. */
 export const headLength = 64 * 1024 + 512

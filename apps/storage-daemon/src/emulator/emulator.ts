@@ -105,7 +105,9 @@ export class Emulator {
   /** Starts all that the options say. What fails is named by its option. */
   async start(): Promise<void> {
     await this.#each(['add-fd'], async ({ value }) => addDescriptor(this.#system, value))
-    await this.#each(['object'], ({ value }) => this.#execute('object-add', value, 'qom-type'))
+    await this.#each(['object'], async ({ value }) => {
+      if (!ofMachine.test(value)) await this.#execute('object-add', value, 'qom-type')
+    })
     await this.#each(['chardev'], ({ value }) => this.#addChardev(value))
     await this.#each(['blockdev'], ({ value }) => this.#execute('blockdev-add', value, 'driver'))
     const drives = await this.#addDrives()
@@ -124,9 +126,9 @@ export class Emulator {
     this.#start()
   }
 
-  /** The first call ends the program when everything is on storage, a second one at once. */
+  /** Ends the program when everything is on storage, or when its time is over. */
   stop(): void {
-    if (this.#stopping) process.exit(1)
+    if (this.#stopping) return
     this.#stopping = true
     for (const human of this.#humans) human.end()
     setTimeout(() => process.exit(1), grace).unref()
@@ -207,7 +209,7 @@ export class Emulator {
   }
 
   async #addChardev(value: string): Promise<void> {
-    const chardev = parseChardev(value, { remote: false })
+    const chardev = parseChardev(value, { remote: false, ports: true })
     if (this.#chardevs.has(chardev.id)) throw new StartError(`Duplicate ID '${chardev.id}' for chardev`)
     this.#chardevs.set(chardev.id, chardev)
   }
@@ -260,6 +262,9 @@ export class Emulator {
     process.stderr.write(bare ? `${message}\n` : `${this.#program}: warning: ${message}\n`)
   }
 }
+
+/** Values of `-object` for the memory and the random numbers of a machine. */
+const ofMachine = /^(?:qom-type=)?(?:memory-backend-|rng-)\w+(?:,|$)/
 
 const driveNames = ['drive', 'hda', 'hdb', 'hdc', 'hdd', 'cdrom', 'fda', 'fdb']
 

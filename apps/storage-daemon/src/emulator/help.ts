@@ -24,7 +24,7 @@ export async function helpText(program: string, option: string, value: string): 
 The block layer of a machine without the machine, by the command line of QEMU's system emulator.
   -drive, -blockdev, -hda, -cdrom, -fda   disks        -device NAME,drive=ID   what shows them
   -object, -chardev, -mon, -qmp, -monitor, -qtest, -pidfile, -daemonize, -S, -snapshot
-Options of the machine itself are accepted and have no effect.
+Options and devices of the machine itself are accepted and have no effect.
 `
 }
 

@@ -52,6 +52,16 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'piix3-usb-uhci': {},
   'usb-ehci': {},
   'qemu-xhci': {},
+  // They have no disks; the lines of management tools have them.
+  'virtio-net-pci': { asksGuest: true },
+  'virtio-balloon-pci': { asksGuest: true },
+  'virtio-rng-pci': { asksGuest: true },
+  'virtio-serial-pci': { asksGuest: true },
+  VGA: {},
+  'usb-tablet': {},
+  'usb-kbd': {},
+  'isa-serial': {},
+  virtserialport: {},
 }
 
 /** The names of all kinds, for `-device help`. */

@@ -17,10 +17,11 @@ const block = named(
 )
 const disk = [...block, ...named('bootindex rerror serial werror')]
 const geometry = named('cyls heads lcyls lheads lsecs secs')
-const virtio = named(
-  `any_layout event_idx indirect_desc iommu_platform iothread notify_on_empty packed queue_reset use-disabled-flag
-   use-started x-disable-legacy-check`,
+const virtioBase = named(
+  `any_layout event_idx indirect_desc iommu_platform notify_on_empty packed queue_reset use-disabled-flag use-started
+   x-disable-legacy-check`,
 )
+const virtio = [...virtioBase, 'iothread']
 const virtioPci = [
   ...pci,
   ...named(
@@ -51,6 +52,7 @@ const scsi = [
   ),
 ]
 const ide = [...disk, ...named('model unit ver wwn')]
+const usb = named('attached msos-desc pcap port serial')
 const bridge = named('bus-reserve io-reserve mem-reserve pref32-reserve pref64-reserve')
 
 const properties: Readonly<Record<string, readonly string[]>> = {
@@ -93,6 +95,36 @@ const properties: Readonly<Record<string, readonly string[]>> = {
   'piix3-usb-uhci': [...pci, 'bandwidth', 'maxframes'],
   'usb-ehci': [...pci, ...named('capabilities[0] ehci[0] maxframes operational[0] ports[0]')],
   'qemu-xhci': [...pci, ...named('host p2 p3 streams xhci-core')],
+  'virtio-net-pci': [
+    ...virtioBase,
+    ...virtioPci,
+    ...named(
+      `bootindex csum ctrl_guest_offloads ctrl_mac_addr ctrl_rx ctrl_rx_extra ctrl_vlan ctrl_vq duplex failover gso
+       guest_announce guest_csum guest_ecn guest_rsc_ext guest_tso4 guest_tso6 guest_ufo hash host_ecn host_mtu host_tso4
+       host_tso6 host_ufo mac mq mrg_rxbuf netdev rsc_interval rss rx_queue_size speed status tx tx_queue_size
+       x-mtu-bypass-backend x-txburst x-txtimer`,
+    ),
+  ],
+  'virtio-balloon-pci': [
+    ...virtio,
+    ...virtioPci.filter((name) => name !== 'ioeventfd' && name !== 'vectors'),
+    ...named(
+      `deflate-on-oom free-page-hint free-page-reporting guest-stats guest-stats-polling-interval page-poison
+       qemu-4-0-config-size`,
+    ),
+  ],
+  'virtio-rng-pci': [...virtioBase, ...virtioPci, ...named('max-bytes period rng')],
+  'virtio-serial-pci': [...virtioBase, ...virtioPci, ...named('class emergency-write max_ports')],
+  VGA: [
+    ...pci,
+    ...named(
+      `big-endian-framebuffer edid global-vmstate mmio qemu-extended-regs refresh_rate vgamem_mb xmax xres ymax yres`,
+    ),
+  ],
+  'usb-tablet': [...usb, ...named('display head usb_version')],
+  'usb-kbd': [...usb, ...named('display usb_version')],
+  'isa-serial': named('baudbase chardev index iobase irq serial wakeup'),
+  virtserialport: named('chardev name nr'),
 }
 
 /** Kinds that are the same by a shorter name. */

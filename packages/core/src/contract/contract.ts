@@ -232,6 +232,11 @@ export interface OpenImage {
   /** Children were added to or removed from the list `name`; runs drained. */
   childrenChanged?(name: string): void
   /**
+   * What stands below may read as something else from now on: somewhere a child was replaced, or options have changed.
+   * Runs drained.
+   */
+  contentChanged?(): void
+  /**
    * Hears events addressed to this node: a parent's ({@link ChildHandle.debugEvent}) and the core's own (`pwritev` …).
    * Not passed on. Returns a promise only when it holds the caller up. A node that has it is off the fast path.
    */

@@ -24,7 +24,7 @@ import { emptyMedium, type GraphEdge, type GraphRoot, isNode, isRoot, type Node 
 import type { ChangeUnderWay, GraphChange, NodeReport, NodeTable } from './node-table.ts'
 import { checkPermissions, type EdgePermissions } from './permissions.ts'
 import { Quiesce, refuseLoop, startsBelow } from './quiesce.ts'
-import { Staging, takeOut } from './staging.ts'
+import { parentNodes, Staging, takeOut } from './staging.ts'
 
 /** A definition of a node: options by name, or a node that is open already. */
 export type Definition = Readonly<Record<string, unknown>> | Node
@@ -190,7 +190,10 @@ export class Change implements ChangeUnderWay {
     this.#quiesce.extend()
     this.#staging.update.touch(from)
     if (isRoot(parent)) this.#staging.update.setEdge(edge, this.#staging.update.edge(edge))
-    else this.#staging.update.touchChildren(parent)
+    else {
+      this.#staging.update.touchChildren(parent)
+      this.#staging.contentChanges(parent)
+    }
     this.#staging.after(() => edge.movedFrom(from))
     this.#tell('child-changed', isRoot(parent) ? target : parent, { child: edge.name })
   }
@@ -267,6 +270,7 @@ export class Change implements ChangeUnderWay {
     else if (below !== undefined) this.#addChild(above, new Edge(above, name, schema.role, below))
     this.#staging.after(() => above.image.childrenChanged?.(listOf(name)))
     this.#staging.after(() => above.reopened())
+    this.#staging.contentChanges(above)
   }
 
   async #nodeOf(child: Node | NodeOptions | string): Promise<Node> {
@@ -295,6 +299,7 @@ export class Change implements ChangeUnderWay {
     const staged = withHeirs(target, changes)
     await this.#hold(...staged.keys())
     this.#staging.reopen(staged)
+    for (const changed of staged.keys()) this.#staging.contentChanges(...parentNodes(changed))
   }
 
   /** Runs `work` on the image of `root` alone: drained, and with what `settings` asks for on top of its permissions. */

@@ -5,7 +5,7 @@
 
 import type { Prepared } from '../contract/contract.ts'
 import { toBlockError } from '../errors.ts'
-import type { Node } from './node.ts'
+import { isRoot, type Node } from './node.ts'
 import { PermissionUpdate } from './permissions.ts'
 import { endPrepared } from './prepared.ts'
 import { StagedReopen } from './reopen.ts'
@@ -34,6 +34,17 @@ export class Staging {
   /** Runs `step` after the commit. */
   after(step: () => void): void {
     this.#after.push(step)
+  }
+
+  /** After the commit, `nodes` and all above them hear that what is below them may read as something else. */
+  contentChanges(...nodes: Node[]): void {
+    this.after(() => {
+      const told = new Set(nodes)
+      for (const node of told) {
+        node.image.contentChanged?.()
+        for (const parent of parentNodes(node)) told.add(parent)
+      }
+    })
   }
 
   /** Stages new options of nodes. */
@@ -102,4 +113,8 @@ export function takeOut<Key, Value>(map: Map<Key, Value>, key: Key): () => void 
     map.clear()
     for (const [name, value] of before) map.set(name, value)
   }
+}
+
+export function parentNodes(node: Node): Node[] {
+  return [...node.parents].flatMap(({ parent }) => (isRoot(parent) ? [] : [parent]))
 }

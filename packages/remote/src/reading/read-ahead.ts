@@ -15,6 +15,8 @@ import type { ReadingSettings } from './options.ts'
 import { Slots } from './slots.ts'
 import { Transfer } from './transfer.ts'
 
+/** Shortest transfer of reads here and there that find no use for longer ones, unless the read-ahead is shorter. */
+const minTransfer = 16 * 1024
 /** Longest transfer, unless the read-ahead is longer: several small ones share the connections better. */
 const maxTransfer = 512 * 1024
 
@@ -46,6 +48,10 @@ export class ReadAhead {
   readonly #kept = new Set<Transfer>()
   #keptBytes = 0
   readonly #running = new Set<Promise<void>>()
+  /** How much a read that follows no other transfers at least: half as much whenever nobody else had use for the last one. */
+  #reach: number
+  /** The last transfer that was started for such a read. */
+  #last: Transfer | undefined
   /** Where a read would follow the one before, and how many bytes have been read like that in a row. */
   #next = -1
   #followed = 0
@@ -54,6 +60,7 @@ export class ReadAhead {
     this.#source = source
     this.#readahead = settings.readahead
     this.#cacheSize = settings.cacheSize
+    this.#reach = settings.readahead
     this.#longest = Math.max(maxTransfer, settings.readahead)
     this.#slots = new Slots(settings.connections)
   }
@@ -62,7 +69,7 @@ export class ReadAhead {
   read(offset: number, buf: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     if (buf.length === 0) return done
     const end = offset + buf.length
-    const pieces = this.#plan(offset, end)
+    const pieces = this.#plan(offset, end, offset === this.#next)
     this.#followed = offset === this.#next ? this.#followed + buf.length : 0
     this.#next = end
     if (this.#followed > 0) this.#lookAhead(end)
@@ -111,16 +118,32 @@ export class ReadAhead {
   }
 
   /** The pieces of a range, with transfers started for what is missing. */
-  #plan(offset: number, end: number): Piece[] {
+  #plan(offset: number, end: number, follows: boolean): Piece[] {
     const pieces: Piece[] = []
     for (let at = offset; at < end; ) {
-      const transfer = this.#find(at) ?? this.#start(at, Math.max(end, at + this.#readahead), false)
+      const transfer = this.#hit(at) ?? this.#start(at, Math.max(end, at + this.#length(follows)), false)
+      if (!follows && transfer.hits === 0) this.#last = transfer
       const to = Math.min(end, transfer.end)
       transfer.readers++
       pieces.push({ transfer, from: at, to })
       at = to
     }
     return pieces
+  }
+
+  #hit(at: number): Transfer | undefined {
+    const transfer = this.#find(at)
+    if (transfer === undefined) return undefined
+    transfer.hits++
+    this.#reach = Math.min(this.#readahead, this.#reach * 2)
+    return transfer
+  }
+
+  #length(follows: boolean): number {
+    if (follows) return this.#readahead
+    if (this.#last?.hits === 0)
+      this.#reach = Math.max(Math.min(minTransfer, this.#readahead), Math.floor(this.#reach / 2))
+    return this.#reach
   }
 
   /** Starts transfers of what comes next: as much as has been read in a row, up to half of the room there is. */

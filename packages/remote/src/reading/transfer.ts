@@ -1,5 +1,6 @@
 /** One range on its way into memory, and those who wait for parts of it. */
 import { abortedError } from '@diskgraph/core/driver'
+import { onAbort } from './aborts.ts'
 
 interface Waiter {
   readonly upTo: number
@@ -16,6 +17,8 @@ export class Transfer {
   ahead: boolean
   /** How many reads use it now. */
   readers = 0
+  /** How many have found it there. */
+  hits = 0
   #filled = 0
   #failure: { readonly error: unknown } | undefined
   #waiters: Waiter[] = []
@@ -73,26 +76,26 @@ export class Transfer {
   wait(end: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.has(end)) return Promise.resolve()
     if (this.#failure !== undefined) return Promise.reject(this.#failure.error)
+    if (signal?.aborted) return Promise.reject(abortedError(signal))
     return new Promise((resolve, reject) => {
-      const settled = (): void => signal?.removeEventListener('abort', leave)
+      let settled: (() => void) | undefined
       const waiter: Waiter = {
         upTo: end - this.start,
         resolve: () => {
-          settled()
+          settled?.()
           resolve()
         },
         reject: (error) => {
-          settled()
+          settled?.()
           reject(error)
         },
       }
-      const leave = (): void => {
-        this.#waiters = this.#waiters.filter((other) => other !== waiter)
-        reject(abortedError(signal as AbortSignal))
-      }
       this.#waiters.push(waiter)
-      if (signal?.aborted) leave()
-      else signal?.addEventListener('abort', leave, { once: true })
+      if (signal === undefined) return
+      settled = onAbort(signal, () => {
+        this.#waiters = this.#waiters.filter((other) => other !== waiter)
+        waiter.reject(abortedError(signal))
+      })
     })
   }
 }
