@@ -41,6 +41,7 @@ import {
 import { resolveReference } from '../options/filenames.ts'
 import { isRecord, optionPath, spelledOptions, validateOptions } from '../options/validate.ts'
 import { checkLoop, inChain, tooDeep } from './chain.ts'
+import { backingFailure, childFailure } from './failures.ts'
 import { containingDirectory, judgeReference, type ReferencePolicy } from './gate.ts'
 import {
   childDefinition,
@@ -131,7 +132,7 @@ export class Opener {
   }
 
   /** `definition`; one that has a file name instead of a driver becomes what the name stands for. */
-  async #withoutFilename(definition: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
+  async #withoutFilename(definition: Options): Promise<Options> {
     let at = definition
     for (let names = 0; at.driver === undefined && typeof at.filename === 'string'; names++) {
       if (names === 8) throw new BlockError('EINVAL', 'file names inside file names are nested too deeply')
@@ -142,7 +143,7 @@ export class Opener {
   }
 
   /** Opens `definition`, whose `file` child is opened first and asked for its format. */
-  async openProbed(definition: Readonly<Record<string, unknown>>, scope: Scope): Promise<Node> {
+  async openProbed(definition: Options, scope: Scope): Promise<Node> {
     const { file, ...rest } = definition
     // What is said of the format holds for its storage, too, as it does where the format is given.
     const base = storageBase(resolveBase(knownBase(rest), scope.base))
@@ -184,7 +185,8 @@ export class Opener {
       options,
       spelled,
       filename: nodeFilename({ driver, options, spelled }, opened),
-      readOnly: base.readOnly || (base.autoReadOnly && opened.some((child) => isStorage(child) && child.node.readOnly)),
+      readOnly:
+        base.readOnly || (base.autoReadOnly && opened.some(({ role, node }) => role !== 'cow' && node.readOnly)),
       cache: base.cache,
       discard: base.discard,
       detectZeroes: base.detectZeroes,
@@ -224,7 +226,7 @@ export class Opener {
 
   async #openChildren(
     schemas: OptionSchemas,
-    given: Readonly<Record<string, unknown>>,
+    given: Options,
     base: ResolvedBase,
     scope: Scope,
   ): Promise<OpenedChild[]> {
@@ -256,7 +258,7 @@ export class Opener {
     return this.open(value, scope)
   }
 
-  #context(opening: Opening, given: Readonly<Record<string, unknown>>, base: ResolvedBase, scope: Scope): OpenContext {
+  #context(opening: Opening, given: Options, base: ResolvedBase, scope: Scope): OpenContext {
     const { node } = opening
     return {
       options: validateOptions(withoutChildSchemas(node.driver.options), node.options),
@@ -298,10 +300,7 @@ export class Opener {
     const present = node.children.get(name)
     if (present !== undefined) return present
     const own = given[name]
-    const overrides =
-      own !== undefined && (await isOverride(this.#graph.registry, own))
-        ? (own as Readonly<Record<string, unknown>>)
-        : {}
+    const overrides = own !== undefined && (await isOverride(this.#graph.registry, own)) ? (own as Options) : {}
     const { part = false } = reference
     if ((name in given && overrides !== own) || ((scope.withoutBacking || scope.inspect) && !part)) return undefined
     const role = roleOf(node.driver, name)
@@ -344,7 +343,7 @@ export class Opener {
     node: Node,
     role: ChildRole,
     { filename, format }: ImageReference,
-    { overrides, ...scope }: Scope & { readonly overrides: Readonly<Record<string, unknown>> },
+    { overrides, ...scope }: Scope & { readonly overrides: Options },
   ): Promise<Node> {
     const image = imageFilename(node)
     if (role === 'cow') {
@@ -378,8 +377,8 @@ const probed: unique symbol = Symbol('probed')
 interface Plan {
   readonly name: string
   readonly driver: DriverDescriptor
-  readonly given: Readonly<Record<string, unknown>>
-  readonly spelled: Readonly<Record<string, unknown>>
+  readonly given: Options
+  readonly spelled: Options
   readonly base: ResolvedBase
   readonly guess: boolean
 }
@@ -388,24 +387,11 @@ interface Plan {
 interface Reference {
   readonly name: string
   readonly reference: ImageReference
-  readonly given: Readonly<Record<string, unknown>>
+  readonly given: Options
   readonly base: ResolvedBase
 }
 
 function pinned(node: Node): Node {
   node.pins++
   return node
-}
-
-function backingFailure(error: unknown): never {
-  throw childFailure('backing file', error)
-}
-
-function childFailure(what: string, error: unknown): BlockError {
-  const { code, message, hint, node } = toBlockError(error)
-  return new BlockError(code, `Could not open ${what}: ${message}`, { cause: error, hint, node })
-}
-
-function isStorage(child: OpenedChild): boolean {
-  return child.role !== 'cow'
 }
