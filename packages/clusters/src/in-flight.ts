@@ -3,7 +3,7 @@
  * request that wants to change the mapping of such a cluster waits until it is linked, so that nothing is
  * allocated twice and copy-on-write areas of two requests never overlap.
  */
-import { done } from '@diskgraph/core/driver'
+import { BlockError, done } from '@diskgraph/core/driver'
 
 /** One allocation on its way, for the guest range from `start` to `end` (whole clusters). */
 export class Allocation {
@@ -55,8 +55,9 @@ export class InFlight {
     return this.firstOverlap(start, end)?.settled ?? done
   }
 
-  /** Starts an allocation; nothing may overlap it. */
+  /** Starts an allocation; nothing may overlap it. EINVAL for a range that holds nothing. */
   begin(start: number, end: number): Allocation {
+    if (!(start < end)) throw new BlockError('EINVAL', `cannot allocate [${start}, ${end}): no byte is in it`)
     const allocation = new Allocation(start, end)
     this.allocations.push(allocation)
     return allocation

@@ -12,6 +12,18 @@ async function settled(promise: Promise<unknown>): Promise<boolean> {
 }
 
 describe('allocations on their way', () => {
+  it('are of ranges that hold something', () => {
+    const inFlight = new InFlight()
+    for (const [start, end] of [
+      [100, 1],
+      [5, 5],
+      [Number.NaN, 1],
+    ] as const) {
+      expect(() => inFlight.begin(start, end)).toThrow('no byte is in it')
+    }
+    expect(inFlight.isClear(0, 1000)).toBe(true)
+  })
+
   it('stand in the way of what overlaps them, and of nothing else', () => {
     const inFlight = new InFlight()
     expect(inFlight.isClear(0, 1000)).toBe(true)
