@@ -97,9 +97,19 @@ function readCache(file: string, origin: string): Buffer | undefined {
   }
 }
 
+/** One at a time: where none can be made (below /proc), making all of a path at once never ends. */
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, 0o700)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+}
+
 function writeCache(file: string, origin: string, compiled: Buffer): void {
   const unfinished = `${file}-${process.pid}`
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(dirname(file)))
+  makeFolder(dirname(file))
   const descriptor = openSync(unfinished, 'wx', 0o600)
   try {
     writeSync(descriptor, Buffer.concat([headOf(origin, compiled), compiled]))

@@ -116,6 +116,10 @@ describe('the compiled code of a command', () => {
     expect(existsSync(caches)).toBe(false)
   })
 
+  test.skipIf(process.platform !== 'linux')('is done without where none can be made, below /proc', () => {
+    expect(run(info, { XDG_CACHE_HOME: '', HOME: '/proc' })).toEqual(answer)
+  })
+
   test('is done without where there is no folder for it', () => {
     expect(run(info, { XDG_CACHE_HOME: join(folder, 'missing') })).toEqual(answer)
     expect(run(info, { XDG_CACHE_HOME: image })).toEqual(answer)
