@@ -31,9 +31,10 @@ export class InflatedClusters {
 
   /**
    * The cluster whose data stands at `place`: one that is kept, or what `inflate` gives. A failure is not kept. Work
-   * that several wait for goes on until all of them have given up; who does so gets ECANCELED at once.
+   * that several wait for goes on until all of them have given up; who does so gets ECANCELED at once, and the last of
+   * them when the work has ended: nothing of it may go on when nobody's request is under way any more.
    */
-  get(
+  async get(
     place: number,
     signal: AbortSignal | undefined,
     inflate: (signal: AbortSignal) => Promise<Uint8Array>,
@@ -46,11 +47,17 @@ export class InflatedClusters {
       clusters.set(place, cluster)
     }
     cluster.waiting++
-    return unlessAborted(cluster.bytes, signal, () => {
-      if (--cluster.waiting > 0) return
-      this.#forget(place, cluster)
-      cluster.ended.abort(signal?.reason)
-    })
+    let isLast = false
+    try {
+      return await unlessAborted(cluster.bytes, signal, () => {
+        isLast = --cluster.waiting === 0
+        if (!isLast) return
+        this.#forget(place, cluster)
+        cluster.ended.abort(signal?.reason)
+      })
+    } finally {
+      if (isLast) await cluster.bytes.catch(() => {})
+    }
   }
 
   #begin(place: number, inflate: (signal: AbortSignal) => Promise<Uint8Array>): Inflated {

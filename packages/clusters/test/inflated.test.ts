@@ -52,6 +52,27 @@ describe('a cluster that several wait for', () => {
     }
   })
 
+  it('keeps the last who leaves until the work has ended', async () => {
+    const clusters = new InflatedClusters(clusterSize)
+    const controller = new AbortController()
+    let end = (): void => {}
+    const work = new Promise<Uint8Array>((resolve) => {
+      end = () => resolve(new Uint8Array(clusterSize))
+    })
+    let isOver = false
+    const result = clusters
+      .get(0, controller.signal, () => work)
+      .catch((error) => {
+        isOver = true
+        return error
+      })
+    controller.abort()
+    await new Promise((resolve) => setTimeout(resolve))
+    expect(isOver).toBe(false)
+    end()
+    expect(await result).toMatchObject({ code: 'ECANCELED' })
+  })
+
   it('is given up when all have left, and begun anew for the next', async () => {
     const clusters = new InflatedClusters(clusterSize)
     const one = work()

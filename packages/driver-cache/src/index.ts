@@ -56,8 +56,9 @@ class CacheImage extends Passthrough {
     while (at < buf.length) {
       const index = div(offset + at, pageSize)
       const page = this.#pages.get(index)
-      if (page === undefined) break
-      at += copyFrom(page, offset + at - index * pageSize, buf.subarray(at))
+      const copied = page === undefined ? 0 : copyFrom(page, offset + at - index * pageSize, buf.subarray(at))
+      if (copied === 0) break
+      at += copied
       this.#hits++
     }
     return at
@@ -79,8 +80,9 @@ class CacheImage extends Passthrough {
     const bytes = await (underWay === undefined ? fill?.bytes : unlessAborted(underWay.bytes, signal))
     const piece = buf.subarray(0, length)
     // What others asked for may have ended with their signal, and one bad sector must not cost those around it.
-    if (fill === undefined || bytes === undefined) await this.file.read(offset, piece, flags, signal)
-    else copyFrom(bytes, offset - fill.first * pageSize, piece)
+    const start = offset - (fill?.first ?? 0) * pageSize
+    if (bytes === undefined || bytes.length < start + length) await this.file.read(offset, piece, flags, signal)
+    else copyFrom(bytes, start, piece)
     return length
   }
 
@@ -118,9 +120,10 @@ class CacheImage extends Passthrough {
     }
   }
 
-  override async truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {
-    this.#pages.clear()
-    await super.truncate(size, options, signal)
+  /** Beside reads, too: formats lengthen their file in a flush. What was the last page has another length then. */
+  override truncate(size: number, options: TruncateOptions, signal?: AbortSignal): Promise<void> {
+    const start = Math.min(size, this.size)
+    return this.#change(start, Math.max(size, this.size) + 1 - start, () => super.truncate(size, options, signal))
   }
 
   async invalidateCache(): Promise<void> {

@@ -87,6 +87,41 @@ async function settle(): Promise<void> {
 }
 
 describe('cache', () => {
+  it('keeps no short page of a read that began while the disk was being lengthened', async () => {
+    const storage = new MemoryStorage(page + 512)
+    storage.write(page, new Uint8Array(512).fill(1))
+    let lengthen = (): void => {}
+    const wait = new Promise<void>((resolve) => {
+      lengthen = resolve
+    })
+    class Lengthened extends Passthrough {
+      override async truncate(...given: Parameters<Passthrough['truncate']>): Promise<void> {
+        await wait
+        await super.truncate(...given)
+      }
+    }
+    const slow: DriverDescriptor = {
+      name: 'slow',
+      kind: 'filter',
+      description: 'Is lengthened late.',
+      options: { file: { type: 'child', role: 'filtered', required: true, description: 'The storage' } },
+      open: async ({ children }: OpenContext) => new Lengthened(children.require('file')),
+    }
+    await using graph = new Graph({ drivers: [cache, slow, memoryDriver(new Map([['image', storage]]))] })
+    const file = { driver: 'slow', file: { driver: 'memory', name: 'image' } }
+    const { node } = await graph.addUnchecked({ driver: 'cache', pageSize: page, file })
+    const { image } = node
+    const lengthening = image.truncate?.(4 * page, {})
+    const early = new Uint8Array(512)
+    await image.read(page, early, 0)
+    expect(early[0]).toBe(1)
+    lengthen()
+    await lengthening
+    const late = new Uint8Array(1024).fill(255)
+    await image.read(page + 256, late, 0)
+    expect([late[0], late[256], late[1023]]).toEqual([1, 0, 0])
+  })
+
   it('forgets what it has when something below it is replaced or has other options', async () => {
     const storages = new Map(['a', 'b'].map((name) => [name, new MemoryStorage(2 * page)]))
     storages.get('a')?.write(0, new Uint8Array(page).fill(1))

@@ -99,6 +99,23 @@ describe('a client refuses a server that', () => {
   }
 })
 
+it('a client whose server says more than its last answer says so in a BlockError', async () => {
+  for (const more of [Buffer.alloc(64, 0x61), simpleReply(Buffer.alloc(8, 7))]) {
+    await using server = await ScriptServer.start((peer) =>
+      negotiate(peer, (option) => {
+        if (option !== 7) return false
+        peer.send(Buffer.concat([optionReply(7, 3, exportInfo), optionReply(7, 1), more]))
+        return true
+      }),
+    )
+    const reading = server.client().then(async (client) => {
+      await using _ = client
+      await client.read(0, new Uint8Array(512))
+    })
+    await expect(reading).rejects.toSatisfy(isBlockError)
+  }
+})
+
 const data = Buffer.alloc(4096, 0x55)
 const at = (offset: number | bigint): Buffer => words([8, offset])
 

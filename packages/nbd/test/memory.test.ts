@@ -58,6 +58,38 @@ it('whoever holds memory while others wait, and moves nothing, is ended; the oth
   expect(good.take(5 * mib)).toBe(true)
 })
 
+it('however many come one after the other and read nothing, another one gets its turn in a few of their times', () => {
+  const clock = new ManualClock()
+  const budget = new MemoryBudget(256 * mib, clock, 10_000)
+  class Reader extends User {
+    readonly #bytes: number
+
+    constructor(bytes: number) {
+      super(budget)
+      this.#bytes = bytes
+      this.proceed()
+    }
+
+    override proceed(): void {
+      this.take(this.#bytes)
+    }
+
+    /** Its memory is free when its requests have ended. */
+    override expel(): void {
+      ending.push(() => super.expel())
+    }
+  }
+  const ending: (() => void)[] = []
+  for (let i = 0; i < 80; i++) new Reader(32 * mib)
+  const good = new Reader(8 * mib)
+  let passed = 0
+  for (; good.held === 0 && passed < 100_000; passed += 500) {
+    clock.pass(500)
+    for (const end of ending.splice(0)) end()
+  }
+  expect(passed).toBeLessThanOrEqual(30_000)
+})
+
 it('what becomes free goes to those who wait in the order of their coming: a long request is not passed by', () => {
   const budget = new MemoryBudget(64 * mib, new ManualClock(), 1000)
   const [greedy, fair, late] = Array.from({ length: 3 }, () => new User(budget)) as [User, User, User]

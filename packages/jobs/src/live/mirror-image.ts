@@ -16,6 +16,8 @@ export class MirrorImage extends CopyFilter {
   copyMode: CopyMode
   readonly #unit: number
   onDirty: (() => void) | undefined
+  /** Writes under way that are to be copied later. */
+  readonly #later = new Set<Promise<void>>()
   readonly #onFailure: (error: unknown) => void
 
   constructor(
@@ -69,13 +71,20 @@ export class MirrorImage extends CopyFilter {
     along: (() => Promise<void>) | undefined,
   ): Promise<void> {
     if (this.copyMode === 'background') {
+      const write = this.#changeLater(offset, length, change)
+      const ended = write.then(
+        () => {},
+        () => {},
+      )
+      this.#later.add(ended)
       try {
-        await change()
+        return await write
       } finally {
-        this.#mark(offset, length)
+        this.#later.delete(ended)
       }
-      return
     }
+    // Those that began before writes went along hold no lock, and one that ended later here would not be copied.
+    if (this.#later.size > 0) await Promise.all(this.#later)
     // Two writes of one place must reach both disks in one order, and none may come between the halves of a copy.
     const hold = await this.units.lock.acquire(offset, length, true)
     let done = false
@@ -87,6 +96,14 @@ export class MirrorImage extends CopyFilter {
       if (done && isWhole) this.units.dirty.clear(offset, length)
       else this.#mark(offset, length)
       this.units.lock.release(hold)
+    }
+  }
+
+  async #changeLater(offset: number, length: number, change: () => Promise<void>): Promise<void> {
+    try {
+      await change()
+    } finally {
+      this.#mark(offset, length)
     }
   }
 

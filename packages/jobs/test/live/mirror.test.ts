@@ -1,5 +1,5 @@
 import { Graph, Permission } from '@diskgraph/core'
-import { type DriverDescriptor, Passthrough } from '@diskgraph/core/driver'
+import { type ChildHandle, type DriverDescriptor, Passthrough } from '@diskgraph/core/driver'
 import { MemoryStorage, memoryDriver } from '@diskgraph/driver-memory'
 import { nullCo } from '@diskgraph/driver-null'
 import { JobTable, startMirror } from '@diskgraph/jobs'
@@ -95,6 +95,54 @@ describe('a mirror', () => {
     next.complete()
     await next.finished
     expect([node.dirtyBitmaps, disk.node.dirtyBitmaps]).toEqual([[], []])
+  })
+
+  it('copies what was being written when writes began to go along', async () => {
+    const gates = new Map<string, () => void>()
+    const holding = (name: string): DriverDescriptor => ({
+      name,
+      kind: 'filter',
+      description: 'A disk whose writes wait at a gate, if there is one.',
+      options: { file: { type: 'child', role: 'filtered', required: true, description: 'The disk' } },
+      open: async ({ children }) => new Held(children.require('file'), name),
+    })
+    const wanted = new Set<string>()
+    class Held extends Passthrough {
+      readonly #name: string
+
+      constructor(file: ChildHandle, name: string) {
+        super(file)
+        this.#name = name
+      }
+
+      override async write(...given: Parameters<Passthrough['write']>): Promise<void> {
+        if (wanted.delete(this.#name)) await new Promise<void>((resolve) => gates.set(this.#name, resolve))
+        await super.write(...given)
+      }
+    }
+    await using graph = new Graph({ drivers: [holding('source'), holding('copy'), memoryDriver()] })
+    const jobs = new JobTable(graph)
+    const file = { driver: 'memory', size }
+    const disk = await graph.addUnchecked({ driver: 'source', file })
+    const target = await graph.addNode({ driver: 'copy', nodeName: 'target', file })
+    const job = await startMirror(jobs, { jobId: 'j', device: disk.node, target, sync: 'full' })
+    await reached(job, 'ready')
+    wanted.add('source')
+    const first = disk.write(0, new Uint8Array(4096).fill(1))
+    job.change({ copyMode: 'write-blocking' })
+    wanted.add('copy')
+    const second = disk.write(0, new Uint8Array(65536).fill(2))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    gates.get('source')?.()
+    await first
+    while (!gates.has('copy')) await new Promise((resolve) => setTimeout(resolve, 1))
+    gates.get('copy')?.()
+    await second
+    const expected = await contentOf(disk)
+    job.complete()
+    await job.finished
+    expect(disk.node).toBe(target)
+    expect(Buffer.compare(await contentOf(disk), expected)).toBe(0)
   })
 
   it('goes over with those, too, who have come to the disk itself meanwhile', async () => {

@@ -207,7 +207,9 @@ export class NbdClient {
   #begin(established: ConstructorParameters<typeof Session>[0]): Session {
     const random = this.#settings.random ?? systemRandom
     const cookieHigh = Math.floor(random() * 2 ** 32)
-    const session = new Session(established, cookieHigh, () => {
+    // It may be over before it is made: a server may have sent more than its last answer.
+    let session: Session | undefined
+    session = new Session(established, cookieHigh, () => {
       if (this.#session === session) this.#session = undefined
       this.#lostAt = this.#clock.now()
     })

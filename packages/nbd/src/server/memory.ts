@@ -7,9 +7,9 @@
  * So that nobody waits for those who never read, or who send a header and not what it announces:
  *
  * - A connection always gets up to `guaranteed` bytes, beyond the total: small requests never wait.
- * - While somebody waits, all who hold memory are looked at once in each `patience`. Whoever holds it because of its
- *   client, and has moved less than a 64th of it in that time, is ended. Work of the disk is no reason: it is not the
- *   client's fault.
+ * - While somebody waits, all who hold memory are looked at once in each `patience`, more often the more wait. Whoever
+ *   holds it because of its client, and moves less than a 64th of it in that time, is ended. Work of the disk is no
+ *   reason: it is not the client's fault.
  */
 import type { Clock } from '@diskgraph/core/driver'
 
@@ -19,6 +19,8 @@ export const perConnection = 64 * 1024 * 1024
 const guaranteed = 1024 * 1024 + 4096
 /** Part of the memory that it holds which a connection has to move in one `patience`. */
 const leastShare = 1 / 64
+/** How often holders are looked at in one `patience`, at most. */
+const mostLooks = 10
 
 /** A connection, as its server's memory sees it. */
 export interface MemoryUser {
@@ -107,11 +109,13 @@ export class MemoryBudget {
 
   #watch(): void {
     for (const user of this.#users) this.#before.set(user, user.moved)
-    this.#stopWatch = this.#clock.timeout(this.#patience, () => {
+    // The more wait, the shorter: each time only those are ended who came to hold something.
+    const part = 1 / Math.min(this.#waiting.size, mostLooks)
+    this.#stopWatch = this.#clock.timeout(this.#patience * part, () => {
       this.#stopWatch = undefined
       if (this.#waiting.size === 0) return
       for (const [user, moved] of [...this.#before]) {
-        const isIdle = user.moved - moved < user.held * leastShare
+        const isIdle = user.moved - moved < user.held * leastShare * part
         if (user.awaitsClient && isIdle) user.expel()
       }
       if (this.#waiting.size > 0) this.#watch()
