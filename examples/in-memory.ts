@@ -21,4 +21,4 @@ const words = new Uint8Array(13)
 await disk.read(2 ** 29, words)
 console.log(`${disk.size} bytes in an image of ${download.size}: ${new TextDecoder().decode(words)}`)
 
-// 1073741824 bytes in an image of 327693: in the middle
+// 1073741824 bytes in an image of 393216: in the middle

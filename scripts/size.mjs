@@ -17,11 +17,12 @@ const minimal = ['@diskgraph/core', '@diskgraph/driver-file', '@diskgraph/driver
 const page = ['@diskgraph/core', '@diskgraph/driver-qcow2', '@diskgraph/driver-http', '@diskgraph/driver-blob']
 /** Bytes, compressed, that code and types of a minimal install are to come to, and those that they may have until then. */
 const goal = 150_000
-// It was 164,000 until the engine that qcow2 shares with other formats became a package of its own.
-const limit = 201_000
+// It was 164,000 until the engine that qcow2 shares with other formats became a package of its own, and 201,000 until qcow2
+// could be compacted: that, extended data files and stand-ins for what is missing are for packages of their own.
+const limit = 214_000
 /** The same for the bundle of a page. */
 const pageGoal = 80_000
-const pageLimit = 86_000
+const pageLimit = 90_000
 
 /** The parts of a tarball that users have different use for. */
 const parts = {
@@ -60,7 +61,7 @@ async function measure() {
   const folder = mkdtempSync(join(tmpdir(), 'diskgraph-size-'))
   try {
     const own = needed(minimal)
-    const packed = packInto(folder, [...new Set([...own, ...page])])
+    const packed = packInto(folder, needed([...minimal, ...page]))
     writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
     runNpm('size', ['install', '--ignore-scripts', '--no-audit', '--no-fund', ...packed.values()], folder)
     return {
