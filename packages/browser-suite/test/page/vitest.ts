@@ -42,7 +42,7 @@ interface Suite {
 }
 
 /** Longest test, in milliseconds. */
-const longest = 60_000
+const longest = 240_000
 
 chai.use(JestExtend)
 chai.use(JestChaiExpect)

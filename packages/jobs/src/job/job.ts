@@ -315,7 +315,9 @@ export class Job {
   async prepare(): Promise<void> {
     try {
       await this.#work?.prepare?.(this)
-    } catch (error) {
+    } catch (cause) {
+      // What has ended the work from outside is the reason, not that it was ended.
+      const error = this.#failure ?? cause
       // In QEMU what may not take effect fails with the code alone, and the program says why.
       if (codeOf(error) === 'EPERM') {
         this.#table.graph.warn(describeFailure(error as Error))

@@ -139,6 +139,22 @@ it('a mirror that writes along hands every write on before it ends', async () =>
   await jobs.close()
 })
 
+it('a mirror that waits to be finalized, and whose target fails then, ends with that reason', async () => {
+  const { graph, jobs, disk, faults } = await setUp()
+  await using _ = graph
+  const mirror = { device: disk.node, target: 'b', sync: 'none', copyMode: 'write-blocking' } as const
+  const job = await startMirror(jobs, { ...mirror, autoFinalize: false, onTargetError: 'report' })
+  await reached(job, 'ready')
+  job.complete()
+  await reached(job, 'pending')
+  faults.arm({ nth: 1, code: 'ENOSPC', kinds: ['write'] })
+  await disk.write(0, new Uint8Array(512).fill(1))
+  const ended = expect(job.finished).rejects.toMatchObject({ code: 'ENOSPC' })
+  job.finalize()
+  await ended
+  expect((await contentOf(disk))[0]).toBe(1)
+})
+
 it('the size of a disk stays while a job copies it', async () => {
   const { graph, jobs, disk } = await setUp()
   await using _ = graph
