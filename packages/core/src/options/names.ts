@@ -23,7 +23,7 @@ export function toKebabCase(name: string): string {
  * `unexpected` stands there as it was given.
  */
 export function inQapiSpelling(message: string): string {
-  return message.replace(/\b(?<=[Pp]arameter '|option '|did you mean ')[\w.-]+(?='(?! is unexpected))/g, toKebabCase)
+  return message.replace(/(?<=[Pp]arameter '|option '|did you mean ')[\w.-]+(?='(?! is unexpected))/g, toKebabCase)
 }
 
 /** `cacheSize` as `cache_size`, the spelling of create options on command lines. */
