@@ -144,7 +144,6 @@ export class Job {
     this.#refuse('pause')
     if (this.pace.paused) throw new BlockError('EBUSY', 'Job is already paused')
     this.pace.paused = true
-    this.pace.wake()
   }
 
   /** Lets it go on, after {@link pause} or an error that has stopped it. */
@@ -153,7 +152,6 @@ export class Job {
     this.#refuse('resume')
     this.#ioStatus = 'ok'
     this.pace.paused = false
-    this.pace.wake()
   }
 
   /**
@@ -195,7 +193,6 @@ export class Job {
     this.#refuse('set-speed')
     checkSpeed(speed)
     this.pace.speed = speed
-    this.pace.wake()
   }
 
   /** Changes options of its kind while it runs. ENOTSUP for kinds that have none. */
@@ -229,12 +226,7 @@ export class Job {
 
   /** @internal Lets it rest before its next piece of work, until the result is called. */
   hold(): () => void {
-    this.pace.held++
-    this.pace.wake()
-    return () => {
-      this.pace.held--
-      this.pace.wake()
-    }
+    return this.pace.hold()
   }
 
   /** @internal It could not be staged, or (`aborting`) others of the same change have failed. */
@@ -301,7 +293,6 @@ export class Job {
     if (action === 'stop') {
       if (this.#ioStatus === 'ok') this.#ioStatus = codeOf(error) === 'ENOSPC' ? 'nospace' : 'failed'
       this.pace.paused = true
-      this.pace.wake()
     }
     return action !== 'report'
   }

@@ -4,16 +4,15 @@ import { Cancelled } from './transaction.ts'
 
 /** When the work of a job may go on: paused, held, too fast for its speed, asleep. */
 export class Pace {
-  /** Paused by a person or an error. */
-  paused = false
-  /** Sections that it waits for the end of. */
-  held = 0
   /** Whether it sleeps. */
   asleep = false
   readonly #clock: Clock
   readonly #signal: AbortSignal
   readonly #limit: RateLimit
   readonly #sleepers = new Set<() => void>()
+  #paused = false
+  /** Sections that it waits for the end of. */
+  #held = 0
   #speed: number
 
   constructor(clock: Clock, speed: number, signal: AbortSignal) {
@@ -23,8 +22,28 @@ export class Pace {
     this.#limit = new RateLimit(clock, speed || Number.POSITIVE_INFINITY, undefined)
   }
 
+  /** Paused by a person or an error. What changes it wakes who sleeps, as do {@link hold} and a new speed. */
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  set paused(paused: boolean) {
+    this.#paused = paused
+    this.wake()
+  }
+
+  /** Stops it until the result is called. */
+  hold(): () => void {
+    this.#held++
+    this.wake()
+    return () => {
+      this.#held--
+      this.wake()
+    }
+  }
+
   get stopped(): boolean {
-    return this.paused || this.held > 0
+    return this.#paused || this.#held > 0
   }
 
   /** Bytes per second; 0: no limit. */
@@ -35,6 +54,7 @@ export class Pace {
   set speed(speed: number) {
     this.#speed = speed
     this.#limit.speed = speed || Number.POSITIVE_INFINITY
+    this.wake()
   }
 
   /** Milliseconds until more may be done. */

@@ -72,19 +72,15 @@ export class MirrorImage extends CopyFilter {
   ): Promise<void> {
     if (this.copyMode === 'background') {
       const write = this.#changeLater(offset, length, change)
-      const ended = write.then(
-        () => {},
-        () => {},
-      )
-      this.#later.add(ended)
+      this.#later.add(write)
       try {
         return await write
       } finally {
-        this.#later.delete(ended)
+        this.#later.delete(write)
       }
     }
     // Those that began before writes went along hold no lock, and one that ended later here would not be copied.
-    if (this.#later.size > 0) await Promise.all(this.#later)
+    if (this.#later.size > 0) await Promise.allSettled(this.#later)
     // Two writes of one place must reach both disks in one order, and none may come between the halves of a copy.
     const hold = await this.units.lock.acquire(offset, length, true)
     let done = false
