@@ -3,6 +3,8 @@
  * system: a graph may be given others, and then the same seed gives the same run (the testkit's simulation does so).
  */
 
+import { onAbort } from './aborts.ts'
+
 /** Where a graph and its drivers get the time from. */
 export interface Clock {
   /** Milliseconds of a clock that never goes back, with a fraction. */
@@ -51,10 +53,10 @@ export function delay(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
       reject(signal?.reason)
     }
     const cancel = clock.timeout(ms, () => {
-      signal?.removeEventListener('abort', abort)
+      leave()
       resolve()
     })
+    const leave = onAbort(signal, abort)
     if (signal?.aborted) abort()
-    else signal?.addEventListener('abort', abort, { once: true })
   })
 }

@@ -1,5 +1,6 @@
 /** For authors of drivers: the contract, the base classes that keep it, and the arithmetic that every driver does. */
 
+export { onAbort } from './aborts.ts'
 export * from './bytes.ts'
 export { type Clock, delay, type RandomSource, systemClock, systemRandom } from './clock.ts'
 export * from './contract/contexts.ts'

@@ -1,3 +1,5 @@
+import { onAbort } from './aborts.ts'
+
 /** The errno names that {@link BlockError} carries. `docs/errors.md` says what each one means here. */
 export type ErrorCode =
   | 'EACCES'
@@ -141,9 +143,10 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefin
       leave?.()
     }
     if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort, { once: true })
-    const ended = (): void => signal.removeEventListener('abort', abort)
-    work.then(ended, ended)
+    else {
+      const ended = onAbort(signal, abort)
+      work.then(ended, ended)
+    }
     work.then(resolve, reject)
   })
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { done } from '../src/driver.ts'
+import { done, onAbort } from '../src/driver.ts'
 import { ChangeLock } from '../src/graph/change-lock.ts'
 import { systemClock } from '../src/index.ts'
 import { Activity, WaitingLine } from '../src/request/activity.ts'
@@ -130,4 +130,18 @@ describe('the change lock', () => {
     }, signal)
     expect(result).toBe(5)
   })
+})
+
+it('has one listener on a signal however many wait for it, and none when the last of them has left', async () => {
+  const { controller, signal, listeners } = listening()
+  const first = onAbort(signal, () => {})
+  const others = Array.from({ length: 20 }, () => onAbort(signal, () => {}))
+  expect(listeners()).toBe(1)
+  for (const leave of [first, first, ...others]) leave()
+  expect(listeners()).toBe(0)
+  let told = 0
+  onAbort(signal, () => told++)
+  onAbort(signal, () => told++)()
+  controller.abort()
+  expect(told).toBe(1)
 })

@@ -5,6 +5,7 @@ import {
   type ChildHandle,
   type Clock,
   defineDriver,
+  onAbort,
   Passthrough,
   type Prepared,
   type ReopenChange,
@@ -84,14 +85,14 @@ class DelayImage extends Passthrough {
       const end = (): void => {
         cancel()
         this.#held.delete(end)
-        signal?.removeEventListener('abort', end)
+        leave()
         if (signal?.aborted) reject(abortedError(signal))
         else resolve()
       }
       const cancel = this.#clock.timeout(time, end)
+      const leave = onAbort(signal, end)
       this.#held.add(end)
       if (signal?.aborted) end()
-      else signal?.addEventListener('abort', end, { once: true })
     })
   }
 

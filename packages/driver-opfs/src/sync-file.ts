@@ -2,8 +2,7 @@
  * A file by its synchronous access handle: what a dedicated worker has, the fastest way that there is. The same handles
  * serve pages through a worker of the driver's own, `worker-file.ts`.
  */
-import { BlockError } from '@diskgraph/core/driver'
-import type { OpfsFile, OpfsMode } from './opfs-file.ts'
+import { mustBeRead, mustBeWritten, type OpfsFile, type OpfsMode } from './opfs-file.ts'
 
 /** The browser's handle (FileSystemSyncAccessHandle of the File System Standard). */
 interface SyncHandle {
@@ -36,13 +35,11 @@ class SyncFile implements OpfsFile {
   }
 
   async read(offset: number, buf: Uint8Array): Promise<void> {
-    const count = this.#handle.read(buf, { at: offset })
-    if (count < buf.length) throw new BlockError('EIO', `the file ends ${buf.length - count} bytes too early`)
+    mustBeRead(this.#handle.read(buf, { at: offset }), buf.length)
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
-    const count = this.#handle.write(bytes, { at: offset })
-    if (count < bytes.length) throw new BlockError('ENOSPC', `${bytes.length - count} bytes found no room`)
+    mustBeWritten(this.#handle.write(bytes, { at: offset }), bytes.length)
   }
 
   async truncate(size: number): Promise<void> {

@@ -1,6 +1,6 @@
 /** Files of a page: their access handles stand in one worker, which is there while a file is open. */
 import { BlockError } from '@diskgraph/core/driver'
-import type { OpfsFile, OpfsMode } from './opfs-file.ts'
+import { mustBeRead, mustBeWritten, type OpfsFile, type OpfsMode } from './opfs-file.ts'
 import { workerSource } from './worker-source.ts'
 
 interface Answer {
@@ -115,7 +115,7 @@ class WorkerFile implements OpfsFile {
   async read(offset: number, buf: Uint8Array): Promise<void> {
     const given = { id: this.#id, offset, length: buf.length }
     const read = await this.#worker.call<{ buf: Uint8Array; count: number }>('read', given)
-    if (read.count < buf.length) throw new BlockError('EIO', `the file ends ${buf.length - read.count} bytes too early`)
+    mustBeRead(read.count, buf.length)
     buf.set(read.buf)
   }
 
@@ -124,7 +124,7 @@ class WorkerFile implements OpfsFile {
     const { count } = await this.#worker.call<{ count: number }>('write', { id: this.#id, offset, bytes }, [
       bytes.buffer,
     ])
-    if (count < data.length) throw new BlockError('ENOSPC', `${data.length - count} bytes found no room`)
+    mustBeWritten(count, data.length)
   }
 
   truncate(size: number): Promise<void> {

@@ -4,7 +4,7 @@
  * neither a busy member nor a direction keeps another from its share.
  */
 
-import { abortedError, type Clock } from '@diskgraph/core/driver'
+import { abortedError, type Clock, onAbort } from '@diskgraph/core/driver'
 import { checkSettings, due, rule } from '@diskgraph/core/internal'
 import { LeakyBucket } from './bucket.ts'
 import { bucketNames, changedLimits, noLimits, type ThrottleLimits } from './limits.ts'
@@ -262,16 +262,15 @@ export class ThrottleMember {
     return new Promise((resolve, reject) => {
       const line = this.#lines[direction]
       const go = (): void => {
-        signal?.removeEventListener('abort', abort)
+        leave()
         resolve()
       }
       const waiter: Waiter = { bytes, go }
-      const abort = (): void => {
+      const leave = onAbort(signal, () => {
         line.delete(waiter)
         if (line.size === 0) this.group.stepBack(direction, this)
         reject(abortedError(signal as AbortSignal))
-      }
-      signal?.addEventListener('abort', abort, { once: true })
+      })
       line.add(waiter)
       this.group.lineUp(direction, this)
     })

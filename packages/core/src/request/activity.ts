@@ -1,4 +1,5 @@
 /** Counts pieces of work under way, and tells when none is. */
+import { onAbort } from '../aborts.ts'
 import { done } from '../contract/contract.ts'
 import { abortedError } from '../errors.ts'
 
@@ -34,14 +35,13 @@ export class WaitingLine {
     if (signal?.aborted) return Promise.reject(abortedError(signal))
     return new Promise((resolve, reject) => {
       const wake = (): void => {
-        signal?.removeEventListener('abort', abort)
+        leave()
         resolve()
       }
-      const abort = (): void => {
+      const leave = onAbort(signal, () => {
         this.#waiting.delete(wake)
         reject(abortedError(signal as AbortSignal))
-      }
-      signal?.addEventListener('abort', abort, { once: true })
+      })
       this.#waiting.add(wake)
     })
   }

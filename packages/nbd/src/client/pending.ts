@@ -1,5 +1,5 @@
 /** A request of a client that waits for its reply. */
-import { abortedError, BlockError, describeErrorCode } from '@diskgraph/core/driver'
+import { abortedError, BlockError, describeErrorCode, onAbort } from '@diskgraph/core/driver'
 import { u32 } from '../wire/bytes.ts'
 import { Command } from '../wire/protocol.ts'
 import { protocolError } from './handshake.ts'
@@ -44,6 +44,7 @@ export class PendingRequest {
   #reject: (error: unknown) => void = noop
   #onSent: (() => void) | undefined
   readonly #signal: AbortSignal | undefined
+  readonly #leave: () => void
 
   constructor({ command, flags, offset, length, buf = noBytes }: RequestWords, signal?: AbortSignal) {
     this.command = command
@@ -56,7 +57,7 @@ export class PendingRequest {
       this.#reject = reject
     })
     this.#signal = signal
-    signal?.addEventListener('abort', this.#aborted, { once: true })
+    this.#leave = onAbort(signal, this.#aborted)
   }
 
   /** The payload has left. */
@@ -130,7 +131,7 @@ export class PendingRequest {
   #settle(settle: () => void): void {
     if (this.settled) return
     this.settled = true
-    this.#signal?.removeEventListener('abort', this.#aborted)
+    this.#leave()
     settle()
   }
 

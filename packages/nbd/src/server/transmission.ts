@@ -5,7 +5,6 @@
  * Requests begin in the order of their coming and end as they please. All replies that a chunk of requests brings about at
  * once leave together. When requests or their bytes become too many, no more is taken until an answer has left.
  */
-import { setMaxListeners } from 'node:events'
 import { BlockError, done, toBlockError } from '@diskgraph/core/driver'
 import type { ByteDuplex } from '../stream/byte-duplex.ts'
 import { textBytes } from '../wire/bytes.ts'
@@ -81,8 +80,6 @@ export class Transmission implements RequestSink, MemoryUser {
     this.#queue = new ReplyQueue(settings.stream, settings.buffers, this.#give)
     this.input = new RequestInput(settings.stream, settings.buffers, this)
     settings.memory.join(this)
-    // As many listeners as requests, each of which takes its own away.
-    setMaxListeners(0, this.#abort.signal)
   }
 
   get moved(): number {

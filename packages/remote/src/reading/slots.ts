@@ -1,3 +1,5 @@
+import { onAbort } from '@diskgraph/core/driver'
+
 /** A bounded number of things at the same time, first come first served. */
 export class Slots {
   #free: number
@@ -16,15 +18,14 @@ export class Slots {
     }
     return new Promise((resolve, reject) => {
       const enter = (): void => {
-        signal.removeEventListener('abort', leave)
+        leave()
         resolve()
       }
-      const leave = (): void => {
+      const leave = onAbort(signal, () => {
         this.#waiting = this.#waiting.filter((other) => other !== enter)
         reject(signal.reason)
-      }
+      })
       this.#waiting.push(enter)
-      signal.addEventListener('abort', leave, { once: true })
     })
   }
 

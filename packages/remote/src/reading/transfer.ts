@@ -1,6 +1,5 @@
 /** One range on its way into memory, and those who wait for parts of it. */
-import { abortedError } from '@diskgraph/core/driver'
-import { onAbort } from './aborts.ts'
+import { abortedError, onAbort } from '@diskgraph/core/driver'
 
 interface Waiter {
   readonly upTo: number
