@@ -6,9 +6,10 @@ import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { Graph } from '@diskgraph/core'
 import { ftp, ftps } from '@diskgraph/driver-ftp'
-import { peer, Random, randomSeed, runTool, ServerProcess, TempFolder } from '@diskgraph/driver-testkit'
+import { peer, runTool, ServerProcess, TempFolder } from '@diskgraph/driver-testkit'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { patternOf } from '../../driver-http/test/server.ts'
+import { mustRead } from '../../remote/test/must-read.ts'
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../driver-http/test/fixtures/${name}.pem`, import.meta.url))
@@ -79,25 +80,9 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** Reads all of it in order, and a hundred places at random, eight at a time. */
+/** Reads all of it in order, and at random, eight at a time. */
 async function readAll(definition: object): Promise<void> {
-  const disk = await graph.addUnchecked(definition as { driver: string })
-  const whole = new Uint8Array(content.length)
-  for (let offset = 0; offset < whole.length; offset += 65536) {
-    await disk.read(offset, whole.subarray(offset, Math.min(offset + 65536, whole.length)))
-  }
-  expect(Buffer.compare(whole, content)).toBe(0)
-  const seed = randomSeed()
-  const random = new Random(seed)
-  const reader = async (): Promise<void> => {
-    for (let i = 0; i < 12; i++) {
-      const buf = new Uint8Array(1 + random.below(20_000))
-      const offset = random.below(content.length - buf.length)
-      await disk.read(offset, buf)
-      expect(Buffer.compare(buf, content.subarray(offset, offset + buf.length)), `seed ${seed}`).toBe(0)
-    }
-  }
-  await Promise.all(Array.from({ length: 8 }, reader))
+  await mustRead(await graph.addUnchecked({ ...definition }), content, 12)
 }
 
 vsftpd.describe('on vsftpd', () => {

@@ -4,8 +4,9 @@ import { mkdir, rename, utimes, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { Graph } from '@diskgraph/core'
 import { http, https } from '@diskgraph/driver-http'
-import { peer, Random, randomSeed, runTool, type ServerProcess, TempFolder } from '@diskgraph/driver-testkit'
+import { peer, runTool, type ServerProcess, TempFolder } from '@diskgraph/driver-testkit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { mustRead } from '../../remote/test/must-read.ts'
 import { type NginxSettings, startNginx } from './nginx.ts'
 import { patternOf } from './server.ts'
 
@@ -42,24 +43,8 @@ async function start(settings: NginxSettings = {}): Promise<number> {
 }
 
 /** Reads all of it in order, and at random, eight at a time. */
-async function readAll(definition: { driver: string; [option: string]: unknown }): Promise<void> {
-  const disk = await graph.addUnchecked(definition)
-  const whole = new Uint8Array(content.length)
-  for (let offset = 0; offset < whole.length; offset += 65536) {
-    await disk.read(offset, whole.subarray(offset, Math.min(offset + 65536, whole.length)))
-  }
-  expect(Buffer.compare(whole, content)).toBe(0)
-  const seed = randomSeed()
-  const random = new Random(seed)
-  const reader = async (): Promise<void> => {
-    for (let i = 0; i < 30; i++) {
-      const buf = new Uint8Array(1 + random.below(20_000))
-      const offset = random.below(content.length - buf.length)
-      await disk.read(offset, buf)
-      expect(Buffer.compare(buf, content.subarray(offset, offset + buf.length)), `seed ${seed}`).toBe(0)
-    }
-  }
-  await Promise.all(Array.from({ length: 8 }, reader))
+async function readAll(definition: object): Promise<void> {
+  await mustRead(await graph.addUnchecked({ ...definition }), content, 30)
 }
 
 nginx.describe('on nginx', () => {
